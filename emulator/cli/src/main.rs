@@ -1,0 +1,2 @@
+//! The vethlab binary.
+fn main() {}

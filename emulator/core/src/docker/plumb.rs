@@ -1,0 +1,182 @@
+//! What the daemon asks of the kernel: the seam between Docker's model and the wires.
+//!
+//! The Lab implements it on real frames; the model's own tests implement it with a recorder.
+
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::time::Duration;
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+
+use super::spec::{Engine, Port};
+use crate::id::{BridgeId, IfId, NsId};
+
+/// A MAC address.
+pub type Mac = [u8; 6];
+
+/// A bridge of the host, with its own interface and addresses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BridgePlan {
+    /// `docker0`, `br-0123456789ab`, or as the network's options say.
+    pub name: String,
+    /// Its MAC.
+    pub mac: Mac,
+    /// Its MTU, and that of its ports.
+    pub mtu: u32,
+    /// Its addresses; none on an isolated network.
+    pub addresses: Vec<IpNet>,
+}
+
+/// One end of a container's attachment to a network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AttachPlan {
+    /// Where the other end goes.
+    pub to: AttachTo,
+    /// The host's end, such as `veth0a1b2c3` (unused for macvlan and ipvlan).
+    pub host_name: String,
+    /// The container's end, such as `eth0`.
+    pub name: String,
+    /// The container's MAC.
+    pub mac: Mac,
+    /// The MTU of both ends.
+    pub mtu: u32,
+    /// The container's addresses with the subnet's length; link-local extras included.
+    pub addresses: Vec<IpNet>,
+    /// How many gratuitous ARPs or unsolicited NAs are sent, and how far apart.
+    pub announce: (u32, Duration),
+}
+
+/// What an endpoint is attached to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AttachTo {
+    /// A port of this bridge, by a veth pair.
+    Bridge(BridgeId),
+    /// The host's uplink segment, as macvlan in bridge mode (own MAC).
+    Macvlan,
+    /// The host's uplink segment, as ipvlan L2 (the uplink's MAC).
+    Ipvlan,
+    /// Nothing: a macvlan or ipvlan network without a parent has a dummy one; its members reach each
+    /// other only. The bridge stands for the dummy.
+    Dummy(BridgeId),
+}
+
+/// The firewall's view of one bridge network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NetworkRules {
+    /// Whose rules they are.
+    pub engine: Engine,
+    /// The bridge's interface in the host.
+    pub bridge: IfId,
+    /// The IPv4 subnet.
+    pub subnet_v4: Option<Ipv4Net>,
+    /// The IPv6 subnet.
+    pub subnet_v6: Option<Ipv6Net>,
+    /// Members may talk to each other.
+    pub icc: bool,
+    /// `--internal`.
+    pub internal: bool,
+    /// What happens to IPv4 traffic between the network and other places.
+    pub gateway_mode_v4: GatewayMode,
+    /// The same for IPv6.
+    pub gateway_mode_v6: GatewayMode,
+    /// Masquerade what leaves.
+    pub masquerade: bool,
+    /// Translate to this address instead of masquerading (`com.docker.network.host_ipv4`).
+    pub host_ipv4: Option<Ipv4Addr>,
+    /// The same for IPv6.
+    pub host_ipv6: Option<Ipv6Addr>,
+    /// The userland proxy is on, so the hairpin rules are left out.
+    pub userland_proxy: bool,
+    /// The daemon filters IPv6 (`ip6tables`; off in the recorded 20.10 engine).
+    pub filter_v6: bool,
+}
+
+/// `com.docker.network.bridge.gateway_mode_ipv4` and `…_ipv6`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum GatewayMode {
+    /// Masquerade out, publish in.
+    #[default]
+    Nat,
+    /// The same, but nothing is dropped on the way in.
+    NatUnprotected,
+    /// No translation; published ports are open on the container's address.
+    Routed,
+    /// The bridge has no address (internal networks only).
+    Isolated,
+}
+
+/// One published port as it was allocated, to one address of the container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Published {
+    /// The host's address; unspecified is every address of the family.
+    pub host_ip: IpAddr,
+    /// The host's port; 0 in routed mode, where no host port is bound.
+    pub host_port: u16,
+    /// The container's address. Of the other family than `host_ip` when only the proxy carries it.
+    pub container_ip: IpAddr,
+    /// The container's port.
+    pub port: Port,
+}
+
+/// Traffic that a legacy link of the default bridge opens although ICC is off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LinkRule {
+    /// Who asks.
+    pub client: Ipv4Addr,
+    /// Who answers.
+    pub server: Ipv4Addr,
+    /// On which port.
+    pub port: Port,
+}
+
+/// What the daemon asks of the kernel. Nothing here fails for Docker's reasons: those were checked
+/// before; what fails is a limit of the lab or of Linux, in the words of the tool that meets it.
+pub trait Plumb {
+    /// Makes a bridge in the host's namespace; returns it and its interface.
+    fn bridge_add(&mut self, plan: &BridgePlan) -> (BridgeId, IfId);
+    /// Takes a bridge away; its ports are gone already.
+    fn bridge_remove(&mut self, bridge: BridgeId);
+    /// Sets the firewall rules of a network (again: replaces them).
+    fn rules_set(&mut self, network: u32, rules: &NetworkRules);
+    /// Takes a network's firewall rules away.
+    fn rules_remove(&mut self, network: u32);
+
+    /// Makes a namespace with a loopback interface for a container.
+    fn ns_add(&mut self, name: &str) -> NsId;
+    /// Takes a namespace away with all its interfaces, sockets and applications.
+    fn ns_remove(&mut self, ns: NsId);
+    /// Attaches a namespace to a network.
+    ///
+    /// # Errors
+    /// `exchange full` when a bridge has 1,023 ports, `file exists` when the name is taken.
+    fn attach(&mut self, ns: NsId, plan: &AttachPlan) -> Result<IfId, String>;
+    /// Takes an attachment away.
+    fn detach(&mut self, ns: NsId, iface: IfId);
+    /// Sets or clears the default route of one family: through `via` on `iface`, or straight out of
+    /// `iface` if `via` is `None`.
+    fn default_route(&mut self, ns: NsId, v6: bool, route: Option<(IfId, Option<IpAddr>)>);
+
+    /// Opens published ports of an endpoint: firewall rules, and a docker-proxy each if the daemon
+    /// runs it.
+    ///
+    /// # Errors
+    /// `address already in use` when a socket of the host holds a port, `cannot assign requested
+    /// address` when the host has no such address; nothing is open then.
+    fn publish(
+        &mut self,
+        network: u32,
+        iface: IfId,
+        ports: &[Published],
+    ) -> Result<(), (Published, String)>;
+    /// Closes what [`Plumb::publish`] opened for this endpoint, and forgets its connections.
+    fn unpublish(&mut self, network: u32, iface: IfId);
+    /// Sets the legacy links of the default bridge that ICC off would drop.
+    fn links_set(&mut self, network: u32, links: &[LinkRule]);
+
+    /// Whether `addr` is an address of the host's namespace (or unspecified).
+    fn host_has(&self, addr: IpAddr) -> bool;
+    /// The networks that the host has routes to (scope link, the default route left out): dynamic
+    /// pools stay away from them.
+    fn host_routes(&self) -> Vec<IpNet>;
+    /// The interface names of a namespace in use.
+    fn iface_names(&self, ns: NsId) -> Vec<String>;
+}

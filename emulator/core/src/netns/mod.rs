@@ -1,0 +1,9 @@
+//! A network namespace: interfaces, neighbours, routes, hooks, and the sockets above them.
+
+pub mod errno;
+
+pub use errno::Errno;
+
+/// A namespace.
+#[derive(Debug, Default)]
+pub struct Netns {}

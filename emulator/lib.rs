@@ -1,0 +1,2 @@
+//! vethlab: Docker's network inside one process.
+pub use emulator_core as core;

@@ -1,0 +1,413 @@
+//! Bytes on the wire: length-checked reading, and rewriting in place.
+//!
+//! [`Ether`] and [`Packet`] say where the headers of a frame are, found once and passed along. Rewrites
+//! mend checksums by difference (RFC 1624), so that options, DSCP and IDs stay as they were; a
+//! partial checksum (the pseudo-header sum, not complemented) is mended as such.
+//! For building and reading the protocols themselves use [`smoltcp::wire`].
+
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::verdict::DropReason;
+
+pub use smoltcp::wire::{EthernetAddress, EthernetProtocol, IpProtocol};
+
+/// Length of an Ethernet header without a tag.
+pub const ETHER_LEN: usize = 14;
+
+fn u16_at(bytes: &[u8], at: usize) -> u16 {
+    u16::from_be_bytes([bytes[at], bytes[at + 1]])
+}
+
+/// An Ethernet header (IEEE 802.3, Ethernet II), with the VLAN tags in front of the payload counted in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ether {
+    /// Destination.
+    pub destination: EthernetAddress,
+    /// Source.
+    pub source: EthernetAddress,
+    /// The type of the payload, behind any 802.1Q or 802.1ad tags.
+    pub protocol: EthernetProtocol,
+    /// Where the payload starts: 14, or 4 more for each tag.
+    pub payload: usize,
+    /// The outermost tag's VLAN number, if there is a tag.
+    pub vlan: Option<u16>,
+}
+
+impl Ether {
+    /// Reads the header at the start of `frame`.
+    ///
+    /// # Errors
+    /// [`DropReason::Truncated`] if the frame is shorter than the header.
+    pub fn parse(frame: &[u8]) -> Result<Self, DropReason> {
+        if frame.len() < ETHER_LEN {
+            return Err(DropReason::Truncated);
+        }
+        let mut at = 12;
+        let mut vlan = None;
+        while matches!(u16_at(frame, at), 0x8100 | 0x88a8) {
+            if frame.len() < at + 6 {
+                return Err(DropReason::Truncated);
+            }
+            vlan = vlan.or_else(|| Some(u16_at(frame, at + 2) & 0x0fff));
+            at += 4;
+        }
+        Ok(Self {
+            destination: EthernetAddress::from_bytes(&frame[0..6]),
+            source: EthernetAddress::from_bytes(&frame[6..12]),
+            protocol: EthernetProtocol::from(u16_at(frame, at)),
+            payload: at + 2,
+            vlan,
+        })
+    }
+
+    /// Writes an untagged header into the first 14 bytes of `frame`.
+    ///
+    /// # Panics
+    /// If `frame` is shorter than that.
+    pub fn emit(
+        frame: &mut [u8],
+        destination: EthernetAddress,
+        source: EthernetAddress,
+        protocol: EthernetProtocol,
+    ) {
+        frame[0..6].copy_from_slice(destination.as_bytes());
+        frame[6..12].copy_from_slice(source.as_bytes());
+        frame[12..14].copy_from_slice(&u16::from(protocol).to_be_bytes());
+    }
+}
+
+/// Where things are in an IP packet, as far as hooks, routes and sockets ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Packet {
+    /// Source address.
+    pub source: IpAddr,
+    /// Destination address.
+    pub destination: IpAddr,
+    /// The upper protocol, behind any IPv6 extension headers.
+    pub protocol: IpProtocol,
+    /// Where the upper header starts.
+    pub transport: usize,
+    /// Length of the packet as its header states it; the bytes are at least that many.
+    pub len: usize,
+    /// Hop limit or time to live.
+    pub hop_limit: u8,
+    /// It is a fragment: offset in bytes, more to come, identification.
+    pub fragment: Option<Fragment>,
+    /// DF is set (always so in IPv6).
+    pub dont_fragment: bool,
+}
+
+/// The fragment fields of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fragment {
+    /// Offset of the payload in the datagram, in bytes.
+    pub offset: usize,
+    /// More fragments follow.
+    pub more: bool,
+    /// Which datagram it belongs to.
+    pub id: u32,
+}
+
+impl Packet {
+    /// Reads the network header at the start of `bytes`.
+    ///
+    /// # Errors
+    /// [`DropReason::Truncated`] or [`DropReason::HeaderMalformed`]. Checksums are not looked at.
+    pub fn parse(bytes: &[u8]) -> Result<Self, DropReason> {
+        match bytes.first().map(|byte| byte >> 4) {
+            Some(4) => Self::parse_v4(bytes),
+            Some(6) => Self::parse_v6(bytes),
+            Some(_) => Err(DropReason::HeaderMalformed),
+            None => Err(DropReason::Truncated),
+        }
+    }
+
+    fn parse_v4(bytes: &[u8]) -> Result<Self, DropReason> {
+        if bytes.len() < 20 {
+            return Err(DropReason::Truncated);
+        }
+        let transport = usize::from(bytes[0] & 0x0f) * 4;
+        let len = usize::from(u16_at(bytes, 2));
+        if transport < 20 || len < transport {
+            return Err(DropReason::HeaderMalformed);
+        }
+        if bytes.len() < len {
+            return Err(DropReason::Truncated);
+        }
+        let flags = u16_at(bytes, 6);
+        let offset = usize::from(flags & 0x1fff) * 8;
+        let more = flags & 0x2000 != 0;
+        Ok(Self {
+            source: Ipv4Addr::new(bytes[12], bytes[13], bytes[14], bytes[15]).into(),
+            destination: Ipv4Addr::new(bytes[16], bytes[17], bytes[18], bytes[19]).into(),
+            protocol: IpProtocol::from(bytes[9]),
+            transport,
+            len,
+            hop_limit: bytes[8],
+            fragment: (offset > 0 || more).then(|| Fragment {
+                offset,
+                more,
+                id: u32::from(u16_at(bytes, 4)),
+            }),
+            dont_fragment: flags & 0x4000 != 0,
+        })
+    }
+
+    fn parse_v6(bytes: &[u8]) -> Result<Self, DropReason> {
+        if bytes.len() < 40 {
+            return Err(DropReason::Truncated);
+        }
+        let len = 40 + usize::from(u16_at(bytes, 4));
+        if bytes.len() < len {
+            return Err(DropReason::Truncated);
+        }
+        let mut next = bytes[6];
+        let mut at = 40;
+        let mut fragment = None;
+        // Hop-by-hop 0, routing 43, fragment 44, destination options 60 (RFC 8200 §4).
+        while matches!(next, 0 | 43 | 44 | 60) {
+            if len < at + 8 {
+                return Err(DropReason::HeaderMalformed);
+            }
+            let size = if next == 44 {
+                8
+            } else {
+                8 + usize::from(bytes[at + 1]) * 8
+            };
+            if len < at + size {
+                return Err(DropReason::HeaderMalformed);
+            }
+            if next == 44 {
+                let field = u16_at(bytes, at + 2);
+                let id = u32::from_be_bytes([
+                    bytes[at + 4],
+                    bytes[at + 5],
+                    bytes[at + 6],
+                    bytes[at + 7],
+                ]);
+                fragment = Some(Fragment {
+                    offset: usize::from(field & 0xfff8),
+                    more: field & 1 != 0,
+                    id,
+                });
+            }
+            next = bytes[at];
+            at += size;
+            if fragment.is_some_and(|fragment| fragment.offset > 0) {
+                break;
+            }
+        }
+        let address = |from: usize| {
+            let mut octets = [0; 16];
+            octets.copy_from_slice(&bytes[from..from + 16]);
+            IpAddr::from(Ipv6Addr::from(octets))
+        };
+        Ok(Self {
+            source: address(8),
+            destination: address(24),
+            protocol: IpProtocol::from(next),
+            transport: at,
+            len,
+            hop_limit: bytes[7],
+            fragment,
+            dont_fragment: true,
+        })
+    }
+
+    /// It is a fragment that has no upper header.
+    #[must_use]
+    pub fn is_later_fragment(&self) -> bool {
+        self.fragment.is_some_and(|fragment| fragment.offset > 0)
+    }
+
+    /// Source and destination port of a TCP, UDP or SCTP packet in `bytes`, if it has them.
+    #[must_use]
+    pub fn ports(&self, bytes: &[u8]) -> Option<(u16, u16)> {
+        let has_ports = matches!(u8::from(self.protocol), 6 | 17 | 132);
+        if !has_ports || self.is_later_fragment() || self.len < self.transport + 4 {
+            return None;
+        }
+        Some((
+            u16_at(bytes, self.transport),
+            u16_at(bytes, self.transport + 2),
+        ))
+    }
+}
+
+/// Where a transport protocol keeps its checksum, from its header's start.
+#[must_use]
+pub fn checksum_offset(protocol: IpProtocol) -> Option<usize> {
+    match protocol {
+        IpProtocol::Tcp => Some(16),
+        IpProtocol::Udp => Some(6),
+        IpProtocol::Icmpv6 => Some(2),
+        _ => None,
+    }
+}
+
+/// One's complement sum of `bytes` folded to 16 bits, not complemented (RFC 1071).
+#[must_use]
+pub fn sum(bytes: &[u8]) -> u16 {
+    smoltcp::wire::checksum::data(bytes)
+}
+
+/// One's complement sum of two folded sums.
+#[must_use]
+pub const fn add(a: u16, b: u16) -> u16 {
+    let (sum, carry) = a.overflowing_add(b);
+    sum + carry as u16
+}
+
+/// The checksum field after the covered bytes changed from `old` to `new` (RFC 1624, equation 3).
+#[must_use]
+pub const fn updated(field: u16, old: u16, new: u16) -> u16 {
+    !add(add(!field, !old), new)
+}
+
+/// The pseudo-header sum of an upper packet (RFC 793 §3.1, RFC 8200 §8.1), not complemented.
+#[must_use]
+pub fn pseudo_sum(source: IpAddr, destination: IpAddr, protocol: IpProtocol, len: usize) -> u16 {
+    let length = (len as u32).to_be_bytes();
+    let addresses = add(address_sum(source), address_sum(destination));
+    add(addresses, add(sum(&length), u16::from(u8::from(protocol))))
+}
+
+/// The folded sum of an address's bytes.
+#[must_use]
+pub fn address_sum(address: IpAddr) -> u16 {
+    match address {
+        IpAddr::V4(v4) => sum(&v4.octets()),
+        IpAddr::V6(v6) => sum(&v6.octets()),
+    }
+}
+
+/// Writes the transport checksum of the IP packet `bytes` in full. Fragments and protocols without a
+/// known checksum stay as they are.
+pub fn fill_transport_checksum(bytes: &mut [u8], packet: &Packet) {
+    let Some(offset) = checksum_offset(packet.protocol) else {
+        return;
+    };
+    if packet.fragment.is_some() || packet.len < packet.transport + offset + 2 {
+        return;
+    }
+    let upper = &mut bytes[packet.transport..packet.len];
+    upper[offset..offset + 2].fill(0);
+    let pseudo = pseudo_sum(
+        packet.source,
+        packet.destination,
+        packet.protocol,
+        upper.len(),
+    );
+    let mut check = !add(pseudo, sum(upper));
+    if check == 0 && packet.protocol == IpProtocol::Udp {
+        check = 0xffff;
+    }
+    upper[offset..offset + 2].copy_from_slice(&check.to_be_bytes());
+}
+
+/// Whether the transport checksum of the IP packet `bytes` is right, or is not there to be wrong
+/// (UDP over IPv4 without one, fragments, other protocols).
+#[must_use]
+pub fn transport_checksum_ok(bytes: &[u8], packet: &Packet) -> bool {
+    let Some(offset) = checksum_offset(packet.protocol) else {
+        return true;
+    };
+    if packet.fragment.is_some() {
+        return true;
+    }
+    if packet.len < packet.transport + offset + 2 {
+        return false;
+    }
+    let upper = &bytes[packet.transport..packet.len];
+    let field = u16_at(upper, offset);
+    if packet.protocol == IpProtocol::Udp && field == 0 {
+        return packet.source.is_ipv4();
+    }
+    let pseudo = pseudo_sum(
+        packet.source,
+        packet.destination,
+        packet.protocol,
+        upper.len(),
+    );
+    add(pseudo, sum(upper)) == 0xffff
+}
+
+/// Writes the header checksum of the IPv4 packet `bytes`.
+pub fn fill_header_checksum(bytes: &mut [u8]) {
+    let len = usize::from(bytes[0] & 0x0f) * 4;
+    bytes[10..12].fill(0);
+    let check = !sum(&bytes[..len]);
+    bytes[10..12].copy_from_slice(&check.to_be_bytes());
+}
+
+/// Whether the header checksum of the IPv4 packet `bytes` is right.
+#[must_use]
+pub fn header_checksum_ok(bytes: &[u8]) -> bool {
+    let len = usize::from(bytes[0] & 0x0f) * 4;
+    sum(&bytes[..len]) == 0xffff
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RFC 1624 §4: the example where equation 2 of RFC 1141 goes wrong.
+    #[test]
+    fn the_example_of_rfc_1624() {
+        assert_eq!(updated(0xdd2f, 0x5555, 0x3285), 0x0000);
+    }
+
+    fn udp_v4() -> Vec<u8> {
+        let mut bytes = vec![0; 32];
+        bytes[0] = 0x45;
+        bytes[3] = 32;
+        bytes[8] = 64;
+        bytes[9] = 17;
+        bytes[12..16].copy_from_slice(&[10, 0, 0, 1]);
+        bytes[16..20].copy_from_slice(&[10, 0, 0, 2]);
+        bytes[20..24].copy_from_slice(&[0, 53, 0, 99]);
+        bytes[25] = 12;
+        bytes[28..32].copy_from_slice(b"ping");
+        bytes
+    }
+
+    #[test]
+    fn a_udp_packet_is_read_and_summed() {
+        let mut bytes = udp_v4();
+        let packet = Packet::parse(&bytes).unwrap();
+        assert_eq!(packet.source, IpAddr::from([10, 0, 0, 1]));
+        assert_eq!(packet.ports(&bytes), Some((53, 99)));
+        fill_header_checksum(&mut bytes);
+        fill_transport_checksum(&mut bytes, &packet);
+        assert!(header_checksum_ok(&bytes) && transport_checksum_ok(&bytes, &packet));
+        bytes[31] ^= 1;
+        assert!(!transport_checksum_ok(&bytes, &packet));
+    }
+
+    #[test]
+    fn short_and_odd_packets_are_refused() {
+        let bytes = udp_v4();
+        for len in 0..bytes.len() {
+            assert_eq!(Packet::parse(&bytes[..len]), Err(DropReason::Truncated));
+        }
+        let mut small_header = bytes.clone();
+        small_header[0] = 0x44;
+        assert_eq!(
+            Packet::parse(&small_header),
+            Err(DropReason::HeaderMalformed)
+        );
+        assert_eq!(Packet::parse(&[0x15; 40]), Err(DropReason::HeaderMalformed));
+    }
+
+    #[test]
+    fn tags_are_counted_in() {
+        let mut frame = vec![0; 22];
+        frame[12..14].copy_from_slice(&[0x81, 0]);
+        frame[15] = 7;
+        frame[16..18].copy_from_slice(&[8, 0]);
+        let ether = Ether::parse(&frame).unwrap();
+        assert_eq!((ether.vlan, ether.payload), (Some(7), 18));
+        assert_eq!(ether.protocol, EthernetProtocol::Ipv4);
+        assert_eq!(Ether::parse(&frame[..17]), Err(DropReason::Truncated));
+    }
+}
