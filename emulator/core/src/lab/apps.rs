@@ -1,0 +1,402 @@
+//! The applications of a lab: who owns which socket, who runs next, what each one printed.
+//!
+//! An application is put on the worklist once, however many of its sockets call. Output is kept up
+//! to a bound; what is more is cut and said so.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use core::net::SocketAddr;
+use dns::zone::Zones;
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+use switch::{Rng, Time};
+
+use super::verbs::Sandboxes;
+use crate::app::{App, Family, PathError, Ready, Received, SockKind, SockOpt, Step, Sys};
+use crate::docker::Docker;
+use crate::id::{AppId, NsId, SockId};
+use crate::net::Net;
+use crate::netns::{Errno, Netns};
+use crate::service::dns::DnsService;
+
+/// Bytes of output kept of one application.
+pub const OUTPUT_LIMIT: usize = 4 << 20;
+
+/// What runs.
+#[derive(Debug)]
+enum Program {
+    /// An application that sees nothing but its namespace.
+    App(Box<dyn App>),
+    /// Docker's embedded DNS, which also sees the names.
+    Dns(Box<DnsService>),
+}
+
+#[derive(Debug)]
+struct Slot {
+    program: Option<Program>,
+    ns: NsId,
+    marked: bool,
+    alarm: Time,
+    exit: Option<u8>,
+    stdout: String,
+    stderr: String,
+    socks: BTreeSet<SockId>,
+    rng: Rng,
+}
+
+/// The applications of a lab.
+#[derive(Debug)]
+pub struct Apps {
+    slots: BTreeMap<AppId, Slot>,
+    owners: HashMap<SockId, AppId, FixedState>,
+    timers: BTreeSet<(Time, AppId)>,
+    next: u32,
+    rng: Rng,
+}
+
+impl Apps {
+    pub(crate) fn new(rng: Rng) -> Self {
+        Self {
+            slots: BTreeMap::new(),
+            owners: HashMap::with_hasher(FixedState::default()),
+            timers: BTreeSet::new(),
+            next: 1,
+            rng,
+        }
+    }
+
+    fn start(&mut self, net: &mut Net, ns: NsId, program: Program) -> AppId {
+        let id = AppId(self.next);
+        self.next += 1;
+        self.slots.insert(
+            id,
+            Slot {
+                program: Some(program),
+                ns,
+                marked: false,
+                alarm: Time::MAX,
+                exit: None,
+                stdout: String::new(),
+                stderr: String::new(),
+                socks: BTreeSet::new(),
+                rng: self.rng.stream(&format!("app:{}", id.0)),
+            },
+        );
+        self.mark(net, id);
+        id
+    }
+
+    /// Starts an application in `ns`; it runs when the lab is polled.
+    pub(crate) fn spawn(&mut self, net: &mut Net, ns: NsId, app: Box<dyn App>) -> AppId {
+        self.start(net, ns, Program::App(app))
+    }
+
+    /// Starts an embedded DNS server in `ns`.
+    pub(crate) fn spawn_dns(&mut self, net: &mut Net, ns: NsId, service: DnsService) -> AppId {
+        self.start(net, ns, Program::Dns(Box::new(service)))
+    }
+
+    pub(crate) fn dns_mut(&mut self, app: AppId) -> Option<&mut DnsService> {
+        match self.slots.get_mut(&app)?.program.as_mut()? {
+            Program::Dns(service) => Some(service),
+            Program::App(_) => None,
+        }
+    }
+
+    /// Ends an application and closes its sockets, as a kill does.
+    pub(crate) fn kill(&mut self, net: &mut Net, app: AppId) {
+        let Some(slot) = self.slots.remove(&app) else { return };
+        self.timers.remove(&(slot.alarm, app));
+        for sock in slot.socks {
+            self.owners.remove(&sock);
+            net.with_ns(sock.ns, |netns, cx| netns.close(cx, sock));
+        }
+    }
+
+    /// Ends every application of a namespace.
+    pub(crate) fn kill_all(&mut self, net: &mut Net, ns: NsId) {
+        let all: Vec<AppId> =
+            self.slots.iter().filter(|(_, slot)| slot.ns == ns).map(|(&id, _)| id).collect();
+        for app in all {
+            self.kill(net, app);
+        }
+    }
+
+    /// Hands a socket that nobody owns to an application.
+    pub(crate) fn give(&mut self, sock: SockId, app: AppId) {
+        if let Some(slot) = self.slots.get_mut(&app) {
+            slot.socks.insert(sock);
+            self.owners.insert(sock, app);
+        }
+    }
+
+    pub(crate) fn owner(&self, sock: SockId) -> Option<AppId> {
+        self.owners.get(&sock).copied()
+    }
+
+    pub(crate) fn mark(&mut self, net: &mut Net, app: AppId) {
+        if let Some(slot) = self.slots.get_mut(&app) {
+            if !slot.marked && slot.exit.is_none() {
+                slot.marked = true;
+                net.mark_app(app);
+            }
+        }
+    }
+
+    /// Marks the applications whose timers are due.
+    pub(crate) fn fire(&mut self, net: &mut Net) {
+        while let Some(&(at, app)) = self.timers.first() {
+            if at > net.now() {
+                break;
+            }
+            self.timers.pop_first();
+            if let Some(slot) = self.slots.get_mut(&app) {
+                slot.alarm = Time::MAX;
+            }
+            self.mark(net, app);
+        }
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Time> {
+        self.timers.first().map(|&(at, _)| at)
+    }
+
+    /// Runs an application; its exit code if that ended it.
+    pub(crate) fn run(
+        &mut self,
+        app: AppId,
+        net: &mut Net,
+        zones: &Zones,
+        docker: &Docker,
+        sandboxes: &Sandboxes,
+    ) -> Option<u8> {
+        let slot = self.slots.get_mut(&app)?;
+        slot.marked = false;
+        let mut program = slot.program.take()?;
+        let ns = slot.ns;
+        let mut sys = LabSys { net, apps: self, docker, sandboxes, app, ns };
+        let step = match &mut program {
+            Program::App(app) => app.run(&mut sys),
+            Program::Dns(service) => service.run(&mut sys, zones),
+        };
+        // It may have been killed by what it did.
+        let slot = self.slots.get_mut(&app)?;
+        match step {
+            Step::Wait => {
+                slot.program = Some(program);
+                None
+            }
+            Step::Exit(code) => {
+                slot.exit = Some(code);
+                let alarm = core::mem::replace(&mut slot.alarm, Time::MAX);
+                self.timers.remove(&(alarm, app));
+                let socks = core::mem::take(&mut slot.socks);
+                for sock in socks {
+                    self.owners.remove(&sock);
+                    net.with_ns(sock.ns, |netns, cx| netns.close(cx, sock));
+                }
+                Some(code)
+            }
+        }
+    }
+
+    /// The exit code of an application that has ended.
+    #[must_use]
+    pub fn exit_code(&self, app: AppId) -> Option<u8> {
+        self.slots.get(&app)?.exit
+    }
+
+    /// What an application printed so far: standard output and standard error, which are then empty.
+    pub fn take_output(&mut self, app: AppId) -> (String, String) {
+        self.slots.get_mut(&app).map_or_else(Default::default, |slot| {
+            (core::mem::take(&mut slot.stdout), core::mem::take(&mut slot.stderr))
+        })
+    }
+
+    /// The applications of a namespace that have not ended, by number and name.
+    pub fn running(&self, ns: NsId) -> impl Iterator<Item = (AppId, &str)> {
+        self.slots.iter().filter(move |(_, slot)| slot.ns == ns && slot.exit.is_none()).map(|(&id, slot)| {
+            (id, match &slot.program {
+                Some(Program::App(app)) => app.name(),
+                Some(Program::Dns(_)) => "dockerd",
+                None => "",
+            })
+        })
+    }
+}
+
+/// The system calls of one application (or of the lab's user, who owns what nobody else does).
+#[derive(Debug)]
+pub struct LabSys<'a> {
+    pub(crate) net: &'a mut Net,
+    pub(crate) apps: &'a mut Apps,
+    pub(crate) docker: &'a Docker,
+    pub(crate) sandboxes: &'a Sandboxes,
+    /// `AppId(0)` is the lab's user.
+    pub(crate) app: AppId,
+    pub(crate) ns: NsId,
+}
+
+impl LabSys<'_> {
+    /// A socket in another namespace than the application's own: Docker's DNS server asks the host's
+    /// resolvers from the host's namespace.
+    ///
+    /// # Errors
+    /// `ENOBUFS` when the namespace has all the sockets that it takes.
+    pub fn socket_in(&mut self, ns: NsId, kind: SockKind, family: Family) -> Result<SockId, Errno> {
+        let sock = self.net.with_ns(ns, |netns, _| netns.socket(kind, family)).unwrap_or(Err(Errno::BadFd))?;
+        self.own(sock);
+        Ok(sock)
+    }
+
+    /// Binds a socket that listings do not show and that no other bind runs into.
+    pub(crate) fn set_internal(&mut self, sock: SockId) {
+        self.net.with_ns(sock.ns, |netns, _| netns.set_internal(sock));
+    }
+
+    fn own(&mut self, sock: SockId) {
+        if let Some(slot) = self.apps.slots.get_mut(&self.app) {
+            slot.socks.insert(sock);
+            self.apps.owners.insert(sock, self.app);
+        }
+    }
+
+    fn call<T>(&mut self, sock: SockId, act: impl FnOnce(&mut Netns, &mut crate::netns::Cx<'_>) -> Result<T, Errno>) -> Result<T, Errno> {
+        self.net.with_ns(sock.ns, act).unwrap_or(Err(Errno::BadFd))
+    }
+
+    fn write(text: &str, out: &mut String) {
+        let room = OUTPUT_LIMIT.saturating_sub(out.len());
+        if text.len() <= room {
+            out.push_str(text);
+        } else if room > 0 {
+            let cut = (0..=room.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
+            out.push_str(&text[..cut]);
+            out.push_str("\n[output cut]\n");
+        }
+    }
+}
+
+impl Sys for LabSys<'_> {
+    fn now(&self) -> Time {
+        self.net.now()
+    }
+
+    fn random(&mut self) -> u64 {
+        match self.apps.slots.get_mut(&self.app) {
+            Some(slot) => slot.rng.next_u64(),
+            None => self.apps.rng.next_u64(),
+        }
+    }
+
+    fn wake_at(&mut self, at: Time) {
+        let Some(slot) = self.apps.slots.get_mut(&self.app) else { return };
+        if slot.alarm == at {
+            return;
+        }
+        self.apps.timers.remove(&(slot.alarm, self.app));
+        slot.alarm = at;
+        if at != Time::MAX {
+            self.apps.timers.insert((at, self.app));
+        }
+    }
+
+    fn socket(&mut self, kind: SockKind, family: Family) -> Result<SockId, Errno> {
+        self.socket_in(self.ns, kind, family)
+    }
+
+    fn set(&mut self, sock: SockId, option: SockOpt) -> Result<(), Errno> {
+        self.call(sock, |netns, cx| netns.set(cx, sock, option))
+    }
+
+    fn bind(&mut self, sock: SockId, addr: SocketAddr) -> Result<(), Errno> {
+        self.call(sock, |netns, _| netns.bind(sock, addr))
+    }
+
+    fn listen(&mut self, sock: SockId, backlog: usize) -> Result<(), Errno> {
+        self.call(sock, |netns, _| netns.listen(sock, backlog))
+    }
+
+    fn accept(&mut self, sock: SockId) -> Result<(SockId, SocketAddr), Errno> {
+        let (conn, peer) = self.call(sock, |netns, cx| netns.accept(cx, sock))?;
+        self.own(conn);
+        Ok((conn, peer))
+    }
+
+    fn connect(&mut self, sock: SockId, addr: SocketAddr) -> Result<(), Errno> {
+        self.call(sock, |netns, cx| netns.connect(cx, sock, addr))
+    }
+
+    fn send(&mut self, sock: SockId, bytes: &[u8]) -> Result<usize, Errno> {
+        self.call(sock, |netns, cx| netns.send(cx, sock, bytes))
+    }
+
+    fn send_to(&mut self, sock: SockId, bytes: &[u8], to: SocketAddr) -> Result<usize, Errno> {
+        self.call(sock, |netns, cx| netns.send_to(cx, sock, bytes, to))
+    }
+
+    fn recv(&mut self, sock: SockId, buffer: &mut [u8]) -> Result<usize, Errno> {
+        self.call(sock, |netns, cx| netns.recv(cx, sock, buffer))
+    }
+
+    fn recv_from(&mut self, sock: SockId, buffer: &mut [u8]) -> Result<Received, Errno> {
+        self.call(sock, |netns, cx| netns.recv_from(cx, sock, buffer))
+    }
+
+    fn recv_error(&mut self, sock: SockId) -> Option<PathError> {
+        self.net.with_ns(sock.ns, |netns, _| netns.recv_error(sock)).flatten()
+    }
+
+    fn shutdown(&mut self, sock: SockId) -> Result<(), Errno> {
+        self.call(sock, |netns, cx| netns.shutdown(cx, sock))
+    }
+
+    fn close(&mut self, sock: SockId) {
+        if let Some(slot) = self.apps.slots.get_mut(&self.app) {
+            slot.socks.remove(&sock);
+        }
+        self.apps.owners.remove(&sock);
+        self.net.with_ns(sock.ns, |netns, cx| netns.close(cx, sock));
+    }
+
+    fn ready(&self, sock: SockId) -> Ready {
+        self.net.ns(sock.ns).map(|netns| netns.ready(sock)).unwrap_or_default()
+    }
+
+    fn take_error(&mut self, sock: SockId) -> Option<Errno> {
+        self.net.with_ns(sock.ns, |netns, _| netns.take_error(sock)).flatten()
+    }
+
+    fn local_addr(&self, sock: SockId) -> Option<SocketAddr> {
+        self.net.ns(sock.ns)?.local_addr(sock)
+    }
+
+    fn peer_addr(&self, sock: SockId) -> Option<SocketAddr> {
+        self.net.ns(sock.ns)?.peer_addr(sock)
+    }
+
+    fn print(&mut self, text: &str) {
+        if let Some(slot) = self.apps.slots.get_mut(&self.app) {
+            Self::write(text, &mut slot.stdout);
+        }
+    }
+
+    fn eprint(&mut self, text: &str) {
+        if let Some(slot) = self.apps.slots.get_mut(&self.app) {
+            Self::write(text, &mut slot.stderr);
+        }
+    }
+
+    fn hostname(&self) -> String {
+        self.sandboxes.hostname(self.ns, self.docker)
+    }
+
+    fn file(&self, path: &str) -> Option<String> {
+        self.sandboxes.file(self.ns, path, self.docker)
+    }
+
+    fn netns(&self) -> &Netns {
+        // An application runs only while its namespace is there.
+        self.net.ns(self.ns).unwrap_or_else(|| self.net.all_ns().next().expect("a lab has a host"))
+    }
+}

@@ -1,0 +1,246 @@
+//! The Lab: the data plane, Docker's model, the outside world and the applications, as one machine.
+//!
+//! One contract: [`Lab::handle`] an input at a time, then drain [`Lab::poll`] until it says
+//! [`Output::Idle`]. Virtual time is a loop that jumps to the time that `Idle` names; real time is
+//! the same loop asleep until then. Docker's verbs (in [`verbs`]) and socket calls ([`Lab::sys`])
+//! are the only other mutators.
+
+pub mod apps;
+pub mod outside;
+pub mod plumbing;
+pub mod probe;
+pub mod verbs;
+
+use core::time::Duration;
+use std::collections::VecDeque;
+
+use dns::zone::Zones;
+use switch::{Rng, Time};
+
+use crate::app::App;
+use crate::docker::{DaemonConfig, Docker};
+use crate::id::{AppId, NsId, SockId};
+use crate::net::{Net, NetConfig, Work};
+
+use apps::Apps;
+use outside::{Outside, Places};
+use plumbing::Plumbing;
+
+/// How a lab is made.
+#[derive(Clone, Debug, Default)]
+pub struct LabConfig {
+    /// All chance comes from here.
+    pub seed: u64,
+    /// The data plane.
+    pub net: NetConfig,
+    /// The Docker daemon.
+    pub daemon: DaemonConfig,
+    /// What is around the host.
+    pub outside: Outside,
+}
+
+/// What a lab is told.
+#[derive(Clone, Copy, Debug)]
+pub enum Input {
+    /// It is now this time.
+    Tick,
+}
+
+/// What a lab tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// An application that [`Lab::spawn`] started has ended with this code.
+    Exited(AppId, u8),
+    /// The readiness of a socket that no application owns has changed.
+    Ready(SockId),
+    /// Nothing more happens before this time (`None`: ever).
+    Idle(Option<Time>),
+}
+
+/// Docker's network inside one process.
+#[derive(Debug)]
+pub struct Lab {
+    pub(crate) net: Net,
+    pub(crate) apps: Apps,
+    pub(crate) docker: Docker,
+    pub(crate) zones: Zones,
+    pub(crate) plumbing: Plumbing,
+    pub(crate) places: Places,
+    pub(crate) sandboxes: verbs::Sandboxes,
+    outputs: VecDeque<Output>,
+}
+
+impl Lab {
+    /// A host with Docker on it, no containers, and the outside around it.
+    #[must_use]
+    pub fn new(config: LabConfig) -> Self {
+        let rng = Rng::new(config.seed);
+        let mut net = Net::new(config.net, rng.stream("net"));
+        let mut apps = Apps::new(rng.stream("apps"));
+        let places = outside::build(&mut net, &mut apps, &config.outside, &rng);
+        let mut plumbing = Plumbing::new(places.host, places.uplink, &config.daemon, &rng);
+        let mut zones = Zones::default();
+        let docker = {
+            let mut plumb = plumbing::Hands { net: &mut net, apps: &mut apps, state: &mut plumbing };
+            Docker::new(config.daemon, places.host, rng.stream("docker"), &mut plumb, &mut zones)
+        };
+        let mut lab = Self {
+            net,
+            apps,
+            docker,
+            zones,
+            plumbing,
+            places,
+            sandboxes: verbs::Sandboxes::default(),
+            outputs: VecDeque::new(),
+        };
+        lab.settle();
+        lab
+    }
+
+    /// Now.
+    #[must_use]
+    pub const fn now(&self) -> Time {
+        self.net.now()
+    }
+
+    /// The data plane, to look at.
+    #[must_use]
+    pub const fn net(&self) -> &Net {
+        &self.net
+    }
+
+    /// The data plane, for what no verb does: captures, events, faults.
+    pub const fn net_mut(&mut self) -> &mut Net {
+        &mut self.net
+    }
+
+    /// The namespaces that are not containers.
+    #[must_use]
+    pub const fn places(&self) -> &Places {
+        &self.places
+    }
+
+    /// Takes an input. Time that goes back counts as now.
+    pub fn handle(&mut self, now: Time, input: Input) {
+        match input {
+            Input::Tick => {
+                self.net.advance(now);
+                self.apps.fire(&mut self.net);
+            }
+        }
+    }
+
+    /// Works until there is something to tell.
+    pub fn poll(&mut self) -> Output {
+        loop {
+            self.collect_wakes();
+            if let Some(output) = self.outputs.pop_front() {
+                return output;
+            }
+            match self.net.next_work() {
+                Some(Work::Run(app)) => self.run_app(app),
+                Some(work) => self.net.step(work),
+                None => return Output::Idle(self.deadline()),
+            }
+        }
+    }
+
+    fn collect_wakes(&mut self) {
+        while let Some(sock) = self.net.take_wakes() {
+            match self.apps.owner(sock) {
+                Some(app) => self.apps.mark(&mut self.net, app),
+                None => {
+                    if self.outputs.back() != Some(&Output::Ready(sock)) {
+                        self.outputs.push_back(Output::Ready(sock));
+                    }
+                }
+            }
+        }
+    }
+
+    fn run_app(&mut self, app: AppId) {
+        if let Some(code) = self.apps.run(app, &mut self.net, &self.zones, &self.docker, &self.sandboxes) {
+            self.outputs.push_back(Output::Exited(app, code));
+        }
+    }
+
+    /// When something happens next if nobody does anything.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Time> {
+        match (self.net.deadline(), self.apps.deadline()) {
+            (Some(net), Some(apps)) => Some(net.min(apps)),
+            (net, apps) => net.or(apps),
+        }
+    }
+
+    /// Works off what can be done now, without letting time pass; what it tells is kept for
+    /// [`Lab::poll`].
+    pub fn settle(&mut self) {
+        let mut kept = VecDeque::new();
+        loop {
+            match self.poll() {
+                Output::Idle(_) => break,
+                output => kept.push_back(output),
+            }
+        }
+        self.outputs = kept;
+    }
+
+    /// Virtual time: runs everything that happens until `until`, which is now then.
+    pub fn run_until(&mut self, until: Time) -> Vec<Output> {
+        self.run_while(until, |_, _| true)
+    }
+
+    /// The same for a span.
+    pub fn run_for(&mut self, span: Duration) -> Vec<Output> {
+        self.run_until(self.now() + span)
+    }
+
+    /// Virtual time until `until`, or until `go_on` says no to an output.
+    pub fn run_while(&mut self, until: Time, mut go_on: impl FnMut(&Self, &Output) -> bool) -> Vec<Output> {
+        let mut told = Vec::new();
+        loop {
+            match self.poll() {
+                Output::Idle(next) => {
+                    let next = next.unwrap_or(Time::MAX).min(until);
+                    self.handle(next, Input::Tick);
+                    if next == until && self.deadline().is_none_or(|at| at > until) && !self.net.has_work() {
+                        return told;
+                    }
+                }
+                output => {
+                    let more = go_on(self, &output);
+                    told.push(output);
+                    if !more {
+                        return told;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Starts an application in a namespace.
+    pub fn spawn(&mut self, ns: NsId, app: Box<dyn App>) -> AppId {
+        self.apps.spawn(&mut self.net, ns, app)
+    }
+
+    /// Runs until `app` ends, at most for `limit` of virtual time; its exit code, `None` if it did
+    /// not end.
+    pub fn run_app_for(&mut self, app: AppId, limit: Duration) -> Option<u8> {
+        if let Some(code) = self.apps.exit_code(app) {
+            return Some(code);
+        }
+        let until = self.now() + limit;
+        let mut code = None;
+        let told = self.run_while(until, |_, output| match *output {
+            Output::Exited(id, with) if id == app => {
+                code = Some(with);
+                false
+            }
+            _ => true,
+        });
+        self.outputs.extend(told.into_iter().filter(|output| !matches!(output, Output::Exited(id, _) if *id == app)));
+        code
+    }
+}

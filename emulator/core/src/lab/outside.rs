@@ -1,0 +1,185 @@
+//! What is around the Docker host: its uplink's segment, another machine on it, gateways, an internet.
+//!
+//! ```text
+//!   host eth0 .2 ──┐
+//!                  ├── uplink segment 192.0.2.0/24, 2001:db8:0:1::/64 ── gateway .1, ::1 ── internet
+//!   lan  eth0 .9 ──┘                                                     (resolver)       198.51.100.0/24
+//!                                                                                        2001:db8:ffff::/48
+//! ```
+//!
+//! Every address of the internet answers ping and TCP 80 and 443, refuses other TCP ports, and answers
+//! UDP with "port unreachable". The gateway's resolver gives each dotted name a stable address there.
+//! The recorded world is the one of the truth table: no gateway, but a machine 192.0.2.1 whose default
+//! route leads back through the host.
+
+use core::net::{IpAddr, Ipv4Addr};
+
+use dns::upstream::{Upstream, World};
+use ipnet::IpNet;
+use switch::Rng;
+use switch::wire::EthernetAddress;
+
+use super::apps::Apps;
+use crate::id::{BridgeId, IfId, NsId};
+use crate::net::{Net, VethPlan};
+use crate::netns::Route;
+use crate::service::resolver::ResolverApp;
+use crate::tools::servers::{ProbeServer, WebServer};
+
+/// Which world is around the host.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Outside {
+    /// `lan`, gateways and `internet`.
+    #[default]
+    Standard,
+    /// That of the recorded truth table: `outside` at 192.0.2.1 with a default route through the host.
+    /// The text is the address of the resolver that the host's resolv.conf names; on loopback it
+    /// runs on the host.
+    Recorded {
+        /// The resolver's address.
+        resolver: IpAddr,
+    },
+}
+
+/// The namespaces that are not containers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Places {
+    /// The Docker host.
+    pub host: NsId,
+    /// The host's interface on the uplink segment.
+    pub uplink: IfId,
+    /// The uplink segment.
+    pub segment: BridgeId,
+    /// Another machine on the segment (in the recorded world: `outside`).
+    pub lan: NsId,
+    /// The machine behind which the internet is; `lan` again in the recorded world.
+    pub gateway: NsId,
+    /// A machine that has every address of the internet; `lan` again in the recorded world.
+    pub internet: NsId,
+}
+
+/// The address by which `internet` is asked for when any of its addresses will do.
+pub const INTERNET_V4: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
+
+fn net(text: &str) -> IpNet {
+    text.parse().unwrap_or_else(|_| unreachable!("a constant of this file: {text}"))
+}
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap_or_else(|_| unreachable!("a constant of this file: {text}"))
+}
+
+/// A random locally administered unicast MAC.
+pub(crate) fn random_mac(rng: &mut Rng) -> EthernetAddress {
+    let mut mac = [0; 6];
+    rng.fill(&mut mac);
+    mac[0] = (mac[0] & 0xfe) | 0x02;
+    EthernetAddress(mac)
+}
+
+struct Builder<'a> {
+    net: &'a mut Net,
+    rng: &'a Rng,
+}
+
+impl Builder<'_> {
+    fn mac(&self, label: &str) -> EthernetAddress {
+        random_mac(&mut self.rng.stream(label))
+    }
+
+    /// A machine with an interface on a segment.
+    fn plug(&mut self, ns: NsId, name: &str, segment: BridgeId, addresses: &[&str]) -> IfId {
+        let label = self.net.ns(ns).map_or_else(String::new, |netns| netns.name().to_owned());
+        let own = VethPlan { ns, name, mac: self.mac(&format!("mac:{label}:{name}")), mtu: 1500 };
+        // The other end is a port of nobody's bridge; it lives in the same namespace but has no use there.
+        let port = VethPlan {
+            ns: self.wires(),
+            name: &format!("p{}", self.net.next_iface().0),
+            mac: self.mac(&format!("mac:port:{label}:{name}")),
+            mtu: 1500,
+        };
+        let (iface, other) = self.net.veth_add(&own, &port);
+        // A segment has room: it is made without a limit that its few ports could reach.
+        let _full = self.net.port_add(segment, other);
+        for address in addresses {
+            self.net.addr_add(iface, net(address));
+        }
+        iface
+    }
+
+    /// The namespace in which the segments' ports live.
+    fn wires(&mut self) -> NsId {
+        self.net.wires()
+    }
+
+    fn via(&mut self, ns: NsId, destination: &str, via: &str, iface: IfId) {
+        let route = Route::via(net(destination), ip(via), iface);
+        self.net.with_ns(ns, |netns, _| netns.route_add(route));
+    }
+}
+
+/// Builds the world around the host, and the host.
+pub(crate) fn build(net: &mut Net, apps: &mut Apps, outside: &Outside, rng: &Rng) -> Places {
+    match outside {
+        Outside::Standard => standard(net, apps, rng),
+        Outside::Recorded { resolver } => recorded(net, apps, *resolver, rng),
+    }
+}
+
+fn host(net: &mut Net) -> NsId {
+    let host = net.ns_add("host");
+    net.with_ns(host, |netns, _| netns.set_forwarding(true));
+    host
+}
+
+fn standard(net: &mut Net, apps: &mut Apps, rng: &Rng) -> Places {
+    let host = host(net);
+    let lan = net.ns_add("lan");
+    let gateway = net.ns_add("gateway");
+    let internet = net.ns_add("internet");
+    let mut build = Builder { net, rng };
+    let (segment, _) = build.net.bridge_add(None, build.mac("mac:uplink"), 1500);
+    let (beyond, _) = build.net.bridge_add(None, build.mac("mac:beyond"), 1500);
+    let uplink = build.plug(host, "eth0", segment, &["192.0.2.2/24", "2001:db8:0:1::2/64"]);
+    let lan_if = build.plug(lan, "eth0", segment, &["192.0.2.9/24", "2001:db8:0:1::9/64"]);
+    build.plug(gateway, "eth0", segment, &["192.0.2.1/24", "2001:db8:0:1::1/64"]);
+    let out = build.plug(gateway, "eth1", beyond, &["203.0.113.1/30", "2001:db8:fffe::1/64"]);
+    let far = build.plug(internet, "eth0", beyond, &["203.0.113.2/30", "2001:db8:fffe::2/64"]);
+    build.net.with_ns(gateway, |netns, _| netns.set_forwarding(true));
+    for (ns, iface, v4, v6) in [
+        (host, uplink, "192.0.2.1", "2001:db8:0:1::1"),
+        (lan, lan_if, "192.0.2.1", "2001:db8:0:1::1"),
+        (internet, far, "203.0.113.1", "2001:db8:fffe::1"),
+    ] {
+        build.via(ns, "0.0.0.0/0", v4, iface);
+        build.via(ns, "::/0", v6, iface);
+    }
+    build.via(gateway, "198.51.100.0/24", "203.0.113.2", out);
+    build.via(gateway, "2001:db8:ffff::/48", "2001:db8:fffe::2", out);
+    for local in ["198.51.100.0/24", "2001:db8:ffff::/48"] {
+        net.with_ns(internet, |netns, _| netns.route_add(Route::local(self::net(local))));
+    }
+    for port in [80, 443] {
+        apps.spawn(net, internet, Box::new(WebServer::new(port)));
+    }
+    apps.spawn(net, gateway, Box::new(ResolverApp::new(Upstream::new(World::Internet))));
+    Places { host, uplink, segment, lan, gateway, internet }
+}
+
+fn recorded(net: &mut Net, apps: &mut Apps, resolver: IpAddr, rng: &Rng) -> Places {
+    let host = host(net);
+    let lan = net.ns_add("outside");
+    let mut build = Builder { net, rng };
+    let (segment, _) = build.net.bridge_add(None, build.mac("mac:uplink"), 1500);
+    let uplink = build.plug(host, "up0", segment, &["192.0.2.2/24"]);
+    let out = build.plug(lan, "up1", segment, &["192.0.2.1/24"]);
+    build.via(host, "0.0.0.0/0", "192.0.2.1", uplink);
+    build.via(lan, "0.0.0.0/0", "192.0.2.2", out);
+    apps.spawn(net, lan, Box::new(ProbeServer::new(&[80], &[5353])));
+    apps.spawn(net, host, Box::new(ProbeServer::new(&[7777], &[])));
+    apps.spawn(net, lan, Box::new(ResolverApp::new(Upstream::new(World::Recorded))));
+    if resolver.is_loopback() {
+        apps.spawn(net, host, Box::new(ResolverApp::new(Upstream::new(World::Recorded))));
+    }
+    Places { host, uplink, segment, lan, gateway: lan, internet: lan }
+}

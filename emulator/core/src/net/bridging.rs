@@ -1,0 +1,147 @@
+//! Frames through bridges: learn, look up, pass the owner's hooks, forward, flood.
+//!
+//! A bridge that belongs to a namespace with a firewall shows it the IP packets that it forwards, as
+//! Linux's `br_netfilter` does: prerouting, forward and postrouting with the bridge as both
+//! interfaces. ARP and other protocols pass. Left out: fragments are not put together for the hooks
+//! of bridged packets; a later fragment passes as its own packet without ports.
+
+use switch::bridge::Decision;
+use switch::capture::Direction;
+use switch::hook::{Hook, Path};
+use switch::verdict::{Verdict, What};
+use switch::wire::{Ether, EthernetProtocol};
+use switch::{DropReason, Frame};
+
+use super::{Net, Reader};
+use crate::id::{BridgeId, IfId};
+
+impl Net {
+    fn bridge_drop(&mut self, frame: Frame, place: IfId, reason: DropReason) {
+        self.trace.drop(self.now, &mut self.pool, frame, place, reason);
+    }
+
+    /// A frame arrived at `port`, whose interface in the owner's namespace is `iface`.
+    pub(super) fn bridge_input(&mut self, bridge: BridgeId, port: u32, iface: IfId, frame: Frame) {
+        self.trace.frame(self.now, &self.pool, &frame, iface, Direction::In);
+        let Some(slot) = self.bridges[bridge.0 as usize].as_mut() else {
+            return self.bridge_drop(frame, iface, DropReason::InterfaceDown);
+        };
+        let owner = slot.owner;
+        let own = owner.map_or(iface, |(_, own)| own);
+        let decision = slot.bridge.input(self.now, port, self.pool.bytes(&frame));
+        self.trace.crossing(self.now, &self.pool, &frame, own, Direction::In);
+        match decision {
+            Decision::Drop(reason) => self.bridge_drop(frame, own, reason),
+            Decision::Local => self.bridge_local(owner, frame, own),
+            Decision::Port(to) => {
+                if let Some(frame) = self.bridge_hooks(bridge, frame, &[Hook::Prerouting, Hook::Forward, Hook::Postrouting]) {
+                    self.bridge_send(bridge, to, frame);
+                }
+            }
+            Decision::Flood { local } => {
+                self.trace.event(self.now, self.pool.meta(&frame).id, own, What::Flooded);
+                if local && owner.is_some() {
+                    // The stack's own copy meets the hooks of the namespace, not those of the bridge.
+                    if let Some(copy) = self.pool.copy(&frame) {
+                        self.bridge_local(owner, copy, own);
+                    }
+                }
+                if let Some(frame) = self.bridge_hooks(bridge, frame, &[Hook::Prerouting, Hook::Forward, Hook::Postrouting]) {
+                    self.bridge_flood(bridge, Some(port), frame);
+                }
+            }
+        }
+    }
+
+    fn bridge_local(&mut self, owner: Option<(crate::id::NsId, IfId)>, frame: Frame, own: IfId) {
+        match owner {
+            Some((ns, iface)) => self.host_input(ns, iface, frame),
+            None => self.bridge_drop(frame, own, DropReason::NotForUs),
+        }
+    }
+
+    /// A frame from the bridge's own interface.
+    pub(super) fn bridge_output(&mut self, bridge: BridgeId, iface: IfId, frame: Frame) {
+        let Some(slot) = self.bridges[bridge.0 as usize].as_mut() else {
+            return self.bridge_drop(frame, iface, DropReason::InterfaceDown);
+        };
+        let decision = slot.bridge.output(self.now, self.pool.bytes(&frame));
+        self.trace.frame(self.now, &self.pool, &frame, iface, Direction::Out);
+        self.trace.crossing(self.now, &self.pool, &frame, iface, Direction::Out);
+        match decision {
+            Decision::Drop(reason) => self.bridge_drop(frame, iface, reason),
+            Decision::Local => self.bridge_drop(frame, iface, DropReason::BridgeSamePort),
+            Decision::Port(to) => self.bridge_send(bridge, to, frame),
+            Decision::Flood { .. } => self.bridge_flood(bridge, None, frame),
+        }
+    }
+
+    fn bridge_send(&mut self, bridge: BridgeId, port: u32, frame: Frame) {
+        let iface = self.bridges[bridge.0 as usize].as_ref().and_then(|slot| slot.ports.get(&port).copied());
+        match iface {
+            Some(iface) => {
+                self.trace.event(self.now, self.pool.meta(&frame).id, iface, What::Forwarded(iface));
+                self.carry(iface, frame);
+            }
+            None => self.bridge_drop(frame, IfId(0), DropReason::BridgePortDown),
+        }
+    }
+
+    fn bridge_flood(&mut self, bridge: BridgeId, except: Option<u32>, frame: Frame) {
+        let mut port = None;
+        loop {
+            let next = self.bridges[bridge.0 as usize]
+                .as_ref()
+                .and_then(|slot| slot.bridge.next_flood_port(except, port));
+            let Some(to) = next else { break };
+            let share = self.pool.share(&frame);
+            self.bridge_send(bridge, to, share);
+            port = Some(to);
+        }
+        self.pool.free(frame);
+    }
+
+    /// Shows an IP packet to the hooks of the bridge's namespace; `None` if it died there.
+    fn bridge_hooks(&mut self, bridge: BridgeId, frame: Frame, hooks: &[Hook]) -> Option<Frame> {
+        let Some((ns, own)) = self.bridges[bridge.0 as usize].as_ref().and_then(|slot| slot.owner) else {
+            return Some(frame);
+        };
+        let guarded = self.ns(ns).is_some_and(|netns| netns.has_hooks());
+        if !guarded {
+            return Some(frame);
+        }
+        let Ok(ether) = Ether::parse(self.pool.bytes(&frame)) else { return Some(frame) };
+        if ether.vlan.is_some() || !matches!(ether.protocol, EthernetProtocol::Ipv4 | EthernetProtocol::Ipv6) {
+            return Some(frame);
+        }
+        let Some(frame) = self.pool.unshare(frame) else {
+            self.trace.drops.count(DropReason::PoolEmpty);
+            return None;
+        };
+        let path = Path { input: Some(own), output: Some(own), bridged: true };
+        for &hook in hooks {
+            let meta = self.pool.meta(&frame);
+            let now = self.now;
+            let netns = self.namespaces[ns.0 as usize].as_deref_mut()?;
+            let bytes = &mut self.pool.bytes_mut(&frame)[ether.payload..];
+            let outcome = netns.run_hook(now, hook, bytes, meta.csum_partial, &path);
+            if let Some(rewrite) = outcome.rewrite {
+                self.trace.rewritten(now, meta.id, own, rewrite);
+            }
+            if let Verdict::Drop(reason) = outcome.verdict {
+                self.bridge_drop(frame, own, reason);
+                return None;
+            }
+        }
+        Some(frame)
+    }
+
+    /// Whether frames at `iface` are read by a bridge.
+    #[must_use]
+    pub fn master(&self, iface: IfId) -> Option<BridgeId> {
+        match self.sockets.get(iface.0 as usize)?.reader {
+            Reader::Port { bridge, .. } => Some(bridge),
+            Reader::Raw | Reader::Stack => None,
+        }
+    }
+}

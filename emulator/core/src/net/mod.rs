@@ -1,0 +1,354 @@
+//! The data plane: namespaces, links and bridges, and the worklist that moves frames between them.
+//!
+//! One rule: *whoever fills a ring marks its reader*. [`Net::step`] takes the next mark in FIFO order,
+//! does a bounded amount of work there, and returns; nothing is called back, nothing recurses.
+//!
+//! ```text
+//!   Netns::poll ─► tx ─► transmit ─► Link ring ─► mark ─► receive ─► Netns::input   (a stack's end)
+//!                                                            └─────► Bridge::input  (a bridge's port)
+//! ```
+//!
+//! What is left out: time (an argument), applications (the Lab's), Docker (the model's).
+
+mod bridging;
+mod child;
+mod raw;
+mod topology;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use switch::frame::PoolLimits;
+use switch::link::{Link, Mode, Side};
+use switch::trace::Trace;
+use switch::verdict::What;
+use switch::{DropReason, Frame, Pool, Rng, Time};
+
+use crate::id::{AppId, BridgeId, IfId, LinkId, NsId, SockId};
+use crate::netns::{Cx, Netns};
+
+pub use child::ChildKind;
+pub use topology::VethPlan;
+
+/// Frames that one mark may move before others get their turn.
+const QUANTUM: usize = 64;
+
+/// What the worklist holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Work {
+    /// The receive ring of this interface has frames.
+    Receive(IfId),
+    /// This namespace has something to send or to time out.
+    Poll(NsId),
+    /// This application has something to do.
+    Run(AppId),
+}
+
+/// What an interface is plugged into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Plug {
+    /// Nothing: loopback, or an interface that is gone.
+    Nothing,
+    /// One end of a veth pair.
+    Veth { link: LinkId, side: Side, peer: IfId },
+    /// A bridge's own interface.
+    Bridge(BridgeId),
+    /// A macvlan or ipvlan interface on top of this one.
+    Child { parent: IfId },
+}
+
+/// Who reads what arrives at an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reader {
+    /// The stack of its namespace.
+    Stack,
+    /// A bridge, as this port.
+    Port { bridge: BridgeId, port: u32 },
+    /// Nobody: frames wait in the ring for [`Net::raw_recv`].
+    Raw,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Socket {
+    pub(crate) ns: NsId,
+    pub(crate) plug: Plug,
+    pub(crate) reader: Reader,
+    pub(crate) marked: bool,
+}
+
+/// A bridge and where it belongs.
+#[derive(Debug)]
+pub(crate) struct BridgeSlot {
+    pub(crate) bridge: switch::bridge::Bridge,
+    /// The namespace and interface that it belongs to; `None` for the uplink's segment, which is
+    /// nobody's.
+    pub(crate) owner: Option<(NsId, IfId)>,
+    /// The interface behind each port.
+    pub(crate) ports: BTreeMap<u32, IfId>,
+}
+
+/// How a data plane is made.
+#[derive(Clone, Copy, Debug)]
+pub struct NetConfig {
+    /// Whether a veth copies frames or passes them on.
+    pub mode: Mode,
+    /// Frames that one direction of a veth holds.
+    pub ring: usize,
+    /// Ports that a bridge takes: 1,023 as Linux does, unless lifted.
+    pub bridge_ports: u32,
+    /// Buffers.
+    pub pool: PoolLimits,
+}
+
+impl Default for NetConfig {
+    fn default() -> Self {
+        Self { mode: Mode::Copy, ring: 1024, bridge_ports: 1023, pool: PoolLimits::default() }
+    }
+}
+
+/// The namespaces of a lab and the wires between them.
+#[derive(Debug)]
+pub struct Net {
+    pub(crate) now: Time,
+    /// Every frame buffer of the lab.
+    pub pool: Pool,
+    /// Events, counters of drops, and the capture.
+    pub trace: Trace,
+    pub(crate) config: NetConfig,
+    pub(crate) rng: Rng,
+    namespaces: Vec<Option<Box<Netns>>>,
+    marked_ns: Vec<bool>,
+    alarms: Vec<Time>,
+    pub(crate) sockets: Vec<Socket>,
+    pub(crate) links: Vec<Option<Box<Link>>>,
+    free_links: Vec<LinkId>,
+    pub(crate) bridges: Vec<Option<Box<BridgeSlot>>>,
+    pub(crate) children: child::Children,
+    pub(crate) wires: Option<NsId>,
+    work: VecDeque<Work>,
+    timers: BTreeSet<(Time, NsId)>,
+    pub(crate) tx: VecDeque<(IfId, Frame)>,
+    pub(crate) wakes: Vec<SockId>,
+}
+
+impl Net {
+    /// An empty data plane that draws chance from `rng`.
+    #[must_use]
+    pub fn new(config: NetConfig, rng: Rng) -> Self {
+        Self {
+            now: Time::ZERO,
+            pool: Pool::new(config.pool),
+            trace: Trace::default(),
+            config,
+            rng,
+            namespaces: Vec::new(),
+            marked_ns: Vec::new(),
+            alarms: Vec::new(),
+            // Interface numbers start at 1, as in Linux.
+            sockets: vec![Socket { ns: NsId(0), plug: Plug::Nothing, reader: Reader::Stack, marked: true }],
+            links: Vec::new(),
+            free_links: Vec::new(),
+            bridges: Vec::new(),
+            children: child::Children::default(),
+            wires: None,
+            work: VecDeque::new(),
+            timers: BTreeSet::new(),
+            tx: VecDeque::new(),
+            wakes: Vec::new(),
+        }
+    }
+
+    /// Now.
+    #[must_use]
+    pub const fn now(&self) -> Time {
+        self.now
+    }
+
+    /// The namespace, if it is still there.
+    #[must_use]
+    pub fn ns(&self, ns: NsId) -> Option<&Netns> {
+        self.namespaces.get(ns.0 as usize)?.as_deref()
+    }
+
+    /// Every namespace, in the order in which they were made.
+    pub fn all_ns(&self) -> impl Iterator<Item = &Netns> {
+        self.namespaces.iter().filter_map(Option::as_deref)
+    }
+
+    /// Calls `act` on a namespace and sends what that produced. `None` if it is gone.
+    pub fn with_ns<T>(&mut self, ns: NsId, act: impl FnOnce(&mut Netns, &mut Cx<'_>) -> T) -> Option<T> {
+        let slot = self.namespaces.get_mut(ns.0 as usize)?;
+        let netns = slot.as_mut()?;
+        let mut cx = Cx {
+            now: self.now,
+            pool: &mut self.pool,
+            trace: &mut self.trace,
+            tx: &mut self.tx,
+            wakes: &mut self.wakes,
+        };
+        let result = act(netns, &mut cx);
+        self.after(ns);
+        Some(result)
+    }
+
+    /// After a namespace ran: send its frames, and note when it wants to run again.
+    fn after(&mut self, ns: NsId) {
+        while let Some((iface, frame)) = self.tx.pop_front() {
+            self.transmit(iface, frame);
+        }
+        let Some(netns) = self.namespaces[ns.0 as usize].as_deref() else { return };
+        if netns.has_work() {
+            self.mark_ns(ns);
+        }
+        let deadline = netns.deadline().unwrap_or(Time::MAX);
+        let alarm = &mut self.alarms[ns.0 as usize];
+        if *alarm != deadline {
+            if *alarm != Time::MAX {
+                self.timers.remove(&(*alarm, ns));
+            }
+            if deadline != Time::MAX {
+                self.timers.insert((deadline, ns));
+            }
+            *alarm = deadline;
+        }
+    }
+
+    pub(crate) fn mark(&mut self, iface: IfId) {
+        let socket = &mut self.sockets[iface.0 as usize];
+        if !socket.marked {
+            socket.marked = true;
+            self.work.push_back(Work::Receive(iface));
+        }
+    }
+
+    fn mark_ns(&mut self, ns: NsId) {
+        let marked = &mut self.marked_ns[ns.0 as usize];
+        if !*marked {
+            *marked = true;
+            self.work.push_back(Work::Poll(ns));
+        }
+    }
+
+    /// Puts an application on the worklist.
+    pub(crate) fn mark_app(&mut self, app: AppId) {
+        self.work.push_back(Work::Run(app));
+    }
+
+    /// Whether anything is marked.
+    pub(crate) fn has_work(&self) -> bool {
+        !self.work.is_empty()
+    }
+
+    /// The next mark, if any.
+    pub(crate) fn next_work(&mut self) -> Option<Work> {
+        self.work.pop_front()
+    }
+
+    /// The sockets whose readiness changed since the last call.
+    pub(crate) fn take_wakes(&mut self) -> Option<SockId> {
+        self.wakes.pop()
+    }
+
+    /// When the next namespace wants to run.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Time> {
+        self.timers.first().map(|&(at, _)| at)
+    }
+
+    /// Moves time to `now` and runs the timers that are due. Time never goes back.
+    pub(crate) fn advance(&mut self, now: Time) {
+        self.now = self.now.max(now);
+        while let Some(&(at, ns)) = self.timers.first() {
+            if at > self.now {
+                break;
+            }
+            self.timers.pop_first();
+            self.alarms[ns.0 as usize] = Time::MAX;
+            self.with_ns(ns, |netns, cx| netns.fire(cx));
+        }
+    }
+
+    /// Does the work of one mark.
+    pub(crate) fn step(&mut self, work: Work) {
+        match work {
+            Work::Receive(iface) => self.receive(iface),
+            Work::Poll(ns) => {
+                self.marked_ns[ns.0 as usize] = false;
+                self.with_ns(ns, |netns, cx| netns.poll(cx));
+            }
+            Work::Run(_) => {}
+        }
+    }
+
+    /// Takes up to a quantum of frames from an interface's receive ring.
+    fn receive(&mut self, iface: IfId) {
+        let socket = &mut self.sockets[iface.0 as usize];
+        socket.marked = false;
+        let Socket { ns, plug, reader, .. } = *socket;
+        if reader == Reader::Raw {
+            return;
+        }
+        for _ in 0..QUANTUM {
+            let Some(frame) = self.take_received(iface, plug) else { return };
+            match reader {
+                Reader::Port { bridge, port } => self.bridge_input(bridge, port, iface, frame),
+                Reader::Stack | Reader::Raw => self.stack_input(ns, iface, frame),
+            }
+        }
+        self.mark(iface);
+    }
+
+    fn take_received(&mut self, iface: IfId, plug: Plug) -> Option<Frame> {
+        match plug {
+            Plug::Veth { link, side, .. } => self.links[link.0 as usize].as_mut()?.receive(side),
+            Plug::Child { .. } => self.children.take(iface),
+            Plug::Bridge(_) | Plug::Nothing => None,
+        }
+    }
+
+    /// A frame for the stack of `ns`, or for what sits on top of its interface.
+    pub(crate) fn stack_input(&mut self, ns: NsId, iface: IfId, frame: Frame) {
+        self.trace.frame(self.now, &self.pool, &frame, iface, switch::capture::Direction::In);
+        let Some(frame) = self.child_input(iface, frame) else { return };
+        self.host_input(ns, iface, frame);
+    }
+
+    pub(crate) fn host_input(&mut self, ns: NsId, iface: IfId, frame: Frame) {
+        if self.ns(ns).is_none() {
+            self.trace.drop(self.now, &mut self.pool, frame, iface, DropReason::InterfaceDown);
+            return;
+        }
+        self.with_ns(ns, |netns, cx| netns.input(cx, iface, frame));
+    }
+
+    /// A frame leaves through `iface`.
+    pub(crate) fn transmit(&mut self, iface: IfId, frame: Frame) {
+        self.trace.event(self.now, self.pool.meta(&frame).id, iface, What::Sent);
+        match self.sockets[iface.0 as usize].plug {
+            Plug::Veth { .. } => self.carry(iface, frame),
+            Plug::Bridge(bridge) => self.bridge_output(bridge, iface, frame),
+            Plug::Child { parent } => self.child_output(iface, parent, frame),
+            Plug::Nothing => {
+                self.trace.drop(self.now, &mut self.pool, frame, iface, DropReason::InterfaceDown);
+            }
+        }
+    }
+
+    /// A frame goes into the veth pair at its end `iface`, and its reader is marked.
+    pub(crate) fn carry(&mut self, iface: IfId, frame: Frame) {
+        let Plug::Veth { link, side, peer } = self.sockets[iface.0 as usize].plug else {
+            self.trace.drop(self.now, &mut self.pool, frame, iface, DropReason::InterfaceDown);
+            return;
+        };
+        self.trace.frame(self.now, &self.pool, &frame, iface, switch::capture::Direction::Out);
+        let Some(link) = self.links[link.0 as usize].as_mut() else {
+            self.trace.drop(self.now, &mut self.pool, frame, iface, DropReason::InterfaceDown);
+            return;
+        };
+        match link.carry(&mut self.pool, side, frame) {
+            Ok(()) => self.mark(peer),
+            Err((frame, reason)) => {
+                self.trace.drop(self.now, &mut self.pool, frame, peer, reason);
+            }
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! A capture file, written by its own thread.
+//!
+//! The core makes pcapng bytes; whoever drives it hands them over here. The queue is bounded, so a
+//! slow disk slows virtual time down and loses nothing. The file appears under its name only when it
+//! is whole: until then it grows beside it as `NAME.tmp`, and what stood there before stays.
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
+
+use crossbeam_channel::{Sender, bounded};
+
+/// Chunks that may wait for the disk.
+const QUEUE: usize = 64;
+
+/// A capture file that is being written.
+#[derive(Debug)]
+pub struct PcapFile {
+    chunks: Sender<Vec<u8>>,
+    writer: JoinHandle<io::Result<()>>,
+    target: PathBuf,
+    growing: PathBuf,
+}
+
+impl PcapFile {
+    /// Starts a file that will stand at `path`.
+    ///
+    /// # Errors
+    /// What the file system says, such as a folder that is not there.
+    pub fn create(path: &Path) -> io::Result<Self> {
+        if path.is_dir() {
+            return Err(io::Error::new(
+                io::ErrorKind::IsADirectory,
+                "is a directory",
+            ));
+        }
+        let mut growing = path.as_os_str().to_owned();
+        growing.push(".tmp");
+        let growing = PathBuf::from(growing);
+        let mut file = BufWriter::with_capacity(1 << 20, File::create(&growing)?);
+        let (chunks, inbox) = bounded::<Vec<u8>>(QUEUE);
+        let writer = std::thread::spawn(move || {
+            for chunk in inbox {
+                file.write_all(&chunk)?;
+            }
+            file.flush()
+        });
+        Ok(Self {
+            chunks,
+            writer,
+            target: path.to_owned(),
+            growing,
+        })
+    }
+
+    /// Hands over the next bytes; waits while the disk is behind.
+    ///
+    /// # Errors
+    /// If the writer has stopped; [`PcapFile::finish`] says why.
+    pub fn write(&self, bytes: Vec<u8>) -> io::Result<()> {
+        self.chunks
+            .send(bytes)
+            .map_err(|_| io::Error::other("the capture's writer has stopped"))
+    }
+
+    /// Ends the file and puts it in its place.
+    ///
+    /// # Errors
+    /// The first error of any write; the place then holds what it held before.
+    pub fn finish(self) -> io::Result<()> {
+        drop(self.chunks);
+        let written = self
+            .writer
+            .join()
+            .unwrap_or_else(|_| Err(io::Error::other("the capture's writer panicked")));
+        match written.and_then(|()| fs::rename(&self.growing, &self.target)) {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                // The half-written file is of no use to anybody; the error says what happened.
+                let _gone = fs::remove_file(&self.growing);
+                Err(error)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_appears_whole_or_not_at_all() {
+        let folder = std::env::temp_dir().join(format!("vethlab-pcap-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("a.pcapng");
+        fs::write(&path, b"before").unwrap();
+        let file = PcapFile::create(&path).unwrap();
+        file.write(b"one".to_vec()).unwrap();
+        file.write(b"two".to_vec()).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"before");
+        file.finish().unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"onetwo");
+        assert!(PcapFile::create(&folder.join("no/such/folder.pcapng")).is_err());
+        assert!(PcapFile::create(&folder).is_err());
+        fs::remove_dir_all(&folder).unwrap();
+    }
+}

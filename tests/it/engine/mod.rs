@@ -1,0 +1,107 @@
+//! The truth table of a real Docker engine, replayed: each recorded topology is built in a lab and every
+//! recorded field and probe cell is compared.
+//!
+//! With the engine "20.10" everything has to be equal, but for what the records' index calls unordered
+//! or unstable. With "29" a difference is accepted only under a name: one of the differences that the
+//! index or the version gates list. The handmade records are in the project; the others are read from
+//! the corpus where it is.
+
+mod accept;
+mod cells;
+mod fields;
+mod record;
+mod replay;
+
+use emulator_core::docker::spec::Engine;
+
+use crate::rig::{corpus, root, skip};
+use record::Record;
+
+/// What became of the comparisons of one or more records.
+#[derive(Debug, Default)]
+pub struct Tally {
+    pub equal: usize,
+    /// Under which names differences were accepted, and how often.
+    pub accepted: std::collections::BTreeMap<&'static str, usize>,
+    /// What differs for no known reason.
+    pub wrong: Vec<String>,
+}
+
+impl Tally {
+    pub fn check(&mut self, engine: Engine, place: &cells::Place<'_>, expected: &str, seen: &str) {
+        if expected == seen {
+            self.equal += 1;
+            return;
+        }
+        match accept::accepted(engine, place, expected, seen) {
+            Some(name) => *self.accepted.entry(name).or_default() += 1,
+            None => self.wrong.push(format!("{place}: recorded {expected}, seen {seen}")),
+        }
+    }
+
+    fn merge(&mut self, other: Self) {
+        self.equal += other.equal;
+        for (name, count) in other.accepted {
+            *self.accepted.entry(name).or_default() += count;
+        }
+        self.wrong.extend(other.wrong);
+    }
+
+    fn report(&self, what: &str) {
+        let accepted: usize = self.accepted.values().sum();
+        let line = format!("{what}: {} equal, {accepted} accepted, {} wrong", self.equal, self.wrong.len());
+        crate::rig::say(&line);
+        for (name, count) in &self.accepted {
+            crate::rig::say(&format!("    accepted {count:>6}  {name}"));
+        }
+    }
+}
+
+fn run(records: &[Record], engine: Engine, what: &str) {
+    let (mut cells, mut fields) = (Tally::default(), Tally::default());
+    for record in records {
+        let mut replayed = replay::replay(record, engine);
+        fields.merge(fields::compare(record, engine, &replayed));
+        cells.merge(cells::compare(record, engine, &mut replayed));
+    }
+    cells.report(&format!("{what}, cells"));
+    fields.report(&format!("{what}, fields"));
+    let wrong: Vec<&String> = fields.wrong.iter().chain(&cells.wrong).collect();
+    let shown: Vec<&str> = wrong.iter().take(60).map(|line| line.as_str()).collect();
+    assert!(wrong.is_empty(), "{} differences, the first ones:\n{}", wrong.len(), shown.join("\n"));
+}
+
+fn handmade() -> Vec<Record> {
+    record::load(&root().join("tests/data/engine"))
+}
+
+fn others() -> Option<Vec<Record>> {
+    let records = record::load(&corpus()?.join("engine"));
+    Some(records.into_iter().filter(|record| record.name.starts_with('c')).collect())
+}
+
+#[test]
+fn handmade_records_as_20_10() {
+    run(&handmade(), Engine::V20_10, "handmade records, engine 20.10");
+}
+
+#[test]
+fn handmade_records_as_29() {
+    run(&handmade(), Engine::V29, "handmade records, engine 29");
+}
+
+#[test]
+fn records_of_real_files_as_20_10() {
+    match others() {
+        Some(records) => run(&records, Engine::V20_10, "records of real files, engine 20.10"),
+        None => skip("the corpus is not here: records of real files are not replayed"),
+    }
+}
+
+#[test]
+fn records_of_real_files_as_29() {
+    match others() {
+        Some(records) => run(&records, Engine::V29, "records of real files, engine 29"),
+        None => skip("the corpus is not here: records of real files are not replayed"),
+    }
+}

@@ -1,0 +1,44 @@
+//! A recorded topology: its compose file and what the engine did with it.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+
+/// One record.
+#[derive(Debug)]
+pub struct Record {
+    pub name: String,
+    pub compose: String,
+    pub json: Value,
+}
+
+/// The records of a folder, by name.
+pub fn load(folder: &Path) -> Vec<Record> {
+    let mut names: Vec<String> = fs::read_dir(folder)
+        .unwrap()
+        .filter_map(|entry| entry.unwrap().file_name().into_string().ok())
+        .filter_map(|name| name.strip_suffix(".yml").map(str::to_owned))
+        .collect();
+    names.sort();
+    names
+        .into_iter()
+        .map(|name| Record {
+            compose: fs::read_to_string(folder.join(format!("{name}.yml"))).unwrap(),
+            json: serde_json::from_str(&fs::read_to_string(folder.join(format!("{name}.json"))).unwrap()).unwrap(),
+            name,
+        })
+        .collect()
+}
+
+impl Record {
+    /// The texts of an array.
+    pub fn texts(value: &Value) -> Vec<String> {
+        value.as_array().into_iter().flatten().filter_map(|text| text.as_str().map(str::to_owned)).collect()
+    }
+
+    /// The paths whose value differed between two runs of the engine.
+    pub fn unstable(&self, path: &str) -> bool {
+        Self::texts(&self.json["unstable"]).iter().any(|unstable| path.starts_with(unstable.as_str()) || unstable == path)
+    }
+}

@@ -1,0 +1,4 @@
+//! One binary with all integration tests: a file a feature.
+
+mod rig;
+mod walls;
