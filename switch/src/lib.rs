@@ -12,7 +12,10 @@
 #![forbid(unsafe_code)]
 
 pub mod frame;
+pub mod link;
+pub mod ring;
 pub mod rng;
+pub mod segment;
 pub mod time;
 pub mod trace;
 pub mod verdict;
