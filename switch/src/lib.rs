@@ -11,6 +11,8 @@
 //! Every frame has a fate: it is delivered, or it dies with a [`verdict::DropReason`].
 #![forbid(unsafe_code)]
 
+pub mod bridge;
+pub mod fdb;
 pub mod frame;
 pub mod link;
 pub mod ring;
