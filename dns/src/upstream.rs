@@ -121,8 +121,14 @@ impl World {
             .authoritative()
             .recursion_available();
         let fits = match (query.qtype, addresses, pointer) {
-            (qtype::A, Some((v4, _)), _) => Ok(reply.address(TTL, v4.into())),
-            (qtype::AAAA, Some((_, Some(v6))), _) => Ok(reply.address(TTL, v6.into())),
+            (qtype::A, Some((v4, _)), _) => {
+                reply.address(TTL, v4.into());
+                Ok(())
+            }
+            (qtype::AAAA, Some((_, Some(v6))), _) => {
+                reply.address(TTL, v6.into());
+                Ok(())
+            }
             (qtype::PTR, _, Some(name)) => reply.pointer(TTL, &name),
             _ => Ok(()),
         };
