@@ -2,7 +2,7 @@
 //!
 //! `export` in front, `KEY: value`, comments, single quotes (as they are), double quotes (escapes
 //! and variables), several lines inside quotes, variables in plain values. A bare `KEY` takes its
-//! value from the environment.
+//! value from the environment. Left out: octal escapes (`\0101`), which stay as written.
 
 use std::collections::BTreeMap;
 
