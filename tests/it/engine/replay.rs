@@ -100,8 +100,10 @@ pub fn replay(record: &Record, engine: Engine) -> Replayed {
         seed: 1,
         daemon: daemon(record, engine, resolver),
         outside: Outside::Recorded { resolver },
+        run_images: false,
         ..LabConfig::default()
-    });
+    })
+    .unwrap();
     let mut replayed = Replayed { lab, project: Err(String::new()), up: Up::default(), commands: Vec::new() };
     replayed.run_all(record, "pre");
     replayed.project = load(record);
@@ -114,7 +116,7 @@ pub fn replay(record: &Record, engine: Engine) -> Replayed {
 }
 
 fn daemon(record: &Record, engine: Engine, resolver: core::net::IpAddr) -> DaemonConfig {
-    let mut daemon = DaemonConfig { resolv_conf: format!("nameserver {resolver}\n"), ..DaemonConfig::new(engine) };
+    let mut daemon = DaemonConfig { resolv_conf: format!("nameserver {resolver}\n"), ..DaemonConfig::new(engine, NsId::default()) };
     let flags = Record::texts(&record.json["daemon_flags"]);
     let mut flags = flags.iter().map(String::as_str);
     while let Some(flag) = flags.next() {

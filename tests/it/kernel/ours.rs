@@ -22,7 +22,7 @@ pub struct Ours {
 
 impl Ours {
     pub fn new() -> Self {
-        let mut lab = Lab::new(LabConfig::default());
+        let mut lab = Lab::new(LabConfig::default()).unwrap();
         let net = lab.net_mut();
         let hosts = [net.ns_add("a"), net.ns_add("b")];
         let end = |at: usize, name| VethPlan {
@@ -30,10 +30,11 @@ impl Ours {
             name,
             mac: EthernetAddress([2, 0, 0, 0, 0, at as u8 + 1]),
             mtu: 1500,
+            ipv6: true,
         };
         let (va, vb) = net.veth_add(&end(0, "va"), &end(1, "vb"));
         for (iface, address) in [(va, "10.9.0.1/24"), (va, "fd09::1/64"), (vb, "10.9.0.2/24"), (vb, "fd09::2/64")] {
-            net.addr_add(iface, address.parse().unwrap());
+            net.addr_add(iface, address.parse().unwrap()).unwrap();
         }
         lab.settle();
         Self { lab, hosts, socks: BTreeMap::new() }

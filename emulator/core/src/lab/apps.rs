@@ -36,6 +36,8 @@ struct Slot {
     program: Option<Program>,
     ns: NsId,
     marked: bool,
+    /// Its container is paused: it is not run.
+    held: bool,
     alarm: Time,
     exit: Option<u8>,
     stdout: String,
@@ -74,6 +76,7 @@ impl Apps {
                 program: Some(program),
                 ns,
                 marked: false,
+                held: false,
                 alarm: Time::MAX,
                 exit: None,
                 stdout: String::new(),
@@ -136,9 +139,23 @@ impl Apps {
 
     pub(crate) fn mark(&mut self, net: &mut Net, app: AppId) {
         if let Some(slot) = self.slots.get_mut(&app) {
-            if !slot.marked && slot.exit.is_none() {
+            if !slot.marked && !slot.held && slot.exit.is_none() {
                 slot.marked = true;
                 net.mark_app(app);
+            }
+        }
+    }
+
+    /// Holds the applications of a namespace, or lets them go on.
+    pub(crate) fn hold(&mut self, net: &mut Net, ns: NsId, held: bool) {
+        let all: Vec<AppId> = self.slots.iter().filter(|(_, slot)| slot.ns == ns).map(|(&id, _)| id).collect();
+        for app in all {
+            if let Some(slot) = self.slots.get_mut(&app) {
+                // The embedded DNS is the daemon's, not the container's.
+                slot.held = held && matches!(slot.program, Some(Program::App(_)));
+            }
+            if !held {
+                self.mark(net, app);
             }
         }
     }
@@ -172,6 +189,9 @@ impl Apps {
     ) -> Option<u8> {
         let slot = self.slots.get_mut(&app)?;
         slot.marked = false;
+        if slot.held {
+            return None;
+        }
         let mut program = slot.program.take()?;
         let ns = slot.ns;
         let mut sys = LabSys { net, apps: self, docker, sandboxes, app, ns };
@@ -251,7 +271,8 @@ impl LabSys<'_> {
 
     /// Binds a socket that listings do not show and that no other bind runs into.
     pub(crate) fn set_internal(&mut self, sock: SockId) {
-        self.net.with_ns(sock.ns, |netns, _| netns.set_internal(sock));
+        // The socket was made a moment ago.
+        let _there = self.net.with_ns(sock.ns, |netns, _| netns.set_internal(sock));
     }
 
     fn own(&mut self, sock: SockId) {
@@ -314,7 +335,7 @@ impl Sys for LabSys<'_> {
     }
 
     fn listen(&mut self, sock: SockId, backlog: usize) -> Result<(), Errno> {
-        self.call(sock, |netns, _| netns.listen(sock, backlog))
+        self.call(sock, |netns, cx| netns.listen(cx, sock, backlog))
     }
 
     fn accept(&mut self, sock: SockId) -> Result<(SockId, SocketAddr), Errno> {

@@ -18,7 +18,8 @@ use dns::zone::Zones;
 use switch::{Rng, Time};
 
 use crate::app::App;
-use crate::docker::{DaemonConfig, Docker};
+use crate::docker::spec::Engine;
+use crate::docker::{DaemonConfig, Docker, Error, World};
 use crate::id::{AppId, NsId, SockId};
 use crate::net::{Net, NetConfig, Work};
 
@@ -27,7 +28,7 @@ use outside::{Outside, Places};
 use plumbing::Plumbing;
 
 /// How a lab is made.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct LabConfig {
     /// All chance comes from here.
     pub seed: u64,
@@ -37,6 +38,21 @@ pub struct LabConfig {
     pub daemon: DaemonConfig,
     /// What is around the host.
     pub outside: Outside,
+    /// Containers run what their images say; off, they are only there.
+    pub run_images: bool,
+}
+
+impl Default for LabConfig {
+    fn default() -> Self {
+        Self {
+            seed: 0,
+            net: NetConfig::default(),
+            // The host's namespace is filled in when there is one.
+            daemon: DaemonConfig::new(Engine::default(), NsId::default()),
+            outside: Outside::default(),
+            run_images: true,
+        }
+    }
 }
 
 /// What a lab is told.
@@ -67,22 +83,27 @@ pub struct Lab {
     pub(crate) plumbing: Plumbing,
     pub(crate) places: Places,
     pub(crate) sandboxes: verbs::Sandboxes,
+    pub(crate) run_images: bool,
     outputs: VecDeque<Output>,
 }
 
 impl Lab {
     /// A host with Docker on it, no containers, and the outside around it.
-    #[must_use]
-    pub fn new(config: LabConfig) -> Self {
+    ///
+    /// # Errors
+    /// If the daemon's configuration makes no sense, in Docker's words.
+    pub fn new(config: LabConfig) -> Result<Self, Error> {
         let rng = Rng::new(config.seed);
         let mut net = Net::new(config.net, rng.stream("net"));
         let mut apps = Apps::new(rng.stream("apps"));
         let places = outside::build(&mut net, &mut apps, &config.outside, &rng);
-        let mut plumbing = Plumbing::new(places.host, places.uplink, &config.daemon, &rng);
+        let daemon = DaemonConfig { host_ns: places.host, ..config.daemon };
+        let mut plumbing = Plumbing::new(places.host, places.uplink, &daemon, &rng);
         let mut zones = Zones::default();
         let docker = {
-            let mut plumb = plumbing::Hands { net: &mut net, apps: &mut apps, state: &mut plumbing };
-            Docker::new(config.daemon, places.host, rng.stream("docker"), &mut plumb, &mut zones)
+            let mut hands = plumbing::Hands { net: &mut net, apps: &mut apps, state: &mut plumbing };
+            let mut world = World { plumb: &mut hands, names: &mut zones, now: Time::ZERO };
+            Docker::new(daemon, rng.stream("docker"), &mut world)?
         };
         let mut lab = Self {
             net,
@@ -92,10 +113,11 @@ impl Lab {
             plumbing,
             places,
             sandboxes: verbs::Sandboxes::default(),
+            run_images: config.run_images,
             outputs: VecDeque::new(),
         };
         lab.settle();
-        lab
+        Ok(lab)
     }
 
     /// Now.

@@ -22,7 +22,7 @@ use switch::wire::EthernetAddress;
 use super::apps::Apps;
 use crate::id::{BridgeId, IfId, NsId};
 use crate::net::{Net, VethPlan};
-use crate::netns::Route;
+use crate::netns::{LO, Route};
 use crate::service::resolver::ResolverApp;
 use crate::tools::servers::{ProbeServer, WebServer};
 
@@ -90,19 +90,21 @@ impl Builder<'_> {
     /// A machine with an interface on a segment.
     fn plug(&mut self, ns: NsId, name: &str, segment: BridgeId, addresses: &[&str]) -> IfId {
         let label = self.net.ns(ns).map_or_else(String::new, |netns| netns.name().to_owned());
-        let own = VethPlan { ns, name, mac: self.mac(&format!("mac:{label}:{name}")), mtu: 1500 };
+        let own = VethPlan { ns, name, mac: self.mac(&format!("mac:{label}:{name}")), mtu: 1500, ipv6: true };
         // The other end is a port of nobody's bridge; it lives in the same namespace but has no use there.
         let port = VethPlan {
             ns: self.wires(),
             name: &format!("p{}", self.net.next_iface().0),
             mac: self.mac(&format!("mac:port:{label}:{name}")),
             mtu: 1500,
+            ipv6: false,
         };
         let (iface, other) = self.net.veth_add(&own, &port);
         // A segment has room: it is made without a limit that its few ports could reach.
-        let _full = self.net.port_add(segment, other);
+        let _full = self.net.port_add(segment, other, port.mac);
         for address in addresses {
-            self.net.addr_add(iface, net(address));
+            // Constants of this file, each once.
+            let _fresh = self.net.addr_add(iface, net(address));
         }
         iface
     }
@@ -113,7 +115,7 @@ impl Builder<'_> {
     }
 
     fn via(&mut self, ns: NsId, destination: &str, via: &str, iface: IfId) {
-        let route = Route::via(net(destination), ip(via), iface);
+        let route = Route::through(net(destination), ip(via), iface);
         self.net.with_ns(ns, |netns, _| netns.route_add(route));
     }
 }
@@ -157,7 +159,7 @@ fn standard(net: &mut Net, apps: &mut Apps, rng: &Rng) -> Places {
     build.via(gateway, "198.51.100.0/24", "203.0.113.2", out);
     build.via(gateway, "2001:db8:ffff::/48", "2001:db8:fffe::2", out);
     for local in ["198.51.100.0/24", "2001:db8:ffff::/48"] {
-        net.with_ns(internet, |netns, _| netns.route_add(Route::local(self::net(local))));
+        net.with_ns(internet, |netns, _| netns.route_add(Route::local(self::net(local), LO)));
     }
     for port in [80, 443] {
         apps.spawn(net, internet, Box::new(WebServer::new(port)));

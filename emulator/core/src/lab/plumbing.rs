@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use core::net::{IpAddr, SocketAddr};
-use ipnet::IpNet;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use switch::Rng;
 use switch::wire::EthernetAddress;
 
@@ -11,6 +11,7 @@ use super::apps::Apps;
 use super::outside::random_mac;
 use crate::app::{Family, SockKind, SockOpt};
 use crate::docker::DaemonConfig;
+use crate::docker::names::{EndpointKey, NetKey, SandboxKey, View};
 use crate::docker::plumb::{
     AttachPlan, AttachTo, BridgePlan, LinkRule, NetworkRules, Plumb, Published,
 };
@@ -18,7 +19,7 @@ use crate::docker::rules::DockerRules;
 use crate::docker::spec::Proto;
 use crate::id::{AppId, BridgeId, IfId, NsId, SockId};
 use crate::net::{ChildKind, Net, VethPlan};
-use crate::netns::{Errno, Route};
+use crate::netns::{Errno, LO, Route};
 use crate::service::proxy::{TcpProxy, UdpProxy};
 
 /// What stands behind one published port on the host.
@@ -103,13 +104,14 @@ impl Hands<'_> {
 
     fn add_iface(&mut self, ns: NsId, plan: &AttachPlan) -> Result<IfId, String> {
         let mac = EthernetAddress(plan.mac);
-        let own = VethPlan { ns, name: &plan.name, mac, mtu: plan.mtu };
+        let ipv6 = plan.addresses.iter().any(|address| address.addr().is_ipv6());
+        let own = VethPlan { ns, name: &plan.name, mac, mtu: plan.mtu, ipv6 };
         match plan.to {
             AttachTo::Bridge(bridge) | AttachTo::Dummy(bridge) => {
                 let host_mac = random_mac(&mut self.state.rng);
-                let port = VethPlan { ns: self.state.host, name: &plan.host_name, mac: host_mac, mtu: plan.mtu };
+                let port = VethPlan { ns: self.state.host, name: &plan.host_name, mac: host_mac, mtu: plan.mtu, ipv6: false };
                 let (iface, other) = self.net.veth_add(&own, &port);
-                if let Err(error) = self.net.port_add(bridge, other) {
+                if let Err(error) = self.net.port_add(bridge, other, host_mac) {
                     self.net.iface_remove(iface);
                     return Err(error);
                 }
@@ -124,7 +126,7 @@ impl Hands<'_> {
     }
 
     fn uplink_mac(&self) -> Option<EthernetAddress> {
-        self.net.ns(self.state.host)?.iface(self.state.uplink).map(|iface| iface.mac)
+        self.net.ns(self.state.host)?.iface(self.state.uplink).map(|iface| EthernetAddress(iface.mac))
     }
 }
 
@@ -132,9 +134,9 @@ impl Plumb for Hands<'_> {
     fn bridge_add(&mut self, plan: &BridgePlan) -> (BridgeId, IfId) {
         let owner = Some((self.state.host, plan.name.as_str()));
         let (bridge, iface) = self.net.bridge_add(owner, EthernetAddress(plan.mac), plan.mtu);
-        let iface = iface.unwrap_or_default();
         for &address in &plan.addresses {
-            self.net.addr_add(iface, address);
+            // The model hands out no address twice.
+            let _fresh = self.net.addr_add(iface, address);
         }
         (bridge, iface)
     }
@@ -160,13 +162,24 @@ impl Plumb for Hands<'_> {
         self.net.ns_remove(ns);
     }
 
+    fn loopback_v6(&mut self, ns: NsId, on: bool) {
+        let address = IpNet::new_assert(Ipv6Addr::LOCALHOST.into(), 128);
+        self.net.with_ns(ns, |netns, _| {
+            // Asked for twice, it is as asked already.
+            let _same = if on { netns.addr_add(LO, address) } else { netns.addr_del(LO, address.addr()) };
+        });
+    }
+
     fn attach(&mut self, ns: NsId, plan: &AttachPlan) -> Result<IfId, String> {
         if self.iface_names(ns).contains(&plan.name) {
             return Err("file exists".to_owned());
         }
         let iface = self.add_iface(ns, plan)?;
         for &address in &plan.addresses {
-            self.net.addr_add(iface, address);
+            if let Err(errno) = self.net.addr_add(iface, address) {
+                self.net.iface_remove(iface);
+                return Err(errno.text().to_lowercase());
+            }
         }
         let (count, interval) = plan.announce;
         if count > 0 {
@@ -181,9 +194,15 @@ impl Plumb for Hands<'_> {
 
     fn default_route(&mut self, ns: NsId, v6: bool, route: Option<(IfId, Option<IpAddr>)>) {
         self.net.with_ns(ns, |netns, _| {
-            netns.default_route_del(v6);
+            let everything = if v6 { IpNet::V6(Ipv6Net::default()) } else { IpNet::V4(Ipv4Net::default()) };
+            while netns.route_del(everything, None, None).is_ok() {}
             if let Some((iface, via)) = route {
-                netns.route_add(Route::default_via(v6, via, iface));
+                let route = match via {
+                    Some(via) => Route::default_via(via, iface),
+                    None => Route::default_on_link(v6, iface),
+                };
+                // The model checked that the gateway is on the link.
+                let _added = netns.route_add(route);
             }
         });
     }
@@ -225,11 +244,20 @@ impl Plumb for Hands<'_> {
     }
 
     fn host_routes(&self) -> Vec<IpNet> {
-        self.net.ns(self.state.host).map(|netns| netns.on_link_routes()).unwrap_or_default()
+        let Some(host) = self.net.ns(self.state.host) else { return Vec::new() };
+        [false, true]
+            .into_iter()
+            .flat_map(|v6| host.routes(v6))
+            .filter(|route| route.via.is_none() && !route.is_default())
+            .map(|route| route.dst)
+            .collect()
     }
 
     fn iface_names(&self, ns: NsId) -> Vec<String> {
-        self.net.ns(ns).map(|netns| netns.iface_names()).unwrap_or_default()
+        self.net
+            .ns(ns)
+            .map(|netns| netns.ifaces().map(|iface| iface.name.clone()).collect())
+            .unwrap_or_default()
     }
 }
 
@@ -244,7 +272,7 @@ fn open_port(net: &mut Net, ns: NsId, proto: Proto, host: SocketAddr, listen: bo
             .set(cx, sock, SockOpt::V6Only(true))
             .and_then(|()| netns.set(cx, sock, SockOpt::ReuseAddr(true)))
             .and_then(|()| netns.bind(sock, host))
-            .and_then(|()| if listen && kind == SockKind::Tcp { netns.listen(sock, 4096) } else { Ok(()) });
+            .and_then(|()| if listen && kind == SockKind::Tcp { netns.listen(cx, sock, 4096) } else { Ok(()) });
         match opened {
             Ok(()) => Ok(sock),
             Err(errno) => {
@@ -254,4 +282,38 @@ fn open_port(net: &mut Net, ns: NsId, proto: Proto, host: SocketAddr, listen: bo
         }
     })
     .unwrap_or(Err(Errno::BadFd))
+}
+
+impl crate::docker::names::Names for dns::Zones {
+    fn add_network(&mut self, net: NetKey, name: &str) {
+        self.add_network(dns::NetKey(net.0), name);
+    }
+
+    fn remove_network(&mut self, net: NetKey) {
+        self.remove_network(dns::NetKey(net.0));
+    }
+
+    fn add_endpoint(
+        &mut self,
+        net: NetKey,
+        endpoint: EndpointKey,
+        names: Vec<String>,
+        v4: Option<Ipv4Addr>,
+        v6: Option<Ipv6Addr>,
+    ) {
+        self.add_endpoint(dns::NetKey(net.0), dns::EndpointKey(endpoint.0), names, v4, v6);
+    }
+
+    fn remove_endpoint(&mut self, net: NetKey, endpoint: EndpointKey) {
+        self.remove_endpoint(dns::NetKey(net.0), dns::EndpointKey(endpoint.0));
+    }
+
+    fn set_view(&mut self, sandbox: SandboxKey, view: View) {
+        let networks = view.networks.into_iter().map(|(net, links)| (dns::NetKey(net.0), links)).collect();
+        self.set_view(dns::SandboxKey(sandbox.0), dns::View { networks, ..dns::View::default() });
+    }
+
+    fn remove_view(&mut self, sandbox: SandboxKey) {
+        self.remove_view(dns::SandboxKey(sandbox.0));
+    }
 }

@@ -5,7 +5,7 @@
 //! interfaces. ARP and other protocols pass. Left out: fragments are not put together for the hooks
 //! of bridged packets; a later fragment passes as its own packet without ports.
 
-use switch::bridge::Decision;
+use switch::bridge::{Decision, PortId};
 use switch::capture::Direction;
 use switch::hook::{Hook, Path};
 use switch::verdict::{Verdict, What};
@@ -13,7 +13,7 @@ use switch::wire::{Ether, EthernetProtocol};
 use switch::{DropReason, Frame};
 
 use super::{Net, Reader};
-use crate::id::{BridgeId, IfId};
+use crate::id::{BridgeId, IfId, NsId};
 
 impl Net {
     fn bridge_drop(&mut self, frame: Frame, place: IfId, reason: DropReason) {
@@ -21,14 +21,18 @@ impl Net {
     }
 
     /// A frame arrived at `port`, whose interface in the owner's namespace is `iface`.
-    pub(super) fn bridge_input(&mut self, bridge: BridgeId, port: u32, iface: IfId, frame: Frame) {
+    pub(super) fn bridge_input(&mut self, bridge: BridgeId, port: PortId, iface: IfId, frame: Frame) {
         self.trace.frame(self.now, &self.pool, &frame, iface, Direction::In);
         let Some(slot) = self.bridges[bridge.0 as usize].as_mut() else {
             return self.bridge_drop(frame, iface, DropReason::InterfaceDown);
         };
         let owner = slot.owner;
-        let own = owner.map_or(iface, |(_, own)| own);
-        let decision = slot.bridge.input(self.now, port, self.pool.bytes(&frame));
+        let own = slot.bridge.interface();
+        let gso_size = self.pool.meta(&frame).gso_size;
+        let decision = slot.bridge.input_super(self.now, port, self.pool.bytes(&frame), gso_size);
+        if slot.bridge.learned().is_some() {
+            self.trace.event(self.now, self.pool.meta(&frame).id, own, What::Learned(iface));
+        }
         self.trace.crossing(self.now, &self.pool, &frame, own, Direction::In);
         match decision {
             Decision::Drop(reason) => self.bridge_drop(frame, own, reason),
@@ -53,9 +57,9 @@ impl Net {
         }
     }
 
-    fn bridge_local(&mut self, owner: Option<(crate::id::NsId, IfId)>, frame: Frame, own: IfId) {
+    fn bridge_local(&mut self, owner: Option<NsId>, frame: Frame, own: IfId) {
         match owner {
-            Some((ns, iface)) => self.host_input(ns, iface, frame),
+            Some(ns) => self.host_input(ns, own, frame),
             None => self.bridge_drop(frame, own, DropReason::NotForUs),
         }
     }
@@ -65,7 +69,8 @@ impl Net {
         let Some(slot) = self.bridges[bridge.0 as usize].as_mut() else {
             return self.bridge_drop(frame, iface, DropReason::InterfaceDown);
         };
-        let decision = slot.bridge.output(self.now, self.pool.bytes(&frame));
+        let gso_size = self.pool.meta(&frame).gso_size;
+        let decision = slot.bridge.output_super(self.now, self.pool.bytes(&frame), gso_size);
         self.trace.frame(self.now, &self.pool, &frame, iface, Direction::Out);
         self.trace.crossing(self.now, &self.pool, &frame, iface, Direction::Out);
         match decision {
@@ -76,8 +81,11 @@ impl Net {
         }
     }
 
-    fn bridge_send(&mut self, bridge: BridgeId, port: u32, frame: Frame) {
-        let iface = self.bridges[bridge.0 as usize].as_ref().and_then(|slot| slot.ports.get(&port).copied());
+    fn bridge_send(&mut self, bridge: BridgeId, port: PortId, frame: Frame) {
+        let iface = self.bridges[bridge.0 as usize]
+            .as_ref()
+            .and_then(|slot| slot.bridge.port(port))
+            .map(|port| port.interface);
         match iface {
             Some(iface) => {
                 self.trace.event(self.now, self.pool.meta(&frame).id, iface, What::Forwarded(iface));
@@ -87,7 +95,7 @@ impl Net {
         }
     }
 
-    fn bridge_flood(&mut self, bridge: BridgeId, except: Option<u32>, frame: Frame) {
+    fn bridge_flood(&mut self, bridge: BridgeId, except: Option<PortId>, frame: Frame) {
         let mut port = None;
         loop {
             let next = self.bridges[bridge.0 as usize]
@@ -103,10 +111,10 @@ impl Net {
 
     /// Shows an IP packet to the hooks of the bridge's namespace; `None` if it died there.
     fn bridge_hooks(&mut self, bridge: BridgeId, frame: Frame, hooks: &[Hook]) -> Option<Frame> {
-        let Some((ns, own)) = self.bridges[bridge.0 as usize].as_ref().and_then(|slot| slot.owner) else {
-            return Some(frame);
-        };
-        let guarded = self.ns(ns).is_some_and(|netns| netns.has_hooks());
+        let Some(slot) = self.bridges[bridge.0 as usize].as_ref() else { return Some(frame) };
+        let own = slot.bridge.interface();
+        let Some(ns) = slot.owner else { return Some(frame) };
+        let guarded = self.ns(ns).is_some_and(|netns| netns.tracks());
         if !guarded {
             return Some(frame);
         }
@@ -124,7 +132,7 @@ impl Net {
             let now = self.now;
             let netns = self.namespaces[ns.0 as usize].as_deref_mut()?;
             let bytes = &mut self.pool.bytes_mut(&frame)[ether.payload..];
-            let outcome = netns.run_hook(now, hook, bytes, meta.csum_partial, &path);
+            let outcome = netns.bridge_hook(now, hook, bytes, meta.csum_partial, &path);
             if let Some(rewrite) = outcome.rewrite {
                 self.trace.rewritten(now, meta.id, own, rewrite);
             }

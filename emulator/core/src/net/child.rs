@@ -76,7 +76,7 @@ fn target(bytes: &[u8], ether: &Ether) -> Option<IpAddr> {
 
 impl Net {
     fn child_has(&self, child: &Child, id: IfId, address: IpAddr) -> bool {
-        self.ns(child.ns).is_some_and(|netns| netns.iface_has(id, address))
+        self.ns(child.ns).and_then(|netns| netns.iface(id)).is_some_and(|iface| iface.has(address))
     }
 
     /// The child of `parent` that a unicast frame is for, or a copy to each if it is for a group.

@@ -15,8 +15,9 @@ mod child;
 mod raw;
 mod topology;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 
+use switch::bridge::PortId;
 use switch::frame::PoolLimits;
 use switch::link::{Link, Mode, Side};
 use switch::trace::Trace;
@@ -62,7 +63,7 @@ pub(crate) enum Reader {
     /// The stack of its namespace.
     Stack,
     /// A bridge, as this port.
-    Port { bridge: BridgeId, port: u32 },
+    Port { bridge: BridgeId, port: PortId },
     /// Nobody: frames wait in the ring for [`Net::raw_recv`].
     Raw,
 }
@@ -79,11 +80,8 @@ pub(crate) struct Socket {
 #[derive(Debug)]
 pub(crate) struct BridgeSlot {
     pub(crate) bridge: switch::bridge::Bridge,
-    /// The namespace and interface that it belongs to; `None` for the uplink's segment, which is
-    /// nobody's.
-    pub(crate) owner: Option<(NsId, IfId)>,
-    /// The interface behind each port.
-    pub(crate) ports: BTreeMap<u32, IfId>,
+    /// The namespace that it belongs to; `None` for the uplink's segment, which is nobody's.
+    pub(crate) owner: Option<NsId>,
 }
 
 /// How a data plane is made.
@@ -94,14 +92,14 @@ pub struct NetConfig {
     /// Frames that one direction of a veth holds.
     pub ring: usize,
     /// Ports that a bridge takes: 1,023 as Linux does, unless lifted.
-    pub bridge_ports: u32,
+    pub bridge_ports: usize,
     /// Buffers.
     pub pool: PoolLimits,
 }
 
 impl Default for NetConfig {
     fn default() -> Self {
-        Self { mode: Mode::Copy, ring: 1024, bridge_ports: 1023, pool: PoolLimits::default() }
+        Self { mode: Mode::Copy, ring: 1024, bridge_ports: switch::bridge::PORTS, pool: PoolLimits::default() }
     }
 }
 
@@ -143,8 +141,8 @@ impl Net {
             namespaces: Vec::new(),
             marked_ns: Vec::new(),
             alarms: Vec::new(),
-            // Interface numbers start at 1, as in Linux.
-            sockets: vec![Socket { ns: NsId(0), plug: Plug::Nothing, reader: Reader::Stack, marked: true }],
+            // Number 1 is every namespace's `lo`; no frame gets here from one.
+            sockets: vec![Socket { ns: NsId(0), plug: Plug::Nothing, reader: Reader::Stack, marked: true }; 2],
             links: Vec::new(),
             free_links: Vec::new(),
             bridges: Vec::new(),

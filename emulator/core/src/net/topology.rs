@@ -3,18 +3,17 @@
 //! What goes away gives its frames back: a ring is drained, a bridge forgets the port's stations, a
 //! namespace closes its sockets without a word on the wire, as a killed container's do.
 
-use std::collections::BTreeMap;
-
+use core::net::IpAddr;
 use core::time::Duration;
 use ipnet::IpNet;
-use switch::bridge::Bridge;
+use switch::bridge::{Bridge, Limits};
 use switch::link::{Link, Side};
 use switch::wire::EthernetAddress;
 use switch::{DropReason, Time};
 
 use super::{BridgeSlot, ChildKind, Net, Plug, Reader, Socket};
 use crate::id::{BridgeId, IfId, LinkId, NsId};
-use crate::netns::{IfaceConfig, IfaceKind, Netns};
+use crate::netns::{Errno, IfaceConfig, IfaceKind, LO, Netns, Peer, link_local};
 
 /// One end of a veth pair.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,15 +26,16 @@ pub struct VethPlan<'a> {
     pub mac: EthernetAddress,
     /// Its MTU.
     pub mtu: u32,
+    /// IPv6 is on.
+    pub ipv6: bool,
 }
 
 impl Net {
     /// Makes a namespace with a loopback interface.
     pub fn ns_add(&mut self, name: &str) -> NsId {
         let ns = NsId(self.namespaces.len() as u32);
-        let lo = self.socket_add(ns, Plug::Nothing);
         let rng = self.rng.stream(&format!("ns:{name}"));
-        self.namespaces.push(Some(Box::new(Netns::new(ns, name, lo, rng))));
+        self.namespaces.push(Some(Box::new(Netns::new(ns, name, rng))));
         self.marked_ns.push(false);
         self.alarms.push(Time::MAX);
         ns
@@ -44,7 +44,8 @@ impl Net {
     /// Takes a namespace away with all its interfaces and sockets.
     pub fn ns_remove(&mut self, ns: NsId) {
         let Some(netns) = self.ns(ns) else { return };
-        for iface in netns.iface_ids() {
+        let ifaces: Vec<IfId> = netns.ifaces().map(|iface| iface.id).filter(|&id| id != LO).collect();
+        for iface in ifaces {
             self.iface_remove(iface);
         }
         self.with_ns(ns, |netns, cx| netns.clear(cx));
@@ -108,57 +109,86 @@ impl Net {
         let (first, second) = (IfId(self.sockets.len() as u32), IfId(self.sockets.len() as u32 + 1));
         self.socket_add(a.ns, Plug::Veth { link: link_id, side: Side::A, peer: second });
         self.socket_add(b.ns, Plug::Veth { link: link_id, side: Side::B, peer: first });
-        for (plan, id, peer) in [(a, first, second), (b, second, first)] {
-            let config = IfaceConfig {
-                id,
-                name: plan.name.to_owned(),
-                mac: plan.mac,
-                mtu: plan.mtu,
-                kind: IfaceKind::Veth { peer },
-            };
-            self.with_ns(plan.ns, |netns, cx| netns.iface_add(cx, config));
+        for (plan, id, (other, at)) in [(a, first, (second, b.ns)), (b, second, (first, a.ns))] {
+            let netnsid = (at != plan.ns).then_some(0);
+            self.iface_make(plan, id, IfaceKind::Veth, Some(Peer { id: other, netnsid }));
         }
         (first, second)
     }
 
-    /// Makes a bridge. With an owner it has an interface in that namespace, which is up.
-    pub fn bridge_add(&mut self, owner: Option<(NsId, &str)>, mac: EthernetAddress, mtu: u32) -> (BridgeId, Option<IfId>) {
-        let id = BridgeId(self.bridges.len() as u32);
-        let owner = owner.map(|(ns, name)| {
-            let iface = self.socket_add(ns, Plug::Bridge(id));
-            let config =
-                IfaceConfig { id: iface, name: name.to_owned(), mac, mtu, kind: IfaceKind::Bridge };
-            self.with_ns(ns, |netns, cx| netns.iface_add(cx, config));
-            (ns, iface)
+    /// Adds an interface to its namespace and takes it up.
+    fn iface_make(&mut self, plan: &VethPlan<'_>, id: IfId, kind: IfaceKind, peer: Option<Peer>) {
+        let config = IfaceConfig {
+            id,
+            name: plan.name.to_owned(),
+            mac: plan.mac.0,
+            mtu: plan.mtu,
+            kind,
+            peer,
+            master: None,
+            ipv6: plan.ipv6,
+        };
+        self.with_ns(plan.ns, |netns, cx| {
+            // Names are checked by whoever draws them; numbers are new.
+            let mut made = netns.iface_add(config).and_then(|()| netns.iface_up(cx, id, true));
+            if plan.ipv6 {
+                let address = IpNet::new_assert(link_local(plan.mac.0).into(), 64);
+                made = made.and_then(|()| netns.addr_add(id, address));
+            }
+            debug_assert_eq!(made, Ok(()), "interface {} of {}", id.0, netns.name());
         });
-        let bridge = Bridge::new(owner.map(|_| mac), self.config.bridge_ports);
-        self.bridges.push(Some(Box::new(BridgeSlot { bridge, owner, ports: BTreeMap::new() })));
-        (id, owner.map(|(_, iface)| iface))
+    }
+
+    /// Makes a bridge. With an owner it has an interface in that namespace, which is up.
+    pub fn bridge_add(&mut self, owner: Option<(NsId, &str)>, mac: EthernetAddress, mtu: u32) -> (BridgeId, IfId) {
+        let id = BridgeId(self.bridges.len() as u32);
+        let iface = match owner {
+            Some((ns, name)) => {
+                let iface = self.socket_add(ns, Plug::Bridge(id));
+                let plan = VethPlan { ns, name, mac, mtu, ipv6: true };
+                self.iface_make(&plan, iface, IfaceKind::Bridge, None);
+                iface
+            }
+            None => {
+                let wires = self.wires();
+                self.socket_add(wires, Plug::Nothing)
+            }
+        };
+        let limits = Limits { ports: self.config.bridge_ports, ..Limits::default() };
+        let bridge = Bridge::new(iface, mac, limits);
+        self.bridges.push(Some(Box::new(BridgeSlot { bridge, owner: owner.map(|(ns, _)| ns) })));
+        (id, iface)
+    }
+
+    /// The bridge, if it is still there.
+    #[must_use]
+    pub fn bridge(&self, id: BridgeId) -> Option<&Bridge> {
+        self.bridges.get(id.0 as usize)?.as_ref().map(|slot| &slot.bridge)
     }
 
     /// Takes a bridge and its interface away; its ports become ordinary interfaces.
     pub fn bridge_remove(&mut self, id: BridgeId) {
         let Some(slot) = self.bridges.get_mut(id.0 as usize).and_then(Option::take) else { return };
-        for iface in slot.ports.into_values() {
-            self.sockets[iface.0 as usize].reader = Reader::Stack;
+        for (_, port) in slot.bridge.ports() {
+            self.sockets[port.interface.0 as usize].reader = Reader::Stack;
         }
-        if let Some((_, iface)) = slot.owner {
-            self.iface_remove(iface);
+        if slot.owner.is_some() {
+            self.iface_remove(slot.bridge.interface());
         }
     }
 
-    /// Makes `iface` a port of the bridge.
+    /// Makes `iface`, whose own address is `mac`, a port of the bridge.
     ///
     /// # Errors
     /// `exchange full` when the bridge has all the ports that it takes.
-    pub fn port_add(&mut self, id: BridgeId, iface: IfId) -> Result<(), String> {
-        let slot = self.bridges[id.0 as usize].as_mut().ok_or("no such device")?;
-        let port = slot.bridge.port_add(iface).map_err(|_| "exchange full")?;
-        slot.ports.insert(port, iface);
-        let master = slot.owner;
+    pub fn port_add(&mut self, id: BridgeId, iface: IfId, mac: EthernetAddress) -> Result<(), String> {
+        let now = self.now;
+        let slot = self.bridges.get_mut(id.0 as usize).and_then(Option::as_mut).ok_or("no such device")?;
+        let port = slot.bridge.add_port(now, iface, mac).map_err(|full| full.to_string())?;
+        let (owner, own) = (slot.owner, slot.bridge.interface());
         self.sockets[iface.0 as usize].reader = Reader::Port { bridge: id, port };
-        if let Some((ns, own)) = master {
-            self.with_ns(ns, |netns, _| netns.iface_enslave(iface, Some(own)));
+        if let Some(ns) = owner {
+            self.with_ns(ns, |netns, _| netns.iface_master(iface, Some(own)));
         }
         Ok(())
     }
@@ -166,15 +196,12 @@ impl Net {
     /// Makes a macvlan or ipvlan interface on top of `parent`.
     pub fn child_add(&mut self, parent: IfId, kind: ChildKind, plan: &VethPlan<'_>) -> IfId {
         let iface = self.socket_add(plan.ns, Plug::Child { parent });
-        let config = IfaceConfig {
-            id: iface,
-            name: plan.name.to_owned(),
-            mac: plan.mac,
-            mtu: plan.mtu,
-            kind: IfaceKind::Child { parent },
-        };
         self.children.add(iface, parent, kind, plan.mac, plan.ns);
-        self.with_ns(plan.ns, |netns, cx| netns.iface_add(cx, config));
+        let shown = match kind {
+            ChildKind::Macvlan => IfaceKind::Macvlan,
+            ChildKind::Ipvlan => IfaceKind::Ipvlan,
+        };
+        self.iface_make(plan, iface, shown, Some(Peer { id: parent, netnsid: Some(0) }));
         iface
     }
 
@@ -202,25 +229,36 @@ impl Net {
     fn unplug(&mut self, iface: IfId, socket: Socket) {
         if let Reader::Port { bridge, port } = socket.reader {
             if let Some(slot) = self.bridges[bridge.0 as usize].as_mut() {
-                slot.bridge.port_remove(port);
-                slot.ports.remove(&port);
+                slot.bridge.remove_port(port);
             }
         }
         let slot = &mut self.sockets[iface.0 as usize];
         slot.plug = Plug::Nothing;
         slot.reader = Reader::Stack;
-        self.with_ns(socket.ns, |netns, cx| netns.iface_remove(cx, iface));
+        // The segment's own number is no interface of a namespace.
+        let _absent = self.with_ns(socket.ns, |netns, cx| netns.iface_remove(cx, iface));
     }
 
     /// Gives an interface an address, and the route that comes with it.
-    pub fn addr_add(&mut self, iface: IfId, address: IpNet) {
-        let ns = self.sockets[iface.0 as usize].ns;
-        self.with_ns(ns, |netns, cx| netns.addr_add(cx, iface, address));
+    ///
+    /// # Errors
+    /// As `ip addr add`.
+    pub fn addr_add(&mut self, iface: IfId, address: IpNet) -> Result<(), Errno> {
+        let ns = self.ns_of(iface).ok_or(Errno::NoDev)?;
+        self.with_ns(ns, |netns, _| netns.addr_add(iface, address)).unwrap_or(Err(Errno::NoDev))
     }
 
     /// Announces the addresses of an interface `count` times, `interval` apart.
     pub fn announce(&mut self, iface: IfId, count: u32, interval: Duration) {
-        let ns = self.sockets[iface.0 as usize].ns;
-        self.with_ns(ns, |netns, cx| netns.announce(cx, iface, count, interval));
+        let Some(ns) = self.ns_of(iface) else { return };
+        self.with_ns(ns, |netns, cx| {
+            let addresses: Vec<IpAddr> = netns
+                .iface(iface)
+                .map(|iface| iface.addrs.iter().map(|address| address.net.addr()).collect())
+                .unwrap_or_default();
+            for address in addresses {
+                netns.announce(cx, iface, address, count, interval);
+            }
+        });
     }
 }

@@ -1,0 +1,389 @@
+//! Docker's verbs on the Lab: the model does the bookkeeping, here the programs of containers begin and end.
+//!
+//! An image is what it listens on. `busybox`, `alpine`, `ubuntu` and `netshoot` run the command that they
+//! are given; `http`, `httpd` and `nginx` are a web server on port 80; any other image listens on the
+//! ports that the container declares, and says who called.
+
+use std::collections::BTreeMap;
+
+use core::net::IpAddr;
+use dns::resolver::{Config, UpstreamFrom};
+use dns::{Profile, Resolver, SandboxKey};
+use ipnet::IpNet;
+
+use super::Lab;
+use super::plumbing::Hands;
+use crate::docker::container::Container;
+use crate::docker::plumb::Published;
+use crate::docker::spec::{ContainerSpec, EndpointSpec, Engine, NetworkSpec, Proto};
+use crate::docker::{Created, Docker, Error, NetworkFilters, World};
+use crate::id::{AppId, NsId};
+use crate::service::dns::DnsService;
+use crate::tools;
+use crate::tools::servers::{ProbeServer, WebServer};
+
+/// What runs in the containers' namespaces, and whose they are.
+#[derive(Debug, Default)]
+pub struct Sandboxes {
+    /// The container that owns each namespace.
+    owners: BTreeMap<NsId, u32>,
+    /// The embedded DNS servers.
+    resolvers: BTreeMap<NsId, AppId>,
+    /// The main program of each container that has one.
+    mains: BTreeMap<u32, AppId>,
+}
+
+impl Sandboxes {
+    pub(crate) fn hostname(&self, ns: NsId, docker: &Docker) -> String {
+        match self.owner(ns, docker) {
+            Some(container) => container.hostname.clone(),
+            None => docker.config().hostname.clone(),
+        }
+    }
+
+    fn owner<'a>(&self, ns: NsId, docker: &'a Docker) -> Option<&'a Container> {
+        docker.container_by_key(*self.owners.get(&ns)?)
+    }
+
+    pub(crate) fn file(&self, ns: NsId, path: &str, docker: &Docker) -> Option<String> {
+        let Some(container) = self.owner(ns, docker) else {
+            return match path {
+                "/etc/hosts" => Some(docker.config().hosts.clone()),
+                "/etc/resolv.conf" => Some(docker.config().resolv_conf.clone()),
+                "/etc/hostname" => Some(format!("{}\n", docker.config().hostname)),
+                _ => None,
+            };
+        };
+        match path {
+            "/etc/hosts" => docker.hosts_file(&container.id).ok().map(str::to_owned),
+            "/etc/resolv.conf" => docker.resolv_conf(&container.id).ok().map(str::to_owned),
+            "/etc/hostname" => Some(format!("{}\n", container.hostname)),
+            _ => None,
+        }
+    }
+}
+
+/// What an image runs if nobody says otherwise.
+fn image_name(image: &str) -> &str {
+    let last = image.rsplit('/').next().unwrap_or(image);
+    last.split([':', '@']).next().unwrap_or(last)
+}
+
+impl Lab {
+    /// Calls the model with the lab's hands.
+    fn model<T>(&mut self, act: impl FnOnce(&mut Docker, &mut World<'_>) -> T) -> T {
+        let now = self.net.now();
+        let mut hands = Hands { net: &mut self.net, apps: &mut self.apps, state: &mut self.plumbing };
+        let mut world = World { plumb: &mut hands, names: &mut self.zones, now };
+        act(&mut self.docker, &mut world)
+    }
+
+    /// Brings a container's resolver in line with its networks.
+    fn sync(&mut self, container: &str) {
+        let Ok(container) = self.docker.container(container) else { return };
+        let (Some(ns), None) = (container.ns, container.joined) else { return };
+        if ns == self.places.host {
+            return;
+        }
+        let key = container.key;
+        self.sandboxes.owners.insert(ns, key);
+        let Ok(config) = self.docker.dns_config(&container.id) else { return };
+        if !config.resolver {
+            return;
+        }
+        let profile = match self.docker.engine() {
+            Engine::V20_10 => Profile::V20_10,
+            Engine::V29 => Profile::V29,
+        };
+        let settings = Config {
+            profile,
+            upstreams: config.upstreams.iter().map(upstream).collect(),
+            ndots_set: config.ndots_set,
+            external_access: config.external_access,
+        };
+        self.serve_names(ns, key, settings);
+    }
+
+    /// Forgets what belonged to a namespace that a verb took away.
+    fn forget(&mut self, ns: Option<NsId>) {
+        if let Some(ns) = ns.filter(|ns| self.net.ns(*ns).is_none()) {
+            self.sandboxes.owners.remove(&ns);
+            self.sandboxes.resolvers.remove(&ns);
+        }
+    }
+
+    /// A verb that may take a container's namespace away.
+    fn ending<T>(&mut self, container: &str, act: impl FnOnce(&mut Docker, &mut World<'_>) -> T) -> T {
+        let ns = self.namespace(container);
+        let result = self.model(act);
+        self.forget(ns);
+        result
+    }
+
+    fn serve_names(&mut self, ns: NsId, key: u32, settings: Config) {
+        if let Some(service) = self.sandboxes.resolvers.get(&ns).and_then(|app| self.apps.dns_mut(*app)) {
+            if *service.resolver.config() != settings {
+                service.resolver.configure(settings);
+            }
+            return;
+        }
+        let rng = self.net.rng.stream(&format!("dns:{key}"));
+        let service = DnsService::new(Resolver::new(SandboxKey(key), settings), self.places.host, rng);
+        let app = self.apps.spawn_dns(&mut self.net, ns, service);
+        self.sandboxes.resolvers.insert(ns, app);
+    }
+
+    /// `docker network create`.
+    ///
+    /// # Errors
+    /// In Docker's words.
+    pub fn network_create(&mut self, spec: NetworkSpec) -> Result<Created, Error> {
+        self.model(|docker, world| docker.network_create(world, spec))
+    }
+
+    /// `docker network connect`.
+    ///
+    /// # Errors
+    /// In Docker's words.
+    pub fn network_connect(&mut self, network: &str, container: &str, spec: EndpointSpec) -> Result<(), Error> {
+        let connected = self.model(|docker, world| docker.network_connect(world, network, container, spec));
+        self.sync(container);
+        connected
+    }
+
+    /// `docker network disconnect`.
+    ///
+    /// # Errors
+    /// In Docker's words.
+    pub fn network_disconnect(&mut self, network: &str, container: &str, force: bool) -> Result<(), Error> {
+        let gone = self.model(|docker, world| docker.network_disconnect(world, network, container, force));
+        self.sync(container);
+        gone
+    }
+
+    /// `docker network rm`.
+    ///
+    /// # Errors
+    /// In Docker's words.
+    pub fn network_remove(&mut self, network: &str) -> Result<(), Error> {
+        self.model(|docker, world| docker.network_remove(world, network))
+    }
+
+    /// `docker network prune`: the names of what went.
+    ///
+    /// # Errors
+    /// In Docker's words.
+    pub fn network_prune(&mut self, filters: &NetworkFilters) -> Result<Vec<String>, Error> {
+        self.model(|docker, world| docker.network_prune(world, filters))
+    }
+
+    /// `docker create`.
+    ///
+    /// # Errors
+    /// In Docker's words.
+    pub fn create(&mut self, spec: ContainerSpec) -> Result<Created, Error> {
+        self.model(|docker, world| docker.create(world, spec))
+    }
+
+    /// `docker start`.
+    ///
+    /// # Errors
+    /// In Docker's words.
+    pub fn start(&mut self, container: &str) -> Result<(), Error> {
+        self.model(|docker, world| docker.start(world, container))?;
+        self.sync(container);
+        self.begin(container);
+        Ok(())
+    }
+
+    /// `docker stop`.
+    ///
+    /// # Errors
+    /// In Docker's words.
+    pub fn stop(&mut self, container: &str) -> Result<(), Error> {
+        self.end(container);
+        self.ending(container, |docker, world| docker.stop(world, container))
+    }
+
+    /// `docker kill`.
+    ///
+    /// # Errors
+    /// In Docker's words.
+    pub fn kill(&mut self, container: &str) -> Result<(), Error> {
+        self.end(container);
+        self.ending(container, |docker, world| docker.kill(world, container))
+    }
+
+    /// `docker restart`.
+    ///
+    /// # Errors
+    /// In Docker's words.
+    pub fn restart(&mut self, container: &str) -> Result<(), Error> {
+        self.end(container);
+        self.ending(container, |docker, world| docker.restart(world, container))?;
+        self.sync(container);
+        self.begin(container);
+        Ok(())
+    }
+
+    /// `docker pause`. Its programs are held; its stack still answers pings, as the kernel's does.
+    ///
+    /// # Errors
+    /// In Docker's words.
+    pub fn pause(&mut self, container: &str) -> Result<(), Error> {
+        self.model(|docker, _| docker.pause(container))?;
+        if let Some(ns) = self.namespace(container) {
+            self.apps.hold(&mut self.net, ns, true);
+        }
+        Ok(())
+    }
+
+    /// `docker unpause`.
+    ///
+    /// # Errors
+    /// In Docker's words.
+    pub fn unpause(&mut self, container: &str) -> Result<(), Error> {
+        self.model(|docker, _| docker.unpause(container))?;
+        if let Some(ns) = self.namespace(container) {
+            self.apps.hold(&mut self.net, ns, false);
+        }
+        Ok(())
+    }
+
+    /// `docker rename`.
+    ///
+    /// # Errors
+    /// In Docker's words.
+    pub fn rename(&mut self, container: &str, name: &str) -> Result<(), Error> {
+        self.model(|docker, world| docker.rename(world, container, name))
+    }
+
+    /// `docker rm`.
+    ///
+    /// # Errors
+    /// In Docker's words.
+    pub fn remove(&mut self, container: &str, force: bool) -> Result<(), Error> {
+        if force {
+            self.end(container);
+        }
+        self.ending(container, |docker, world| docker.remove(world, container, force))
+    }
+
+    /// Starts what the container's image and command say.
+    fn begin(&mut self, container: &str) {
+        let Ok(container) = self.docker.container(container) else { return };
+        let Some(ns) = container.ns else { return };
+        let (key, spec, exposed) = (container.key, container.spec.clone(), container.exposed());
+        if !self.run_images {
+            return;
+        }
+        let name = image_name(&spec.image);
+        let main = match name {
+            "busybox" | "alpine" | "ubuntu" | "netshoot" => {
+                // A command that is no tool of ours (a shell, a loop in one) waits to be stopped.
+                (!spec.command.is_empty()).then(|| tools::spawn(&spec.command).ok()).flatten()
+            }
+            "http" | "httpd" | "nginx" => Some(Box::new(WebServer::new(80)) as Box<dyn crate::app::App>),
+            _ => None,
+        };
+        if let Some(main) = main {
+            let app = self.apps.spawn(&mut self.net, ns, main);
+            self.sandboxes.mains.insert(key, app);
+        }
+        let web = matches!(name, "http" | "httpd" | "nginx");
+        let ports = |proto: Proto| -> Vec<u16> {
+            exposed.iter().filter(|port| port.proto == proto && !(web && port.number == 80)).map(|port| port.number).collect()
+        };
+        let (tcp, udp) = (ports(Proto::Tcp), ports(Proto::Udp));
+        if !matches!(name, "busybox" | "alpine" | "ubuntu" | "netshoot") && !(tcp.is_empty() && udp.is_empty()) {
+            self.apps.spawn(&mut self.net, ns, Box::new(ProbeServer::new(&tcp, &udp)));
+        }
+    }
+
+    /// Ends the programs of a container that does not own its namespace; the others go with theirs.
+    fn end(&mut self, container: &str) {
+        let Ok(container) = self.docker.container(container) else { return };
+        if let Some(app) = self.sandboxes.mains.remove(&container.key) {
+            self.apps.kill(&mut self.net, app);
+        }
+    }
+
+    /// The main program of a container, if it runs one.
+    #[must_use]
+    pub fn main_program(&self, container: &str) -> Option<AppId> {
+        self.sandboxes.mains.get(&self.docker.container(container).ok()?.key).copied()
+    }
+
+    /// Docker's model, to look at: `ls`, `ps`, `inspect`, `port`.
+    #[must_use]
+    pub const fn docker(&self) -> &Docker {
+        &self.docker
+    }
+
+    /// The namespace of a running container.
+    #[must_use]
+    pub fn namespace(&self, container: &str) -> Option<NsId> {
+        self.docker.namespace_of(container).ok()
+    }
+
+    /// A container's full id.
+    #[must_use]
+    pub fn container_id(&self, container: &str) -> Option<String> {
+        self.docker.container(container).ok().map(|container| container.id.clone())
+    }
+
+    /// A network's full id.
+    #[must_use]
+    pub fn network_id(&self, network: &str) -> Option<String> {
+        self.docker.network(network).ok().map(|network| network.id.clone())
+    }
+
+    /// The published ports of a container as they were allocated.
+    #[must_use]
+    pub fn published(&self, container: &str) -> Vec<Published> {
+        self.docker.published(container).unwrap_or_default()
+    }
+
+    /// The networks of a container and the address of each one's gateway.
+    #[must_use]
+    pub fn gateways(&self, container: &str) -> Vec<(String, IpAddr)> {
+        let Ok(container) = self.docker.container(container) else { return Vec::new() };
+        let mut gateways = Vec::new();
+        for endpoint in container.endpoints() {
+            let Ok(network) = self.docker.network(&endpoint.network_name) else { continue };
+            for v6 in [false, true] {
+                if let Some(gateway) = network.gateway(v6) {
+                    gateways.push((network.name().to_owned(), gateway));
+                }
+            }
+        }
+        gateways
+    }
+
+    /// The network of a container in whose subnet an address is.
+    #[must_use]
+    pub fn network_of(&self, container: &str, address: IpAddr) -> Option<String> {
+        let container = self.docker.container(container).ok()?;
+        container
+            .endpoints()
+            .find(|endpoint| endpoint.addresses().any(|own: IpNet| own.contains(&address)))
+            .map(|endpoint| endpoint.network_name.clone())
+    }
+
+    /// The addresses of the host on its uplink.
+    #[must_use]
+    pub fn host_addresses(&self) -> Vec<IpAddr> {
+        self.net
+            .ns(self.places.host)
+            .and_then(|netns| netns.iface(self.places.uplink))
+            .map(|iface| iface.addrs.iter().map(|address| address.net.addr()).collect())
+            .unwrap_or_default()
+    }
+}
+
+fn upstream(upstream: &crate::docker::Upstream) -> dns::Upstream {
+    dns::Upstream {
+        address: upstream.address,
+        from: if upstream.from_host { UpstreamFrom::Host } else { UpstreamFrom::Container },
+    }
+}
