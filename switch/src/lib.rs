@@ -12,6 +12,7 @@
 #![forbid(unsafe_code)]
 
 pub mod bridge;
+pub mod capture;
 pub mod fdb;
 pub mod frame;
 pub mod link;

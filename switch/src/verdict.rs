@@ -207,14 +207,20 @@ pub enum What {
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} frame {} if{} ", self.at, self.frame, self.place.0)?;
-        match self.what {
-            What::Delivered => f.write_str("delivered"),
-            What::Dropped(reason) => write!(f, "dropped: {reason}"),
-            What::Flooded => f.write_str("flooded"),
-            What::Forwarded(to) => write!(f, "forwarded to if{}", to.0),
-            What::Learned(port) => write!(f, "learned behind if{}", port.0),
-            What::Rewritten(rewrite) => write!(f, "rewritten: {rewrite}"),
-            What::Sent => f.write_str("sent"),
+        write!(f, "{}", self.what)
+    }
+}
+
+impl fmt::Display for What {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Delivered => f.write_str("delivered"),
+            Self::Dropped(reason) => write!(f, "dropped: {reason}"),
+            Self::Flooded => f.write_str("flooded"),
+            Self::Forwarded(to) => write!(f, "forwarded to if{}", to.0),
+            Self::Learned(port) => write!(f, "learned behind if{}", port.0),
+            Self::Rewritten(rewrite) => write!(f, "rewritten: {rewrite}"),
+            Self::Sent => f.write_str("sent"),
         }
     }
 }
