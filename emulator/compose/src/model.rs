@@ -284,7 +284,8 @@ pub struct ExtraHost {
     pub at: Place,
     /// The name.
     pub host: String,
-    /// Addresses, without brackets, or `host-gateway`.
+    /// Addresses, without brackets, or `host-gateway`. An empty one, as from a variable that is not
+    /// set, is kept: the engine refuses it.
     pub addresses: Vec<String>,
 }
 

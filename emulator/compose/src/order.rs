@@ -1,7 +1,9 @@
-//! In which order containers start: what a service depends on first, otherwise file order, the
-//! replicas of a service one after another.
+//! In which order containers start: services in file order, each after what it depends on (in the
+//! order in which it names that), the replicas of a service one after another.
+//!
+//! Compose starts independent services at the same time; this is the order of the engine records.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::error::{ErrorKind, Fault};
 use crate::model::{Project, Service};
@@ -10,7 +12,8 @@ impl Project {
     /// Every container as its service and its number from 1, in the order of starting.
     #[must_use]
     pub fn start_order(&self) -> Vec<(&Service, u32)> {
-        let order = Graph::new(&self.services).order();
+        let files: Vec<usize> = (0..self.services.len()).collect();
+        let order = Graph::new(&self.services).visit(&files).unwrap_or(files);
         let services = order.into_iter().filter_map(|i| self.services.get(i));
         services
             .flat_map(|service| (1..=service.replicas).map(move |number| (service, number)))
@@ -20,23 +23,49 @@ impl Project {
 
 /// Services that wait for each other in a circle.
 pub(crate) fn check(services: &[Service]) -> Result<(), Fault> {
-    let graph = Graph::new(services);
-    let order = graph.order();
-    if order.len() == services.len() {
-        return Ok(());
+    let mut graph = Graph::new(services);
+    let name = |i: usize| services[i].name.as_str();
+    for needs in &mut graph.needs {
+        needs.sort_by_key(|&i| name(i));
     }
-    let started: BTreeSet<usize> = order.into_iter().collect();
-    Err(graph.cycle(&started))
+    let mut roots: Vec<usize> = (0..services.len()).collect();
+    roots.sort_by_key(|&i| name(i));
+    match graph.visit(&roots) {
+        Ok(_) => Ok(()),
+        Err(circle) => Err(cycle_fault(services, &circle)),
+    }
 }
 
-struct Graph<'a> {
-    services: &'a [Service],
+fn cycle_fault(services: &[Service], circle: &[usize]) -> Fault {
+    let around = circle.iter().chain(circle.first());
+    let names: Vec<&str> = around.map(|&i| services[i].name.as_str()).collect();
+    let text = format!("dependency cycle detected: {}", names.join(" -> "));
+    let Some(first) = circle.first().map(|&i| &services[i]) else {
+        return Fault::bare(ErrorKind::Cycle, text);
+    };
+    let mut edges = first.depends_on.iter();
+    let edge = edges.find(|edge| names.get(1) == Some(&edge.service.as_str()));
+    Fault::new(
+        ErrorKind::Cycle,
+        edge.map_or(first.at, |edge| edge.at),
+        text,
+    )
+}
+
+struct Graph {
     /// What each service waits for, by position.
     needs: Vec<Vec<usize>>,
 }
 
-impl<'a> Graph<'a> {
-    fn new(services: &'a [Service]) -> Self {
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mark {
+    New,
+    Open,
+    Done,
+}
+
+impl Graph {
+    fn new(services: &[Service]) -> Self {
         let named = services.iter().enumerate();
         let index: BTreeMap<&str, usize> = named.map(|(i, s)| (s.name.as_str(), i)).collect();
         let needs = |service: &Service| {
@@ -44,68 +73,42 @@ impl<'a> Graph<'a> {
             names.filter_map(|name| index.get(name).copied()).collect()
         };
         Self {
-            services,
             needs: services.iter().map(needs).collect(),
         }
     }
 
-    /// The services that can be started, in order; those in or behind a circle are missing.
-    fn order(&self) -> Vec<usize> {
-        let mut waits: Vec<usize> = self.needs.iter().map(Vec::len).collect();
-        let mut needed_by: Vec<Vec<usize>> = vec![Vec::new(); self.needs.len()];
-        for (i, needs) in self.needs.iter().enumerate() {
-            for &need in needs {
-                needed_by[need].push(i);
-            }
-        }
-        let ready = waits.iter().enumerate().filter(|&(_, &waits)| waits == 0);
-        let mut ready: BTreeSet<usize> = ready.map(|(i, _)| i).collect();
+    /// Depth first from `roots`: everything after what it needs. The error is a circle.
+    fn visit(&self, roots: &[usize]) -> Result<Vec<usize>, Vec<usize>> {
+        let mut marks = vec![Mark::New; self.needs.len()];
         let mut order = Vec::with_capacity(self.needs.len());
-        while let Some(i) = ready.pop_first() {
-            order.push(i);
-            for &other in &needed_by[i] {
-                waits[other] -= 1;
-                if waits[other] == 0 {
-                    ready.insert(other);
+        // The way down, with how many needs of each have been looked at.
+        let mut way: Vec<(usize, usize)> = Vec::new();
+        for &root in roots {
+            if marks[root] == Mark::New {
+                marks[root] = Mark::Open;
+                way.push((root, 0));
+            }
+            while let Some((i, looked)) = way.last_mut() {
+                let (i, next) = (*i, self.needs[*i].get(*looked).copied());
+                *looked += 1;
+                match next.map(|need| (need, marks[need])) {
+                    None => {
+                        marks[i] = Mark::Done;
+                        order.push(i);
+                        way.pop();
+                    }
+                    Some((_, Mark::Done)) => {}
+                    Some((need, Mark::New)) => {
+                        marks[need] = Mark::Open;
+                        way.push((need, 0));
+                    }
+                    Some((need, Mark::Open)) => {
+                        let way = way.into_iter().map(|(i, _)| i);
+                        return Err(way.skip_while(|&i| i != need).collect());
+                    }
                 }
             }
         }
-        order
-    }
-
-    /// A circle among the services that cannot be started, from the first by name that meets it.
-    fn cycle(&self, started: &BTreeSet<usize>) -> Fault {
-        let name = |i: usize| self.services[i].name.as_str();
-        let stuck = (0..self.services.len()).filter(|i| !started.contains(i));
-        let mut next = stuck.min_by_key(|&i| name(i));
-        let mut path: Vec<usize> = Vec::new();
-        let mut position: BTreeMap<usize, usize> = BTreeMap::new();
-        while let Some(i) = next {
-            if let Some(&from) = position.get(&i) {
-                return self.cycle_fault(&path[from..]);
-            }
-            position.insert(i, path.len());
-            path.push(i);
-            let needs = self.needs[i].iter().copied();
-            let needs = needs.filter(|need| !started.contains(need));
-            next = needs.min_by_key(|&need| name(need));
-        }
-        Fault::bare(ErrorKind::Cycle, "dependency cycle detected")
-    }
-
-    fn cycle_fault(&self, circle: &[usize]) -> Fault {
-        let names = circle.iter().chain(circle.first());
-        let names: Vec<&str> = names.map(|&i| self.services[i].name.as_str()).collect();
-        let text = format!("dependency cycle detected: {}", names.join(" -> "));
-        let first = circle.first().map(|&i| &self.services[i]);
-        let towards = names.get(1).copied().unwrap_or_default();
-        let at = first.map(|service| {
-            let edge = service.depends_on.iter().find(|d| d.service == towards);
-            edge.map_or(service.at, |edge| edge.at)
-        });
-        match at {
-            Some(at) => Fault::new(ErrorKind::Cycle, at, text),
-            None => Fault::bare(ErrorKind::Cycle, text),
-        }
+        Ok(order)
     }
 }

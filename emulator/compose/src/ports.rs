@@ -305,7 +305,7 @@ mod tests {
         let cases = [
             (
                 "{target: 80, host_ip: nope}",
-                24,
+                23,
                 "services.s.ports[]: invalid ip address: nope",
             ),
             (

@@ -58,17 +58,17 @@ enum Shape {
     /// A text of this list.
     Word(&'static [&'static str]),
     /// A list of these.
-    ListOf(&'static Shape),
+    ListOf(&'static Self),
     /// A map with any keys to these.
-    MapOf(&'static Shape),
+    MapOf(&'static Self),
     /// A map whose keys are names of services, networks and the like.
-    Named(&'static Shape),
+    Named(&'static Self),
     /// A map with these keys.
-    Fields(&'static [(&'static str, Shape)]),
+    Fields(&'static [(&'static str, Self)]),
     /// The same, and these keys must be there.
-    Needs(&'static Shape, &'static [&'static str]),
+    Needs(&'static Self, &'static [&'static str]),
     /// The first whose type fits; if none does, the first one's message.
-    Either(&'static [Shape]),
+    Either(&'static [Self]),
 }
 
 use Shape::{Any, Either, Fields, Is, ListOf, MapOf, Named, Needs, Word};

