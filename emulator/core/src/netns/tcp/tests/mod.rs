@@ -1,0 +1,1 @@
+//! Two layers back to back.
