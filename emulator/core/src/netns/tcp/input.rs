@@ -75,10 +75,20 @@ impl Tcp {
             self.reset(cx, slot);
             return Ok(());
         }
+        if echo(conn, segment) {
+            conn.hear(cx.now, segment);
+            cx.pool.free(frame);
+            self.touch(cx.now, slot, false);
+            return Ok(());
+        }
+        let fin_again = fin_again(conn, segment);
         let Some(frame) = prepare(cx.pool, frame, packet, conn.marks.shift) else {
             self.counters.out_of_frames += 1;
             return Ok(());
         };
+        if fin_again {
+            strip(cx.pool, &frame, segment.payload);
+        }
         let before = conn.seen();
         let Some(engine) = &mut conn.engine else {
             return Err((frame, DropReason::NoSocket));
@@ -268,6 +278,47 @@ fn too_late(conn: &Conn, segment: &Segment) -> bool {
             segment.seq,
             next.wrapping_add(conn.options.recv_buffer as u32),
         )
+}
+
+/// A repeated acknowledgement while nothing but our FIN is outstanding. smoltcp 0.14 would try a fast
+/// retransmission of data that is not there, stop its timer, and never send the FIN again.
+fn echo(conn: &Conn, segment: &Segment) -> bool {
+    let closing = matches!(
+        conn.state(),
+        TcpState::FinWait1 | TcpState::Closing | TcpState::LastAck
+    );
+    closing
+        && conn.send_queue() == 0
+        && conn.marks.outstanding()
+        && segment.flags & (ACK | SYN | FIN | RST) == ACK
+        && segment.payload == 0
+        && segment.ack == conn.marks.acked
+        && segment.seq == conn.recv_next()
+}
+
+/// A FIN in order behind data that has all come before. smoltcp 0.14 takes it for an old segment.
+fn fin_again(conn: &Conn, segment: &Segment) -> bool {
+    segment.flags & (FIN | SYN | RST) == FIN
+        && segment.payload > 0
+        && !conn.ended
+        && segment.seq.wrapping_add(segment.payload) == conn.recv_next()
+}
+
+/// Takes the data out of a packet that has been [prepared](prepare): `count` bytes at its end.
+fn strip(pool: &mut Pool, frame: &Frame, count: u32) {
+    let len = pool.len(frame) - count as usize;
+    pool.truncate(frame, len);
+    let bytes = pool.bytes_mut(frame);
+    let transport = if bytes[0] >> 4 == 4 {
+        bytes[2..4].copy_from_slice(&(len as u16).to_be_bytes());
+        usize::from(bytes[0] & 0x0f) * 4
+    } else {
+        bytes[4..6].copy_from_slice(&((len - 40) as u16).to_be_bytes());
+        40
+    };
+    let seq = &mut bytes[transport + 4..transport + 8];
+    let moved = u32::from_be_bytes([seq[0], seq[1], seq[2], seq[3]]).wrapping_add(count);
+    seq.copy_from_slice(&moved.to_be_bytes());
 }
 
 /// Makes a packet what an engine expects: it alone in the frame, no IPv6 extension headers, and the

@@ -453,6 +453,11 @@ impl Tcp {
         }
         conn.mtu = mtu;
         conn.path = Smol::path(&mut self.shared, conn.local, mtu, self.offload);
+        // New data first: what remains then is when the old data would be sent again.
+        self.run(cx, slot, cx.now);
+        let Some(conn) = self.slots.conn_at(slot).filter(|conn| conn.mapped) else {
+            return;
+        };
         let Some(engine) = &conn.engine else {
             return;
         };
