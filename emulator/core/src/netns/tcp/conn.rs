@@ -29,6 +29,8 @@ const ACCEPT_SYNS: u8 = 6;
 const DATA_GIVES_UP: Duration = Duration::from_millis(924_600);
 /// Eight of them.
 const ORPHAN_GIVES_UP: Duration = Duration::from_millis(102_200);
+/// The longest time between two attempts (smoltcp's too; Linux: 120 s).
+const MAX_WAIT: Duration = Duration::from_secs(60);
 /// How long an acknowledgement waits for data to ride on. Linux has 40 ms, and none at the start of a
 /// connection; 10 ms is between the two, and a second segment is acknowledged at once.
 const ACK_DELAY: Duration = Duration::from_millis(10);
@@ -87,6 +89,10 @@ pub(super) struct Conn {
     pub(super) probes: u32,
     /// Since when the other side has acknowledged nothing although something is outstanding.
     pub(super) stalled: Option<Time>,
+    /// When the other side is asked for its window, because the engine waits for nothing.
+    pub(super) ask_at: Option<Time>,
+    /// Times that it has been asked without an answer that helped.
+    pub(super) asked: u8,
     /// The time that it is armed for.
     pub(super) armed: Option<Time>,
 }
@@ -107,6 +113,8 @@ pub(super) enum Overdue {
     KeepAlive,
     /// The next keepalive probe is to be sent.
     Probe,
+    /// The other side is to be asked for its window.
+    Window,
 }
 
 /// What an engine for these options and this MTU is made with.
@@ -245,19 +253,36 @@ impl Conn {
         quiet.then(|| self.heard + idle + interval.saturating_mul(self.probes))
     }
 
+    /// The engine has data and no timer. smoltcp 0.14 gets there when an old acknowledgement that
+    /// closes the window overtakes a newer one: its retransmission timer runs out against the closed
+    /// window and no probe is started. The probe that Linux sends (no data, one before the first
+    /// unacknowledged number) makes the other side say its window again.
+    pub(super) fn watch(&mut self, now: Time, next: Next) {
+        let queued = self.engine.as_ref().map_or(0, TcpEngine::send_queue);
+        let pending = self.marks.outstanding() || queued > 0;
+        if next != Next::Never || !pending || self.state().opening() {
+            self.ask_at = None;
+            self.asked = 0;
+        } else if self.ask_at.is_none() {
+            let wait = Duration::from_secs(1 << self.asked.min(6));
+            self.ask_at = Some(now + wait.min(MAX_WAIT));
+            self.stalled = self.stalled.or(Some(now));
+        }
+    }
+
     /// The first of this layer's own limits.
     pub(super) fn limit(&self) -> Option<Time> {
-        let (silence, keepalive) = (self.silence_ends(), self.keepalive_at());
-        match (silence, keepalive) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        }
+        let limits = [self.silence_ends(), self.keepalive_at(), self.ask_at];
+        limits.into_iter().flatten().min()
     }
 
     /// Which limit has been reached.
     pub(super) fn overdue(&self, now: Time) -> Option<Overdue> {
         if self.silence_ends().is_some_and(|at| at <= now) {
             return Some(Overdue::Silence);
+        }
+        if self.ask_at.is_some_and(|at| at <= now) {
+            return Some(Overdue::Window);
         }
         let due = self.keepalive_at().is_some_and(|at| at <= now);
         let (_, _, count) = self.options.keepalive?;

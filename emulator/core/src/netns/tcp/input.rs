@@ -232,6 +232,8 @@ impl Tcp {
             heard: cx.now,
             probes: 0,
             stalled: None,
+            ask_at: None,
+            asked: 0,
             armed: None,
         };
         let slot = self.slots.insert(Tenant::Conn(Box::new(conn))).slot;

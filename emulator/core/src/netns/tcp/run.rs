@@ -79,9 +79,14 @@ impl Tcp {
                     self.last_word(cx, slot);
                     self.over(cx, slot, Some(error));
                 }
-                Some(Overdue::Probe) => {
-                    conn.probes += 1;
-                    let probe = conn.bare(conn.marks.sent.wrapping_sub(1), ACK);
+                Some(overdue @ (Overdue::Probe | Overdue::Window)) => {
+                    if overdue == Overdue::Probe {
+                        conn.probes += 1;
+                    } else {
+                        conn.asked = conn.asked.saturating_add(1);
+                        conn.ask_at = None;
+                    }
+                    let probe = conn.bare(conn.marks.acked.wrapping_sub(1), ACK);
                     let (stamp, counters) = (&mut self.stamp, &mut self.counters);
                     send_bare(&probe, cx.pool, cx.out, stamp, counters);
                     self.touch(cx.now, slot, false);
@@ -241,6 +246,7 @@ impl Tcp {
             self.crashed(slot);
             return;
         };
+        conn.watch(now, next);
         let engine_at = match conn.wanted(next) {
             Next::Never => None,
             Next::At(at) => Some(at),

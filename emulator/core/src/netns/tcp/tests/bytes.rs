@@ -130,6 +130,7 @@ proptest! {
             inject(&mut rig, B, &bytes);
             rig.run_for(DELAY * 2);
         }
+        prop_assert_eq!(rig.tcp(B).counters().engine_panics, 0);
         drain(&mut rig);
     }
 

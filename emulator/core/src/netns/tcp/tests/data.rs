@@ -1,6 +1,7 @@
 //! Data: whole and in order, over every kind of wire; and what idle sockets cost.
 
 use super::*;
+use crate::netns::tcp::segment::{ACK, Bare};
 use crate::netns::tcp::{Congestion, TcpState};
 
 /// Sends `data` from A to B, reading as it comes, until B sees the end. Both are closed then.
@@ -265,4 +266,82 @@ fn super_segments_and_partial_checksums_are_marked() {
         }
     });
     assert!(got == data);
+}
+
+/// An acknowledgement from B to A that repeats the last one, with this window.
+fn repeat_ack(rig: &mut Rig, window: u16) {
+    let last = rig.log.iter().rev().find(|sent| sent.from == B).unwrap();
+    let bare = Bare {
+        local: last.segment.remote,
+        remote: last.segment.local,
+        seq: last.segment.end(),
+        ack: last.segment.ack,
+        flags: ACK,
+        window,
+        hop_limit: 64,
+    };
+    let frame = bare.emit(&mut rig.pool).unwrap();
+    rig.pool.meta_mut(&frame).csum_partial = true;
+    rig.deliver(A, frame);
+}
+
+/// A FIN that comes again behind data that is known already still ends the stream.
+#[test]
+fn a_fin_behind_known_data_is_taken() {
+    for ends in [V4, V6] {
+        let mut rig = Rig::new();
+        let (a, b) = rig.pair(ends);
+        rig.tcp(A).send(a, b"known").unwrap();
+        rig.run_for(DELAY);
+        rig.wire = Box::new(nothing);
+        assert_eq!(rig.recv(B, b).unwrap(), b"known");
+        rig.tcp(A).shutdown_write(a).unwrap();
+        rig.run_for(Duration::from_millis(900));
+        assert_eq!(rig.recv(B, b), Err(Errno::WouldBlock));
+        rig.wire = Box::new(all);
+        rig.run_for(Duration::from_millis(500));
+        let again = rig.log.iter().rev().find(|sent| sent.from == A).unwrap();
+        assert_eq!(again.segment.payload, 5, "the retransmission carries both");
+        assert_eq!(rig.recv(B, b).unwrap(), b"");
+        assert_eq!(rig.tcp(A).state(a), TcpState::FinWait2);
+    }
+}
+
+#[test]
+fn repeated_acknowledgements_do_not_stop_a_fin() {
+    let mut rig = Rig::new();
+    let (a, b) = rig.pair(V4);
+    rig.tcp(A).send(a, b"x").unwrap();
+    rig.run_for(Duration::from_millis(20));
+    rig.wire = Box::new(nothing);
+    rig.tcp(A).shutdown_write(a).unwrap();
+    rig.run_for(DELAY);
+    for _ in 0..5 {
+        repeat_ack(&mut rig, 16_384);
+        rig.flush();
+    }
+    rig.wire = Box::new(all);
+    rig.run_for(Duration::from_millis(1_500));
+    assert_eq!(rig.tcp(A).state(a), TcpState::FinWait2);
+    assert_eq!(rig.recv(B, b).unwrap(), b"x");
+    assert_eq!(rig.recv(B, b).unwrap(), b"");
+}
+
+#[test]
+fn a_stale_closed_window_does_not_stop_the_data() {
+    let mut rig = Rig::new();
+    let (a, b) = rig.pair(V4);
+    rig.tcp(A).send(a, b"x").unwrap();
+    rig.run_for(Duration::from_millis(20));
+    assert_eq!(rig.recv(B, b).unwrap(), b"x");
+    rig.wire = Box::new(nothing);
+    rig.tcp(A).send(a, b"y").unwrap();
+    rig.flush();
+    repeat_ack(&mut rig, 0);
+    rig.run_for(Duration::from_millis(500));
+    rig.wire = Box::new(all);
+    rig.run_for(Duration::from_secs(4));
+    assert_eq!(rig.recv(B, b).unwrap(), b"y");
+    rig.run_for(Duration::from_secs(1));
+    assert_eq!(rig.next(), None);
 }
