@@ -1,6 +1,7 @@
 //! A network namespace: interfaces, neighbours, routes, hooks, and the sockets above them.
 
 pub mod errno;
+pub mod tcp;
 
 pub use errno::Errno;
 

@@ -1,0 +1,326 @@
+//! The system calls of TCP sockets. None of them waits.
+
+use core::net::SocketAddr;
+
+use super::conn::{Conn, Owner, setup};
+use super::demux::Tuple;
+use super::emit::{Marks, initial_sequence};
+use super::engine::{TcpEngine, TcpState};
+use super::listen::Listener;
+use super::slots::Tenant;
+use super::smol::Smol;
+use super::{MAX_CONNECTIONS, Tcp, TcpCx, TcpId, TcpOptions};
+use crate::app::{Ready, SockOpt};
+use crate::netns::Errno;
+
+impl Tcp {
+    /// `listen(2)` on an address that the caller has found free ([`Tcp::in_use`]). A specific address
+    /// may be listened on beside its wildcard and goes first. The backlog is cut to 4,096.
+    ///
+    /// # Errors
+    /// [`Errno::AddrInUse`] for the same address, or the wildcards of both families;
+    /// [`Errno::Invalid`] for port 0.
+    pub fn listen(
+        &mut self,
+        local: SocketAddr,
+        backlog: usize,
+        options: &TcpOptions,
+    ) -> Result<TcpId, Errno> {
+        if local.port() == 0 {
+            return Err(Errno::Invalid);
+        }
+        if self.listeners.collides(local, options.v6_only) {
+            return Err(Errno::AddrInUse);
+        }
+        let listener = Listener::new(local, backlog, *options);
+        let id = self.slots.insert(Tenant::Listener(Box::new(listener)));
+        self.listeners.insert(local, options.v6_only, id);
+        Ok(id)
+    }
+
+    /// `connect(2)` from `local` over a path of `mtu` bytes: sends the SYN. When the socket becomes
+    /// writable, [`Tcp::take_error`] says how it went.
+    ///
+    /// # Errors
+    /// [`Errno::Invalid`] for addresses that are not of one family or not whole;
+    /// [`Errno::NetUnreach`] for a group; [`Errno::AddrNotAvail`] if the same connection exists or is
+    /// in TIME_WAIT; [`Errno::NoBufs`] for more than [`MAX_CONNECTIONS`].
+    pub fn connect(
+        &mut self,
+        cx: &mut TcpCx<'_>,
+        local: SocketAddr,
+        remote: SocketAddr,
+        mtu: usize,
+        options: &TcpOptions,
+    ) -> Result<TcpId, Errno> {
+        self.now = cx.now;
+        let whole = |address: SocketAddr| address.port() != 0 && !address.ip().is_unspecified();
+        if !whole(local) || !whole(remote) || local.is_ipv4() != remote.is_ipv4() {
+            return Err(Errno::Invalid);
+        }
+        if remote.ip().is_multicast() {
+            return Err(Errno::NetUnreach);
+        }
+        let tuple = Tuple::new(local, remote);
+        if self.demux.get(&tuple).is_some() || self.waits.contains(&tuple) {
+            return Err(Errno::AddrNotAvail);
+        }
+        if self.demux.len() >= MAX_CONNECTIONS {
+            return Err(Errno::NoBufs);
+        }
+        let path = Smol::path(&mut self.shared, local, mtu, self.offload);
+        let made_with = setup(options, mtu, self.offload);
+        let engine = Smol::connect(&mut self.shared, path, cx.now, local, remote, &made_with);
+        let isn = initial_sequence(cx.now, self.secret, local, remote);
+        let conn = Conn {
+            local,
+            remote,
+            engine: Some(engine.ok_or(Errno::Invalid)?),
+            path,
+            mtu,
+            marks: Marks::new(isn),
+            owner: Owner::App,
+            options: *options,
+            peer_isn: 0,
+            read: 0,
+            ended: false,
+            error: None,
+            soft_error: None,
+            write_shut: false,
+            want_write: false,
+            mapped: true,
+            queued: false,
+            opened: cx.now,
+            heard: cx.now,
+            probes: 0,
+            stalled: None,
+            ask_at: None,
+            asked: 0,
+            armed: None,
+        };
+        let id = self.slots.insert(Tenant::Conn(Box::new(conn)));
+        self.demux.insert(tuple, id.slot);
+        self.run(cx, id.slot, cx.now);
+        Ok(id)
+    }
+
+    /// `accept(2)`: the connection and its other end.
+    ///
+    /// # Errors
+    /// [`Errno::WouldBlock`] if there is none; [`Errno::Invalid`] if the socket does not listen;
+    /// [`Errno::BadFd`].
+    pub fn accept(&mut self, listener: TcpId) -> Result<(TcpId, SocketAddr), Errno> {
+        if self.slots.conn(listener).is_some() {
+            return Err(Errno::Invalid);
+        }
+        let queues = self.slots.listener_mut(listener).ok_or(Errno::BadFd)?;
+        let slot = queues.ready.pop_front().ok_or(Errno::WouldBlock)?;
+        let id = self.slots.id(slot);
+        let conn = self.slots.conn_at(slot).ok_or(Errno::WouldBlock)?;
+        conn.owner = Owner::App;
+        Ok((id, conn.remote))
+    }
+
+    /// A connection that an application holds.
+    fn held(&mut self, id: TcpId) -> Result<&mut Conn, Errno> {
+        match self.slots.conn_mut(id) {
+            Some(conn) if conn.owner == Owner::App => Ok(conn),
+            _ => Err(Errno::BadFd),
+        }
+    }
+
+    /// `send(2)`: bytes taken.
+    ///
+    /// # Errors
+    /// The pending error; [`Errno::Pipe`] once our half is closed or the connection is over;
+    /// [`Errno::WouldBlock`] while it is opening or the buffer is full; [`Errno::BadFd`].
+    pub fn send(&mut self, id: TcpId, bytes: &[u8]) -> Result<usize, Errno> {
+        if self.slots.listener(id).is_some() {
+            return Err(Errno::Pipe);
+        }
+        let conn = self.held(id)?;
+        if let Some(error) = conn.error.take() {
+            return Err(error);
+        }
+        let engine = match &mut conn.engine {
+            Some(engine) if conn.mapped && !conn.write_shut => engine,
+            _ => return Err(Errno::Pipe),
+        };
+        if bytes.is_empty() {
+            return Ok(0);
+        }
+        let taken = engine.send(bytes);
+        conn.want_write |= taken < bytes.len();
+        if taken == 0 {
+            return Err(Errno::WouldBlock);
+        }
+        self.mark(id.slot);
+        Ok(taken)
+    }
+
+    /// `recv(2)`: bytes given; 0 is the end of the stream. Data that came before a reset is still
+    /// given.
+    ///
+    /// # Errors
+    /// The pending error, once; [`Errno::WouldBlock`]; [`Errno::NotConn`] on a listener;
+    /// [`Errno::BadFd`].
+    pub fn recv(&mut self, id: TcpId, buffer: &mut [u8]) -> Result<usize, Errno> {
+        if self.slots.listener(id).is_some() {
+            return Err(Errno::NotConn);
+        }
+        let conn = self.held(id)?;
+        if buffer.is_empty() {
+            return Ok(0);
+        }
+        let given = conn.engine.as_mut().map_or(0, |engine| engine.recv(buffer));
+        if given > 0 {
+            conn.read = conn.read.wrapping_add(given as u32);
+            if conn.mapped {
+                self.touch(self.now, id.slot, false);
+            } else if conn.recv_queue() == 0 {
+                conn.engine = None;
+            }
+            return Ok(given);
+        }
+        if conn.ended {
+            return Ok(0);
+        }
+        match conn.error.take() {
+            Some(error) => Err(error),
+            None if conn.mapped => Err(Errno::WouldBlock),
+            None => Ok(0),
+        }
+    }
+
+    /// `shutdown(2)` with `SHUT_WR`: a FIN behind the data that is queued. A second call has no effect.
+    ///
+    /// # Errors
+    /// [`Errno::NotConn`] before the connection is open and after its end; [`Errno::BadFd`].
+    pub fn shutdown_write(&mut self, id: TcpId) -> Result<(), Errno> {
+        if self.slots.listener(id).is_some() {
+            return Err(Errno::NotConn);
+        }
+        let conn = self.held(id)?;
+        if conn.state().opening() || !conn.mapped {
+            return Err(Errno::NotConn);
+        }
+        if let Some(engine) = &mut conn.engine
+            && !conn.write_shut
+        {
+            conn.write_shut = true;
+            engine.shutdown();
+            self.mark(id.slot);
+        }
+        Ok(())
+    }
+
+    /// `close(2)`. With data unread or [`TcpOptions::linger_zero`] the other side gets a reset;
+    /// otherwise the connection goes on without its socket until it is closed. A listener's
+    /// connections that nobody accepted are reset.
+    pub fn close(&mut self, cx: &mut TcpCx<'_>, id: TcpId) {
+        self.now = cx.now;
+        if self.slots.listener(id).is_some() {
+            self.close_listener(cx, id);
+            return;
+        }
+        let Ok(conn) = self.held(id) else {
+            return;
+        };
+        let state = conn.state();
+        if !conn.mapped || state == TcpState::SynSent {
+            self.release(id.slot);
+        } else if conn.recv_queue() > 0 || conn.options.linger_zero {
+            self.reset(cx, id.slot);
+        } else {
+            self.orphan(id.slot);
+        }
+    }
+
+    /// Lets a connection finish without its socket.
+    fn orphan(&mut self, slot: u32) {
+        let Some(conn) = self.slots.conn_at(slot) else {
+            return;
+        };
+        conn.owner = Owner::Nobody;
+        if conn.state() == TcpState::FinWait2 {
+            self.rest(slot, true);
+            return;
+        }
+        if let Some(engine) = &mut conn.engine
+            && !conn.write_shut
+        {
+            conn.write_shut = true;
+            engine.shutdown();
+        }
+        self.mark(slot);
+    }
+
+    fn close_listener(&mut self, cx: &mut TcpCx<'_>, id: TcpId) {
+        let Some(Tenant::Listener(listener)) = self.slots.remove(id.slot) else {
+            return;
+        };
+        self.listeners.remove(listener.local);
+        for slot in listener.embryos {
+            self.release(slot);
+        }
+        for slot in listener.ready {
+            self.reset(cx, slot);
+        }
+    }
+
+    /// Closes a connection with a reset and forgets it, whatever is queued.
+    pub fn abort(&mut self, cx: &mut TcpCx<'_>, id: TcpId) {
+        self.now = cx.now;
+        if self.slots.listener(id).is_some() {
+            self.close_listener(cx, id);
+        } else if let Ok(conn) = self.held(id) {
+            if conn.state() == TcpState::SynSent {
+                self.release(id.slot);
+            } else {
+                self.reset(cx, id.slot);
+            }
+        }
+    }
+
+    /// Sets an option of an open socket. Buffer sizes and `V6Only` come too late for it: the first
+    /// count for a listener's next connections, the second is an error.
+    ///
+    /// # Errors
+    /// As [`TcpOptions::set`]; [`Errno::Invalid`] for `V6Only`; [`Errno::BadFd`].
+    pub fn set_option(&mut self, id: TcpId, option: SockOpt) -> Result<(), Errno> {
+        if matches!(option, SockOpt::V6Only(_)) {
+            return Err(Errno::Invalid);
+        }
+        if let Some(listener) = self.slots.listener_mut(id) {
+            return listener.options.set(option);
+        }
+        let conn = self.held(id)?;
+        conn.options.set(option)?;
+        let options = conn.options;
+        if let Some(engine) = &mut conn.engine {
+            engine.set_nodelay(options.nodelay);
+            engine.set_hop_limit(options.hop_limit);
+        }
+        if conn.mapped {
+            self.touch(self.now, id.slot, false);
+        }
+        Ok(())
+    }
+
+    /// `poll(2)`; nothing for a socket that is not there.
+    #[must_use]
+    pub fn ready(&self, id: TcpId) -> Ready {
+        if let Some(listener) = self.slots.listener(id) {
+            return Ready {
+                readable: !listener.ready.is_empty(),
+                ..Ready::default()
+            };
+        }
+        self.slots.conn(id).map_or_else(Ready::default, Conn::ready)
+    }
+
+    /// `getsockopt(SO_ERROR)`: the pending error, which is then cleared.
+    pub fn take_error(&mut self, id: TcpId) -> Option<Errno> {
+        self.held(id).ok()?.error.take()
+    }
+}

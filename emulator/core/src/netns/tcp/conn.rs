@@ -1,0 +1,308 @@
+//! One connection: its engine, and what the layer above the engine knows of it.
+//!
+//! The limits on silence are Linux's defaults: `tcp_syn_retries` 6 and `tcp_synack_retries` 5 (the last
+//! wait included), `tcp_retries2` 15 and `tcp_orphan_retries` 8 as the times that those counts stand for
+//! with Linux's smallest retransmission timeout.
+
+use core::net::SocketAddr;
+use core::time::Duration;
+
+use switch::Time;
+
+use super::TcpId;
+use super::demux::Tuple;
+use super::emit::Marks;
+use super::engine::{Next, Setup, TcpEngine, TcpState};
+use super::options::{MAX_BUFFER, MIN_BUFFER, TcpOptions};
+use super::segment::{ACK, Bare, Segment, after};
+use super::smol::{PathIx, Smol};
+use crate::app::Ready;
+use crate::netns::Errno;
+
+/// SYNs at 0, 1, 3, 7, 15, 31 and 63 s; the call fails at 127 s.
+const CONNECT_GIVES_UP: Duration = Duration::from_secs(127);
+const CONNECT_SYNS: u8 = 7;
+/// SYN-ACKs at 0, 1, 3, 7, 15 and 31 s; forgotten at 63 s.
+const ACCEPT_GIVES_UP: Duration = Duration::from_secs(63);
+const ACCEPT_SYNS: u8 = 6;
+/// Fifteen retransmissions from 200 ms on, doubling up to 120 s.
+const DATA_GIVES_UP: Duration = Duration::from_millis(924_600);
+/// Eight of them.
+const ORPHAN_GIVES_UP: Duration = Duration::from_millis(102_200);
+/// The longest time between two attempts (smoltcp's too; Linux: 120 s).
+const MAX_WAIT: Duration = Duration::from_secs(60);
+/// How long an acknowledgement waits for data to ride on. Linux has 40 ms, and none at the start of a
+/// connection; 10 ms is between the two, and a second segment is acknowledged at once.
+const ACK_DELAY: Duration = Duration::from_millis(10);
+/// From this MTU on a window holds few segments, and waiting for a second one would stall the sender.
+const LARGE_MTU: usize = 16 * 1024;
+
+/// Who holds a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Owner {
+    /// An application.
+    App,
+    /// This listener's SYN queue.
+    Embryo(TcpId),
+    /// This listener's accept queue.
+    Queue(TcpId),
+    /// Nobody: closed, with data or a FIN still to be acknowledged.
+    Nobody,
+}
+
+/// A connection.
+#[derive(Debug)]
+pub(super) struct Conn {
+    pub(super) local: SocketAddr,
+    pub(super) remote: SocketAddr,
+    /// `None` once it is over and everything has been read.
+    pub(super) engine: Option<Smol>,
+    pub(super) path: PathIx,
+    /// Largest packet of the path.
+    pub(super) mtu: usize,
+    pub(super) marks: Marks,
+    pub(super) owner: Owner,
+    pub(super) options: TcpOptions,
+    /// The other side's initial sequence number.
+    pub(super) peer_isn: u32,
+    /// Bytes that the application has read, modulo 2³².
+    pub(super) read: u32,
+    /// The other side's FIN has come, behind all of its data.
+    pub(super) ended: bool,
+    /// Waits in `SO_ERROR`.
+    pub(super) error: Option<Errno>,
+    /// What the path last complained of.
+    pub(super) soft_error: Option<Errno>,
+    /// Our half is closed.
+    pub(super) write_shut: bool,
+    /// The application ran into a full send buffer.
+    pub(super) want_write: bool,
+    /// Segments still find it; otherwise it is over.
+    pub(super) mapped: bool,
+    /// It is in the queue of those to run.
+    pub(super) queued: bool,
+    /// When the handshake started.
+    pub(super) opened: Time,
+    /// When a segment last came in.
+    pub(super) heard: Time,
+    /// Keepalive probes since then.
+    pub(super) probes: u32,
+    /// Since when the other side has acknowledged nothing although something is outstanding.
+    pub(super) stalled: Option<Time>,
+    /// When the other side is asked for its window, because the engine waits for nothing.
+    pub(super) ask_at: Option<Time>,
+    /// Times that it has been asked without an answer that helped.
+    pub(super) asked: u8,
+    /// The time that it is armed for.
+    pub(super) armed: Option<Time>,
+}
+
+/// What an application can see of a connection, to be compared before and after.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Seen {
+    pub(super) state: TcpState,
+    pub(super) recv_queue: usize,
+}
+
+/// A limit on silence was reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Overdue {
+    /// Nobody answered; nothing is sent.
+    Silence,
+    /// Nobody answered the keepalive probes; a reset is sent.
+    KeepAlive,
+    /// The next keepalive probe is to be sent.
+    Probe,
+    /// The other side is to be asked for its window.
+    Window,
+}
+
+/// What an engine for these options and this MTU is made with.
+pub(super) fn setup(options: &TcpOptions, mtu: usize, offload: bool) -> Setup {
+    let small = mtu < LARGE_MTU && !offload;
+    Setup {
+        recv_buffer: options.recv_buffer.clamp(MIN_BUFFER, MAX_BUFFER),
+        send_buffer: options.send_buffer.clamp(MIN_BUFFER, MAX_BUFFER),
+        nodelay: options.nodelay,
+        hop_limit: options.hop_limit,
+        ack_delay: small.then_some(ACK_DELAY),
+        congestion: options.congestion,
+    }
+}
+
+impl Conn {
+    /// The key that segments find it by.
+    pub(super) const fn tuple(&self) -> Tuple {
+        Tuple::new(self.local, self.remote)
+    }
+
+    /// The state that a listing shows.
+    pub(super) fn state(&self) -> TcpState {
+        match &self.engine {
+            Some(engine) if self.mapped => engine.state(),
+            _ => TcpState::Closed,
+        }
+    }
+
+    /// Bytes to read.
+    pub(super) fn recv_queue(&self) -> usize {
+        self.engine.as_ref().map_or(0, TcpEngine::recv_queue)
+    }
+
+    /// Bytes not acknowledged.
+    pub(super) fn send_queue(&self) -> usize {
+        match &self.engine {
+            Some(engine) if self.mapped => engine.send_queue(),
+            _ => 0,
+        }
+    }
+
+    /// What an application sees.
+    pub(super) fn seen(&self) -> Seen {
+        Seen {
+            state: self.state(),
+            recv_queue: self.recv_queue(),
+        }
+    }
+
+    /// A third of the send buffer is free (`sk_stream_is_writeable`).
+    pub(super) fn has_room(&self) -> bool {
+        self.engine.as_ref().is_none_or(|engine| {
+            let queued = engine.send_queue();
+            engine.send_capacity() - queued >= queued / 2
+        })
+    }
+
+    /// What `poll(2)` says.
+    pub(super) fn ready(&self) -> Ready {
+        let over = !self.mapped;
+        let error = self.error.is_some();
+        let ended = self.ended;
+        let open = !self.state().opening();
+        Ready {
+            readable: over || error || ended || self.recv_queue() > 0,
+            writable: over || error || (open && (self.write_shut || self.has_room())),
+            hup: over || (ended && self.write_shut),
+            error,
+        }
+    }
+
+    /// The next sequence number that the other side will use (`RCV.NXT`).
+    pub(super) fn recv_next(&self) -> u32 {
+        let data = self.read.wrapping_add(self.recv_queue() as u32);
+        let control = 1 + u32::from(self.ended);
+        self.peer_isn.wrapping_add(data).wrapping_add(control)
+    }
+
+    /// Notes what the header of an incoming segment says, once the engine has had it.
+    pub(super) fn hear(&mut self, now: Time, segment: &Segment) {
+        self.heard = now;
+        self.probes = 0;
+        if !segment.has(ACK) {
+            return;
+        }
+        let marks = &mut self.marks;
+        let possible = !after(marks.acked, segment.ack) && !after(segment.ack, marks.sent);
+        if !possible {
+            return;
+        }
+        let progress = segment.ack != marks.acked;
+        marks.acked = segment.ack;
+        // A peer that answers with a closed window is alive; nobody waits for an orphan's peer though.
+        let patient = segment.window == 0 && self.owner != Owner::Nobody;
+        if progress || patient {
+            self.stalled = marks.outstanding().then_some(now);
+        }
+    }
+
+    /// SYNs that it may send.
+    const fn syns_allowed(&self) -> u8 {
+        match self.owner {
+            Owner::Embryo(_) => ACCEPT_SYNS,
+            _ => CONNECT_SYNS,
+        }
+    }
+
+    /// When the engine wants to be run. Once all SYNs are sent it has to wait for the end.
+    pub(super) fn wanted(&self, next: Next) -> Next {
+        if self.state().opening() && self.marks.syns >= self.syns_allowed() {
+            Next::Never
+        } else {
+            next
+        }
+    }
+
+    fn silence_ends(&self) -> Option<Time> {
+        if self.state().opening() {
+            return Some(match self.owner {
+                Owner::Embryo(_) => self.opened + ACCEPT_GIVES_UP,
+                _ => self.opened + CONNECT_GIVES_UP,
+            });
+        }
+        let limit = match self.owner {
+            Owner::Nobody => ORPHAN_GIVES_UP,
+            _ => DATA_GIVES_UP,
+        };
+        self.stalled.map(|since| since + limit)
+    }
+
+    /// When the next keepalive probe, or the end after the last one, is due.
+    fn keepalive_at(&self) -> Option<Time> {
+        let (idle, interval, _) = self.options.keepalive?;
+        let quiet = !self.state().opening() && !self.marks.outstanding();
+        quiet.then(|| self.heard + idle + interval.saturating_mul(self.probes))
+    }
+
+    /// The engine has data and no timer. smoltcp 0.14 gets there when an old acknowledgement that
+    /// closes the window overtakes a newer one: its retransmission timer runs out against the closed
+    /// window and no probe is started. The probe that Linux sends (no data, one before the first
+    /// unacknowledged number) makes the other side say its window again.
+    pub(super) fn watch(&mut self, now: Time, next: Next) {
+        let queued = self.engine.as_ref().map_or(0, TcpEngine::send_queue);
+        let pending = self.marks.outstanding() || queued > 0;
+        if next != Next::Never || !pending || self.state().opening() {
+            self.ask_at = None;
+            self.asked = 0;
+        } else if self.ask_at.is_none() {
+            let wait = Duration::from_secs(1 << self.asked.min(6));
+            self.ask_at = Some(now + wait.min(MAX_WAIT));
+            self.stalled = self.stalled.or(Some(now));
+        }
+    }
+
+    /// The first of this layer's own limits.
+    pub(super) fn limit(&self) -> Option<Time> {
+        let limits = [self.silence_ends(), self.keepalive_at(), self.ask_at];
+        limits.into_iter().flatten().min()
+    }
+
+    /// Which limit has been reached.
+    pub(super) fn overdue(&self, now: Time) -> Option<Overdue> {
+        if self.silence_ends().is_some_and(|at| at <= now) {
+            return Some(Overdue::Silence);
+        }
+        if self.ask_at.is_some_and(|at| at <= now) {
+            return Some(Overdue::Window);
+        }
+        let due = self.keepalive_at().is_some_and(|at| at <= now);
+        let (_, _, count) = self.options.keepalive?;
+        due.then_some(if self.probes >= count {
+            Overdue::KeepAlive
+        } else {
+            Overdue::Probe
+        })
+    }
+
+    /// A segment without data: what is sent when the engine is not asked.
+    pub(super) fn bare(&self, seq: u32, flags: u8) -> Bare {
+        Bare {
+            local: self.local,
+            remote: self.remote,
+            seq,
+            ack: self.recv_next(),
+            flags: flags | ACK,
+            window: self.marks.window,
+            hop_limit: self.options.hop_limit,
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! Which connection a segment belongs to: a map of address pairs, and the local ports in use.
+//!
+//! The map is looked up for each segment and never walked; ports are kept in order because binding to
+//! a wildcard asks for all addresses of a port.
+
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::collections::BTreeMap;
+
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+
+use super::options::{PortUse, overlap};
+
+/// Both ends of a connection, as a key. IPv4 stands in as IPv4-mapped IPv6, which no wire carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Tuple {
+    local: u128,
+    remote: u128,
+    ports: u32,
+}
+
+const fn bits(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(v4) => v4.to_ipv6_mapped().to_bits(),
+        IpAddr::V6(v6) => v6.to_bits(),
+    }
+}
+
+fn address(bits: u128) -> IpAddr {
+    let v6 = Ipv6Addr::from_bits(bits);
+    v6.to_ipv4_mapped().map_or(IpAddr::V6(v6), IpAddr::V4)
+}
+
+impl Tuple {
+    /// The key of a connection.
+    pub(super) const fn new(local: SocketAddr, remote: SocketAddr) -> Self {
+        Self {
+            local: bits(local.ip()),
+            remote: bits(remote.ip()),
+            ports: (local.port() as u32) << 16 | remote.port() as u32,
+        }
+    }
+
+    /// Our end.
+    pub(super) fn local(&self) -> SocketAddr {
+        SocketAddr::new(address(self.local), (self.ports >> 16) as u16)
+    }
+
+    /// The other end.
+    pub(super) fn remote(&self) -> SocketAddr {
+        SocketAddr::new(address(self.remote), self.ports as u16)
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct PortCount {
+    live: u32,
+    waiting: u32,
+}
+
+/// The connections of a namespace by address, and the ports that they hold.
+#[derive(Debug, Default)]
+pub(super) struct Demux {
+    conns: HashMap<Tuple, u32, FixedState>,
+    ports: BTreeMap<(u16, IpAddr), PortCount>,
+}
+
+impl Demux {
+    /// The slot of the connection between these ends.
+    pub(super) fn get(&self, tuple: &Tuple) -> Option<u32> {
+        self.conns.get(tuple).copied()
+    }
+
+    /// Connections in the map.
+    pub(super) fn len(&self) -> usize {
+        self.conns.len()
+    }
+
+    /// Enters the connection in `slot`.
+    pub(super) fn insert(&mut self, tuple: Tuple, slot: u32) {
+        self.conns.insert(tuple, slot);
+        self.count(tuple).live += 1;
+    }
+
+    /// Takes a connection out.
+    pub(super) fn remove(&mut self, tuple: &Tuple) {
+        if self.conns.remove(tuple).is_some() {
+            self.uncount(tuple, |count| count.live -= 1);
+        }
+    }
+
+    /// The port of `tuple` is held by one more entry in TIME_WAIT.
+    pub(super) fn wait(&mut self, tuple: &Tuple) {
+        self.count(*tuple).waiting += 1;
+    }
+
+    /// An entry in TIME_WAIT is gone.
+    pub(super) fn unwait(&mut self, tuple: &Tuple) {
+        self.uncount(tuple, |count| count.waiting -= 1);
+    }
+
+    fn count(&mut self, tuple: Tuple) -> &mut PortCount {
+        let local = tuple.local();
+        self.ports.entry((local.port(), local.ip())).or_default()
+    }
+
+    fn uncount(&mut self, tuple: &Tuple, change: impl FnOnce(&mut PortCount)) {
+        let local = tuple.local();
+        let key = (local.port(), local.ip());
+        if let Some(count) = self.ports.get_mut(&key) {
+            change(count);
+            if count.live == 0 && count.waiting == 0 {
+                self.ports.remove(&key);
+            }
+        }
+    }
+
+    /// What connections hold `port` of `address`, which may be a wildcard.
+    pub(super) fn port_use(&self, address: IpAddr, port: u16) -> PortUse {
+        let first = (port, IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        let last = (port, IpAddr::V6(Ipv6Addr::from_bits(u128::MAX)));
+        let held = self.ports.range(first..=last);
+        let held = held.filter(|((_, of), _)| overlap(address, *of));
+        let uses = held.map(|(_, count)| {
+            if count.live > 0 {
+                PortUse::Connected
+            } else {
+                PortUse::TimeWait
+            }
+        });
+        uses.max().unwrap_or(PortUse::Free)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tuple_gives_its_ends_back() {
+        for (local, remote) in [
+            ("10.0.0.1:80", "10.0.0.2:65535"),
+            ("[2001:db8::1]:1", "[fe80::2]:2"),
+        ] {
+            let (local, remote) = (local.parse().unwrap(), remote.parse().unwrap());
+            let tuple = Tuple::new(local, remote);
+            assert_eq!((tuple.local(), tuple.remote()), (local, remote));
+        }
+    }
+
+    #[test]
+    fn ports_are_held_until_the_last_connection_goes() {
+        let mut demux = Demux::default();
+        let local = "10.0.0.1:80".parse().unwrap();
+        let a = Tuple::new(local, "10.0.0.2:1".parse().unwrap());
+        let b = Tuple::new(local, "10.0.0.2:2".parse().unwrap());
+        demux.insert(a, 0);
+        demux.insert(b, 1);
+        let any4 = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+        let any6 = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+        for address in [local.ip(), any4, any6] {
+            assert_eq!(demux.port_use(address, 80), PortUse::Connected);
+        }
+        let other = IpAddr::from([10, 0, 0, 9]);
+        assert_eq!(demux.port_use(other, 80), PortUse::Free);
+        assert_eq!(demux.port_use(any4, 81), PortUse::Free);
+        demux.remove(&a);
+        demux.remove(&a);
+        assert_eq!(demux.get(&b), Some(1));
+        demux.remove(&b);
+        demux.wait(&b);
+        assert_eq!(demux.port_use(any4, 80), PortUse::TimeWait);
+        demux.unwait(&b);
+        assert_eq!(demux.port_use(any4, 80), PortUse::Free);
+        assert!(demux.ports.is_empty());
+    }
+}

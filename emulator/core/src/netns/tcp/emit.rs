@@ -1,0 +1,258 @@
+//! Where segments leave: straight into pooled frames, with ID, sequence offset and checksums set.
+//!
+//! The engine writes its own initial sequence number; [`Marks::shift`] moves it to the one that
+//! RFC 6528 asks for, here on the way out and in the acknowledgements on the way in. IPv4 IDs count
+//! up for the whole namespace and DF is set, as Linux does for TCP. A frame starts at its IP header
+//! and has headroom in front.
+
+use core::net::SocketAddr;
+use std::collections::VecDeque;
+
+use switch::{Frame, Pool};
+
+use super::Counters;
+use super::segment::{ACK, Bare, RST, SYN, after, write_checksum};
+
+/// What a connection has put on the wire and heard back, in the wire's sequence numbers.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Marks {
+    /// The initial sequence number that the wire sees.
+    pub(super) isn: u32,
+    /// What is added to the engine's sequence numbers; known once it has sent its SYN.
+    pub(super) shift: Option<u32>,
+    /// The sequence number behind the last byte ever sent (`SND.MAX`).
+    pub(super) sent: u32,
+    /// The highest acknowledgement that came back (`SND.UNA`).
+    pub(super) acked: u32,
+    /// The last acknowledgement sent.
+    pub(super) acking: u32,
+    /// The last window field sent.
+    pub(super) window: u16,
+    /// SYNs sent.
+    pub(super) syns: u8,
+}
+
+impl Marks {
+    /// Marks of a connection that will start at `isn`.
+    pub(super) const fn new(isn: u32) -> Self {
+        Self {
+            isn,
+            shift: None,
+            sent: isn,
+            acked: isn,
+            acking: 0,
+            window: 0,
+            syns: 0,
+        }
+    }
+
+    /// Something sent has not been acknowledged.
+    pub(super) const fn outstanding(&self) -> bool {
+        self.sent != self.acked
+    }
+}
+
+/// Stamps that all connections of a namespace share.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Stamp {
+    /// The next IPv4 ID.
+    pub(super) ip_id: u16,
+    /// Leave checksums partial.
+    pub(super) partial: bool,
+}
+
+/// A segment without data that answers one that just came in: kept aside while the frame that came in
+/// is still being read.
+#[derive(Clone, Debug)]
+pub(super) struct Reply {
+    bytes: [u8; Self::ROOM],
+    len: usize,
+}
+
+impl Reply {
+    /// IPv6 header and the longest TCP header.
+    const ROOM: usize = 40 + 60;
+
+    /// No answer.
+    pub(super) const fn new() -> Self {
+        Self {
+            bytes: [0; Self::ROOM],
+            len: 0,
+        }
+    }
+
+    /// Has `write` fill in an answer of `len` bytes. One with data, which no engine sends here, would
+    /// be lost.
+    pub(super) fn write<R>(&mut self, len: usize, write: impl FnOnce(&mut [u8]) -> R) -> R {
+        match self.bytes.get_mut(..len) {
+            Some(bytes) => {
+                self.len = len;
+                write(bytes)
+            }
+            None => write(&mut vec![0; len]),
+        }
+    }
+
+    /// The answer, taken out; empty if there is none.
+    pub(super) fn take(&mut self) -> &[u8] {
+        let len = core::mem::take(&mut self.len);
+        &self.bytes[..len]
+    }
+}
+
+/// The way out for one connection's segments.
+#[derive(Debug)]
+pub(super) struct Emitter<'a> {
+    pub(super) pool: &'a mut Pool,
+    pub(super) out: &'a mut VecDeque<Frame>,
+    pub(super) stamp: &'a mut Stamp,
+    pub(super) counters: &'a mut Counters,
+    pub(super) marks: &'a mut Marks,
+    /// A frame that is being written; not `None` after a panic in the middle of it.
+    pub(super) open: Option<Frame>,
+}
+
+impl Emitter<'_> {
+    /// One segment of `len` bytes with its IP header, which `write` fills. `gso_size` is not 0 for a
+    /// super-segment. With no buffer left the segment is lost, as on a full ring.
+    pub(super) fn segment<R>(
+        &mut self,
+        len: usize,
+        gso_size: u16,
+        write: impl FnOnce(&mut [u8]) -> R,
+    ) -> R {
+        let Some(frame) = self.pool.alloc(len) else {
+            self.counters.out_of_frames += 1;
+            return write(&mut vec![0; len]);
+        };
+        self.open = Some(frame);
+        let result = match &self.open {
+            Some(frame) => write(self.pool.bytes_mut(frame)),
+            None => write(&mut []),
+        };
+        if let Some(frame) = self.open.take() {
+            self.finish(frame, gso_size);
+        }
+        result
+    }
+
+    /// A segment that the engine wrote elsewhere.
+    pub(super) fn copy(&mut self, bytes: &[u8]) {
+        match self.pool.from_bytes(bytes) {
+            Some(frame) => self.finish(frame, 0),
+            None => self.counters.out_of_frames += 1,
+        }
+    }
+
+    /// Gives back a frame that was being written when the engine panicked.
+    pub(super) fn recover(&mut self) {
+        if let Some(frame) = self.open.take() {
+            self.pool.free(frame);
+        }
+    }
+
+    fn finish(&mut self, frame: Frame, gso_size: u16) {
+        let bytes = self.pool.bytes_mut(&frame);
+        let transport = if bytes[0] >> 4 == 4 { 20 } else { 40 };
+        let end = mark(&mut bytes[transport..], self.marks);
+        if after(end, self.marks.sent) {
+            self.marks.sent = end;
+        }
+        if bytes[transport + 13] & RST != 0 {
+            self.counters.resets_out += 1;
+        }
+        seal(self.pool, &frame, self.stamp, gso_size);
+        self.counters.segments_out += 1;
+        self.out.push_back(frame);
+    }
+}
+
+/// Moves a segment to the wire's sequence numbers and notes what it says. Returns its end.
+fn mark(segment: &mut [u8], marks: &mut Marks) -> u32 {
+    let word = |bytes: &[u8]| u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+    let flags = segment[13];
+    let from = word(&segment[4..8]);
+    if flags & SYN != 0 {
+        marks.shift = Some(marks.isn.wrapping_sub(from));
+        marks.syns = marks.syns.saturating_add(1);
+    }
+    let seq = from.wrapping_add(marks.shift.unwrap_or(0));
+    segment[4..8].copy_from_slice(&seq.to_be_bytes());
+    if flags & RST != 0 {
+        return marks.sent;
+    }
+    if flags & ACK != 0 {
+        marks.acking = word(&segment[8..12]);
+    }
+    marks.window = u16::from_be_bytes([segment[14], segment[15]]);
+    let header = usize::from(segment[12] >> 4) * 4;
+    let control = u32::from(flags & SYN != 0) + u32::from(flags & super::segment::FIN != 0);
+    seq.wrapping_add((segment.len() - header) as u32 + control)
+}
+
+/// Sets ID and checksums of the IP packet in `frame`.
+fn seal(pool: &mut Pool, frame: &Frame, stamp: &mut Stamp, gso_size: u16) {
+    let partial = stamp.partial || gso_size != 0;
+    let bytes = pool.bytes_mut(frame);
+    let transport = if bytes[0] >> 4 == 4 {
+        bytes[4..6].copy_from_slice(&stamp.ip_id.to_be_bytes());
+        switch::wire::fill_header_checksum(bytes);
+        let cuts = match gso_size {
+            0 => 1,
+            size => (bytes.len() - 40).div_ceil(usize::from(size)) as u16,
+        };
+        stamp.ip_id = stamp.ip_id.wrapping_add(cuts);
+        20
+    } else {
+        40
+    };
+    write_checksum(bytes, transport, partial);
+    let meta = pool.meta_mut(frame);
+    meta.csum_partial = partial;
+    meta.gso_size = gso_size;
+}
+
+/// Sends a segment that belongs to no engine.
+pub(super) fn send_bare(
+    bare: &Bare,
+    pool: &mut Pool,
+    out: &mut VecDeque<Frame>,
+    stamp: &mut Stamp,
+    counters: &mut Counters,
+) {
+    let Some(frame) = bare.emit(pool) else {
+        counters.out_of_frames += 1;
+        return;
+    };
+    seal(pool, &frame, stamp, 0);
+    counters.segments_out += 1;
+    if bare.flags & RST != 0 {
+        counters.resets_out += 1;
+    }
+    out.push_back(frame);
+}
+
+/// The initial sequence number of a connection (RFC 6528): a clock of 64 ns ticks plus a number that
+/// only the connection's addresses and `secret` decide.
+pub(super) fn initial_sequence(
+    now: switch::Time,
+    secret: u64,
+    local: SocketAddr,
+    remote: SocketAddr,
+) -> u32 {
+    let mut mix = secret;
+    let mut fold = |word: u64| {
+        mix = switch::Rng::new(mix ^ word).next_u64();
+    };
+    for address in [local, remote] {
+        match address.ip() {
+            core::net::IpAddr::V4(v4) => fold(u64::from(v4.to_bits())),
+            core::net::IpAddr::V6(v6) => {
+                fold((v6.to_bits() >> 64) as u64);
+                fold(v6.to_bits() as u64);
+            }
+        }
+        fold(u64::from(address.port()));
+    }
+    ((now.as_nanos() >> 6) as u32).wrapping_add(mix as u32)
+}

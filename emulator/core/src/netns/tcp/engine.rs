@@ -1,0 +1,196 @@
+//! What the TCP layer asks of a connection's state machine, so that the machine can be exchanged.
+//!
+//! The layer above finds the connection, keeps listeners, TIME_WAIT, orphans, keepalive and the
+//! limits on retries; the engine has the sequence space, the windows, the buffers and retransmission.
+//! An engine knows no address but its own two and sees whole IP packets.
+
+use core::fmt;
+use core::net::SocketAddr;
+use core::time::Duration;
+
+use switch::Time;
+
+use super::emit::{Emitter, Reply};
+
+/// The state of a connection (RFC 9293 §3.3.2), with the names that `ss` and `netstat` print.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TcpState {
+    /// No connection.
+    Closed,
+    /// Waits for connections.
+    Listen,
+    /// Has sent a SYN.
+    SynSent,
+    /// Has had a SYN and answered it.
+    SynReceived,
+    /// Open both ways.
+    Established,
+    /// Our half is closed, not acknowledged.
+    FinWait1,
+    /// Our half is closed.
+    FinWait2,
+    /// The other half is closed.
+    CloseWait,
+    /// Both halves closed at once, ours not acknowledged.
+    Closing,
+    /// Both halves closed, theirs first, ours not acknowledged.
+    LastAck,
+    /// Waits until nothing of the connection can be under way.
+    TimeWait,
+}
+
+impl TcpState {
+    /// The name that `netstat` prints, such as `ESTABLISHED`.
+    #[must_use]
+    pub const fn netstat(self) -> &'static str {
+        match self {
+            Self::Closed => "CLOSE",
+            Self::Listen => "LISTEN",
+            Self::SynSent => "SYN_SENT",
+            Self::SynReceived => "SYN_RECV",
+            Self::Established => "ESTABLISHED",
+            Self::FinWait1 => "FIN_WAIT1",
+            Self::FinWait2 => "FIN_WAIT2",
+            Self::CloseWait => "CLOSE_WAIT",
+            Self::Closing => "CLOSING",
+            Self::LastAck => "LAST_ACK",
+            Self::TimeWait => "TIME_WAIT",
+        }
+    }
+
+    /// The name that `ss` prints, such as `ESTAB`.
+    #[must_use]
+    pub const fn ss(self) -> &'static str {
+        match self {
+            Self::Closed => "UNCONN",
+            Self::Listen => "LISTEN",
+            Self::SynSent => "SYN-SENT",
+            Self::SynReceived => "SYN-RECV",
+            Self::Established => "ESTAB",
+            Self::FinWait1 => "FIN-WAIT-1",
+            Self::FinWait2 => "FIN-WAIT-2",
+            Self::CloseWait => "CLOSE-WAIT",
+            Self::Closing => "CLOSING",
+            Self::LastAck => "LAST-ACK",
+            Self::TimeWait => "TIME-WAIT",
+        }
+    }
+
+    /// The handshake is under way.
+    pub(super) const fn opening(self) -> bool {
+        matches!(self, Self::SynSent | Self::SynReceived)
+    }
+}
+
+/// How fast a sender may go on a path that loses segments.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Congestion {
+    /// As fast as the receiver's window lets it: right for links that lose nothing. The default.
+    #[default]
+    None,
+    /// RFC 5681.
+    Reno,
+    /// RFC 9438.
+    Cubic,
+}
+
+/// What an engine is made with.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Setup {
+    /// Receive buffer in bytes.
+    pub(super) recv_buffer: usize,
+    /// Send buffer in bytes.
+    pub(super) send_buffer: usize,
+    /// Nagle's rule is off.
+    pub(super) nodelay: bool,
+    /// Time to live or hop limit, not 0.
+    pub(super) hop_limit: u8,
+    /// How long a lone segment's acknowledgement may wait; `None` not at all.
+    pub(super) ack_delay: Option<Duration>,
+    /// Congestion control.
+    pub(super) congestion: Congestion,
+}
+
+/// When an engine wants [`TcpEngine::output`] next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// At once.
+    Now,
+    /// At this time.
+    At(Time),
+    /// When something comes in or is asked.
+    Never,
+}
+
+/// One connection's state machine.
+///
+/// Any of these may panic on a sequence of segments that the engine's authors did not think of; the
+/// caller catches it and gives up that connection alone.
+pub(super) trait TcpEngine: Sized + fmt::Debug {
+    /// What the connections of a namespace have in common.
+    type Shared: fmt::Debug;
+    /// A path's segment size, made by the shared part.
+    type Path: Copy + fmt::Debug + PartialEq;
+
+    /// The path for packets of `mtu` bytes in the family of `local`, cut later if `offload`.
+    fn path(shared: &mut Self::Shared, local: SocketAddr, mtu: usize, offload: bool) -> Self::Path;
+
+    /// A connection that will send a SYN.
+    fn connect(
+        shared: &mut Self::Shared,
+        path: Self::Path,
+        now: Time,
+        local: SocketAddr,
+        remote: SocketAddr,
+        setup: &Setup,
+    ) -> Option<Self>;
+
+    /// A connection that waits for a SYN to `local`, to be given to [`input`](Self::input) at once.
+    fn listen(local: SocketAddr, setup: &Setup) -> Option<Self>;
+
+    /// Takes the IP packet `packet`, whose checksums are known to be good. An answer that cannot wait
+    /// goes to `reply`.
+    fn input(
+        &mut self,
+        shared: &mut Self::Shared,
+        path: Self::Path,
+        now: Time,
+        packet: &[u8],
+        reply: &mut Reply,
+    );
+
+    /// Sends at most one segment; whether it did.
+    fn output(
+        &mut self,
+        shared: &mut Self::Shared,
+        path: Self::Path,
+        now: Time,
+        out: &mut Emitter<'_>,
+    ) -> bool;
+
+    /// When there is something to send.
+    fn next(&self, shared: &mut Self::Shared, path: Self::Path, now: Time) -> Next;
+
+    /// The state.
+    fn state(&self) -> TcpState;
+    /// Takes data to send; how many bytes.
+    fn send(&mut self, bytes: &[u8]) -> usize;
+    /// Gives received data; how many bytes.
+    fn recv(&mut self, buffer: &mut [u8]) -> usize;
+    /// Closes our half behind the data that is queued.
+    fn shutdown(&mut self);
+    /// Closes at once; the next [`output`](Self::output) is a reset.
+    fn abort(&mut self);
+    /// Bytes received and not read.
+    fn recv_queue(&self) -> usize;
+    /// Bytes given and not acknowledged.
+    fn send_queue(&self) -> usize;
+    /// Bytes of both buffers together.
+    fn buffer_bytes(&self) -> usize;
+    /// Bytes of the send buffer.
+    fn send_capacity(&self) -> usize;
+    /// Switches Nagle's rule off or on.
+    fn set_nodelay(&mut self, on: bool);
+    /// Sets the time to live or hop limit, not 0.
+    fn set_hop_limit(&mut self, hops: u8);
+}

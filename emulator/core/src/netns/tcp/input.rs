@@ -1,0 +1,349 @@
+//! Segments that come in: whose they are, and what an engine makes of them.
+
+use switch::verdict::DropReason;
+use switch::wire::{self, Packet};
+use switch::{Frame, Pool};
+
+use super::conn::{Conn, Owner, setup};
+use super::demux::Tuple;
+use super::emit::{Emitter, Marks, initial_sequence, send_bare};
+use super::engine::{TcpEngine, TcpState};
+use super::run::guarded;
+use super::segment::{ACK, FIN, RST, SYN, Segment, after};
+use super::slots::Tenant;
+use super::smol::Smol;
+use super::timewait::Fate;
+use super::{MAX_CONNECTIONS, Tcp, TcpCx};
+
+/// The frame that was not taken, and why.
+type Refused = (Frame, DropReason);
+
+impl Tcp {
+    /// Takes a whole TCP packet for one of our addresses; `frame` starts at the IP header that `packet`
+    /// describes. What answers it at once is in `cx.out`; the rest follows in [`Tcp::poll`].
+    ///
+    /// # Errors
+    /// The frame comes back with the reason: it is broken, its checksum is wrong (a partial one is
+    /// trusted), nobody listens (a reset has been sent then), or a listener's queue is full.
+    pub fn input(
+        &mut self,
+        cx: &mut TcpCx<'_>,
+        frame: Frame,
+        packet: &Packet,
+    ) -> Result<(), Refused> {
+        self.now = cx.now;
+        let segment = match check(cx.pool, &frame, packet) {
+            Ok(segment) => segment,
+            Err(reason) => return Err((frame, reason)),
+        };
+        self.counters.segments_in += 1;
+        let tuple = Tuple::new(segment.local, segment.remote);
+        if let Some(slot) = self.demux.get(&tuple) {
+            return self.input_conn(cx, slot, frame, packet, &segment);
+        }
+        if self.waits.contains(&tuple) {
+            return self.input_wait(cx, &tuple, frame, packet, &segment);
+        }
+        self.input_listen(cx, frame, packet, &segment, None)
+    }
+
+    /// A segment for a connection.
+    fn input_conn(
+        &mut self,
+        cx: &mut TcpCx<'_>,
+        slot: u32,
+        frame: Frame,
+        packet: &Packet,
+        segment: &Segment,
+    ) -> Result<(), Refused> {
+        let Some(conn) = self.slots.conn_at(slot) else {
+            return Err((frame, DropReason::NoSocket));
+        };
+        if let Owner::Embryo(listener) = conn.owner
+            && segment.flags & (ACK | RST | SYN) == ACK
+            && let Some(listener) = self.slots.listener(listener)
+            && listener.accept_full()
+        {
+            self.counters.listen_overflows += 1;
+            return Err((frame, DropReason::SynQueueFull));
+        }
+        let Some(conn) = self.slots.conn_at(slot) else {
+            return Err((frame, DropReason::NoSocket));
+        };
+        if too_late(conn, segment) {
+            cx.pool.free(frame);
+            self.reset(cx, slot);
+            return Ok(());
+        }
+        if echo(conn, segment) {
+            conn.hear(cx.now, segment);
+            cx.pool.free(frame);
+            self.touch(cx.now, slot, false);
+            return Ok(());
+        }
+        let fin_again = fin_again(conn, segment);
+        let Some(frame) = prepare(cx.pool, frame, packet, conn.marks.shift) else {
+            self.counters.out_of_frames += 1;
+            return Ok(());
+        };
+        if fin_again {
+            strip(cx.pool, &frame, segment.payload);
+        }
+        let before = conn.seen();
+        let Some(engine) = &mut conn.engine else {
+            return Err((frame, DropReason::NoSocket));
+        };
+        let (shared, path, reply) = (&mut self.shared, conn.path, &mut self.reply);
+        let bytes = cx.pool.bytes(&frame);
+        self.counters.engine_runs += 1;
+        let sound = guarded(|| engine.input(shared, path, cx.now, bytes, reply));
+        cx.pool.free(frame);
+        if sound.is_none() {
+            self.crashed(slot);
+            return Ok(());
+        }
+        if before.state == TcpState::SynSent && conn.state() != TcpState::SynSent {
+            conn.peer_isn = segment.seq;
+        }
+        conn.hear(cx.now, segment);
+        let mut emitter = Emitter {
+            pool: cx.pool,
+            out: cx.out,
+            stamp: &mut self.stamp,
+            counters: &mut self.counters,
+            marks: &mut conn.marks,
+            open: None,
+        };
+        let answer = self.reply.take();
+        if !answer.is_empty() {
+            emitter.copy(answer);
+        }
+        self.settle(cx, slot, before, Some(segment));
+        Ok(())
+    }
+
+    /// A segment for an entry in TIME_WAIT.
+    fn input_wait(
+        &mut self,
+        cx: &mut TcpCx<'_>,
+        tuple: &Tuple,
+        frame: Frame,
+        packet: &Packet,
+        segment: &Segment,
+    ) -> Result<(), Refused> {
+        let reopens = self.listeners.find(segment.local).is_some();
+        let mut gone = false;
+        let fate = self.waits.input(cx.now, tuple, segment, &mut gone);
+        if gone && (reopens || !matches!(fate, Fate::Reopen(_))) {
+            self.waits.remove(tuple);
+            self.demux.unwait(tuple);
+        }
+        match fate {
+            Fate::Ignore => {}
+            Fate::Answer(bare) => {
+                send_bare(&bare, cx.pool, cx.out, &mut self.stamp, &mut self.counters);
+            }
+            Fate::Reopen(last) => {
+                return self.input_listen(cx, frame, packet, segment, Some(last));
+            }
+        }
+        cx.pool.free(frame);
+        Ok(())
+    }
+
+    /// A segment that belongs to no connection: a SYN for a listener, or a mistake. `last` is the last
+    /// sequence number of ours in a connection of the same addresses.
+    fn input_listen(
+        &mut self,
+        cx: &mut TcpCx<'_>,
+        frame: Frame,
+        packet: &Packet,
+        segment: &Segment,
+        last: Option<u32>,
+    ) -> Result<(), Refused> {
+        let listener = self.listeners.find(segment.local);
+        let opens = segment.flags & (SYN | ACK | RST | FIN) == SYN;
+        let Some(listener) = listener.filter(|_| opens) else {
+            if (listener.is_none() || segment.has(ACK))
+                && let Some(bare) = segment.reset()
+            {
+                let (stamp, counters) = (&mut self.stamp, &mut self.counters);
+                send_bare(&bare, cx.pool, cx.out, stamp, counters);
+            }
+            let reason = if listener.is_some() {
+                DropReason::TcpRejected
+            } else {
+                DropReason::NoSocket
+            };
+            return Err((frame, reason));
+        };
+        let Some(queues) = self.slots.listener(listener) else {
+            return Err((frame, DropReason::NoSocket));
+        };
+        if queues.syn_full() || self.demux.len() >= MAX_CONNECTIONS {
+            self.counters.listen_overflows += 1;
+            return Err((frame, DropReason::SynQueueFull));
+        }
+        let options = queues.options;
+        let (local, remote, mtu) = (segment.local, segment.remote, cx.mtu);
+        let path = Smol::path(&mut self.shared, local, mtu, self.offload);
+        let Some(mut engine) = Smol::listen(local, &setup(&options, mtu, self.offload)) else {
+            return Err((frame, DropReason::TcpRejected));
+        };
+        let Some(frame) = prepare(cx.pool, frame, packet, None) else {
+            self.counters.out_of_frames += 1;
+            return Ok(());
+        };
+        let (shared, reply) = (&mut self.shared, &mut self.reply);
+        let bytes = cx.pool.bytes(&frame);
+        self.counters.engine_runs += 1;
+        let sound = guarded(|| engine.input(shared, path, cx.now, bytes, reply));
+        self.counters.engine_panics += u64::from(sound.is_none());
+        // Nothing is answered before the SYN-ACK.
+        self.reply.take();
+        if sound.is_none() || engine.state() != TcpState::SynReceived {
+            return Err((frame, DropReason::TcpRejected));
+        }
+        cx.pool.free(frame);
+        let mut isn = initial_sequence(cx.now, self.secret, local, remote);
+        if let Some(last) = last {
+            // As Linux does it, to be past all that may still be under way.
+            isn = last.wrapping_add(65_535 + 2);
+        }
+        let conn = Conn {
+            local,
+            remote,
+            engine: Some(engine),
+            path,
+            mtu,
+            marks: Marks::new(isn),
+            owner: Owner::Embryo(listener),
+            options,
+            peer_isn: segment.seq,
+            read: 0,
+            ended: false,
+            error: None,
+            soft_error: None,
+            write_shut: false,
+            want_write: false,
+            mapped: true,
+            queued: false,
+            opened: cx.now,
+            heard: cx.now,
+            probes: 0,
+            stalled: None,
+            ask_at: None,
+            asked: 0,
+            armed: None,
+        };
+        let slot = self.slots.insert(Tenant::Conn(Box::new(conn))).slot;
+        self.demux.insert(Tuple::new(local, remote), slot);
+        if let Some(queues) = self.slots.listener_mut(listener) {
+            queues.embryos.insert(slot);
+        }
+        self.mark(slot);
+        Ok(())
+    }
+}
+
+/// What every segment has to pass.
+fn check(pool: &Pool, frame: &Frame, packet: &Packet) -> Result<Segment, DropReason> {
+    let bytes = pool.bytes(frame);
+    let segment = Segment::parse(bytes, packet)?;
+    let ends = [segment.local.ip(), segment.remote.ip()];
+    let odd = |ip: core::net::IpAddr| {
+        let mapped = matches!(ip, core::net::IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some());
+        let broadcast = matches!(ip, core::net::IpAddr::V4(v4) if v4.is_broadcast());
+        mapped || broadcast || ip.is_unspecified() || ip.is_multicast()
+    };
+    if ends.into_iter().any(odd) {
+        return Err(DropReason::Martian);
+    }
+    if segment.local.port() == 0 || segment.remote.port() == 0 {
+        return Err(DropReason::HeaderMalformed);
+    }
+    if !pool.meta(frame).csum_partial && !wire::transport_checksum_ok(bytes, packet) {
+        return Err(DropReason::ChecksumBad);
+    }
+    Ok(segment)
+}
+
+/// New data for a connection whose socket is closed: nobody will read it.
+fn too_late(conn: &Conn, segment: &Segment) -> bool {
+    let next = conn.recv_next();
+    let end = segment.seq.wrapping_add(segment.payload);
+    conn.owner == Owner::Nobody
+        && segment.payload > 0
+        && !segment.has(RST)
+        && after(end, next)
+        && !after(
+            segment.seq,
+            next.wrapping_add(conn.options.recv_buffer as u32),
+        )
+}
+
+/// A repeated acknowledgement while nothing but our FIN is outstanding. smoltcp 0.14 would try a fast
+/// retransmission of data that is not there, stop its timer, and never send the FIN again.
+fn echo(conn: &Conn, segment: &Segment) -> bool {
+    let closing = matches!(
+        conn.state(),
+        TcpState::FinWait1 | TcpState::Closing | TcpState::LastAck
+    );
+    closing
+        && conn.send_queue() == 0
+        && conn.marks.outstanding()
+        && segment.flags & (ACK | SYN | FIN | RST) == ACK
+        && segment.payload == 0
+        && segment.ack == conn.marks.acked
+        && segment.seq == conn.recv_next()
+}
+
+/// A FIN in order behind data that has all come before. smoltcp 0.14 takes it for an old segment.
+fn fin_again(conn: &Conn, segment: &Segment) -> bool {
+    segment.flags & (FIN | SYN | RST) == FIN
+        && segment.payload > 0
+        && !conn.ended
+        && segment.seq.wrapping_add(segment.payload) == conn.recv_next()
+}
+
+/// Takes the data out of a packet that has been [prepared](prepare): `count` bytes at its end.
+fn strip(pool: &mut Pool, frame: &Frame, count: u32) {
+    let len = pool.len(frame) - count as usize;
+    pool.truncate(frame, len);
+    let bytes = pool.bytes_mut(frame);
+    let transport = if bytes[0] >> 4 == 4 {
+        bytes[2..4].copy_from_slice(&(len as u16).to_be_bytes());
+        usize::from(bytes[0] & 0x0f) * 4
+    } else {
+        bytes[4..6].copy_from_slice(&((len - 40) as u16).to_be_bytes());
+        40
+    };
+    let seq = &mut bytes[transport + 4..transport + 8];
+    let moved = u32::from_be_bytes([seq[0], seq[1], seq[2], seq[3]]).wrapping_add(count);
+    seq.copy_from_slice(&moved.to_be_bytes());
+}
+
+/// Makes a packet what an engine expects: it alone in the frame, no IPv6 extension headers, and the
+/// acknowledgement in the engine's own sequence numbers. `None` if the frame was shared and no other
+/// is left.
+fn prepare(pool: &mut Pool, frame: Frame, packet: &Packet, shift: Option<u32>) -> Option<Frame> {
+    let frame = pool.unshare(frame)?;
+    pool.truncate(&frame, packet.len);
+    let bytes = pool.bytes_mut(&frame);
+    let segment = &mut bytes[packet.transport..];
+    if let Some(shift) = shift
+        && segment[13] & ACK != 0
+    {
+        let ack = u32::from_be_bytes([segment[8], segment[9], segment[10], segment[11]]);
+        segment[8..12].copy_from_slice(&ack.wrapping_sub(shift).to_be_bytes());
+    }
+    if bytes[0] >> 4 == 6 && packet.transport > 40 {
+        let extra = packet.transport - 40;
+        bytes.copy_within(..40, extra);
+        let payload = (packet.len - packet.transport) as u16;
+        bytes[extra + 4..extra + 6].copy_from_slice(&payload.to_be_bytes());
+        bytes[extra + 6] = 6;
+        pool.pull(&frame, extra);
+    }
+    Some(frame)
+}

@@ -1,0 +1,267 @@
+//! TCP of one namespace: sockets, listeners, TIME_WAIT and timers above an exchangeable engine.
+//!
+//! Behaves as Linux does where a program or a capture can tell: how connects fail and when, backlog,
+//! resets on unread data, half-close, orphans, keepalive (RFC 9293, RFC 1122 and Linux's defaults).
+//! Each connection's state machine is a [`TcpEngine`](engine::TcpEngine), today smoltcp's. A segment is
+//! looked up by its addresses, given to its engine, and what follows goes through the queue of
+//! connections to run, so that the cost is that of the active ones. Time, frames, output and wake-ups
+//! are lent for each call in a [`TcpCx`].
+//!
+//! Left out: urgent data, TCP Fast Open, SYN cookies, timestamps, ECN, buffers that grow by themselves.
+
+mod call;
+mod conn;
+mod demux;
+mod emit;
+mod engine;
+mod input;
+mod listen;
+mod options;
+mod run;
+mod segment;
+mod slots;
+mod smol;
+mod timers;
+mod timewait;
+
+#[cfg(test)]
+mod tests;
+
+use core::net::{IpAddr, SocketAddr};
+use std::collections::VecDeque;
+
+use switch::{Frame, Pool, Time};
+
+pub use engine::{Congestion, TcpState};
+pub use options::{
+    Counters, DEFAULT_BUFFER, IcmpKind, MAX_BUFFER, MIN_BUFFER, PortUse, TcpOptions, TcpSocket,
+};
+
+use demux::Demux;
+use emit::{Reply, Stamp};
+use listen::Listeners;
+use segment::Bare;
+use slots::{Slots, Tenant};
+use timers::Timers;
+use timewait::TimeWaits;
+
+/// Connections of a namespace at a time; one more is `ENOBUFS`, or a SYN dropped.
+pub const MAX_CONNECTIONS: usize = 65_536;
+
+/// A TCP socket of a namespace. A closed socket's slot comes back with another generation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TcpId {
+    /// The slot.
+    pub slot: u32,
+    /// Which tenant of the slot.
+    pub generation: u32,
+}
+
+/// What is lent to TCP for one call.
+#[derive(Debug)]
+pub struct TcpCx<'a> {
+    /// Now; never less than in an earlier call.
+    pub now: Time,
+    /// MTU of the interface that a segment came in by: what a connection that it opens may send.
+    /// [`Tcp::connect`] is told its own.
+    pub mtu: usize,
+    /// Where frames come from.
+    pub pool: &'a mut Pool,
+    /// Where packets go: they start at the IP header and have headroom in front.
+    pub out: &'a mut VecDeque<Frame>,
+    /// Sockets on which something happened, to be looked at with [`Tcp::ready`].
+    pub wakes: &'a mut Vec<TcpId>,
+}
+
+impl TcpCx<'_> {
+    fn wake(&mut self, id: TcpId) {
+        if self.wakes.last() != Some(&id) {
+            self.wakes.push(id);
+        }
+    }
+}
+
+/// The TCP layer of a namespace.
+#[derive(Debug)]
+pub struct Tcp {
+    secret: u64,
+    slots: Slots,
+    demux: Demux,
+    waits: TimeWaits,
+    listeners: Listeners,
+    timers: Timers,
+    dirty: VecDeque<u32>,
+    shared: smol::Shared,
+    stamp: Stamp,
+    offload: bool,
+    reply: Reply,
+    /// Whose engine panicked outside of a call that could say so.
+    lost: Vec<(TcpId, Bare)>,
+    now: Time,
+    counters: Counters,
+}
+
+impl Tcp {
+    /// An empty layer. Initial sequence numbers derive from `seed`, which differs from namespace to
+    /// namespace.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        let mut rng = switch::Rng::new(seed).stream("tcp");
+        Self {
+            secret: rng.next_u64(),
+            shared: smol::Shared::new(rng.next_u64()),
+            stamp: Stamp {
+                ip_id: rng.next_u32() as u16,
+                partial: false,
+            },
+            slots: Slots::default(),
+            demux: Demux::default(),
+            waits: TimeWaits::default(),
+            listeners: Listeners::default(),
+            timers: Timers::default(),
+            dirty: VecDeque::new(),
+            offload: false,
+            reply: Reply::new(),
+            lost: Vec::new(),
+            now: Time::ZERO,
+            counters: Counters::default(),
+        }
+    }
+
+    /// Whether connections made from now on send super-segments over IPv4
+    /// ([`switch::frame::Meta::gso_size`]). Off at first. They always have partial checksums.
+    pub const fn set_offload(&mut self, on: bool) {
+        self.offload = on;
+    }
+
+    /// Whether checksums of what is sent are left partial ([`switch::frame::Meta::csum_partial`]). Off
+    /// at first.
+    pub const fn set_partial_checksums(&mut self, on: bool) {
+        self.stamp.partial = on;
+    }
+
+    /// What has been done so far.
+    #[must_use]
+    pub const fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Connections that segments can still reach, TIME_WAIT not counted.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.demux.len()
+    }
+
+    /// Entries in TIME_WAIT, and orphans that wait for the other side's FIN. They hold no buffers.
+    #[must_use]
+    pub fn time_waits(&self) -> usize {
+        self.waits.len()
+    }
+
+    /// Bytes of all buffers together. Walks all sockets.
+    #[must_use]
+    pub fn buffer_bytes(&self) -> usize {
+        use engine::TcpEngine;
+        let tenants = self.slots.iter();
+        let sizes = tenants.map(|(_, tenant)| match tenant {
+            Tenant::Conn(conn) => conn.engine.as_ref().map_or(0, TcpEngine::buffer_bytes),
+            Tenant::Listener(_) => 0,
+        });
+        sizes.sum()
+    }
+
+    /// All sockets as `ss -ta` shows them: listeners by port, then connections by slot, then TIME_WAIT
+    /// by the time at which it ends.
+    #[must_use]
+    pub fn sockets(&self) -> Vec<TcpSocket> {
+        let mut all: Vec<TcpSocket> = Vec::with_capacity(self.slots.len() + self.waits.len());
+        for id in self.listeners.ids() {
+            if let Some(listener) = self.slots.listener(id) {
+                all.push(TcpSocket {
+                    id: Some(id),
+                    local: listener.local,
+                    remote: None,
+                    state: TcpState::Listen,
+                    recv_queue: listener.ready.len(),
+                    send_queue: listener.backlog,
+                });
+            }
+        }
+        for (id, tenant) in self.slots.iter() {
+            if let Tenant::Conn(conn) = tenant
+                && conn.mapped
+            {
+                all.push(TcpSocket {
+                    id: (conn.owner != conn::Owner::Nobody).then_some(id),
+                    local: conn.local,
+                    remote: Some(conn.remote),
+                    state: conn.state(),
+                    recv_queue: conn.recv_queue(),
+                    send_queue: conn.send_queue(),
+                });
+            }
+        }
+        all.extend(self.waits.iter().map(|(tuple, rest)| TcpSocket {
+            id: None,
+            local: tuple.local(),
+            remote: Some(tuple.remote()),
+            state: if rest.half {
+                TcpState::FinWait2
+            } else {
+                TcpState::TimeWait
+            },
+            recv_queue: 0,
+            send_queue: 0,
+        }));
+        all
+    }
+
+    /// What holds `port` of `address`, either of which may be a wildcard.
+    #[must_use]
+    pub fn in_use(&self, address: IpAddr, port: u16) -> PortUse {
+        if self.listeners.holds(address, port) {
+            PortUse::Listening
+        } else {
+            self.demux.port_use(address, port)
+        }
+    }
+
+    /// The state of a socket; [`TcpState::Closed`] of one that is not there.
+    #[must_use]
+    pub fn state(&self, id: TcpId) -> TcpState {
+        if self.slots.listener(id).is_some() {
+            return TcpState::Listen;
+        }
+        let conn = self.slots.conn(id);
+        conn.map_or(TcpState::Closed, conn::Conn::state)
+    }
+
+    /// Our address.
+    #[must_use]
+    pub fn local_addr(&self, id: TcpId) -> Option<SocketAddr> {
+        let conn = self.slots.conn(id).map(|conn| conn.local);
+        conn.or_else(|| Some(self.slots.listener(id)?.local))
+    }
+
+    /// The other side's address; `None` for a listener and once the connection is over.
+    #[must_use]
+    pub fn peer_addr(&self, id: TcpId) -> Option<SocketAddr> {
+        let conn = self.slots.conn(id)?;
+        conn.mapped.then_some(conn.remote)
+    }
+
+    /// When [`fire`](Self::fire) is due. May be early, never late.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Time> {
+        match (self.timers.deadline(), self.waits.deadline()) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        }
+    }
+
+    /// Whether [`poll`](Self::poll) has something to do.
+    #[must_use]
+    pub fn pending(&self) -> bool {
+        !self.dirty.is_empty() || !self.lost.is_empty()
+    }
+}

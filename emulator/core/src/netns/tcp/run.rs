@@ -1,0 +1,497 @@
+//! What follows: transitions, the queue of connections to run, timers, and errors from the path.
+
+use core::net::SocketAddr;
+use core::panic::AssertUnwindSafe;
+use core::time::Duration;
+
+use switch::Time;
+
+use super::conn::{Overdue, Owner, Seen};
+use super::demux::Tuple;
+use super::emit::{Emitter, send_bare};
+use super::engine::{Next, TcpEngine, TcpState};
+use super::options::IcmpKind;
+use super::segment::{ACK, FIN, RST, Segment, after};
+use super::smol::Smol;
+use super::timewait::Rest;
+use super::{Tcp, TcpCx, TcpId};
+use crate::netns::Errno;
+
+/// Packets that may wait in `out` before [`Tcp::poll`] stops.
+const OUT_LIMIT: usize = 64;
+/// Segments that one connection sends before the next one has its turn.
+const QUANTUM: usize = 16;
+/// An engine that says "now" and then sends nothing is asked again after this time.
+const AGAIN: Duration = Duration::from_millis(1);
+/// Linux's `min_pmtu`: nothing makes segments smaller than this.
+const MIN_PMTU: usize = 552;
+
+/// Runs a piece of an engine's work; `None` if it panicked.
+pub(super) fn guarded<R>(work: impl FnOnce() -> R) -> Option<R> {
+    std::panic::catch_unwind(AssertUnwindSafe(work)).ok()
+}
+
+impl Tcp {
+    /// Sends what connections have to send, in turns. Whether more remains: because `cx.out` holds many
+    /// packets already, or because there were many connections. To be called again once `cx.out` has
+    /// been emptied.
+    pub fn poll(&mut self, cx: &mut TcpCx<'_>) -> bool {
+        self.now = cx.now;
+        for (id, bare) in core::mem::take(&mut self.lost) {
+            send_bare(&bare, cx.pool, cx.out, &mut self.stamp, &mut self.counters);
+            cx.wake(id);
+        }
+        while cx.out.len() < OUT_LIMIT {
+            let Some(slot) = self.dirty.pop_front() else {
+                return !self.lost.is_empty();
+            };
+            if let Some(conn) = self.slots.conn_at(slot)
+                && core::mem::take(&mut conn.queued)
+                && conn.mapped
+            {
+                self.run(cx, slot, cx.now);
+            }
+        }
+        self.pending()
+    }
+
+    /// Does what is due by `cx.now`; [`poll`](Self::poll) then sends what follows from it.
+    pub fn fire(&mut self, cx: &mut TcpCx<'_>) {
+        self.now = cx.now;
+        while let Some(tuple) = self.waits.expire(cx.now) {
+            self.demux.unwait(&tuple);
+        }
+        while let Some(slot) = self.timers.pop(cx.now) {
+            let Some(conn) = self.slots.conn_at(slot) else {
+                continue;
+            };
+            conn.armed = None;
+            match conn.overdue(cx.now) {
+                None => self.touch(cx.now, slot, false),
+                Some(Overdue::Silence) => {
+                    let error = conn.soft_error.unwrap_or(Errno::TimedOut);
+                    self.counters.timeouts += 1;
+                    self.over(cx, slot, Some(error));
+                }
+                Some(Overdue::KeepAlive) => {
+                    let error = conn.soft_error.unwrap_or(Errno::TimedOut);
+                    self.counters.timeouts += 1;
+                    self.last_word(cx, slot);
+                    self.over(cx, slot, Some(error));
+                }
+                Some(overdue @ (Overdue::Probe | Overdue::Window)) => {
+                    if overdue == Overdue::Probe {
+                        conn.probes += 1;
+                    } else {
+                        conn.asked = conn.asked.saturating_add(1);
+                        conn.ask_at = None;
+                    }
+                    let probe = conn.bare(conn.marks.acked.wrapping_sub(1), ACK);
+                    let (stamp, counters) = (&mut self.stamp, &mut self.counters);
+                    send_bare(&probe, cx.pool, cx.out, stamp, counters);
+                    self.touch(cx.now, slot, false);
+                }
+            }
+        }
+    }
+
+    /// Queues a connection to be run.
+    pub(super) fn mark(&mut self, slot: u32) {
+        if let Some(conn) = self.slots.conn_at(slot)
+            && !conn.queued
+        {
+            conn.queued = true;
+            self.dirty.push_back(slot);
+        }
+    }
+
+    /// Lets an engine send. `at` is later than now only to make it send again what it would then.
+    pub(super) fn run(&mut self, cx: &mut TcpCx<'_>, slot: u32, at: Time) {
+        let Some(conn) = self.slots.conn_at(slot) else {
+            return;
+        };
+        let before = conn.seen();
+        let Some(engine) = &mut conn.engine else {
+            return;
+        };
+        let mut emitter = Emitter {
+            pool: cx.pool,
+            out: cx.out,
+            stamp: &mut self.stamp,
+            counters: &mut self.counters,
+            marks: &mut conn.marks,
+            open: None,
+        };
+        let (shared, path) = (&mut self.shared, conn.path);
+        let mut runs = 0;
+        let dry = guarded(|| {
+            while runs < QUANTUM && emitter.out.len() < OUT_LIMIT {
+                runs += 1;
+                if !engine.output(shared, path, at, &mut emitter) {
+                    return true;
+                }
+                if engine.next(shared, path, at) != Next::Now {
+                    return false;
+                }
+            }
+            false
+        });
+        emitter.recover();
+        self.counters.engine_runs += runs as u64;
+        let Some(dry) = dry else {
+            self.crashed(slot);
+            return;
+        };
+        if conn.marks.outstanding() && conn.stalled.is_none() {
+            conn.stalled = Some(cx.now);
+        }
+        if self.transit(cx, slot, before, None) {
+            self.touch(cx.now, slot, dry);
+        }
+    }
+
+    /// After an engine was given a segment: what changed, and when it wants to run.
+    pub(super) fn settle(
+        &mut self,
+        cx: &mut TcpCx<'_>,
+        slot: u32,
+        before: Seen,
+        segment: Option<&Segment>,
+    ) {
+        if self.transit(cx, slot, before, segment) {
+            self.touch(cx.now, slot, false);
+        }
+    }
+
+    /// Acts on a change of state; whether the connection goes on.
+    fn transit(
+        &mut self,
+        cx: &mut TcpCx<'_>,
+        slot: u32,
+        before: Seen,
+        segment: Option<&Segment>,
+    ) -> bool {
+        let id = self.slots.id(slot);
+        let Some(conn) = self.slots.conn_at(slot) else {
+            return false;
+        };
+        let state = conn.state();
+        let has = |flag| segment.is_some_and(|segment| segment.has(flag));
+        match state {
+            // A listener's connection was reset before it was one.
+            TcpState::Listen => {
+                self.over(cx, slot, None);
+                return false;
+            }
+            TcpState::Closed => {
+                let error = has(RST).then(|| reset_error(before.state));
+                self.over(cx, slot, error);
+                return false;
+            }
+            _ => {}
+        }
+        let closing = matches!(
+            state,
+            TcpState::CloseWait | TcpState::Closing | TcpState::LastAck | TcpState::TimeWait
+        );
+        let ended = closing && !conn.ended && has(FIN);
+        conn.ended |= ended;
+        if state == TcpState::TimeWait || state == TcpState::FinWait2 && conn.owner == Owner::Nobody
+        {
+            self.answer_fin(cx, slot);
+            if conn_is_held(self, slot) {
+                cx.wake(id);
+            }
+            self.rest(slot, state == TcpState::FinWait2);
+            return false;
+        }
+        if let Owner::Embryo(listener) = conn.owner
+            && !state.opening()
+        {
+            self.promote(cx, slot, listener);
+            return true;
+        }
+        let news = before.state != state || ended || conn.recv_queue() > before.recv_queue;
+        let room = conn.want_write && conn.has_room();
+        conn.want_write &= !room;
+        if (news || room) && conn.owner == Owner::App {
+            cx.wake(id);
+        }
+        true
+    }
+
+    /// A handshake is complete: into the accept queue.
+    fn promote(&mut self, cx: &mut TcpCx<'_>, slot: u32, listener: TcpId) {
+        if let Some(conn) = self.slots.conn_at(slot) {
+            conn.owner = Owner::Queue(listener);
+        }
+        if let Some(queues) = self.slots.listener_mut(listener) {
+            queues.embryos.remove(&slot);
+            queues.ready.push_back(slot);
+            cx.wake(listener);
+        }
+    }
+
+    /// Asks an engine when it wants to run, and queues or arms it. `dry`: it has just been run and had
+    /// nothing to send.
+    pub(super) fn touch(&mut self, now: Time, slot: u32, dry: bool) {
+        let Some(conn) = self.slots.conn_at(slot) else {
+            return;
+        };
+        let Some(engine) = &conn.engine else {
+            return;
+        };
+        let (shared, path) = (&mut self.shared, conn.path);
+        let Some(next) = guarded(|| engine.next(shared, path, now)) else {
+            self.crashed(slot);
+            return;
+        };
+        conn.watch(now, next);
+        let engine_at = match conn.wanted(next) {
+            Next::Never => None,
+            Next::At(at) => Some(at),
+            Next::Now if dry => Some(now + AGAIN),
+            Next::Now => {
+                self.mark(slot);
+                return;
+            }
+        };
+        let want = match (engine_at, conn.limit()) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        };
+        self.timers.set(slot, &mut conn.armed, want);
+    }
+
+    /// Segments no longer find the connection.
+    fn unmap(&mut self, slot: u32) {
+        if let Some(conn) = self.slots.conn_at(slot)
+            && conn.mapped
+        {
+            conn.mapped = false;
+            self.demux.remove(&conn.tuple());
+            self.timers.set(slot, &mut conn.armed, None);
+        }
+    }
+
+    /// Forgets a connection without a word.
+    pub(super) fn release(&mut self, slot: u32) {
+        self.unmap(slot);
+        self.slots.remove(slot);
+    }
+
+    /// Has the engine send its reset.
+    fn last_word(&mut self, cx: &mut TcpCx<'_>, slot: u32) {
+        let Some(conn) = self.slots.conn_at(slot) else {
+            return;
+        };
+        let Some(engine) = conn.engine.as_mut().filter(|_| conn.mapped) else {
+            return;
+        };
+        let mut emitter = Emitter {
+            pool: cx.pool,
+            out: cx.out,
+            stamp: &mut self.stamp,
+            counters: &mut self.counters,
+            marks: &mut conn.marks,
+            open: None,
+        };
+        let (shared, path) = (&mut self.shared, conn.path);
+        guarded(|| {
+            engine.abort();
+            engine.output(shared, path, cx.now, &mut emitter);
+        });
+        emitter.recover();
+    }
+
+    /// Ends a connection with a reset and forgets it.
+    pub(super) fn reset(&mut self, cx: &mut TcpCx<'_>, slot: u32) {
+        self.last_word(cx, slot);
+        self.release(slot);
+    }
+
+    /// The connection is over. Who holds it finds `error`, what was received, or the end.
+    pub(super) fn over(&mut self, cx: &mut TcpCx<'_>, slot: u32, error: Option<Errno>) {
+        self.unmap(slot);
+        if conn_is_held(self, slot) {
+            cx.wake(self.slots.id(slot));
+        }
+        self.leave(slot, error);
+    }
+
+    /// Takes an unmapped connection to where its owner will find it.
+    fn leave(&mut self, slot: u32, error: Option<Errno>) {
+        let Some(conn) = self.slots.conn_at(slot) else {
+            return;
+        };
+        match conn.owner {
+            Owner::Nobody => {
+                self.slots.remove(slot);
+            }
+            Owner::Embryo(listener) => {
+                self.slots.remove(slot);
+                if let Some(queues) = self.slots.listener_mut(listener) {
+                    queues.embryos.remove(&slot);
+                }
+            }
+            Owner::App | Owner::Queue(_) => {
+                conn.error = error.or(conn.error);
+                if conn.recv_queue() == 0 {
+                    conn.engine = None;
+                }
+            }
+        }
+    }
+
+    /// The engine panicked: the connection ends as if it had been reset, and the other side gets a
+    /// reset with the next [`poll`](Self::poll).
+    pub(super) fn crashed(&mut self, slot: u32) {
+        self.counters.engine_panics += 1;
+        let id = self.slots.id(slot);
+        self.unmap(slot);
+        let Some(conn) = self.slots.conn_at(slot) else {
+            return;
+        };
+        let last = conn.bare(conn.marks.sent, RST);
+        conn.engine = None;
+        self.lost.push((id, last));
+        self.leave(slot, Some(Errno::ConnReset));
+    }
+
+    /// Acknowledges the other side's FIN if that has not been done.
+    fn answer_fin(&mut self, cx: &mut TcpCx<'_>, slot: u32) {
+        if let Some(conn) = self.slots.conn_at(slot)
+            && conn.ended
+            && conn.marks.acking != conn.recv_next()
+        {
+            let answer = conn.bare(conn.marks.acked, ACK);
+            let (stamp, counters) = (&mut self.stamp, &mut self.counters);
+            send_bare(&answer, cx.pool, cx.out, stamp, counters);
+        }
+    }
+
+    /// Leaves an entry in TIME_WAIT, or in FIN_WAIT_2 if `half`, in place of the connection.
+    pub(super) fn rest(&mut self, slot: u32, half: bool) {
+        let Some(conn) = self.slots.conn_at(slot) else {
+            return;
+        };
+        let tuple = conn.tuple();
+        let rest = Rest {
+            send_next: conn.marks.acked,
+            recv_next: conn.recv_next(),
+            window: conn.marks.window,
+            hop_limit: conn.options.hop_limit,
+            half,
+        };
+        self.unmap(slot);
+        if self.waits.insert(self.now, tuple, rest) {
+            self.demux.wait(&tuple);
+        } else {
+            self.counters.time_wait_overflows += 1;
+        }
+        self.leave(slot, None);
+    }
+
+    /// The path reported an error about the segment of ours that started at `seq`. Ignored unless
+    /// something with that number is outstanding.
+    pub fn icmp_error(
+        &mut self,
+        cx: &mut TcpCx<'_>,
+        local: SocketAddr,
+        remote: SocketAddr,
+        seq: u32,
+        error: IcmpKind,
+    ) {
+        self.now = cx.now;
+        let Some(slot) = self.demux.get(&Tuple::new(local, remote)) else {
+            return;
+        };
+        let Some(conn) = self.slots.conn_at(slot) else {
+            return;
+        };
+        if after(conn.marks.acked, seq) || after(seq, conn.marks.sent) {
+            return;
+        }
+        match error {
+            IcmpKind::HardUnreachable(errno) => self.unreachable(cx, slot, errno, false),
+            IcmpKind::Soft(errno) => self.unreachable(cx, slot, errno, true),
+            IcmpKind::FragmentationNeeded { mtu } => self.narrow(cx, slot, usize::from(mtu)),
+        }
+    }
+
+    /// The neighbour on the way to `remote` did not answer, or the route is gone: a connect fails, a
+    /// connection remembers it.
+    pub fn route_failed(
+        &mut self,
+        cx: &mut TcpCx<'_>,
+        local: SocketAddr,
+        remote: SocketAddr,
+        errno: Errno,
+    ) {
+        self.now = cx.now;
+        if let Some(slot) = self.demux.get(&Tuple::new(local, remote)) {
+            self.unreachable(cx, slot, errno, true);
+        }
+    }
+
+    fn unreachable(&mut self, cx: &mut TcpCx<'_>, slot: u32, errno: Errno, soft: bool) {
+        let Some(conn) = self.slots.conn_at(slot) else {
+            return;
+        };
+        let opening = conn.state().opening();
+        match conn.owner {
+            Owner::Embryo(_) if soft => self.over(cx, slot, None),
+            Owner::Embryo(_) => {}
+            _ if opening => self.over(cx, slot, Some(errno)),
+            _ => conn.soft_error = Some(errno),
+        }
+    }
+
+    /// The path carries less than was thought: smaller segments, and what is out is sent again at once.
+    fn narrow(&mut self, cx: &mut TcpCx<'_>, slot: u32, mtu: usize) {
+        let Some(conn) = self.slots.conn_at(slot) else {
+            return;
+        };
+        let floor = MIN_PMTU.min(conn.mtu);
+        let mtu = mtu.max(floor);
+        if mtu >= conn.mtu {
+            return;
+        }
+        conn.mtu = mtu;
+        conn.path = Smol::path(&mut self.shared, conn.local, mtu, self.offload);
+        // New data first: what remains then is when the old data would be sent again.
+        self.run(cx, slot, cx.now);
+        let Some(conn) = self.slots.conn_at(slot).filter(|conn| conn.mapped) else {
+            return;
+        };
+        let Some(engine) = &conn.engine else {
+            return;
+        };
+        let (shared, path) = (&mut self.shared, conn.path);
+        let Some(next) = guarded(|| engine.next(shared, path, cx.now)) else {
+            self.crashed(slot);
+            return;
+        };
+        match next {
+            Next::At(at) if conn.marks.outstanding() && !conn.state().opening() => {
+                self.run(cx, slot, at);
+            }
+            _ => self.touch(cx.now, slot, false),
+        }
+    }
+}
+
+/// An application has the connection's socket.
+fn conn_is_held(tcp: &mut Tcp, slot: u32) -> bool {
+    let conn = tcp.slots.conn_at(slot);
+    conn.is_some_and(|conn| conn.owner == Owner::App)
+}
+
+/// What a reset means in a state (Linux: `tcp_reset`).
+const fn reset_error(state: TcpState) -> Errno {
+    match state {
+        TcpState::SynSent => Errno::ConnRefused,
+        TcpState::CloseWait => Errno::Pipe,
+        _ => Errno::ConnReset,
+    }
+}

@@ -1,0 +1,414 @@
+//! [`TcpEngine`] on smoltcp: every connection is the only socket of its own `SocketSet`.
+//!
+//! smoltcp walks all sockets of a set for each packet; with one socket a set, the cost is that of the
+//! connections that do something. Its interface is used without addresses and routes (`Medium::Ip`,
+//! `any_ip`): it stands for a segment size and nothing else, so that a connection changes its segment
+//! size by being run with another interface. Checksums are neither made nor verified here.
+//!
+//! Left as smoltcp has them: retransmission after at least 1 s (Linux: 200 ms), one SACK block sent and
+//! none used, no timestamps, no ECN.
+
+use core::net::SocketAddr;
+use core::num::NonZeroUsize;
+use core::{fmt, time};
+
+use smoltcp::iface::{Config, Interface, PollResult, SocketHandle, SocketSet, SocketStorage};
+use smoltcp::phy::{
+    ChecksumCapabilities, Device, DeviceCapabilities, Medium, PacketMeta, RxToken, TxToken,
+};
+use smoltcp::socket::tcp::{CongestionControl, Socket, SocketBuffer, State};
+use smoltcp::time::{Duration, Instant};
+use smoltcp::wire::{HardwareAddress, IpAddress, IpEndpoint, IpListenEndpoint};
+use switch::Time;
+
+use super::emit::{Emitter, Reply};
+use super::engine::{Congestion, Next, Setup, TcpEngine, TcpState};
+
+/// Segment sizes that a namespace uses at once; asked for more, it takes the next smaller one.
+const MAX_PATHS: usize = 32;
+/// No packet is cut smaller: leaves 88 bytes of data over IPv4 (RFC 791: every host takes 576).
+const MIN_MTU_V4: usize = 128;
+/// RFC 8200 §5.
+const MIN_MTU_V6: usize = 1280;
+
+/// smoltcp counts whole microseconds: rounding up makes no timer early.
+fn instant(now: Time) -> Instant {
+    Instant::from_micros(i64::try_from(now.as_nanos().div_ceil(1_000)).unwrap_or(i64::MAX))
+}
+
+fn time(instant: Instant) -> Time {
+    Time::from_micros(u64::try_from(instant.total_micros()).unwrap_or(0))
+}
+
+fn span(span: time::Duration) -> Duration {
+    Duration::from_micros(u64::try_from(span.as_micros()).unwrap_or(u64::MAX))
+}
+
+const fn endpoint(address: SocketAddr) -> IpEndpoint {
+    let addr = match address {
+        SocketAddr::V4(v4) => IpAddress::Ipv4(*v4.ip()),
+        SocketAddr::V6(v6) => IpAddress::Ipv6(*v6.ip()),
+    };
+    IpEndpoint {
+        addr,
+        port: address.port(),
+    }
+}
+
+fn capabilities(mtu: usize, offload: bool) -> DeviceCapabilities {
+    let mut caps = DeviceCapabilities::default();
+    caps.medium = Medium::Ip;
+    caps.max_transmission_unit = mtu;
+    caps.max_burst_size = None;
+    caps.checksum = ChecksumCapabilities::ignored();
+    if offload {
+        caps.segmentation.tcpv4 = NonZeroUsize::new(usize::from(u16::MAX));
+    }
+    caps
+}
+
+/// The device of one call of `poll_ingress_single`.
+struct Inbound<'a> {
+    packet: Option<&'a [u8]>,
+    reply: &'a mut Reply,
+    mtu: usize,
+    offload: bool,
+}
+
+struct RxBytes<'a>(&'a [u8]);
+struct ReplyToken<'a>(&'a mut Reply);
+
+impl RxToken for RxBytes<'_> {
+    fn consume<R, F: FnOnce(&[u8]) -> R>(self, f: F) -> R {
+        f(self.0)
+    }
+}
+
+impl TxToken for ReplyToken<'_> {
+    fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
+        self.0.write(len, f)
+    }
+}
+
+impl Device for Inbound<'_> {
+    type RxToken<'t>
+        = RxBytes<'t>
+    where
+        Self: 't;
+    type TxToken<'t>
+        = ReplyToken<'t>
+    where
+        Self: 't;
+
+    fn receive(&mut self, _: Instant) -> Option<(RxBytes<'_>, ReplyToken<'_>)> {
+        let packet = self.packet.take()?;
+        Some((RxBytes(packet), ReplyToken(self.reply)))
+    }
+
+    fn transmit(&mut self, _: Instant) -> Option<ReplyToken<'_>> {
+        None
+    }
+
+    fn capabilities(&self) -> DeviceCapabilities {
+        capabilities(self.mtu, self.offload)
+    }
+}
+
+/// The device of one call of `poll_egress`.
+struct Outbound<'a, 'e>(&'a mut Emitter<'e>);
+
+struct EmitToken<'a, 'e> {
+    emitter: &'a mut Emitter<'e>,
+    gso_size: u16,
+}
+
+impl TxToken for EmitToken<'_, '_> {
+    fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
+        self.emitter.segment(len, self.gso_size, f)
+    }
+
+    fn set_meta(&mut self, meta: PacketMeta) {
+        self.gso_size = meta.segmentation_offload_size.map_or(0, Into::into);
+    }
+}
+
+impl<'e> Device for Outbound<'_, 'e> {
+    type RxToken<'t>
+        = RxBytes<'t>
+    where
+        Self: 't;
+    type TxToken<'t>
+        = EmitToken<'t, 'e>
+    where
+        Self: 't;
+
+    fn receive(&mut self, _: Instant) -> Option<(RxBytes<'_>, EmitToken<'_, 'e>)> {
+        None
+    }
+
+    fn transmit(&mut self, _: Instant) -> Option<EmitToken<'_, 'e>> {
+        Some(EmitToken {
+            emitter: self.0,
+            gso_size: 0,
+        })
+    }
+
+    fn capabilities(&self) -> DeviceCapabilities {
+        // The interface copied the true ones when it was made.
+        capabilities(usize::from(u16::MAX), false)
+    }
+}
+
+struct Path {
+    mtu: usize,
+    offload: bool,
+    iface: Interface,
+}
+
+/// The interfaces of a namespace's connections, one for each segment size in use.
+pub(super) struct Shared {
+    paths: Vec<Path>,
+    seed: u64,
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list()
+            .entries(self.paths.iter().map(|path| (path.mtu, path.offload)))
+            .finish()
+    }
+}
+
+/// Which of the interfaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct PathIx(u8);
+
+impl Shared {
+    /// No interfaces yet; their random streams derive from `seed`.
+    pub(super) const fn new(seed: u64) -> Self {
+        Self {
+            paths: Vec::new(),
+            seed,
+        }
+    }
+
+    fn find(&mut self, mtu: usize, offload: bool) -> PathIx {
+        let same = |path: &Path| path.mtu == mtu && path.offload == offload;
+        let index = match self.paths.iter().position(same) {
+            Some(index) => index,
+            None if self.paths.len() < MAX_PATHS => {
+                self.add(mtu, offload);
+                self.paths.len() - 1
+            }
+            None => self.next_smaller(mtu),
+        };
+        PathIx(index as u8)
+    }
+
+    fn add(&mut self, mtu: usize, offload: bool) {
+        // The last one is good enough for everybody.
+        let (mtu, offload) = if self.paths.len() + 1 == MAX_PATHS {
+            (MIN_MTU_V4, false)
+        } else {
+            (mtu, offload)
+        };
+        let mut config = Config::new(HardwareAddress::Ip);
+        config.random_seed = self.seed ^ ((mtu as u64) << 1) ^ u64::from(offload);
+        let mut device = Inbound {
+            packet: None,
+            reply: &mut Reply::new(),
+            mtu,
+            offload,
+        };
+        let mut iface = Interface::new(config, &mut device, Instant::ZERO);
+        iface.set_any_ip(true);
+        self.paths.push(Path {
+            mtu,
+            offload,
+            iface,
+        });
+    }
+
+    fn next_smaller(&self, mtu: usize) -> usize {
+        let all = self.paths.iter().enumerate();
+        let fits = all.filter(|(_, path)| path.mtu <= mtu && !path.offload);
+        let best = fits.max_by_key(|(index, path)| (path.mtu, core::cmp::Reverse(*index)));
+        best.map_or(0, |(index, _)| index)
+    }
+
+    fn iface(&mut self, path: PathIx) -> &mut Interface {
+        &mut self.paths[usize::from(path.0)].iface
+    }
+}
+
+/// One connection.
+#[derive(Debug)]
+pub(super) struct Smol {
+    set: SocketSet<'static>,
+    handle: SocketHandle,
+}
+
+impl Smol {
+    fn new(setup: &Setup) -> Self {
+        let mut socket = Socket::new(
+            SocketBuffer::new(vec![0; setup.recv_buffer]),
+            SocketBuffer::new(vec![0; setup.send_buffer]),
+        );
+        socket.set_nagle_enabled(!setup.nodelay);
+        socket.set_hop_limit(Some(setup.hop_limit.max(1)));
+        socket.set_ack_delay(setup.ack_delay.map(span));
+        socket.set_congestion_control(match setup.congestion {
+            Congestion::None => CongestionControl::None,
+            Congestion::Reno => CongestionControl::Reno,
+            Congestion::Cubic => CongestionControl::Cubic,
+        });
+        let storage: Vec<SocketStorage<'static>> = Vec::with_capacity(1);
+        let mut set = SocketSet::new(storage);
+        let handle = set.add(socket);
+        Self { set, handle }
+    }
+
+    fn socket(&self) -> &Socket<'static> {
+        self.set.get(self.handle)
+    }
+
+    fn socket_mut(&mut self) -> &mut Socket<'static> {
+        self.set.get_mut(self.handle)
+    }
+}
+
+impl TcpEngine for Smol {
+    type Shared = Shared;
+    type Path = PathIx;
+
+    fn path(shared: &mut Shared, local: SocketAddr, mtu: usize, offload: bool) -> PathIx {
+        // Linux's loopback has an MTU of 65,536, one more than an IPv4 packet can be.
+        let (min, max) = match local {
+            SocketAddr::V4(_) => (MIN_MTU_V4, 65_535),
+            SocketAddr::V6(_) => (MIN_MTU_V6, 65_536),
+        };
+        let mtu = mtu.clamp(min, max);
+        // smoltcp 0.14 loses super-segments over IPv6.
+        let offload = offload && local.is_ipv4() && mtu < max;
+        shared.find(mtu, offload)
+    }
+
+    fn connect(
+        shared: &mut Shared,
+        path: PathIx,
+        _now: Time,
+        local: SocketAddr,
+        remote: SocketAddr,
+        setup: &Setup,
+    ) -> Option<Self> {
+        let mut engine = Self::new(setup);
+        let context = shared.iface(path).context();
+        let (local, remote) = (endpoint(local), endpoint(remote));
+        engine.socket_mut().connect(context, remote, local).ok()?;
+        Some(engine)
+    }
+
+    fn listen(local: SocketAddr, setup: &Setup) -> Option<Self> {
+        let mut engine = Self::new(setup);
+        let local = IpListenEndpoint::from(endpoint(local));
+        engine.socket_mut().listen(local).ok()?;
+        Some(engine)
+    }
+
+    fn input(
+        &mut self,
+        shared: &mut Shared,
+        path: PathIx,
+        now: Time,
+        packet: &[u8],
+        reply: &mut Reply,
+    ) {
+        let mut device = Inbound {
+            packet: Some(packet),
+            reply,
+            mtu: 0,
+            offload: false,
+        };
+        shared
+            .iface(path)
+            .poll_ingress_single(instant(now), &mut device, &mut self.set);
+    }
+
+    fn output(
+        &mut self,
+        shared: &mut Shared,
+        path: PathIx,
+        now: Time,
+        out: &mut Emitter<'_>,
+    ) -> bool {
+        let mut device = Outbound(out);
+        let iface = shared.iface(path);
+        let result = iface.poll_egress(instant(now), &mut device, &mut self.set);
+        result == PollResult::SocketStateChanged
+    }
+
+    fn next(&self, shared: &mut Shared, path: PathIx, now: Time) -> Next {
+        let now = instant(now);
+        match shared.iface(path).poll_at(now, &self.set) {
+            None => Next::Never,
+            Some(at) if at <= now => Next::Now,
+            Some(at) => Next::At(time(at)),
+        }
+    }
+
+    fn state(&self) -> TcpState {
+        match self.socket().state() {
+            State::Closed => TcpState::Closed,
+            State::Listen => TcpState::Listen,
+            State::SynSent => TcpState::SynSent,
+            State::SynReceived => TcpState::SynReceived,
+            State::Established => TcpState::Established,
+            State::FinWait1 => TcpState::FinWait1,
+            State::FinWait2 => TcpState::FinWait2,
+            State::CloseWait => TcpState::CloseWait,
+            State::Closing => TcpState::Closing,
+            State::LastAck => TcpState::LastAck,
+            State::TimeWait => TcpState::TimeWait,
+        }
+    }
+
+    fn send(&mut self, bytes: &[u8]) -> usize {
+        self.socket_mut().send_slice(bytes).unwrap_or(0)
+    }
+
+    fn recv(&mut self, buffer: &mut [u8]) -> usize {
+        self.socket_mut().recv_slice(buffer).unwrap_or(0)
+    }
+
+    fn shutdown(&mut self) {
+        self.socket_mut().close();
+    }
+
+    fn abort(&mut self) {
+        self.socket_mut().abort();
+    }
+
+    fn recv_queue(&self) -> usize {
+        self.socket().recv_queue()
+    }
+
+    fn send_queue(&self) -> usize {
+        self.socket().send_queue()
+    }
+
+    fn buffer_bytes(&self) -> usize {
+        self.socket().recv_capacity() + self.socket().send_capacity()
+    }
+
+    fn send_capacity(&self) -> usize {
+        self.socket().send_capacity()
+    }
+
+    fn set_nodelay(&mut self, on: bool) {
+        self.socket_mut().set_nagle_enabled(!on);
+    }
+
+    fn set_hop_limit(&mut self, hops: u8) {
+        self.socket_mut().set_hop_limit(Some(hops.max(1)));
+    }
+}

@@ -1,0 +1,328 @@
+//! How connections end: half-close, resets, orphans, TIME_WAIT, keepalive.
+
+use super::*;
+use crate::netns::tcp::TcpState;
+use crate::netns::tcp::segment::{ACK, FIN, RST};
+use crate::netns::tcp::timewait::TIME_WAIT;
+
+const MS: Duration = Duration::from_millis(1);
+
+fn resets(rig: &Rig, end: usize) -> usize {
+    rig.times(end, |segment| segment.has(RST)).len()
+}
+
+#[test]
+fn each_half_closes_by_itself() {
+    let mut rig = Rig::new();
+    let (a, b) = rig.pair(V4);
+    rig.tcp(A).send(a, b"question").unwrap();
+    rig.tcp(A).shutdown_write(a).unwrap();
+    assert_eq!(rig.tcp(A).shutdown_write(a), Ok(()));
+    assert_eq!(rig.tcp(A).send(a, b"more"), Err(Errno::Pipe));
+    rig.run_for(20 * MS);
+    assert_eq!(rig.tcp(A).state(a), TcpState::FinWait2);
+    assert_eq!(rig.recv(B, b).unwrap(), b"question");
+    assert_eq!(rig.recv(B, b).unwrap(), b"");
+    // Nothing closes it for us: the other half is open for as long as it likes.
+    rig.run_for(Duration::from_secs(3600));
+    assert_eq!(rig.tcp(B).send(b, b"answer"), Ok(6));
+    rig.close(B, b);
+    rig.run_for(20 * MS);
+    assert_eq!(rig.recv(A, a).unwrap(), b"answer");
+    assert_eq!(rig.recv(A, a).unwrap(), b"");
+    assert!(rig.tcp(A).ready(a).hup);
+    assert_eq!(rig.tcp(A).time_waits(), 1);
+    assert_eq!((resets(&rig, A), resets(&rig, B)), (0, 0));
+}
+
+#[test]
+fn closing_with_unread_data_resets() {
+    let mut rig = Rig::new();
+    let (a, b) = rig.pair(V4);
+    rig.tcp(A).send(a, b"never read").unwrap();
+    rig.run_for(20 * MS);
+    rig.close(B, b);
+    rig.run_for(MS);
+    assert_eq!((resets(&rig, A), resets(&rig, B)), (0, 1));
+    assert_eq!(rig.tcp(A).send(a, b"x"), Err(Errno::ConnReset));
+    assert_eq!(rig.tcp(A).send(a, b"x"), Err(Errno::Pipe));
+    assert_eq!((rig.tcp(B).connections(), rig.tcp(B).time_waits()), (0, 0));
+}
+
+#[test]
+fn data_for_a_closed_socket_resets() {
+    let mut rig = Rig::new();
+    let (a, b) = rig.pair(V4);
+    rig.close(B, b);
+    rig.run_for(20 * MS);
+    assert_eq!(rig.tcp(A).state(a), TcpState::CloseWait);
+    rig.tcp(A).send(a, b"too late").unwrap();
+    rig.run_for(20 * MS);
+    assert_eq!(resets(&rig, B), 1);
+    // Linux: a reset in CLOSE_WAIT is EPIPE.
+    assert_eq!(rig.tcp(A).take_error(a), Some(Errno::Pipe));
+    assert_eq!(rig.tcp(B).time_waits(), 0);
+}
+
+#[test]
+fn data_that_crosses_a_fin_resets() {
+    let mut rig = Rig::new();
+    let (a, b) = rig.pair(V4);
+    rig.close(B, b);
+    rig.tcp(A).send(a, b"crossing").unwrap();
+    rig.run_for(20 * MS);
+    // One answers the data, one the acknowledgement of the FIN.
+    assert_eq!(resets(&rig, B), 2);
+    assert_eq!(rig.tcp(B).connections() + rig.tcp(B).time_waits(), 0);
+}
+
+#[test]
+fn what_came_before_a_reset_can_be_read() {
+    let mut rig = Rig::new();
+    let (a, b) = rig.pair(V4);
+    rig.tcp(A).send(a, b"last words").unwrap();
+    rig.run_for(20 * MS);
+    rig.with(A, |tcp, cx| tcp.abort(cx, a));
+    rig.run_for(MS);
+    let held = rig.tcp(B).buffer_bytes();
+    assert!(held > 0);
+    assert_eq!(rig.recv(B, b).unwrap(), b"last words");
+    assert_eq!(rig.tcp(B).buffer_bytes(), 0);
+    assert_eq!(rig.recv(B, b), Err(Errno::ConnReset));
+    assert_eq!(rig.recv(B, b).unwrap(), b"");
+}
+
+#[test]
+fn linger_zero_resets() {
+    let mut rig = Rig::new();
+    let options = TcpOptions {
+        linger_zero: true,
+        ..TcpOptions::default()
+    };
+    let (a, b) = rig.pair_with(V4, &options);
+    rig.close(A, a);
+    rig.run_for(MS);
+    assert_eq!(resets(&rig, A), 1);
+    assert_eq!(rig.recv(B, b), Err(Errno::ConnReset));
+}
+
+/// The data is still delivered after `close`, then the FIN; 60 s later nothing is left.
+#[test]
+fn an_orphan_delivers_its_data() {
+    let mut rig = Rig::new();
+    let (a, b) = rig.pair(V4);
+    let data = pattern(16 * 1024);
+    assert_eq!(rig.tcp(A).send(a, &data), Ok(data.len()));
+    rig.close(A, a);
+    assert_eq!(rig.tcp(A).send(a, b"x"), Err(Errno::BadFd));
+    let mut got = Vec::new();
+    rig.run_with(Time::from_secs(1), |rig| {
+        while let Ok(bytes) = rig.recv(B, b)
+            && !bytes.is_empty()
+        {
+            got.extend(bytes);
+        }
+    });
+    assert_eq!(got, data);
+    rig.close(B, b);
+    rig.run_for(MS);
+    assert_eq!(rig.tcp(A).buffer_bytes() + rig.tcp(B).buffer_bytes(), 0);
+    assert_eq!(rig.tcp(A).time_waits(), 1);
+    rig.run_for(TIME_WAIT);
+    assert_eq!(rig.tcp(A).time_waits(), 0);
+}
+
+#[test]
+fn an_orphan_in_fin_wait_2_holds_nothing_and_ends() {
+    let mut rig = Rig::new();
+    let (a, b) = rig.pair(V4);
+    rig.close(A, a);
+    rig.run_for(20 * MS);
+    assert_eq!((rig.tcp(A).connections(), rig.tcp(A).time_waits()), (0, 1));
+    assert_eq!(rig.tcp(A).buffer_bytes(), 0);
+    assert_eq!(rig.tcp(A).sockets()[0].state, TcpState::FinWait2);
+    rig.run_for(Duration::from_secs(61));
+    assert_eq!(rig.tcp(A).time_waits(), 0);
+    // The other side learns of it when it speaks.
+    rig.tcp(B).send(b, b"hello?").unwrap();
+    rig.run_for(MS);
+    assert_eq!(rig.tcp(B).take_error(b), Some(Errno::Pipe));
+}
+
+#[test]
+fn an_orphan_gives_up_sooner_than_a_socket() {
+    let mut rig = Rig::new();
+    let (a, _) = rig.pair(V4);
+    rig.wire = Box::new(nothing);
+    rig.tcp(A).send(a, b"lost").unwrap();
+    rig.close(A, a);
+    let start = rig.now;
+    rig.run_until(start + Duration::from_secs(102));
+    assert_eq!(rig.tcp(A).connections(), 1);
+    rig.run_until(start + Duration::from_secs(103));
+    assert_eq!((rig.tcp(A).connections(), rig.tcp(A).time_waits()), (0, 0));
+    assert_eq!(resets(&rig, A), 0);
+}
+
+/// `tcp_retries2` 15 is 924.6 s.
+#[test]
+fn data_that_nobody_acknowledges_times_out() {
+    for (soft, want) in [
+        (None, Errno::TimedOut),
+        (Some(Errno::HostUnreach), Errno::HostUnreach),
+    ] {
+        let mut rig = Rig::new();
+        let (a, _) = rig.pair(V4);
+        rig.wire = Box::new(nothing);
+        rig.tcp(A).send(a, b"lost").unwrap();
+        rig.flush();
+        let start = rig.now;
+        if let Some(errno) = soft {
+            let (local, remote) = (address(V4[0]), address(V4[1]));
+            rig.with(A, |tcp, cx| tcp.route_failed(cx, local, remote, errno));
+        }
+        rig.run_until(start + Duration::from_secs(924));
+        assert_eq!(rig.tcp(A).state(a), TcpState::Established);
+        rig.run_until(start + Duration::from_secs(925));
+        assert_eq!(rig.recv(A, a), Err(want));
+        assert_eq!(resets(&rig, A), 0);
+    }
+}
+
+#[test]
+fn time_wait_acknowledges_a_repeated_fin() {
+    let mut rig = Rig::new();
+    let (a, b) = rig.pair(V4);
+    rig.close(A, a);
+    rig.run_for(20 * MS);
+    // The last ACK is lost, so that the FIN comes again.
+    let mut lost = false;
+    rig.wire = Box::new(move |sent| {
+        if sent.from == A && !core::mem::replace(&mut lost, true) {
+            return vec![];
+        }
+        vec![DELAY]
+    });
+    rig.close(B, b);
+    rig.run_for(20 * MS);
+    assert_eq!(rig.tcp(A).time_waits(), 1);
+    assert_eq!(rig.tcp(B).connections(), 1);
+    rig.run_for(Duration::from_secs(2));
+    assert_eq!(rig.times(B, |segment| segment.has(FIN)).len(), 2);
+    assert_eq!(rig.tcp(B).connections(), 0);
+    let deadline = rig.tcp(A).deadline().unwrap();
+    assert!(deadline >= Time::from_secs(61), "{deadline}");
+}
+
+#[test]
+fn both_ends_may_close_at_once() {
+    let mut rig = Rig::new();
+    let (a, b) = rig.pair(V6);
+    rig.close(A, a);
+    rig.close(B, b);
+    rig.run_for(20 * MS);
+    for end in [A, B] {
+        assert_eq!(
+            (rig.tcp(end).connections(), rig.tcp(end).time_waits()),
+            (0, 1)
+        );
+        assert_eq!(
+            rig.tcp(end).sockets().last().unwrap().state,
+            TcpState::TimeWait
+        );
+    }
+}
+
+/// The server closed first and has the old connection in TIME_WAIT: the same addresses connect again
+/// at once.
+#[test]
+fn the_same_addresses_connect_again_at_once() {
+    let mut rig = Rig::new();
+    let (mut a, mut b) = rig.pair(V4);
+    let listener = rig.tcp(B).sockets()[0].id.unwrap();
+    for _ in 0..5 {
+        rig.close(B, b);
+        rig.run_for(MS);
+        rig.close(A, a);
+        rig.run_for(MS);
+        assert_eq!((rig.tcp(A).time_waits(), rig.tcp(B).time_waits()), (0, 1));
+        a = rig.connect(V4[0], V4[1]);
+        rig.run_for(MS);
+        assert_eq!(rig.tcp(A).state(a), TcpState::Established);
+        b = rig.tcp(B).accept(listener).unwrap().0;
+        rig.tcp(A).send(a, b"again").unwrap();
+        rig.run_for(MS);
+        assert_eq!(rig.recv(B, b).unwrap(), b"again");
+    }
+    let own = TcpOptions::default();
+    rig.close(A, a);
+    rig.run_for(MS);
+    rig.close(B, b);
+    rig.run_for(MS);
+    assert_eq!(
+        rig.connect_with(V4[0], V4[1], &own),
+        Err(Errno::AddrNotAvail)
+    );
+}
+
+#[test]
+fn keepalive_finds_a_dead_peer() {
+    let mut rig = Rig::new();
+    let options = TcpOptions {
+        keepalive: Some((Duration::from_secs(10), Duration::from_secs(2), 3)),
+        ..TcpOptions::default()
+    };
+    let (a, b) = rig.pair(V4);
+    rig.tcp(A)
+        .set_option(a, crate::app::SockOpt::KeepAlive(options.keepalive))
+        .unwrap();
+    let opened = rig.tcp(B).state(b);
+    rig.run_until(Time::from_secs(100));
+    let probes = rig.times(A, |segment| segment.flags == ACK).len();
+    assert!((9..=11).contains(&probes), "{probes} probes");
+    assert_eq!(rig.tcp(B).state(b), opened);
+    rig.wire = Box::new(nothing);
+    let start = rig.now;
+    let before = rig.log.len();
+    rig.run_until(start + Duration::from_secs(20));
+    assert_eq!(rig.recv(A, a), Err(Errno::TimedOut));
+    let flags: Vec<u8> = rig.log[before..].iter().map(|s| s.segment.flags).collect();
+    assert_eq!(flags, [ACK, ACK, ACK, RST | ACK]);
+    let times: Vec<Time> = rig.log[before..].iter().map(|s| s.at).collect();
+    for pair in times.windows(2) {
+        assert_eq!(pair[1] - pair[0], Duration::from_secs(2));
+    }
+}
+
+#[test]
+fn an_idle_connection_has_no_timer() {
+    let mut rig = Rig::new();
+    let (a, b) = rig.pair(V4);
+    rig.tcp(A).send(a, b"x").unwrap();
+    rig.run_for(Duration::from_secs(5));
+    rig.recv(B, b).unwrap();
+    rig.run_for(Duration::from_secs(5));
+    assert_eq!(rig.next(), None);
+    rig.run_for(Duration::from_secs(10_000));
+    assert_eq!(rig.tcp(A).state(a), TcpState::Established);
+}
+
+#[test]
+fn a_crash_of_the_engine_is_one_connections_reset() {
+    let mut rig = Rig::new();
+    let (a, b) = rig.pair(V4);
+    let listener = rig.tcp(B).sockets()[0].id.unwrap();
+    let other = rig.connect("10.0.0.1:40001", V4[1]);
+    rig.run_for(MS);
+    let (other_b, _) = rig.tcp(B).accept(listener).unwrap();
+    rig.tcp(A).crashed(a.slot);
+    assert_eq!(rig.tcp(A).counters().engine_panics, 1);
+    rig.run_for(MS);
+    assert_eq!(rig.recv(A, a), Err(Errno::ConnReset));
+    assert_eq!(rig.recv(B, b), Err(Errno::ConnReset));
+    rig.tcp(A).send(other, b"alive").unwrap();
+    rig.run_for(MS);
+    assert_eq!(rig.recv(B, other_b).unwrap(), b"alive");
+    let caught = crate::netns::tcp::run::guarded(|| panic!("sequence arithmetic"));
+    assert_eq!(caught, None::<()>);
+}

@@ -1,0 +1,69 @@
+//! When a connection has to be looked at again: one entry for each, in order of time.
+//!
+//! An entry is left where it is when its time moves back, which an active connection's does with each
+//! segment; it is then found to be early and set again. A time that is no longer wanted is taken out.
+
+use std::collections::BTreeSet;
+
+use switch::Time;
+
+/// The armed connections of a namespace.
+#[derive(Debug, Default)]
+pub(super) struct Timers {
+    order: BTreeSet<(Time, u32)>,
+}
+
+impl Timers {
+    /// The first time, or one before it.
+    pub(super) fn deadline(&self) -> Option<Time> {
+        self.order.first().map(|(at, _)| *at)
+    }
+
+    /// Has `slot`, armed for `armed`, come up at `want` at the latest.
+    pub(super) fn set(&mut self, slot: u32, armed: &mut Option<Time>, want: Option<Time>) {
+        if let (Some(at), Some(want)) = (*armed, want)
+            && at <= want
+        {
+            return;
+        }
+        if let Some(at) = armed.take() {
+            self.order.remove(&(at, slot));
+        }
+        if let Some(at) = want {
+            self.order.insert((at, slot));
+            *armed = want;
+        }
+    }
+
+    /// Takes out a slot whose time has come.
+    pub(super) fn pop(&mut self, now: Time) -> Option<u32> {
+        let (at, slot) = self.order.first().copied()?;
+        if at > now {
+            return None;
+        }
+        self.order.remove(&(at, slot));
+        Some(slot)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn later_is_lazy_and_never_is_at_once() {
+        let mut timers = Timers::default();
+        let (one, two) = (Time::from_secs(1), Time::from_secs(2));
+        let mut armed = None;
+        timers.set(7, &mut armed, Some(one));
+        timers.set(7, &mut armed, Some(two));
+        assert_eq!((timers.deadline(), armed), (Some(one), Some(one)));
+        timers.set(7, &mut armed, None);
+        assert_eq!((timers.deadline(), armed), (None, None));
+        timers.set(7, &mut armed, Some(two));
+        timers.set(7, &mut armed, Some(one));
+        assert_eq!(timers.pop(Time::ZERO), None);
+        assert_eq!(timers.pop(one), Some(7));
+        assert_eq!(timers.pop(two), None);
+    }
+}
