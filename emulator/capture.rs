@@ -7,7 +7,7 @@ use emulator_core::lab::Lab;
 use emulator_host::pcap_file::PcapFile;
 
 /// Where a capture looks.
-pub use switch::trace::CaptureAt;
+pub use emulator_core::net::CaptureAt;
 
 /// A capture of a lab that is being written to a file.
 #[derive(Debug)]

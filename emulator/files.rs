@@ -37,13 +37,14 @@ impl Source for Disk {
 /// # Errors
 /// Everything that is wrong with them, each with its file, line and column.
 pub fn load(files: &[String], project_name: Option<String>, environment: BTreeMap<String, String>) -> Result<Project, Errors> {
-    let folder = files.first().and_then(|file| absolute_folder(Path::new(file)));
-    let options = Options { files: files.to_vec(), project_name, environment, folder, ..Options::default() };
+    let project_directory = files.first().and_then(|file| absolute_folder(Path::new(file)));
+    let options = Options { files: files.to_vec(), project_name, project_directory, env: environment, ..Options::default() };
     emulator_compose::load(&mut Disk, &options)
 }
 
-/// The name of the folder that a file is in: the project's name if nobody gives one.
+/// The absolute path of the folder that a file is in: relative paths start there, and its name is the
+/// project's if nobody gives one.
 fn absolute_folder(file: &Path) -> Option<String> {
-    let folder = fs::canonicalize(file).ok()?;
-    folder.parent()?.to_str().map(str::to_owned)
+    let file = fs::canonicalize(file).ok()?;
+    file.parent()?.to_str().map(str::to_owned)
 }

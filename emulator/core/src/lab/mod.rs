@@ -15,13 +15,14 @@ use core::time::Duration;
 use std::collections::VecDeque;
 
 use dns::zone::Zones;
+use switch::capture::Limits;
 use switch::{Rng, Time};
 
 use crate::app::App;
 use crate::docker::spec::Engine;
 use crate::docker::{DaemonConfig, Docker, Error, World};
 use crate::id::{AppId, NsId, SockId};
-use crate::net::{Net, NetConfig, Work};
+use crate::net::{CaptureAt, Net, NetConfig, Work};
 
 use apps::Apps;
 use outside::{Outside, Places};
@@ -240,6 +241,29 @@ impl Lab {
                 }
             }
         }
+    }
+
+    /// Starts a capture of the whole lab.
+    pub fn capture_start(&mut self, at: CaptureAt) {
+        self.net.capture_start(at, Limits::default());
+    }
+
+    /// The pcapng bytes since the last call. What is not taken in time is lost, counted and said so in
+    /// the capture ([`Limits::buffer`]).
+    pub fn capture_take(&mut self) -> Vec<u8> {
+        self.net.capture_take()
+    }
+
+    /// Ends the capture, with the names of all addresses.
+    pub fn capture_finish(&mut self) {
+        let mut names = Vec::new();
+        for netns in self.net.all_ns().filter(|netns| netns.name() != "wires") {
+            for iface in netns.ifaces() {
+                let addresses = iface.addrs.iter().map(|address| address.net.addr());
+                names.extend(addresses.filter(|addr| !addr.is_loopback()).map(|addr| (addr, netns.name().to_owned())));
+            }
+        }
+        self.net.capture_finish(&names);
     }
 
     /// Starts an application in a namespace.

@@ -33,7 +33,7 @@ impl Net {
         if slot.bridge.learned().is_some() {
             self.trace.event(self.now, self.pool.meta(&frame).id, own, What::Learned(iface));
         }
-        self.trace.crossing(self.now, &self.pool, &frame, own, Direction::In);
+        self.trace.frame(self.now, &self.pool, &frame, own, Direction::In);
         match decision {
             Decision::Drop(reason) => self.bridge_drop(frame, own, reason),
             Decision::Local => self.bridge_local(owner, frame, own),
@@ -72,7 +72,6 @@ impl Net {
         let gso_size = self.pool.meta(&frame).gso_size;
         let decision = slot.bridge.output_super(self.now, self.pool.bytes(&frame), gso_size);
         self.trace.frame(self.now, &self.pool, &frame, iface, Direction::Out);
-        self.trace.crossing(self.now, &self.pool, &frame, iface, Direction::Out);
         match decision {
             Decision::Drop(reason) => self.bridge_drop(frame, iface, reason),
             Decision::Local => self.bridge_drop(frame, iface, DropReason::BridgeSamePort),

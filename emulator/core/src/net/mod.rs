@@ -14,6 +14,7 @@ mod bridging;
 mod child;
 mod raw;
 mod topology;
+mod watch;
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -29,6 +30,7 @@ use crate::netns::{Cx, Netns};
 
 pub use child::ChildKind;
 pub use topology::VethPlan;
+pub use watch::CaptureAt;
 
 /// Frames that one mark may move before others get their turn.
 const QUANTUM: usize = 64;
@@ -55,6 +57,8 @@ pub(crate) enum Plug {
     Bridge(BridgeId),
     /// A macvlan or ipvlan interface on top of this one.
     Child { parent: IfId },
+    /// A bridge that is nobody's; the interface only gives it a number.
+    Segment,
 }
 
 /// Who reads what arrives at an interface.
@@ -121,6 +125,7 @@ pub struct Net {
     free_links: Vec<LinkId>,
     pub(crate) bridges: Vec<Option<Box<BridgeSlot>>>,
     pub(crate) children: child::Children,
+    pub(crate) capture_at: Option<CaptureAt>,
     pub(crate) wires: Option<NsId>,
     work: VecDeque<Work>,
     timers: BTreeSet<(Time, NsId)>,
@@ -147,6 +152,7 @@ impl Net {
             free_links: Vec::new(),
             bridges: Vec::new(),
             children: child::Children::default(),
+            capture_at: None,
             wires: None,
             work: VecDeque::new(),
             timers: BTreeSet::new(),
@@ -299,7 +305,7 @@ impl Net {
         match plug {
             Plug::Veth { link, side, .. } => self.links[link.0 as usize].as_mut()?.receive(side),
             Plug::Child { .. } => self.children.take(iface),
-            Plug::Bridge(_) | Plug::Nothing => None,
+            Plug::Bridge(_) | Plug::Nothing | Plug::Segment => None,
         }
     }
 
@@ -325,7 +331,7 @@ impl Net {
             Plug::Veth { .. } => self.carry(iface, frame),
             Plug::Bridge(bridge) => self.bridge_output(bridge, iface, frame),
             Plug::Child { parent } => self.child_output(iface, parent, frame),
-            Plug::Nothing => {
+            Plug::Nothing | Plug::Segment => {
                 self.trace.drop(self.now, &mut self.pool, frame, iface, DropReason::InterfaceDown);
             }
         }

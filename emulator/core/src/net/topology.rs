@@ -89,7 +89,7 @@ impl Net {
     pub fn peer(&self, iface: IfId) -> Option<IfId> {
         match self.sockets.get(iface.0 as usize)?.plug {
             Plug::Veth { peer, .. } => Some(peer),
-            Plug::Bridge(_) | Plug::Child { .. } | Plug::Nothing => None,
+            Plug::Bridge(_) | Plug::Child { .. } | Plug::Nothing | Plug::Segment => None,
         }
     }
 
@@ -137,6 +137,7 @@ impl Net {
             }
             debug_assert_eq!(made, Ok(()), "interface {} of {}", id.0, netns.name());
         });
+        self.watch(id);
     }
 
     /// Makes a bridge. With an owner it has an interface in that namespace, which is up.
@@ -151,7 +152,7 @@ impl Net {
             }
             None => {
                 let wires = self.wires();
-                self.socket_add(wires, Plug::Nothing)
+                self.socket_add(wires, Plug::Segment)
             }
         };
         let limits = Limits { ports: self.config.bridge_ports, ..Limits::default() };
