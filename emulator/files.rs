@@ -5,8 +5,7 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::path::Path;
 
-use emulator_compose::source::MAX_FILE_BYTES;
-use emulator_compose::{Errors, Options, Project, ReadError, Source};
+use emulator_compose::{Errors, MAX_FILE_BYTES, Options, Project, ReadError, Source};
 
 /// The file system as a source of compose files.
 #[derive(Clone, Copy, Debug, Default)]

@@ -237,14 +237,11 @@ pub fn up(lab: &mut Lab, project: &Project, naming: Naming) -> Up {
             return up;
         }
     }
-    for name in project.start_order() {
-        let Some(service) = project.service(name) else { continue };
-        for number in 1..=service.replicas {
-            let spec = container_spec(project, service, number, naming);
-            let container = spec.name.clone().unwrap_or_default();
-            let error = lab.create(spec).and_then(|_| lab.start(&container)).err();
-            up.containers.push(Started { service: service.name.clone(), number, container, error });
-        }
+    for (service, number) in project.start_order() {
+        let spec = container_spec(project, service, number, naming);
+        let container = spec.name.clone().unwrap_or_default();
+        let error = lab.create(spec).and_then(|_| lab.start(&container)).err();
+        up.containers.push(Started { service: service.name.clone(), number, container, error });
     }
     lab.settle();
     up
