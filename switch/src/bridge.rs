@@ -17,6 +17,7 @@
 //! sends are counted by its link; here is counted what came in and what was decided.
 
 use core::fmt;
+use core::ops::RangeInclusive;
 use core::time::Duration;
 
 use crate::fdb::{self, Fdb, Kind, Learning};
@@ -30,8 +31,13 @@ pub use crate::fdb::PortId;
 /// Ports of a Linux bridge: `BR_MAX_PORTS` is 1024 and number 0 is not used.
 pub const PORTS: usize = 1023;
 
-/// The addresses that IEEE 802.1D keeps on one link, up to their last byte's upper half.
-const LINK_LOCAL: [u8; 5] = [0x01, 0x80, 0xc2, 0x00, 0x00];
+/// Group addresses that stay on one link (IEEE 802.1D), 01:80:c2:00:00:01 to :0f. The bridge group
+/// address itself, :00, is forwarded while spanning tree is off, so that a bridge behind this one can
+/// find a loop (`br_handle_frame`).
+const LINK_LOCAL: RangeInclusive<u64> = 0x0180_c200_0001..=0x0180_c200_000f;
+/// The bit of an address that says that it is a group's.
+const GROUP: u64 = 1 << 40;
+const MAC_MASK: u64 = (1 << 48) - 1;
 
 /// How much a bridge may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -363,51 +369,47 @@ impl Bridge {
     }
 
     fn decide_input(&mut self, now: Time, port: PortId, frame: &[u8]) -> Decision {
-        let (destination, source) = match self.admit(port, frame) {
-            Ok(addresses) => addresses,
+        let header = match self.admit(port, frame) {
+            Ok(header) => header,
             Err(reason) => return Decision::Drop(reason),
         };
-        self.learn(now, port, source);
-        if !destination.is_unicast() {
+        self.learn(now, port, header.source);
+        if header.is_to_group() {
             return Decision::Flood { local: true };
         }
-        match self.fdb.lookup(now, 0, destination) {
+        match self.fdb.lookup_key(now, header.destination) {
             Some((Kind::Local, _) | (_, None)) => Decision::Local,
             Some((_, Some(to))) => self.to_port(Some(port), to),
             None => self.flood_unknown(Some(port)),
         }
     }
 
-    /// What a frame has to be before it is looked at: destination and source, or why not.
-    fn admit(
-        &self,
-        port: PortId,
-        frame: &[u8],
-    ) -> Result<(EthernetAddress, EthernetAddress), DropReason> {
+    /// What a frame has to be before it is looked at, or why it is not that.
+    fn admit(&self, port: PortId, frame: &[u8]) -> Result<Header, DropReason> {
         if !self.up {
             return Err(DropReason::InterfaceDown);
         }
         if !self.port(port).is_some_and(|port| port.up) {
             return Err(DropReason::BridgePortDown);
         }
-        let (destination, source) = addresses(frame).ok_or(DropReason::Truncated)?;
-        if source.is_multicast() {
+        let header = Header::of(frame).ok_or(DropReason::Truncated)?;
+        if header.source & GROUP != 0 {
             return Err(DropReason::BridgeSourceMulticast);
         }
-        if source.0 == [0; 6] {
+        if header.source == 0 {
             return Err(DropReason::BridgeSourceZero);
         }
-        if is_link_local(destination) {
+        if LINK_LOCAL.contains(&header.destination) {
             return Err(DropReason::BridgeLinkLocal);
         }
-        Ok((destination, source))
+        Ok(header)
     }
 
-    fn learn(&mut self, now: Time, port: PortId, address: EthernetAddress) {
+    fn learn(&mut self, now: Time, port: PortId, source: u64) {
         if !self.port(port).is_some_and(|port| port.flags.learning) {
             return;
         }
-        let moved_from = match self.fdb.learn(now, 0, address, port) {
+        let moved_from = match self.fdb.learn_key(now, source, port) {
             Learning::Added => None,
             Learning::Moved(before) => {
                 self.counters.moved += 1;
@@ -416,7 +418,7 @@ impl Bridge {
             Learning::Known | Learning::Fixed | Learning::Refused => return,
         };
         self.learned = Some(Learned {
-            address,
+            address: fdb::address(source),
             port,
             moved_from,
         });
@@ -440,13 +442,13 @@ impl Bridge {
         if !self.up {
             return Decision::Drop(DropReason::InterfaceDown);
         }
-        let Some((destination, _)) = addresses(frame) else {
+        let Some(header) = Header::of(frame) else {
             return Decision::Drop(DropReason::Truncated);
         };
-        if !destination.is_unicast() {
+        if header.is_to_group() {
             return self.flood_unknown(None);
         }
-        match self.fdb.lookup(now, 0, destination) {
+        match self.fdb.lookup_key(now, header.destination) {
             Some((_, Some(to))) => self.to_port(None, to),
             Some((_, None)) => Decision::Drop(DropReason::BridgeSamePort),
             None => self.flood_unknown(None),
@@ -514,18 +516,30 @@ impl Bridge {
     }
 }
 
-/// Destination and source of `frame`, if it has a whole Ethernet header.
-fn addresses(frame: &[u8]) -> Option<(EthernetAddress, EthernetAddress)> {
-    let [d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5, ..] = *frame.first_chunk::<ETHER_LEN>()?;
-    let destination = EthernetAddress([d0, d1, d2, d3, d4, d5]);
-    Some((destination, EthernetAddress([s0, s1, s2, s3, s4, s5])))
+/// The addresses of a frame as numbers of 48 bits.
+#[derive(Clone, Copy, Debug)]
+struct Header {
+    destination: u64,
+    source: u64,
 }
 
-/// 01:80:c2:00:00:01 to :0f: not forwarded. The bridge group address itself, :00, is forwarded while
-/// spanning tree is off, so that a bridge behind this one can find a loop (`br_handle_frame`).
-fn is_link_local(address: EthernetAddress) -> bool {
-    let [prefix @ .., last] = address.0;
-    prefix == LINK_LOCAL && matches!(last, 0x01..=0x0f)
+impl Header {
+    /// The addresses of `frame`, if it has a whole Ethernet header.
+    fn of(frame: &[u8]) -> Option<Self> {
+        let header = frame.first_chunk::<ETHER_LEN>()?;
+        let (first, rest) = header.split_first_chunk::<8>()?;
+        let (second, _) = rest.split_first_chunk::<4>()?;
+        let first = u64::from_be_bytes(*first);
+        let second = u64::from(u32::from_be_bytes(*second));
+        Some(Self {
+            destination: first >> 16,
+            source: (first << 32 | second) & MAC_MASK,
+        })
+    }
+
+    const fn is_to_group(self) -> bool {
+        self.destination & GROUP != 0
+    }
 }
 
 #[cfg(test)]

@@ -87,7 +87,8 @@ pub enum Learning {
 pub struct Fdb {
     entries: IndexMap<u64, Slot, FixedState>,
     hints: [u32; HINTS],
-    ageing: Duration,
+    /// Nanoseconds.
+    ageing: u64,
     limit: usize,
     cursor: usize,
     /// Entries that are not learned.
@@ -95,9 +96,29 @@ pub struct Fdb {
     refused: u64,
 }
 
-fn key(vlan: u16, address: EthernetAddress) -> u64 {
+const fn nanos(span: Duration) -> u64 {
+    let nanos = span.as_nanos();
+    if nanos > u64::MAX as u128 {
+        return u64::MAX;
+    }
+    nanos as u64
+}
+
+/// An address as the low 48 bits of a number, first byte highest. The data path passes addresses
+/// like this: six single bytes would go through memory on every call.
+pub(crate) const fn bits(address: EthernetAddress) -> u64 {
     let [a, b, c, d, e, f] = address.0;
-    u64::from(vlan) << MAC_BITS | u64::from_be_bytes([0, 0, a, b, c, d, e, f])
+    u64::from_be_bytes([0, 0, a, b, c, d, e, f])
+}
+
+/// The address that [`bits`] made a number of; what is above 48 bits is left out.
+pub(crate) const fn address(bits: u64) -> EthernetAddress {
+    let [_, _, mac @ ..] = bits.to_be_bytes();
+    EthernetAddress(mac)
+}
+
+const fn key(vlan: u16, address: EthernetAddress) -> u64 {
+    (vlan as u64) << MAC_BITS | bits(address)
 }
 
 const fn hint(key: u64) -> usize {
@@ -111,7 +132,7 @@ impl Fdb {
         Self {
             entries: IndexMap::with_hasher(FixedState::default()),
             hints: [0; HINTS],
-            ageing: AGEING,
+            ageing: nanos(AGEING),
             limit: limit.min(u32::MAX as usize),
             cursor: 0,
             fixed: 0,
@@ -121,11 +142,12 @@ impl Fdb {
 
     /// Changes how long a learned address is remembered.
     pub const fn set_ageing(&mut self, ageing: Duration) {
-        self.ageing = ageing;
+        self.ageing = nanos(ageing);
     }
 
     fn is_old(&self, now: Time, slot: &Slot) -> bool {
-        slot.kind == Kind::Learned && now.since(slot.used) >= self.ageing
+        let age = now.as_nanos().saturating_sub(slot.used.as_nanos());
+        age >= self.ageing && slot.kind == Kind::Learned
     }
 
     fn find(&mut self, key: u64) -> Option<usize> {
@@ -148,7 +170,11 @@ impl Fdb {
         address: EthernetAddress,
         port: PortId,
     ) -> Learning {
-        let key = key(vlan, address);
+        self.learn_key(now, key(vlan, address), port)
+    }
+
+    /// [`Self::learn`] in VLAN 0, or in the VLAN that stands above the address in `key`.
+    pub(crate) fn learn_key(&mut self, now: Time, key: u64, port: PortId) -> Learning {
         let Some(index) = self.find(key) else {
             return self.add(now, key, port);
         };
@@ -205,7 +231,12 @@ impl Fdb {
         vlan: u16,
         address: EthernetAddress,
     ) -> Option<(Kind, Option<PortId>)> {
-        let index = self.find(key(vlan, address))?;
+        self.lookup_key(now, key(vlan, address))
+    }
+
+    /// [`Self::lookup`] in VLAN 0, or in the VLAN that stands above the address in `key`.
+    pub(crate) fn lookup_key(&mut self, now: Time, key: u64) -> Option<(Kind, Option<PortId>)> {
+        let index = self.find(key)?;
         let slot = self.entries[index];
         if self.is_old(now, &slot) {
             self.entries.swap_remove_index(index);
@@ -299,15 +330,12 @@ impl Fdb {
         entries.sort_unstable_by_key(|&(&key, slot)| (slot.port, key));
         entries
             .into_iter()
-            .map(|(key, slot)| {
-                let [v, w, mac @ ..] = key.to_be_bytes();
-                Entry {
-                    address: EthernetAddress(mac),
-                    vlan: u16::from_be_bytes([v, w]),
-                    port: slot.port,
-                    kind: slot.kind,
-                    age: now.since(slot.used),
-                }
+            .map(|(&key, slot)| Entry {
+                address: address(key),
+                vlan: (key >> MAC_BITS) as u16,
+                port: slot.port,
+                kind: slot.kind,
+                age: now.since(slot.used),
             })
             .collect()
     }

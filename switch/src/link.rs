@@ -132,21 +132,28 @@ impl Link {
         } else {
             segment::wire_size(pool.bytes(&frame), gso_size)
         };
-        let carried = match self.refusal(from, pool.len(&frame), gso_size) {
+        let sent = match self.refusal(from, pool.len(&frame), gso_size) {
             Some(reason) => Err((frame, reason)),
             None => self.enqueue(pool, from, frame),
         };
-        let tx = &mut self.ends[from as usize].counters;
-        if carried.is_err() {
-            tx.tx_dropped += frames;
-            return carried;
+        self.count(from, frames, bytes, sent.is_ok());
+        sent
+    }
+
+    const fn count(&mut self, from: Side, frames: u64, bytes: u64, is_sent: bool) {
+        let [a, b] = &mut self.ends;
+        let (sender, receiver) = match from {
+            Side::A => (&mut a.counters, &mut b.counters),
+            Side::B => (&mut b.counters, &mut a.counters),
+        };
+        if is_sent {
+            sender.tx_frames += frames;
+            sender.tx_bytes += bytes;
+            receiver.rx_frames += frames;
+            receiver.rx_bytes += bytes;
+        } else {
+            sender.tx_dropped += frames;
         }
-        tx.tx_frames += frames;
-        tx.tx_bytes += bytes;
-        let rx = &mut self.ends[from.peer() as usize].counters;
-        rx.rx_frames += frames;
-        rx.rx_bytes += bytes;
-        carried
     }
 
     fn refusal(&self, from: Side, len: usize, gso_size: u16) -> Option<DropReason> {

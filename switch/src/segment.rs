@@ -59,13 +59,17 @@ pub const fn frame_count(len: usize, gso_size: u16, header_len: usize) -> u64 {
 /// Frames, and bytes in all of them, that `frame` stands for on a wire. What is not a TCP frame is
 /// one frame of its own length.
 #[must_use]
+#[inline]
 pub fn wire_size(frame: &[u8], gso_size: u16) -> (u64, u64) {
-    let whole = (1, frame.len() as u64);
     if gso_size == 0 {
-        return whole;
+        return (1, frame.len() as u64);
     }
+    super_size(frame, gso_size)
+}
+
+fn super_size(frame: &[u8], gso_size: u16) -> (u64, u64) {
     let Some(layout) = Layout::of(frame) else {
-        return whole;
+        return (1, frame.len() as u64);
     };
     let count = frame_count(layout.end, gso_size, layout.payload);
     let repeated = (count - 1) * layout.payload as u64;
