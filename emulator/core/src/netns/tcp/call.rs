@@ -2,9 +2,9 @@
 
 use core::net::SocketAddr;
 
-use super::conn::{Conn, Owner, setup};
+use super::conn::{Conn, Origin, Owner, setup};
 use super::demux::Tuple;
-use super::emit::{Marks, initial_sequence};
+use super::emit::initial_sequence;
 use super::engine::{TcpEngine, TcpState};
 use super::listen::Listener;
 use super::slots::Tenant;
@@ -72,32 +72,16 @@ impl Tcp {
         let made_with = setup(options, mtu, self.offload);
         let engine = Smol::connect(&mut self.shared, path, cx.now, local, remote, &made_with);
         let isn = initial_sequence(cx.now, self.secret, local, remote);
-        let conn = Conn {
+        let engine = engine.ok_or(Errno::Invalid)?;
+        let origin = Origin {
             local,
             remote,
-            engine: Some(engine.ok_or(Errno::Invalid)?),
             path,
             mtu,
-            marks: Marks::new(isn),
             owner: Owner::App,
             options: *options,
-            peer_isn: 0,
-            read: 0,
-            ended: false,
-            error: None,
-            soft_error: None,
-            write_shut: false,
-            want_write: false,
-            mapped: true,
-            queued: false,
-            opened: cx.now,
-            heard: cx.now,
-            probes: 0,
-            stalled: None,
-            ask_at: None,
-            asked: 0,
-            armed: None,
         };
+        let conn = Conn::new(cx.now, isn, engine, origin);
         let id = self.slots.insert(Tenant::Conn(Box::new(conn)));
         self.demux.insert(tuple, id.slot);
         self.run(cx, id.slot, cx.now);
@@ -176,7 +160,7 @@ impl Tcp {
         if given > 0 {
             conn.read = conn.read.wrapping_add(given as u32);
             if conn.mapped {
-                self.touch(self.now, id.slot, false);
+                self.touch(self.now, id.slot);
             } else if conn.recv_queue() == 0 {
                 conn.engine = None;
             }
@@ -302,7 +286,7 @@ impl Tcp {
             engine.set_hop_limit(options.hop_limit);
         }
         if conn.mapped {
-            self.touch(self.now, id.slot, false);
+            self.touch(self.now, id.slot);
         }
         Ok(())
     }

@@ -97,6 +97,17 @@ pub(super) struct Conn {
     pub(super) armed: Option<Time>,
 }
 
+/// How a connection comes about.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Origin {
+    pub(super) local: SocketAddr,
+    pub(super) remote: SocketAddr,
+    pub(super) path: PathIx,
+    pub(super) mtu: usize,
+    pub(super) owner: Owner,
+    pub(super) options: TcpOptions,
+}
+
 /// What an application can see of a connection, to be compared before and after.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Seen {
@@ -131,6 +142,36 @@ pub(super) fn setup(options: &TcpOptions, mtu: usize, offload: bool) -> Setup {
 }
 
 impl Conn {
+    /// A connection whose handshake starts at `now` with the initial sequence number `isn`.
+    pub(super) fn new(now: Time, isn: u32, engine: Smol, origin: Origin) -> Self {
+        Self {
+            local: origin.local,
+            remote: origin.remote,
+            engine: Some(engine),
+            path: origin.path,
+            mtu: origin.mtu,
+            marks: Marks::new(isn),
+            owner: origin.owner,
+            options: origin.options,
+            peer_isn: 0,
+            read: 0,
+            ended: false,
+            error: None,
+            soft_error: None,
+            write_shut: false,
+            want_write: false,
+            mapped: true,
+            queued: false,
+            opened: now,
+            heard: now,
+            probes: 0,
+            stalled: None,
+            ask_at: None,
+            asked: 0,
+            armed: None,
+        }
+    }
+
     /// The key that segments find it by.
     pub(super) const fn tuple(&self) -> Tuple {
         Tuple::new(self.local, self.remote)

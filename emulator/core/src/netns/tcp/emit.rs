@@ -256,3 +256,38 @@ pub(super) fn initial_sequence(
     }
     ((now.as_nanos() >> 6) as u32).wrapping_add(mix as u32)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_is_not_lost_to_a_panic() {
+        let mut pool = Pool::default();
+        let (mut stamp, mut counters) = (Stamp::default(), Counters::default());
+        let (mut out, mut marks) = (VecDeque::new(), Marks::new(7));
+        let mut emitter = Emitter {
+            pool: &mut pool,
+            out: &mut out,
+            stamp: &mut stamp,
+            counters: &mut counters,
+            marks: &mut marks,
+            open: None,
+        };
+        let done = super::super::run::guarded(|| {
+            emitter.segment(40, 0, |_| panic!("in the middle of a segment"));
+        });
+        assert_eq!(done, None);
+        emitter.recover();
+        assert_eq!((pool.in_use(), out.len()), (0, 0));
+    }
+
+    #[test]
+    fn an_answer_that_is_too_long_is_no_answer() {
+        let mut reply = Reply::new();
+        reply.write(60, |bytes| bytes.fill(1));
+        assert_eq!(reply.take(), [1; 60]);
+        reply.write(2000, |bytes| bytes.fill(1));
+        assert_eq!(reply.take(), []);
+    }
+}

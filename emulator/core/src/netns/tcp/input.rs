@@ -4,9 +4,9 @@ use switch::verdict::DropReason;
 use switch::wire::{self, Packet};
 use switch::{Frame, Pool};
 
-use super::conn::{Conn, Owner, setup};
+use super::conn::{Conn, Origin, Owner, setup};
 use super::demux::Tuple;
-use super::emit::{Emitter, Marks, initial_sequence, send_bare};
+use super::emit::{Emitter, initial_sequence, send_bare};
 use super::engine::{TcpEngine, TcpState};
 use super::run::guarded;
 use super::segment::{ACK, FIN, RST, SYN, Segment, after};
@@ -78,7 +78,7 @@ impl Tcp {
         if echo(conn, segment) {
             conn.hear(cx.now, segment);
             cx.pool.free(frame);
-            self.touch(cx.now, slot, false);
+            self.touch(cx.now, slot);
             return Ok(());
         }
         let fin_again = fin_again(conn, segment);
@@ -210,32 +210,16 @@ impl Tcp {
             // As Linux does it, to be past all that may still be under way.
             isn = last.wrapping_add(65_535 + 2);
         }
-        let conn = Conn {
+        let origin = Origin {
             local,
             remote,
-            engine: Some(engine),
             path,
             mtu,
-            marks: Marks::new(isn),
             owner: Owner::Embryo(listener),
             options,
-            peer_isn: segment.seq,
-            read: 0,
-            ended: false,
-            error: None,
-            soft_error: None,
-            write_shut: false,
-            want_write: false,
-            mapped: true,
-            queued: false,
-            opened: cx.now,
-            heard: cx.now,
-            probes: 0,
-            stalled: None,
-            ask_at: None,
-            asked: 0,
-            armed: None,
         };
+        let mut conn = Conn::new(cx.now, isn, engine, origin);
+        conn.peer_isn = segment.seq;
         let slot = self.slots.insert(Tenant::Conn(Box::new(conn))).slot;
         self.demux.insert(Tuple::new(local, remote), slot);
         if let Some(queues) = self.slots.listener_mut(listener) {

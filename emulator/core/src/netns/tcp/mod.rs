@@ -2,7 +2,7 @@
 //!
 //! Behaves as Linux does where a program or a capture can tell: how connects fail and when, backlog,
 //! resets on unread data, half-close, orphans, keepalive (RFC 9293, RFC 1122 and Linux's defaults).
-//! Each connection's state machine is a [`TcpEngine`](engine::TcpEngine), today smoltcp's. A segment is
+//! Each connection's state machine is a `TcpEngine` (`engine.rs`), today smoltcp's. A segment is
 //! looked up by its addresses, given to its engine, and what follows goes through the queue of
 //! connections to run, so that the cost is that of the active ones. Time, frames, output and wake-ups
 //! are lent for each call in a [`TcpCx`].

@@ -67,7 +67,7 @@ impl Tcp {
             };
             conn.armed = None;
             match conn.overdue(cx.now) {
-                None => self.touch(cx.now, slot, false),
+                None => self.touch(cx.now, slot),
                 Some(Overdue::Silence) => {
                     let error = conn.soft_error.unwrap_or(Errno::TimedOut);
                     self.counters.timeouts += 1;
@@ -89,7 +89,7 @@ impl Tcp {
                     let probe = conn.bare(conn.marks.acked.wrapping_sub(1), ACK);
                     let (stamp, counters) = (&mut self.stamp, &mut self.counters);
                     send_bare(&probe, cx.pool, cx.out, stamp, counters);
-                    self.touch(cx.now, slot, false);
+                    self.touch(cx.now, slot);
                 }
             }
         }
@@ -105,7 +105,8 @@ impl Tcp {
         }
     }
 
-    /// Lets an engine send. `at` is later than now only to make it send again what it would then.
+    /// Lets an engine send. `at` is later than now only to make it send again at
+    /// once what it would send again then.
     pub(super) fn run(&mut self, cx: &mut TcpCx<'_>, slot: u32, at: Time) {
         let Some(conn) = self.slots.conn_at(slot) else {
             return;
@@ -124,21 +125,20 @@ impl Tcp {
         };
         let (shared, path) = (&mut self.shared, conn.path);
         let mut runs = 0;
-        let dry = guarded(|| {
-            while runs < QUANTUM && emitter.out.len() < OUT_LIMIT {
+        let last = guarded(|| {
+            let mut dry = false;
+            loop {
+                let next = engine.next(shared, path, at);
+                if next != Next::Now || dry || runs == QUANTUM || emitter.out.len() >= OUT_LIMIT {
+                    return (next, dry);
+                }
                 runs += 1;
-                if !engine.output(shared, path, at, &mut emitter) {
-                    return true;
-                }
-                if engine.next(shared, path, at) != Next::Now {
-                    return false;
-                }
+                dry = !engine.output(shared, path, at, &mut emitter);
             }
-            false
         });
         emitter.recover();
         self.counters.engine_runs += runs as u64;
-        let Some(dry) = dry else {
+        let Some((next, dry)) = last else {
             self.crashed(slot);
             return;
         };
@@ -146,7 +146,7 @@ impl Tcp {
             conn.stalled = Some(cx.now);
         }
         if self.transit(cx, slot, before, None) {
-            self.touch(cx.now, slot, dry);
+            self.plan(cx.now, slot, next, dry);
         }
     }
 
@@ -159,7 +159,7 @@ impl Tcp {
         segment: Option<&Segment>,
     ) {
         if self.transit(cx, slot, before, segment) {
-            self.touch(cx.now, slot, false);
+            self.touch(cx.now, slot);
         }
     }
 
@@ -232,9 +232,8 @@ impl Tcp {
         }
     }
 
-    /// Asks an engine when it wants to run, and queues or arms it. `dry`: it has just been run and had
-    /// nothing to send.
-    pub(super) fn touch(&mut self, now: Time, slot: u32, dry: bool) {
+    /// Asks an engine when it wants to run.
+    pub(super) fn touch(&mut self, now: Time, slot: u32) {
         let Some(conn) = self.slots.conn_at(slot) else {
             return;
         };
@@ -242,8 +241,16 @@ impl Tcp {
             return;
         };
         let (shared, path) = (&mut self.shared, conn.path);
-        let Some(next) = guarded(|| engine.next(shared, path, now)) else {
-            self.crashed(slot);
+        match guarded(|| engine.next(shared, path, now)) {
+            Some(next) => self.plan(now, slot, next, false),
+            None => self.crashed(slot),
+        }
+    }
+
+    /// Queues or arms a connection whose engine wants to run `next`. `dry`: it has just been run and had
+    /// nothing to send.
+    fn plan(&mut self, now: Time, slot: u32, next: Next, dry: bool) {
+        let Some(conn) = self.slots.conn_at(slot) else {
             return;
         };
         conn.watch(now, next);
@@ -476,7 +483,7 @@ impl Tcp {
             Next::At(at) if conn.marks.outstanding() && !conn.state().opening() => {
                 self.run(cx, slot, at);
             }
-            _ => self.touch(cx.now, slot, false),
+            _ => self.touch(cx.now, slot),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::netns::tcp::TcpState;
-use crate::netns::tcp::segment::{ACK, FIN, RST};
+use crate::netns::tcp::segment::{ACK, FIN, RST, SYN};
 use crate::netns::tcp::timewait::TIME_WAIT;
 
 const MS: Duration = Duration::from_millis(1);
@@ -245,10 +245,17 @@ fn the_same_addresses_connect_again_at_once() {
         rig.run_for(MS);
         rig.close(A, a);
         rig.run_for(MS);
+        let by_b = |rig: &Rig, flag| {
+            let mut sent = rig.log.iter().rev().filter(|sent| sent.from == B);
+            sent.find(|sent| sent.segment.has(flag)).unwrap().segment
+        };
+        let last = by_b(&rig, FIN).end();
         assert_eq!((rig.tcp(A).time_waits(), rig.tcp(B).time_waits()), (0, 1));
         a = rig.connect(V4[0], V4[1]);
         rig.run_for(MS);
         assert_eq!(rig.tcp(A).state(a), TcpState::Established);
+        // Past whatever of the old connection may still be under way.
+        assert_eq!(by_b(&rig, SYN).seq, last.wrapping_add(65_537));
         b = rig.tcp(B).accept(listener).unwrap().0;
         rig.tcp(A).send(a, b"again").unwrap();
         rig.run_for(MS);
