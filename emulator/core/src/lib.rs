@@ -8,3 +8,4 @@ pub mod app;
 pub mod docker;
 pub mod id;
 pub mod netns;
+pub mod tools;

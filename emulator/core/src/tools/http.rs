@@ -1,0 +1,323 @@
+//! One HTTP/1.1 request over one TCP connection: what `wget` and `curl` share.
+//!
+//! The body ends by its length, by chunks (RFC 9112 §7.1), or by the end of the connection. Left out: TLS,
+//! redirects, proxies, connections used twice.
+
+use core::net::{IpAddr, SocketAddr};
+
+use super::resolve::family_of;
+use crate::app::{SockKind, Sys};
+use crate::id::SockId;
+use crate::netns::Errno;
+
+/// The longest reply that is kept; a longer one fails.
+pub(super) const REPLY_MAX: usize = 16 << 20;
+
+/// `http://host:port/path`, taken apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Url {
+    /// The host, without the brackets of an IPv6 address.
+    pub(super) host: String,
+    /// Host and port as they were written, for the `Host` header and messages.
+    pub(super) authority: String,
+    pub(super) port: u16,
+    pub(super) path: String,
+}
+
+impl Url {
+    /// Reads a URL; the scheme may be left out. `None` for other schemes and bad ports.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let rest = match text.split_once("://") {
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => rest,
+            Some(_) => return None,
+            None => text,
+        };
+        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        let (authority, path) = rest.split_at(end);
+        let path = path.split('#').next().unwrap_or_default();
+        let authority = authority.rsplit('@').next().unwrap_or(authority);
+        let (host, port) = match authority.strip_prefix('[') {
+            Some(inner) => {
+                let (host, port) = inner.split_once(']')?;
+                (host, port.strip_prefix(':'))
+            }
+            None => match authority.rsplit_once(':') {
+                Some((host, port)) => (host, Some(port)),
+                None => (authority, None),
+            },
+        };
+        if host.is_empty() {
+            return None;
+        }
+        Some(Self {
+            host: host.to_owned(),
+            authority: authority.to_owned(),
+            port: port.map_or(Some(80), |port| port.parse().ok())?,
+            path: match path.strip_prefix('/') {
+                Some(_) => path.to_owned(),
+                None => format!("/{path}"),
+            },
+        })
+    }
+
+    /// The last part of the path, which a download is saved under.
+    pub(super) fn file_name(&self) -> &str {
+        let path = self.path.split('?').next().unwrap_or_default();
+        match path.rsplit('/').next() {
+            Some(name) if !name.is_empty() => name,
+            _ => "index.html",
+        }
+    }
+}
+
+/// A reply as far as it is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Head {
+    /// `HTTP/1.1 200 OK`.
+    pub(super) status_line: String,
+    pub(super) status: u16,
+    /// The header lines, without the status line.
+    pub(super) lines: Vec<String>,
+    /// Where the body starts.
+    body: usize,
+}
+
+impl Head {
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        let end = bytes.windows(4).position(|four| four == b"\r\n\r\n")?;
+        let text = String::from_utf8_lossy(&bytes[..end]).into_owned();
+        let mut lines = text.split("\r\n").map(str::to_owned);
+        let status_line = lines.next()?;
+        let status = status_line.split_ascii_whitespace().nth(1)?.parse().ok()?;
+        Some(Self {
+            status_line,
+            status,
+            lines: lines.collect(),
+            body: end + 4,
+        })
+    }
+
+    /// A header's value.
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        self.lines.iter().find_map(|line| {
+            let (own, value) = line.split_once(':')?;
+            own.eq_ignore_ascii_case(name).then_some(value.trim())
+        })
+    }
+}
+
+/// Why there is no reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Failed {
+    /// There was no connection.
+    Connect(Errno),
+    /// The connection broke, or ended before there was a reply.
+    Broken(Option<Errno>),
+    /// The reply is not HTTP, or too long.
+    Nonsense,
+}
+
+/// A request under way.
+#[derive(Debug)]
+pub(super) struct Fetch {
+    sock: SockId,
+    request: Vec<u8>,
+    /// There is a body to come behind the reply's head.
+    with_body: bool,
+    sent: usize,
+    pub(super) connected: bool,
+    received: Vec<u8>,
+    ended: bool,
+    pub(super) head: Option<Head>,
+    pub(super) local: Option<SocketAddr>,
+}
+
+impl Fetch {
+    /// Connects to `to`; the request follows.
+    pub(super) fn start(
+        sys: &mut dyn Sys,
+        to: SocketAddr,
+        request: Vec<u8>,
+        with_body: bool,
+    ) -> Result<Self, Errno> {
+        let sock = sys.socket(SockKind::Tcp, family_of(to.ip()))?;
+        match sys.connect(sock, to) {
+            Ok(()) | Err(Errno::InProgress) => Ok(Self {
+                sock,
+                request,
+                with_body,
+                sent: 0,
+                connected: false,
+                received: Vec::new(),
+                ended: false,
+                head: None,
+                local: None,
+            }),
+            Err(errno) => {
+                sys.close(sock);
+                Err(errno)
+            }
+        }
+    }
+
+    /// Goes on: `None` while it waits; the body when it is whole.
+    pub(super) fn run(&mut self, sys: &mut dyn Sys) -> Option<Result<Vec<u8>, Failed>> {
+        let result = self.step(sys).transpose()?;
+        sys.close(self.sock);
+        Some(result)
+    }
+
+    /// Gives up.
+    pub(super) fn abandon(&self, sys: &mut dyn Sys) {
+        sys.close(self.sock);
+    }
+
+    fn step(&mut self, sys: &mut dyn Sys) -> Result<Option<Vec<u8>>, Failed> {
+        if !self.connected {
+            if let Some(errno) = sys.take_error(self.sock) {
+                return Err(Failed::Connect(errno));
+            }
+            if !sys.ready(self.sock).writable {
+                return Ok(None);
+            }
+            self.connected = true;
+            self.local = sys.local_addr(self.sock);
+        }
+        while self.sent < self.request.len() {
+            match sys.send(self.sock, &self.request[self.sent..]) {
+                Ok(count) => self.sent += count,
+                Err(Errno::WouldBlock) => break,
+                Err(errno) => return Err(Failed::Broken(Some(errno))),
+            }
+        }
+        self.receive(sys)?;
+        if self.head.is_none() {
+            self.head = Head::parse(&self.received);
+        }
+        match (&self.head, self.ended) {
+            (Some(head), _) => match self.body(head) {
+                Some(body) => Ok(Some(body)),
+                None if self.ended => Ok(Some(self.received[head.body..].to_vec())),
+                None => Ok(None),
+            },
+            (None, true) if self.received.is_empty() => Err(Failed::Broken(None)),
+            (None, true) => Err(Failed::Nonsense),
+            (None, false) => Ok(None),
+        }
+    }
+
+    fn receive(&mut self, sys: &mut dyn Sys) -> Result<(), Failed> {
+        let mut buffer = [0; 4096];
+        while !self.ended {
+            match sys.recv(self.sock, &mut buffer) {
+                Ok(0) => self.ended = true,
+                Ok(count) => self.received.extend_from_slice(&buffer[..count]),
+                Err(Errno::WouldBlock) => break,
+                Err(errno) => return Err(Failed::Broken(Some(errno))),
+            }
+            if self.received.len() > REPLY_MAX {
+                return Err(Failed::Nonsense);
+            }
+        }
+        Ok(())
+    }
+
+    /// The body, if it is known to be whole.
+    fn body(&self, head: &Head) -> Option<Vec<u8>> {
+        let bytes = &self.received[head.body..];
+        if !self.with_body || matches!(head.status, 100..=199 | 204 | 304) {
+            return Some(Vec::new());
+        }
+        let chunked = head.header("Transfer-Encoding");
+        if chunked.is_some_and(|value| value.eq_ignore_ascii_case("chunked")) {
+            return dechunk(bytes);
+        }
+        let length: usize = head.header("Content-Length")?.parse().ok()?;
+        bytes.get(..length).map(<[u8]>::to_vec)
+    }
+}
+
+/// The body of a chunked message, once its last chunk is there.
+fn dechunk(mut bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut body = Vec::new();
+    loop {
+        let end = bytes.windows(2).position(|two| two == b"\r\n")?;
+        let line = core::str::from_utf8(&bytes[..end]).ok()?;
+        let size = line.split(';').next().unwrap_or_default().trim();
+        let size = usize::from_str_radix(size, 16).ok()?;
+        if size == 0 {
+            return Some(body);
+        }
+        let start = end + 2;
+        body.extend_from_slice(bytes.get(start..start.checked_add(size)?)?);
+        bytes = bytes.get(start + size + 2..)?;
+    }
+}
+
+/// `172.18.0.2:80`, `[fd00::2]:80`.
+pub(super) fn place(address: IpAddr, port: u16) -> SocketAddr {
+    SocketAddr::new(address, port)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls() {
+        for (text, host, authority, port, path, file) in [
+            ("http://db", "db", "db", 80, "/", "index.html"),
+            (
+                "db:8080/a/b.txt?x=1#y",
+                "db",
+                "db:8080",
+                8080,
+                "/a/b.txt?x=1",
+                "b.txt",
+            ),
+            (
+                "http://[fd00::2]:81/",
+                "fd00::2",
+                "[fd00::2]:81",
+                81,
+                "/",
+                "index.html",
+            ),
+            ("http://u:p@db?x", "db", "db", 80, "/?x", "index.html"),
+        ] {
+            let url = Url::parse(text).expect(text);
+            let file_name = url.file_name().to_owned();
+            assert_eq!(
+                (url.host.as_str(), url.authority.as_str()),
+                (host, authority),
+                "{text}"
+            );
+            assert_eq!(
+                (url.port, url.path.as_str(), file_name.as_str()),
+                (port, path, file),
+                "{text}"
+            );
+        }
+        for text in [
+            "https://db",
+            "ftp://db",
+            "http://",
+            "http://:80",
+            "http://db:x",
+            "http://[::1",
+        ] {
+            assert_eq!(Url::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn chunks() {
+        assert_eq!(
+            dechunk(b"3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n\r\n"),
+            Some(b"abcde".to_vec())
+        );
+        assert_eq!(dechunk(b"3\r\nab"), None);
+        assert_eq!(dechunk(b"ffffffffffffffff\r\nab"), None);
+        assert_eq!(dechunk(b"zz\r\n"), None);
+    }
+}
