@@ -36,8 +36,9 @@ pub(crate) fn build(
     }
     let mut services = Vec::new();
     let mut inactive = Vec::new();
+    let mut spread = 0;
     for entry in entries("services") {
-        match one_service(loader, entry, scope, profiles) {
+        match one_service(loader, entry, scope, profiles, &mut spread) {
             Ok(Some(service)) => services.push(service),
             Ok(None) => inactive.push(entry.key.clone()),
             Err(fault) => faults.push(fault),
@@ -74,6 +75,7 @@ fn one_service(
     entry: &Entry,
     scope: &Scope,
     profiles: &[String],
+    spread: &mut usize,
 ) -> Result<Option<Service>, Fault> {
     let own = read::texts(&entry.node, "profiles");
     let active = |own: &str| {
@@ -84,7 +86,7 @@ fn one_service(
     if !own.is_empty() && !own.iter().any(|own| active(own)) {
         return Ok(None);
     }
-    let mut service = service::read(entry)?;
+    let mut service = service::read(entry, spread)?;
     environment(loader, &entry.node, scope, &mut service)?;
     Ok(Some(service))
 }

@@ -787,11 +787,15 @@ fn bounds() {
         "services: {{a: {{image: i, scale: {}}}}}",
         MAX_CONTAINERS + 1
     ));
-    too_large("services: {a: {image: i, ports: ['1-65535', '1-65535/udp']}}");
+    too_large("services: {a: {image: i, ports: ['1-65535', '1-65535/udp', '1-9:1-9']}}");
     let chain: String = (0..500)
         .map(|i| format!("  s{i}: {{extends: s{}}}\n", i + 1))
         .collect();
     too_large(&format!("services:\n{chain}  s500: {{image: i}}\n"));
+    too_large(&"services: {a: {image: i}}\n---\n".repeat(1000));
+    let keys: String = (0..2000).map(|i| format!("    k{i}: 1\n")).collect();
+    let errors = load_str(&format!("services:\n  a:\n{keys}")).unwrap_err();
+    assert_eq!(errors.0.len(), emulator_compose::MAX_ERRORS);
     let nest = "${A:-".repeat(1000);
     too_large(&format!(
         "services: {{a: {{image: '{nest}{}'}}}}",
