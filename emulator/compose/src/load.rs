@@ -14,7 +14,7 @@ use crate::error::{Error, ErrorKind, Errors, Fault, MAX_ERRORS, Warning};
 use crate::extends::Bases;
 use crate::interpolate::Interpolation;
 use crate::merge;
-use crate::model::Project;
+use crate::model::{Naming, Project};
 use crate::naming;
 use crate::node::{Node, Place, Tag, Value};
 use crate::project;
@@ -65,6 +65,9 @@ pub struct Options {
     pub env: BTreeMap<String, String>,
     /// Files of variables (`--env-file`); `None` is `.env` in the project's folder, if it is there.
     pub env_files: Option<Vec<String>>,
+    /// Which compose reads the files: its container names, and whether a port that is asked for
+    /// twice is published once.
+    pub naming: Naming,
     /// The active profiles (`--profile`); if empty, `COMPOSE_PROFILES` says.
     pub profiles: Vec<String>,
 }
@@ -184,8 +187,12 @@ impl Loader<'_> {
         if !faults.is_empty() {
             return Err(faults);
         }
-        let profiles = profiles(options, &scope.env);
-        project::build(self, &root, name, &scope, &profiles)
+        let wanted = project::Wanted {
+            name,
+            naming: options.naming,
+            profiles: profiles(options, &scope.env),
+        };
+        project::build(self, &root, wanted, &scope)
     }
 
     /// The environment, and below it the variables of the env files.

@@ -19,8 +19,15 @@ use crate::read;
 /// How many ports a project may publish, ranges spread out, repeated ones counted again.
 pub const MAX_PORTS: usize = 131_072;
 
-/// One entry of `services`, without its environment. `spread` counts the project's ports.
-pub(crate) fn read(entry: &Entry, spread: &mut usize) -> Result<Service, Fault> {
+/// The project's ports so far.
+pub(crate) struct PortCount {
+    pub(crate) spread: usize,
+    /// A port that is asked for twice is published twice.
+    pub(crate) repeated: bool,
+}
+
+/// One entry of `services`, without its environment.
+pub(crate) fn read(entry: &Entry, count: &mut PortCount) -> Result<Service, Fault> {
     let node = &entry.node;
     let name = &entry.key;
     refuse(name, node)?;
@@ -36,7 +43,7 @@ pub(crate) fn read(entry: &Entry, spread: &mut usize) -> Result<Service, Fault> 
         hostname: read::text(node, "hostname"),
         domainname: read::text(node, "domainname"),
         mac_address: read::text(node, "mac_address"),
-        ports: ports_of(name, node, spread)?,
+        ports: ports_of(name, node, count)?,
         links: links(node, "links"),
         external_links: links(node, "external_links"),
         extra_hosts: extra_hosts(node)?,
@@ -138,16 +145,20 @@ fn container_name(name: &str, node: &Node) -> Result<Option<At<String>>, Fault> 
     Ok(given)
 }
 
-fn ports_of(name: &str, node: &Node, spread: &mut usize) -> Result<Vec<Port>, Fault> {
+fn ports_of(name: &str, node: &Node, count: &mut PortCount) -> Result<Vec<Port>, Fault> {
     let mut seen: BTreeMap<_, usize> = BTreeMap::new();
     let mut out: Vec<Port> = Vec::new();
     let items = node.get("ports").map_or(&[][..], Node::items);
     for item in items {
         let ports = ports::read(item, name)?;
-        *spread = spread.saturating_add(ports.len());
-        if *spread > MAX_PORTS {
+        count.spread = count.spread.saturating_add(ports.len());
+        if count.spread > MAX_PORTS {
             let text = format!("services.{name}.ports: more than {MAX_PORTS} ports in the project");
             return Err(Fault::new(ErrorKind::TooLarge, item.at, text));
+        }
+        if count.repeated {
+            out.extend(ports);
+            continue;
         }
         for port in ports {
             let ip = port.host_ip.clone().unwrap_or_else(|| "0.0.0.0".to_owned());
