@@ -8,6 +8,9 @@ use std::collections::BTreeMap;
 
 use crate::template::{self, TemplateError};
 
+/// How many bytes the values of one file may have.
+const MAX_VALUES: usize = 16 << 20;
+
 /// What is wrong, and in which line (from 1).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct DotenvError {
@@ -27,6 +30,7 @@ pub(crate) fn parse(
         env,
         values: BTreeMap::new(),
         order: Vec::new(),
+        bytes: 0,
     };
     while parser.skip_blank() {
         parser.statement()?;
@@ -42,6 +46,8 @@ struct Dotenv<'a> {
     env: &'a BTreeMap<String, String>,
     values: BTreeMap<String, String>,
     order: Vec<String>,
+    /// Bytes of all values so far.
+    bytes: usize,
 }
 
 impl Dotenv<'_> {
@@ -78,15 +84,14 @@ impl Dotenv<'_> {
         let bare = !text[end..].starts_with(['=', ':']);
         if bare {
             self.rest = &text[end..];
-            if let Some(value) = self.env.get(key).cloned() {
-                self.set(key, value);
-            }
-            return Ok(());
+            return match self.env.get(key).cloned() {
+                Some(value) => self.set(start, key, value),
+                None => Ok(()),
+            };
         }
         let after = text[end + 1..].trim_start_matches([' ', '\t', '\r', '\u{b}', '\u{c}']);
         let value = self.value(after)?;
-        self.set(key, value);
-        Ok(())
+        self.set(start, key, value)
     }
 
     fn check_key(&self, at: &str, text: &str, key: &str) -> Result<(), DotenvError> {
@@ -105,10 +110,16 @@ impl Dotenv<'_> {
         Ok(())
     }
 
-    fn set(&mut self, key: &str, value: String) {
+    fn set(&mut self, at: &str, key: &str, value: String) -> Result<(), DotenvError> {
+        self.bytes = self.bytes.saturating_add(value.len());
+        if self.bytes > MAX_VALUES {
+            let message = format!("the values have more than {MAX_VALUES} bytes");
+            return Err(self.error(at, message));
+        }
         if self.values.insert(key.to_owned(), value).is_none() {
             self.order.push(key.to_owned());
         }
+        Ok(())
     }
 
     /// Reads a value and moves behind it.

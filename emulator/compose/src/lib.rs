@@ -44,7 +44,7 @@ mod template;
 mod yaml;
 
 pub use error::{Error, ErrorKind, Errors, MAX_ERRORS, Warning};
-pub use load::{MAX_FILES, Options, load, load_str};
+pub use load::{FILE_NAMES, MAX_DOCUMENTS, MAX_FILES, OVERRIDE_NAMES, Options, load, load_str};
 pub use model::{
     Condition, Dependency, Expose, ExtraHost, Healthcheck, Link, Naming, Network, NetworkMode,
     Port, Project, Protocol, Published, Service, ServiceNetwork, Subnet,

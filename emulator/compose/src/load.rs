@@ -14,7 +14,7 @@ use crate::error::{Error, ErrorKind, Errors, Fault, MAX_ERRORS, Warning};
 use crate::extends::Bases;
 use crate::interpolate::Interpolation;
 use crate::merge;
-use crate::model::Project;
+use crate::model::{Naming, Project};
 use crate::naming;
 use crate::node::{Node, Place, Tag, Value};
 use crate::project;
@@ -23,9 +23,32 @@ use crate::source::{self, MAX_FILE_BYTES, ReadError, Source};
 use crate::yaml;
 
 /// How many files one load may read.
-pub const MAX_FILES: usize = 512;
+pub const MAX_FILES: usize = 256;
 /// How many nodes one load may make, of all files and of what `extends` copies.
 const MAX_TOTAL_NODES: usize = 1_000_000;
+
+/// How many YAML documents one load may lay over one another; a file counts each time that it is
+/// needed.
+pub const MAX_DOCUMENTS: usize = 256;
+/// How many bytes of text one load may parse; a file counts each time that it is needed.
+const MAX_PARSED: usize = 128 << 20;
+/// How many bytes the variables of all env files may have, likewise.
+const MAX_VARIABLES: usize = 32 << 20;
+
+/// The names under which compose looks for a file, best first.
+pub const FILE_NAMES: [&str; 4] = [
+    "compose.yaml",
+    "compose.yml",
+    "docker-compose.yml",
+    "docker-compose.yaml",
+];
+/// The names of a file that compose lays over it if it is there, best first.
+pub const OVERRIDE_NAMES: [&str; 4] = [
+    "compose.override.yml",
+    "compose.override.yaml",
+    "docker-compose.override.yml",
+    "docker-compose.override.yaml",
+];
 
 /// What is loaded, and with which surroundings.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -42,6 +65,9 @@ pub struct Options {
     pub env: BTreeMap<String, String>,
     /// Files of variables (`--env-file`); `None` is `.env` in the project's folder, if it is there.
     pub env_files: Option<Vec<String>>,
+    /// Which compose reads the files: its container names, and whether a port that is asked for
+    /// twice is published once.
+    pub naming: Naming,
     /// The active profiles (`--profile`); if empty, `COMPOSE_PROFILES` says.
     pub profiles: Vec<String>,
 }
@@ -56,8 +82,12 @@ pub fn load(source: &mut dyn Source, options: &Options) -> Result<Project, Error
         texts: Vec::new(),
         warnings: Vec::new(),
         warned: BTreeSet::new(),
+        numbers: BTreeMap::new(),
         spent: 0,
         nodes: 0,
+        documents: 0,
+        parsed: 0,
+        variables: 0,
     };
     match loader.run(options) {
         Ok(project) => Ok(project),
@@ -113,10 +143,15 @@ struct Text {
 pub(crate) struct Loader<'a> {
     source: &'a mut dyn Source,
     texts: Vec<Text>,
+    /// The numbers of the files by path: each is read once.
+    numbers: BTreeMap<String, u32>,
     pub(crate) warnings: Vec<Warning>,
     warned: BTreeSet<String>,
     spent: usize,
     nodes: usize,
+    documents: usize,
+    parsed: usize,
+    variables: usize,
 }
 
 impl Loader<'_> {
@@ -152,8 +187,12 @@ impl Loader<'_> {
         if !faults.is_empty() {
             return Err(faults);
         }
-        let profiles = profiles(options, &scope.env);
-        project::build(self, &root, name, &scope, &profiles)
+        let wanted = project::Wanted {
+            name,
+            naming: options.naming,
+            profiles: profiles(options, &scope.env),
+        };
+        project::build(self, &root, wanted, &scope)
     }
 
     /// The environment, and below it the variables of the env files.
@@ -195,6 +234,7 @@ impl Loader<'_> {
         let Some(file) = self.read(path, at)? else {
             return Ok(None);
         };
+        self.spend_text(file, at)?;
         let text = self.texts.get(file as usize).map_or("", |text| &text.text);
         let values = dotenv::parse(text, env).map_err(|error| {
             let at = Place {
@@ -207,6 +247,15 @@ impl Loader<'_> {
             Fault::new(ErrorKind::Invalid, at, text)
         })?;
         let starts_well = |key: &str| !key.starts_with(|c: char| c.is_ascii_digit());
+        let bytes: usize = values
+            .iter()
+            .map(|(key, value)| key.len() + value.len())
+            .sum();
+        self.variables = self.variables.saturating_add(bytes);
+        if self.variables > MAX_VARIABLES {
+            let text = format!("{path}: the variables have more than {MAX_VARIABLES} bytes");
+            return Err(Fault::bare(ErrorKind::TooLarge, text));
+        }
         let values = values.into_iter().filter(|(key, _)| starts_well(key));
         Ok(Some(values.collect()))
     }
@@ -217,6 +266,9 @@ impl Loader<'_> {
             Some(at) => Fault::new(kind, at, text),
             None => Fault::bare(kind, text),
         };
+        if let Some(&number) = self.numbers.get(path) {
+            return Ok(Some(number));
+        }
         if self.texts.len() >= MAX_FILES {
             let text = format!("{path}: more than {MAX_FILES} files");
             return Err(fault(ErrorKind::TooLarge, text));
@@ -235,8 +287,26 @@ impl Loader<'_> {
         })?;
         let number = u32::try_from(self.texts.len()).unwrap_or(u32::MAX);
         let name = path.to_owned();
+        self.numbers.insert(name.clone(), number);
         self.texts.push(Text { name, text });
         Ok(Some(number))
+    }
+
+    /// Accounts for the text of a file that is to be parsed.
+    fn spend_text(&mut self, number: u32, at: Option<Place>) -> Result<(), Fault> {
+        let length = self
+            .texts
+            .get(number as usize)
+            .map_or(0, |text| text.text.len());
+        self.parsed = self.parsed.saturating_add(length);
+        if self.parsed <= MAX_PARSED {
+            return Ok(());
+        }
+        let text = format!("the project's files have more than {MAX_PARSED} bytes");
+        Err(match at {
+            Some(at) => Fault::new(ErrorKind::TooLarge, at, text),
+            None => Fault::bare(ErrorKind::TooLarge, text),
+        })
     }
 
     /// The documents of a file. `at` is where the file is named, if a file names it.
@@ -257,6 +327,11 @@ impl Loader<'_> {
             .get(number as usize)
             .map_or("", |text| &text.text);
         let roots = yaml::parse(text, number)?;
+        self.documents = self.documents.saturating_add(roots.len().max(1));
+        if self.documents > MAX_DOCUMENTS {
+            let text = format!("{path}: more than {MAX_DOCUMENTS} documents");
+            return Err(Fault::bare(ErrorKind::TooLarge, text));
+        }
         for root in &roots {
             self.spend(root.count(), root.at)?;
         }
@@ -323,8 +398,11 @@ impl Loader<'_> {
             let mut root = self.prepared(root, &path, scope, &scope.dir)?;
             self.include(&mut root, &path, scope)?;
             self.extend(&mut root, &path, scope)?;
+            let tagged = root.has_tags();
             all = merge::merge(all, root, &mut Vec::new())?;
-            merge::strip(&mut all);
+            if tagged {
+                merge::strip(&mut all);
+            }
         }
         Ok(all)
     }

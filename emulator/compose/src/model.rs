@@ -15,6 +15,8 @@ use crate::node::{At, Place};
 pub struct Project {
     /// The project's name: lower case letters, digits, `_` and `-`.
     pub name: String,
+    /// Which compose names the containers.
+    pub naming: Naming,
     /// The files that were read, by [`Place::file`].
     pub files: Vec<String>,
     /// The services whose profiles are active, in file order (extended and included ones where
@@ -28,12 +30,12 @@ pub struct Project {
     pub warnings: Vec<Warning>,
 }
 
-/// How containers are named.
+/// Which compose it is: they differ in how containers are named and in repeated ports.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Naming {
-    /// `project_service_1`, as docker-compose 1 did.
+    /// docker-compose 1.29: `project_service_1`; each entry of `ports` is a binding of its own.
     V1,
-    /// `project-service-1`.
+    /// compose 2: `project-service-1`; an entry that another one repeats is dropped.
     #[default]
     V2,
 }
@@ -53,12 +55,12 @@ impl Project {
 
     /// The name of a service's `number`th container, counted from 1.
     #[must_use]
-    pub fn container_name(&self, service: &Service, number: u32, naming: Naming) -> String {
+    pub fn container_name(&self, service: &Service, number: u32) -> String {
         if let Some(name) = &service.container_name {
             return name.value.clone();
         }
         let (project, service) = (&self.name, &service.name);
-        match naming {
+        match self.naming {
             Naming::V1 => format!("{project}_{service}_{number}"),
             Naming::V2 => format!("{project}-{service}-{number}"),
         }
@@ -133,13 +135,18 @@ pub struct Service {
 }
 
 impl Service {
-    /// The network that the container is created on: highest `priority`, then by key.
+    /// The network that the container is created on: the first of [`Service::joins`].
     #[must_use]
     pub fn primary_network(&self) -> Option<&ServiceNetwork> {
-        let order = |a: &&ServiceNetwork, b: &&ServiceNetwork| {
-            b.priority.cmp(&a.priority).then(a.key.cmp(&b.key))
-        };
-        self.networks.iter().min_by(order)
+        self.joins().first().copied()
+    }
+
+    /// The networks in the order of joining: highest `priority` first, then by key.
+    #[must_use]
+    pub fn joins(&self) -> Vec<&ServiceNetwork> {
+        let mut networks: Vec<&ServiceNetwork> = self.networks.iter().collect();
+        networks.sort_by(|a, b| b.priority.cmp(&a.priority).then(a.key.cmp(&b.key)));
+        networks
     }
 }
 

@@ -166,6 +166,16 @@ impl Node {
         }
     }
 
+    /// Whether there is a tag of compose in this subtree.
+    pub(crate) fn has_tags(&self) -> bool {
+        self.tag.is_some()
+            || match &self.value {
+                Value::List(items) => items.iter().any(Self::has_tags),
+                Value::Map(entries) => entries.iter().any(|entry| entry.node.has_tags()),
+                _ => false,
+            }
+    }
+
     /// How many bytes of text there are in this subtree, keys included.
     pub(crate) fn bytes(&self) -> usize {
         match &self.value {

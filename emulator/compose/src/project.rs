@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::error::{ErrorKind, Fault, Warning};
 use crate::load::{Loader, Scope};
-use crate::model::{Network, NetworkMode, Project, Service, ServiceNetwork};
+use crate::model::{Naming, Network, NetworkMode, Project, Service, ServiceNetwork};
 use crate::network;
 use crate::node::{Entry, Node, Place, Value};
 use crate::order;
 use crate::read;
-use crate::service;
+use crate::service::{self, PortCount};
 
 /// How many containers a project may have.
 pub const MAX_CONTAINERS: u32 = 65_536;
@@ -17,27 +17,38 @@ pub const MAX_CONTAINERS: u32 = 65_536;
 /// The network that services join when they name none.
 const DEFAULT: &str = "default";
 
+/// What the caller wants of the project.
+pub(crate) struct Wanted {
+    pub(crate) name: String,
+    pub(crate) naming: Naming,
+    pub(crate) profiles: Vec<String>,
+}
+
 /// Makes the project. Several things that are wrong are told together.
 pub(crate) fn build(
     loader: &mut Loader<'_>,
     root: &Node,
-    name: String,
+    wanted: Wanted,
     scope: &Scope,
-    profiles: &[String],
 ) -> Result<Project, Vec<Fault>> {
+    let name = &wanted.name;
     let mut faults = Vec::new();
     let entries = |key: &str| root.get(key).map_or(&[][..], Node::entries);
     let mut networks = Vec::new();
     for entry in entries("networks") {
-        match network::read(entry, &name, &mut loader.warnings) {
+        match network::read(entry, name, &mut loader.warnings) {
             Ok(network) => networks.push(network),
             Err(fault) => faults.push(fault),
         }
     }
     let mut services = Vec::new();
     let mut inactive = Vec::new();
+    let mut ports = PortCount {
+        spread: 0,
+        repeated: wanted.naming == Naming::V1,
+    };
     for entry in entries("services") {
-        match one_service(loader, entry, scope, profiles) {
+        match one_service(loader, entry, scope, &wanted.profiles, &mut ports) {
             Ok(Some(service)) => services.push(service),
             Ok(None) => inactive.push(entry.key.clone()),
             Err(fault) => faults.push(fault),
@@ -48,7 +59,7 @@ pub(crate) fn build(
     }
     let root_services = entries("services");
     let everyone = default_users(root_services);
-    add_default(&mut networks, everyone, &name);
+    add_default(&mut networks, everyone, name);
     join_default(&mut services, &networks);
     check(&services, &networks)?;
     let used: BTreeSet<&str> = services
@@ -59,7 +70,8 @@ pub(crate) fn build(
         network.used = used.contains(network.key.as_str());
     }
     Ok(Project {
-        name,
+        name: wanted.name,
+        naming: wanted.naming,
         files: loader.file_names(),
         services,
         inactive,
@@ -74,6 +86,7 @@ fn one_service(
     entry: &Entry,
     scope: &Scope,
     profiles: &[String],
+    ports: &mut PortCount,
 ) -> Result<Option<Service>, Fault> {
     let own = read::texts(&entry.node, "profiles");
     let active = |own: &str| {
@@ -84,7 +97,7 @@ fn one_service(
     if !own.is_empty() && !own.iter().any(|own| active(own)) {
         return Ok(None);
     }
-    let mut service = service::read(entry)?;
+    let mut service = service::read(entry, ports)?;
     environment(loader, &entry.node, scope, &mut service)?;
     Ok(Some(service))
 }

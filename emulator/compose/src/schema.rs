@@ -5,7 +5,7 @@
 //! checked by key and by the type of the value, not below that. Extensions (`x-…`) are allowed
 //! everywhere and not looked into. The messages are compose's.
 
-use crate::error::Fault;
+use crate::error::{Fault, MAX_ERRORS};
 use crate::naming;
 use crate::node::{Node, Place, Value};
 
@@ -339,8 +339,13 @@ impl Check {
         &mut self.faults[last].hint
     }
 
+    /// Enough has been found.
+    const fn full(&self) -> bool {
+        self.faults.len() >= MAX_ERRORS
+    }
+
     fn node(&mut self, node: &Node, shape: &Shape) {
-        if self.faults.len() >= crate::error::MAX_ERRORS {
+        if self.full() {
             return;
         }
         match shape {
@@ -390,6 +395,9 @@ impl Check {
     fn map(&mut self, node: &Node, value: &Shape, named: bool) {
         self.is(node, &[Kind::Mapping]);
         for entry in node.entries() {
+            if self.full() {
+                return;
+            }
             if named && !naming::is_key(&entry.key) {
                 let text = format!("additional properties '{}' not allowed", entry.key);
                 *self.fault(entry.key_at, &text) =
@@ -405,6 +413,9 @@ impl Check {
         for entry in node.entries() {
             if entry.key.starts_with("x-") {
                 continue;
+            }
+            if self.full() {
+                return;
             }
             match fields.iter().find(|(key, _)| *key == entry.key) {
                 Some((key, shape)) => self.below(key, &entry.node, shape),

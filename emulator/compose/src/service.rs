@@ -16,11 +16,18 @@ use crate::node::{At, Entry, Node, Place, Value};
 use crate::ports;
 use crate::read;
 
-/// How many ports one service may publish, ranges spread out.
-pub const MAX_PORTS: usize = 65_536;
+/// How many ports a project may publish, ranges spread out, repeated ones counted again.
+pub const MAX_PORTS: usize = 131_072;
+
+/// The project's ports so far.
+pub(crate) struct PortCount {
+    pub(crate) spread: usize,
+    /// A port that is asked for twice is published twice.
+    pub(crate) repeated: bool,
+}
 
 /// One entry of `services`, without its environment.
-pub(crate) fn read(entry: &Entry) -> Result<Service, Fault> {
+pub(crate) fn read(entry: &Entry, count: &mut PortCount) -> Result<Service, Fault> {
     let node = &entry.node;
     let name = &entry.key;
     refuse(name, node)?;
@@ -36,7 +43,7 @@ pub(crate) fn read(entry: &Entry) -> Result<Service, Fault> {
         hostname: read::text(node, "hostname"),
         domainname: read::text(node, "domainname"),
         mac_address: read::text(node, "mac_address"),
-        ports: ports_of(name, node)?,
+        ports: ports_of(name, node, count)?,
         links: links(node, "links"),
         external_links: links(node, "external_links"),
         extra_hosts: extra_hosts(node)?,
@@ -138,12 +145,22 @@ fn container_name(name: &str, node: &Node) -> Result<Option<At<String>>, Fault> 
     Ok(given)
 }
 
-fn ports_of(name: &str, node: &Node) -> Result<Vec<Port>, Fault> {
+fn ports_of(name: &str, node: &Node, count: &mut PortCount) -> Result<Vec<Port>, Fault> {
     let mut seen: BTreeMap<_, usize> = BTreeMap::new();
     let mut out: Vec<Port> = Vec::new();
     let items = node.get("ports").map_or(&[][..], Node::items);
     for item in items {
-        for port in ports::read(item, name)? {
+        let ports = ports::read(item, name)?;
+        count.spread = count.spread.saturating_add(ports.len());
+        if count.spread > MAX_PORTS {
+            let text = format!("services.{name}.ports: more than {MAX_PORTS} ports in the project");
+            return Err(Fault::new(ErrorKind::TooLarge, item.at, text));
+        }
+        if count.repeated {
+            out.extend(ports);
+            continue;
+        }
+        for port in ports {
             let ip = port.host_ip.clone().unwrap_or_else(|| "0.0.0.0".to_owned());
             let key = (ip, port.published, port.target, port.protocol);
             match seen.get(&key).and_then(|&index| out.get_mut(index)) {
@@ -154,10 +171,6 @@ fn ports_of(name: &str, node: &Node) -> Result<Vec<Port>, Fault> {
                     out.push(port);
                 }
             }
-        }
-        if out.len() > MAX_PORTS {
-            let text = format!("services.{name}.ports: more than {MAX_PORTS} ports");
-            return Err(Fault::new(ErrorKind::TooLarge, item.at, text));
         }
     }
     Ok(out)

@@ -48,6 +48,7 @@ fn options() -> parser::Options {
     let mut options = parser::Options::default();
     options.block_scalar_eof_without_line_feed = true;
     options.emit_unresolved_aliases = true;
+    options.emit_comments = false;
     options.flow_nesting_limit = MAX_DEPTH;
     options.block_nesting_limit = MAX_DEPTH;
     options
@@ -56,11 +57,9 @@ fn options() -> parser::Options {
 fn scan_fault(error: &parser::ScanError, file: u32) -> Fault {
     let at = place(file, error.marker(), 1);
     let text = error.info();
-    let deep = text.contains("recursion") || text.contains("nest");
-    let kind = if deep {
-        ErrorKind::TooLarge
-    } else {
-        ErrorKind::Yaml
+    let kind = match error.kind() {
+        parser::ErrorKind::RecursionLimitExceeded => ErrorKind::TooLarge,
+        _ => ErrorKind::Yaml,
     };
     Fault::new(kind, at, format!("yaml: {text}"))
 }

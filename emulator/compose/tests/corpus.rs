@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use emulator_compose::{Naming, Options, ReadError, Source, load};
+use emulator_compose::{Naming, Options, Published, ReadError, Service, Source, load};
 
 struct Folder;
 
@@ -98,6 +98,7 @@ fn engine_records_load_and_start_in_the_recorded_order() {
         let path = dir.join(format!("engine/{name}.yml"));
         let options = Options {
             project_name: Some(name.clone()),
+            naming: Naming::V1,
             ..options(&path)
         };
         let recorded: Vec<(String, u64)> = record["start"]
@@ -130,7 +131,7 @@ fn engine_records_load_and_start_in_the_recorded_order() {
         let names: Vec<String> = project
             .start_order()
             .into_iter()
-            .map(|(service, number)| project.container_name(service, number, Naming::V1))
+            .map(|(service, number)| project.container_name(service, number))
             .collect();
         for container in record["containers"].as_array().into_iter().flatten() {
             let container = container["name"].as_str().unwrap_or_default();
@@ -147,6 +148,102 @@ fn engine_records_load_and_start_in_the_recorded_order() {
     }
     println!("{checked} records");
     assert!(checked >= 70, "only {checked} records");
+}
+
+/// What the engine was asked for in the records is what the files say: port bindings, exposed
+/// ports, host names, networks by name with their aliases.
+#[test]
+fn engine_records_were_asked_for_what_the_files_say() {
+    let Some(dir) = corpus() else { return };
+    let mut checked = 0;
+    for (name, record) in records(&dir) {
+        let options = Options {
+            project_name: Some(name.clone()),
+            naming: Naming::V1,
+            ..options(&dir.join(format!("engine/{name}.yml")))
+        };
+        let Ok(project) = load(&mut Folder, &options) else {
+            continue;
+        };
+        // Commands that the record ran afterwards change networks.
+        if record["post"]
+            .as_array()
+            .is_some_and(|post| !post.is_empty())
+        {
+            continue;
+        }
+        for container in record["containers"].as_array().into_iter().flatten() {
+            let service = container["service"].as_str();
+            let Some(service) = service.and_then(|service| project.service(service)) else {
+                continue;
+            };
+            let who = format!("{name}: {}", service.name);
+            assert_eq!(
+                asked(&container["port_bindings"]),
+                bindings(service),
+                "{who}"
+            );
+            let exposed = container["exposed"].to_string();
+            for expose in service.expose.iter().filter(|e| e.first == e.last) {
+                let port = format!("\"{}/{}\"", expose.first, expose.protocol);
+                assert!(exposed.contains(&port), "{who}: {port} in {exposed}");
+            }
+            if let Some(hostname) = &service.hostname {
+                let recorded = container["hostname"].as_str().unwrap_or_default();
+                let short = recorded.split('.').next().unwrap_or_default();
+                assert!(
+                    [recorded, short].contains(&hostname.as_str()),
+                    "{who}: {recorded}"
+                );
+            }
+            for member in &service.networks {
+                let network = project.network(&member.key).expect("a network of the file");
+                let recorded = &container["networks"][&network.name];
+                assert!(recorded.is_object(), "{who}: {}", network.name);
+                for alias in &member.aliases {
+                    let aliases = recorded["aliases"].to_string();
+                    assert!(
+                        aliases.contains(&format!("\"{}\"", alias.value)),
+                        "{who}: {aliases}"
+                    );
+                }
+            }
+            checked += 1;
+        }
+    }
+    println!("{checked} containers");
+    assert!(checked >= 200, "only {checked} containers");
+}
+
+/// `PORT/PROTOCOL IP HOSTPORT` of every binding that the engine was asked for.
+fn asked(bindings: &serde_json::Value) -> Vec<String> {
+    let mut out = Vec::new();
+    for (port, bindings) in bindings.as_object().into_iter().flatten() {
+        for binding in bindings.as_array().into_iter().flatten() {
+            let text = |key: &str| binding[key].as_str().unwrap_or_default();
+            out.push(format!("{port} {} {}", text("HostIp"), text("HostPort")));
+        }
+    }
+    out.sort();
+    out
+}
+
+fn bindings(service: &Service) -> Vec<String> {
+    let mut out: Vec<String> = service
+        .ports
+        .iter()
+        .map(|port| {
+            let host = match port.published {
+                Published::Ephemeral => String::new(),
+                Published::Exact(port) => port.to_string(),
+                Published::Range(first, last) => format!("{first}-{last}"),
+            };
+            let ip = port.host_ip.as_deref().unwrap_or_default();
+            format!("{}/{} {ip} {host}", port.target, port.protocol)
+        })
+        .collect();
+    out.sort();
+    out
 }
 
 fn records(dir: &Path) -> BTreeMap<String, serde_json::Value> {

@@ -199,7 +199,7 @@ fn a_service_in_full() {
         a.command.as_deref().unwrap(),
         ["nginx", "-g", "daemon off;"]
     );
-    assert_eq!(project.container_name(a, 1, Naming::V2), "front.1");
+    assert_eq!(project.container_name(a, 1), "front.1");
     assert_eq!(a.ports.len(), 3);
     assert_eq!(a.ports[2].published, Published::Exact(8082));
     assert_eq!((a.ports[2].at.line, a.ports[2].at.column), (9, 32));
@@ -235,14 +235,32 @@ fn a_service_in_full() {
     );
     let b = project.service("b").unwrap();
     assert_eq!(b.replicas, 2);
-    assert_eq!(project.container_name(b, 2, Naming::V1), "default_b_2");
-    assert_eq!(project.container_name(b, 2, Naming::V2), "default-b-2");
+    assert_eq!(project.container_name(b, 2), "default-b-2");
     let order: Vec<_> = project
         .start_order()
         .iter()
         .map(|(s, n)| (s.name.as_str(), *n))
         .collect();
     assert_eq!(order, [("b", 1), ("b", 2), ("a", 1)]);
+}
+
+#[test]
+fn the_two_composes() {
+    let texts = [(
+        "shop/compose.yaml",
+        "services: {a: {image: i, ports: ['80', '80-81', '9:9', 9:9]}}\n",
+    )];
+    let with = |naming: Naming| {
+        let options = Options {
+            naming,
+            ..Options::default()
+        };
+        let project = load_files(&texts, options).unwrap();
+        let a = project.service("a").unwrap();
+        (project.container_name(a, 3), a.ports.len())
+    };
+    assert_eq!(with(Naming::V1), ("shop_a_3".to_owned(), 5));
+    assert_eq!(with(Naming::V2), ("shop-a-3".to_owned(), 3));
 }
 
 #[test]
@@ -787,11 +805,15 @@ fn bounds() {
         "services: {{a: {{image: i, scale: {}}}}}",
         MAX_CONTAINERS + 1
     ));
-    too_large("services: {a: {image: i, ports: ['1-65535', '1-65535/udp']}}");
+    too_large("services: {a: {image: i, ports: ['1-65535', '1-65535/udp', '1-9:1-9']}}");
     let chain: String = (0..500)
         .map(|i| format!("  s{i}: {{extends: s{}}}\n", i + 1))
         .collect();
     too_large(&format!("services:\n{chain}  s500: {{image: i}}\n"));
+    too_large(&"services: {a: {image: i}}\n---\n".repeat(1000));
+    let keys: String = (0..2000).map(|i| format!("    k{i}: 1\n")).collect();
+    let errors = load_str(&format!("services:\n  a:\n{keys}")).unwrap_err();
+    assert_eq!(errors.0.len(), emulator_compose::MAX_ERRORS);
     let nest = "${A:-".repeat(1000);
     too_large(&format!(
         "services: {{a: {{image: '{nest}{}'}}}}",
