@@ -88,6 +88,8 @@ drop_reasons! {
     HopLimit = "time to live exceeded",
     /// The interface is down or gone.
     InterfaceDown = "interface is down",
+    /// IPv6 is off on the interface.
+    Ipv6Disabled = "IPv6 is off on the interface",
     /// Nobody listens for this protocol.
     NoProtocol = "protocol unreachable",
     /// No route to the destination.
@@ -100,6 +102,8 @@ drop_reasons! {
     NeighbourFailed = "neighbour does not answer",
     /// Too many packets wait for one neighbour.
     NeighbourQueueFull = "queue for an unresolved neighbour is full",
+    /// The neighbour table is full of neighbours that are being asked for.
+    NeighbourTableFull = "neighbour table is full",
     /// No port of the range is free for translation.
     NatPortsExhausted = "no free port for address translation",
     /// The frame is for another station.

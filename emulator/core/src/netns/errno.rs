@@ -41,8 +41,12 @@ errnos! {
     ConnRefused = "ECONNREFUSED" "Connection refused",
     /// A destination is needed.
     DestAddrReq = "EDESTADDRREQ" "Destination address required",
+    /// It is there already.
+    Exist = "EEXIST" "File exists",
     /// The host cannot be reached.
     HostUnreach = "EHOSTUNREACH" "No route to host",
+    /// The host is known to be down.
+    HostDown = "EHOSTDOWN" "Host is down",
     /// The connection is being made.
     InProgress = "EINPROGRESS" "Operation now in progress",
     /// The call makes no sense on this socket.
@@ -51,10 +55,16 @@ errnos! {
     IsConn = "EISCONN" "Transport endpoint is already connected",
     /// Too long for the path or the protocol.
     MsgSize = "EMSGSIZE" "Message too long",
+    /// The machine is not on the network.
+    NoNet = "ENONET" "Machine is not on the network",
     /// No route.
     NetUnreach = "ENETUNREACH" "Network is unreachable",
+    /// No such interface.
+    NoDev = "ENODEV" "No such device",
     /// No buffers.
     NoBufs = "ENOBUFS" "No buffer space available",
+    /// No such route.
+    NoProcess = "ESRCH" "No such process",
     /// The protocol is not available at the other end.
     NoProtoOpt = "ENOPROTOOPT" "Protocol not available",
     /// The socket is not connected.
@@ -65,6 +75,8 @@ errnos! {
     Perm = "EPERM" "Operation not permitted",
     /// The write half is closed.
     Pipe = "EPIPE" "Broken pipe",
+    /// A header that the other end did not understand.
+    Proto = "EPROTO" "Protocol error",
     /// Nobody answered.
     TimedOut = "ETIMEDOUT" "Connection timed out",
     /// Nothing to do now.

@@ -1,0 +1,107 @@
+//! Routing packets of others: RFC 1812 §5, RFC 8200 §3, after Linux's `ip_forward.c`.
+//!
+//! The order is Linux's: route, hop limit, MTU, FORWARD, then out. Link-local IPv6 and group addresses
+//! stay on their link. Redirects are not sent (Docker turns `send_redirects` off in effect by its
+//! rules; they would only shorten paths).
+
+use core::net::IpAddr;
+
+use switch::Frame;
+use switch::verdict::{DropReason, What};
+use switch::wire::{Packet, updated};
+
+use super::fib::RouteKind;
+use super::fragment::wire_len;
+use super::hook::Hook;
+use super::icmp::Complaint;
+use super::output::Way;
+use super::{Arrival, Cx, Netns};
+
+impl Netns {
+    /// Passes on a packet that is not for this namespace.
+    pub(super) fn forward(
+        &mut self,
+        cx: &mut Cx<'_>,
+        arrival: Arrival,
+        frame: Frame,
+        packet: &Packet,
+    ) {
+        let way = match self.may_forward(cx, arrival, &frame, packet) {
+            Ok(way) => way,
+            Err((reason, complaint)) => {
+                if let Some(complaint) = complaint {
+                    self.complain(cx, &frame, complaint, Some(arrival));
+                }
+                cx.drop(frame, arrival.iface, reason);
+                return;
+            }
+        };
+        decrement(cx.pool.bytes_mut(&frame));
+        let (input, output) = (Some(arrival.iface), Some(way.dev));
+        let Some(frame) = self.run_hook(cx, Hook::Forward, frame, input, output) else {
+            return;
+        };
+        cx.event(&frame, arrival.iface, What::Forwarded(way.dev));
+        // What becomes of it now is its fate; there is nobody to tell.
+        let _ = self.finish_output(cx, frame, way, input, arrival.fragment);
+    }
+
+    fn may_forward(
+        &self,
+        cx: &Cx<'_>,
+        arrival: Arrival,
+        frame: &Frame,
+        packet: &Packet,
+    ) -> Result<Way, (DropReason, Option<Complaint>)> {
+        if !arrival.unicast {
+            return Err((DropReason::NotForUs, None));
+        }
+        if !self.forwarding {
+            return Err((DropReason::NotForwarding, None));
+        }
+        if packet.source.is_unspecified() {
+            return Err((DropReason::Martian, None));
+        }
+        if link_local_v6(packet.source) || link_local_v6(packet.destination) {
+            return Err((DropReason::NoRoute, Some(Complaint::BeyondScope)));
+        }
+        let way = self
+            .route_to(packet.destination, None)
+            .ok()
+            .filter(|way| way.kind == RouteKind::Unicast)
+            .ok_or((DropReason::NoRoute, Some(Complaint::NetUnreachable)))?;
+        if packet.hop_limit <= 1 {
+            return Err((DropReason::HopLimit, Some(Complaint::HopLimit)));
+        }
+        let mtu = self
+            .ifaces
+            .get(way.dev)
+            .map_or(0, |iface| iface.mtu as usize);
+        let len = match arrival.fragment {
+            0 => wire_len(cx.pool, frame, packet),
+            largest => largest,
+        };
+        if len > mtu && packet.dont_fragment {
+            let complaint = Complaint::TooBig { mtu: mtu as u32 };
+            return Err((DropReason::FragmentationNeeded, Some(complaint)));
+        }
+        Ok(way)
+    }
+}
+
+fn link_local_v6(addr: IpAddr) -> bool {
+    matches!(addr, IpAddr::V6(v6) if v6.is_unicast_link_local())
+}
+
+/// Takes one from the time to live, and mends the header checksum by the difference.
+fn decrement(bytes: &mut [u8]) {
+    if bytes[0] >> 4 == 6 {
+        bytes[7] -= 1;
+        return;
+    }
+    let word = |bytes: &[u8], at: usize| u16::from_be_bytes([bytes[at], bytes[at + 1]]);
+    let old = word(bytes, 8);
+    bytes[8] -= 1;
+    let check = updated(word(bytes, 10), old, word(bytes, 8));
+    bytes[10..12].copy_from_slice(&check.to_be_bytes());
+}

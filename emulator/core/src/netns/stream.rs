@@ -1,0 +1,437 @@
+//! Streams: the seam between the socket table and the TCP layer, which knows no routes and no ports.
+//!
+//! The TCP layer is made when the first stream or segment comes. Its packets are routed here; a stream that
+//! becomes ready wakes the socket that holds it. An ephemeral port may serve several connections
+//! at once if their peers differ, as in Linux.
+
+use core::net::{IpAddr, SocketAddr};
+use std::collections::VecDeque;
+
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+use switch::verdict::{DropReason, What};
+use switch::wire::Packet;
+use switch::{Frame, IfId, Time};
+
+use super::fib::RouteKind;
+use super::hook::endpoints;
+use super::socket::{PORT_FIRST, PORT_LAST, Ports, SockState, Socket, SocketInfo};
+use super::tcp::{IcmpKind, PortUse, Tcp, TcpCx, TcpId};
+use super::{Arrival, Cx, Errno, Netns};
+use crate::app::{Family, Ready, SockKind, SockOpt};
+use crate::id::SockId;
+
+/// The TCP layer of a namespace and who holds its streams.
+#[derive(Debug)]
+pub(super) struct Streams {
+    seed: u64,
+    tcp: Option<Box<Tcp>>,
+    out: VecDeque<Frame>,
+    woken: Vec<TcpId>,
+    owners: HashMap<TcpId, SockId, FixedState>,
+}
+
+impl Streams {
+    pub(super) fn new(seed: u64) -> Self {
+        Self {
+            seed,
+            tcp: None,
+            out: VecDeque::new(),
+            woken: Vec::new(),
+            owners: HashMap::default(),
+        }
+    }
+
+    pub(super) fn deadline(&self) -> Option<Time> {
+        self.tcp.as_ref()?.deadline()
+    }
+}
+
+/// A peer as TCP knows it: without the interface of a link-local address.
+const fn plain(addr: SocketAddr) -> SocketAddr {
+    SocketAddr::new(addr.ip(), addr.port())
+}
+
+impl Netns {
+    /// Runs `call` on the TCP layer, then routes what it sent and wakes whom it named.
+    fn with_tcp<R>(
+        &mut self,
+        cx: &mut Cx<'_>,
+        call: impl FnOnce(&mut Tcp, &mut TcpCx<'_>) -> R,
+    ) -> R {
+        let Streams {
+            seed,
+            tcp,
+            out,
+            woken,
+            ..
+        } = &mut self.streams;
+        let tcp = tcp.get_or_insert_with(|| Box::new(Tcp::new(*seed)));
+        let mut inner = TcpCx {
+            now: cx.now,
+            pool: cx.pool,
+            out,
+            wakes: woken,
+        };
+        let result = call(tcp, &mut inner);
+        self.stream_flush(cx);
+        result
+    }
+
+    fn stream_flush(&mut self, cx: &mut Cx<'_>) {
+        while let Some(frame) = self.streams.out.pop_front() {
+            self.stream_output(cx, frame);
+        }
+        let Streams { woken, owners, .. } = &mut self.streams;
+        cx.wakes
+            .extend(woken.drain(..).filter_map(|id| owners.get(&id)));
+    }
+
+    /// Routes a segment of ours.
+    fn stream_output(&mut self, cx: &mut Cx<'_>, frame: Frame) {
+        let bytes = cx.pool.bytes(&frame);
+        let Ok(packet) = Packet::parse(bytes) else {
+            cx.drop(frame, super::LO, DropReason::HeaderMalformed);
+            return;
+        };
+        let (source, destination) = endpoints(bytes, &packet);
+        let dev = self.link_with(packet.source);
+        match self.route_to(packet.destination, dev) {
+            Ok(way) => {
+                // A segment that is lost is sent again; errors come back as ICMP.
+                let _ = self.send_packet(cx, frame, way);
+            }
+            Err(errno) => {
+                let seq = sequence(bytes, packet.transport);
+                cx.drop(frame, super::LO, DropReason::NoRoute);
+                self.tcp_soft(source, destination, seq, errno, cx);
+            }
+        }
+    }
+
+    fn tcp_soft(
+        &mut self,
+        local: SocketAddr,
+        remote: SocketAddr,
+        seq: u32,
+        errno: Errno,
+        cx: &mut Cx<'_>,
+    ) {
+        let Streams {
+            tcp, out, woken, ..
+        } = &mut self.streams;
+        let Some(tcp) = tcp else {
+            return;
+        };
+        let mut inner = TcpCx {
+            now: cx.now,
+            pool: cx.pool,
+            out,
+            wakes: woken,
+        };
+        tcp.icmp_error(&mut inner, local, remote, seq, IcmpKind::Soft(errno));
+    }
+
+    /// The interface that has a link-local address of ours.
+    fn link_with(&self, addr: IpAddr) -> Option<IfId> {
+        if !matches!(addr, IpAddr::V6(v6) if v6.is_unicast_link_local()) {
+            return None;
+        }
+        self.ifaces
+            .iter()
+            .find(|iface| iface.has(addr))
+            .map(|iface| iface.id)
+    }
+
+    /// A TCP segment for this namespace.
+    pub(super) fn tcp_input(
+        &mut self,
+        cx: &mut Cx<'_>,
+        arrival: Arrival,
+        frame: Frame,
+        packet: &Packet,
+    ) {
+        let to_many = packet.destination.is_multicast() || self.is_broadcast(packet.destination);
+        if to_many || !arrival.unicast {
+            cx.drop(frame, arrival.iface, DropReason::NotForUs);
+            return;
+        }
+        let id = cx.pool.meta(&frame).id;
+        match self.with_tcp(cx, |tcp, cx| tcp.input(cx, frame, packet)) {
+            Ok(()) => cx.trace.event(cx.now, id, arrival.iface, What::Delivered),
+            Err((frame, reason)) => cx.drop(frame, arrival.iface, reason),
+        }
+    }
+
+    /// An error from the path about a segment of ours.
+    pub(super) fn tcp_error(&mut self, cx: &mut Cx<'_>, flow: Ports, seq: u32, kind: IcmpKind) {
+        let (local, remote) = (flow.local, plain(flow.remote));
+        self.with_tcp(cx, |tcp, cx| tcp.icmp_error(cx, local, remote, seq, kind));
+    }
+
+    pub(super) fn stream_poll(&mut self, cx: &mut Cx<'_>) -> bool {
+        self.streams.tcp.is_some() && self.with_tcp(cx, Tcp::poll)
+    }
+
+    pub(super) fn stream_fire(&mut self, cx: &mut Cx<'_>) {
+        let due = self.streams.deadline().is_some_and(|at| at <= cx.now);
+        if due {
+            self.with_tcp(cx, Tcp::fire);
+        }
+    }
+
+    /// Whether TCP itself leaves `addr` to this socket. Listeners are in the socket table.
+    pub(super) fn stream_port_free(&self, socket: &Socket, addr: SocketAddr) -> bool {
+        let Some(tcp) = self
+            .streams
+            .tcp
+            .as_ref()
+            .filter(|_| socket.kind == SockKind::Tcp)
+        else {
+            return true;
+        };
+        match tcp.in_use(addr.ip(), addr.port()) {
+            PortUse::Free | PortUse::Listening => true,
+            PortUse::Connected | PortUse::TimeWait => socket.reuse,
+        }
+    }
+
+    pub(super) fn stream_option(
+        &mut self,
+        cx: &mut Cx<'_>,
+        id: Option<TcpId>,
+        option: SockOpt,
+    ) -> Result<(), Errno> {
+        match id {
+            Some(id) => self.with_tcp(cx, |tcp, cx| tcp.set_option(cx, id, option)),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn stream_listen(
+        &mut self,
+        cx: &mut Cx<'_>,
+        sock: SockId,
+        backlog: usize,
+    ) -> Result<(), Errno> {
+        let socket = self.sockets.get(sock)?;
+        if socket.listening {
+            return Ok(());
+        }
+        if socket.tcp.is_some() {
+            return Err(Errno::Invalid);
+        }
+        let local = self.autobind(sock)?;
+        let socket = self.sockets.get(sock)?;
+        let taken = self
+            .sockets
+            .with_port(SockKind::Tcp, local.port())
+            .filter_map(|(slot, other)| Some((slot, other, other.local?)))
+            .any(|(slot, other, name)| {
+                slot != sock.slot && other.listening && name.ip() == local.ip()
+            });
+        if taken {
+            return Err(Errno::AddrInUse);
+        }
+        let options = socket.tcp_options;
+        let id = self.with_tcp(cx, |tcp, _| tcp.listen(plain(local), backlog, &options))?;
+        let socket = self.sockets.get_mut(sock)?;
+        socket.tcp = Some(id);
+        socket.listening = true;
+        self.streams.owners.insert(id, sock);
+        Ok(())
+    }
+
+    pub(super) fn stream_accept(
+        &mut self,
+        cx: &mut Cx<'_>,
+        sock: SockId,
+    ) -> Result<(SockId, SocketAddr), Errno> {
+        let socket = self.sockets.get(sock)?;
+        let listener = socket
+            .tcp
+            .filter(|_| socket.listening)
+            .ok_or(Errno::Invalid)?;
+        let (id, remote) = self.with_tcp(cx, |tcp, cx| tcp.accept(cx, listener))?;
+        let local = self.streams.tcp.as_ref().and_then(|tcp| tcp.local_addr(id));
+        let ends = Ports {
+            local: local.ok_or(Errno::ConnReset)?,
+            remote,
+        };
+        match self.adopt(sock, id, ends) {
+            Ok(new) => {
+                self.streams.owners.insert(id, new);
+                Ok((new, remote))
+            }
+            Err(errno) => {
+                self.with_tcp(cx, |tcp, cx| tcp.abort(cx, id));
+                Err(errno)
+            }
+        }
+    }
+
+    pub(super) fn stream_connect(
+        &mut self,
+        cx: &mut Cx<'_>,
+        sock: SockId,
+        addr: SocketAddr,
+    ) -> Result<(), Errno> {
+        let socket = self.sockets.get(sock)?;
+        if socket.tcp.is_some() {
+            let ready = self.stream_ready(socket);
+            let opening = !ready.writable && !ready.hup && !socket.listening;
+            return Err(if opening {
+                Errno::Already
+            } else {
+                Errno::IsConn
+            });
+        }
+        let (to, way, source) = self.prepare(sock, addr)?;
+        if matches!(way.kind, RouteKind::Broadcast | RouteKind::Multicast) {
+            return Err(Errno::NetUnreach);
+        }
+        let mtu = self.mtu(cx, &way, to.ip());
+        let options = self.sockets.get(sock)?.tcp_options;
+        let bound = self.sockets.get(sock)?.local;
+        let span = u32::from(PORT_LAST - PORT_FIRST) + 1;
+        let (start, tries) = match bound {
+            Some(_) => (0, 1),
+            None => (self.rng.below(span), span),
+        };
+        for i in 0..tries {
+            let port = match bound {
+                Some(bound) => bound.port(),
+                None => PORT_FIRST + ((start + i) % span) as u16,
+            };
+            let local = SocketAddr::new(source, port);
+            if bound.is_none() && !self.connect_port_free(local, to) {
+                continue;
+            }
+            let made = self.with_tcp(cx, |tcp, cx| {
+                tcp.connect(cx, local, plain(to), mtu, &options)
+            });
+            match made {
+                Ok(id) => {
+                    self.rename(sock, local)?;
+                    let socket = self.sockets.get_mut(sock)?;
+                    socket.tcp = Some(id);
+                    socket.peer = Some(to);
+                    self.streams.owners.insert(id, sock);
+                    return Err(Errno::InProgress);
+                }
+                Err(Errno::AddrInUse | Errno::AddrNotAvail) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
+        Err(Errno::AddrNotAvail)
+    }
+
+    /// Whether a connection to `to` may come from `local`: nobody bound or listens there, and no other
+    /// connection has both ends.
+    fn connect_port_free(&self, local: SocketAddr, to: SocketAddr) -> bool {
+        !self
+            .sockets
+            .with_port(SockKind::Tcp, local.port())
+            .any(|(_, other)| other.peer.is_none() || other.peer == Some(to))
+    }
+
+    fn stream_of(&self, sock: SockId, errno: Errno) -> Result<TcpId, Errno> {
+        let socket = self.sockets.get(sock)?;
+        socket.tcp.filter(|_| !socket.listening).ok_or(errno)
+    }
+
+    pub(super) fn stream_send(
+        &mut self,
+        cx: &mut Cx<'_>,
+        sock: SockId,
+        bytes: &[u8],
+    ) -> Result<usize, Errno> {
+        let id = self.stream_of(sock, Errno::Pipe)?;
+        self.with_tcp(cx, |tcp, cx| tcp.send(cx, id, bytes))
+    }
+
+    pub(super) fn stream_recv(
+        &mut self,
+        cx: &mut Cx<'_>,
+        sock: SockId,
+        buffer: &mut [u8],
+    ) -> Result<usize, Errno> {
+        let id = self.stream_of(sock, Errno::NotConn)?;
+        self.with_tcp(cx, |tcp, cx| tcp.recv(cx, id, buffer))
+    }
+
+    pub(super) fn stream_shutdown(&mut self, cx: &mut Cx<'_>, sock: SockId) -> Result<(), Errno> {
+        let id = self.stream_of(sock, Errno::NotConn)?;
+        self.with_tcp(cx, |tcp, cx| tcp.shutdown_write(cx, id))
+    }
+
+    pub(super) fn stream_close(&mut self, cx: &mut Cx<'_>, id: TcpId) {
+        self.streams.owners.remove(&id);
+        self.with_tcp(cx, |tcp, cx| tcp.close(cx, id));
+    }
+
+    pub(super) fn stream_ready(&self, socket: &Socket) -> Ready {
+        match (&self.streams.tcp, socket.tcp) {
+            (Some(tcp), Some(id)) => tcp.ready(id),
+            _ => Ready {
+                writable: true,
+                hup: true,
+                ..Ready::default()
+            },
+        }
+    }
+
+    pub(super) fn stream_take_error(&mut self, id: TcpId) -> Option<Errno> {
+        self.streams.tcp.as_mut()?.take_error(id)
+    }
+
+    pub(super) fn stream_peer(&self, id: TcpId) -> Option<SocketAddr> {
+        self.streams.tcp.as_ref()?.peer_addr(id)
+    }
+
+    /// The streams as a listing shows them, without those of the sandbox's own services.
+    pub(super) fn stream_list(&self) -> Vec<SocketInfo> {
+        let Some(tcp) = &self.streams.tcp else {
+            return Vec::new();
+        };
+        let hidden: Vec<TcpId> = self.internal_streams().collect();
+        let services: Vec<SocketAddr> =
+            hidden.iter().filter_map(|&id| tcp.local_addr(id)).collect();
+        tcp.sockets()
+            .into_iter()
+            .filter(|stream| {
+                let held = stream.id.is_some_and(|id| hidden.contains(&id));
+                // What a service left behind has its name still.
+                !held && (stream.id.is_some() || !services.contains(&stream.local))
+            })
+            .map(|stream| {
+                let socket = stream
+                    .id
+                    .and_then(|id| self.streams.owners.get(&id))
+                    .and_then(|&sock| self.sockets.get(sock).ok());
+                SocketInfo {
+                    kind: SockKind::Tcp,
+                    family: if stream.local.is_ipv4() {
+                        Family::V4
+                    } else {
+                        Family::V6
+                    },
+                    v6_only: socket.is_some_and(|socket| socket.v6_only),
+                    state: SockState::Tcp(stream.state),
+                    local: stream.local,
+                    peer: stream.remote,
+                    recv_queue: stream.recv_queue,
+                    send_queue: stream.send_queue,
+                }
+            })
+            .collect()
+    }
+}
+
+/// The sequence number of a segment.
+fn sequence(bytes: &[u8], at: usize) -> u32 {
+    bytes
+        .get(at + 4..at + 8)
+        .and_then(|field| field.try_into().ok())
+        .map_or(0, u32::from_be_bytes)
+}
