@@ -32,7 +32,11 @@ impl CaptureTo {
     /// If the file cannot be written.
     pub fn drain(&self, lab: &mut Lab) -> io::Result<()> {
         let bytes = lab.capture_take();
-        if bytes.is_empty() { Ok(()) } else { self.file.write(bytes) }
+        if bytes.is_empty() {
+            Ok(())
+        } else {
+            self.file.write(bytes)
+        }
     }
 
     /// Ends the capture and puts the file in its place.

@@ -16,7 +16,6 @@ use emulator_core::lab::Lab;
 use emulator_core::lab::outside::INTERNET_V4;
 use emulator_core::lab::probe::{Answer, Question};
 use emulator_core::netns::Errno;
-use emulator_core::tools::servers::ProbeServer;
 use serde::Serialize;
 use switch::DropReason;
 
@@ -80,26 +79,14 @@ struct Opening {
     host_port: u16,
 }
 
-/// Starts what every service is known to listen on.
-pub fn listen(lab: &mut Lab, project: &Project, up: &Up) {
-    for service in &project.services {
-        let ports = listens(service);
-        let of = |proto: Proto| -> Vec<u16> {
-            ports.iter().filter(|port| port.proto == proto).map(|port| port.number).collect()
-        };
-        let (tcp, udp) = (of(Proto::Tcp), of(Proto::Udp));
-        let containers: Vec<String> = up.running(&service.name).map(|started| started.container.clone()).collect();
-        for container in containers {
-            if let Some(ns) = lab.namespace(&container) {
-                lab.spawn(ns, Box::new(ProbeServer::new(&tcp, &udp)));
-            }
-        }
-    }
-    lab.settle();
-}
-
 /// Fills the matrix.
-pub fn matrix(lab: &mut Lab, project: &Project, up: &Up, seed: u64, mut progress: impl FnMut(usize, usize)) -> Matrix {
+pub fn matrix(
+    lab: &mut Lab,
+    project: &Project,
+    up: &Up,
+    seed: u64,
+    mut progress: impl FnMut(usize, usize),
+) -> Matrix {
     let askers = askers(lab, project, up);
     let mut cells = Vec::new();
     for (done, asker) in askers.iter().enumerate() {
@@ -128,17 +115,29 @@ pub fn matrix(lab: &mut Lab, project: &Project, up: &Up, seed: u64, mut progress
         .iter()
         .map(|(key, error)| (key.clone(), error.to_string()))
         .chain(up.containers.iter().filter_map(|started| {
-            started.error.as_ref().map(|error| (started.container.clone(), error.to_string()))
+            started
+                .error
+                .as_ref()
+                .map(|error| (started.container.clone(), error.to_string()))
         }))
         .collect();
-    Matrix { project: project.name.clone(), seed, cells, failed }
+    Matrix {
+        project: project.name.clone(),
+        seed,
+        cells,
+        failed,
+    }
 }
 
 fn askers(lab: &Lab, project: &Project, up: &Up) -> Vec<Asker> {
     let mut askers = Vec::new();
     for service in &project.services {
-        let Some(started) = up.running(&service.name).next() else { continue };
-        let Some(ns) = lab.namespace(&started.container) else { continue };
+        let Some(started) = up.running(&service.name).next() else {
+            continue;
+        };
+        let Some(ns) = lab.namespace(&started.container) else {
+            continue;
+        };
         askers.push(Asker {
             label: service.name.clone(),
             ns,
@@ -147,8 +146,17 @@ fn askers(lab: &Lab, project: &Project, up: &Up) -> Vec<Asker> {
         });
     }
     let places = lab.places();
-    for (label, ns) in [("host", places.host), ("lan", places.lan), ("internet", places.internet)] {
-        askers.push(Asker { label: label.to_owned(), ns, gateways: Vec::new(), container: None });
+    for (label, ns) in [
+        ("host", places.host),
+        ("lan", places.lan),
+        ("internet", places.internet),
+    ] {
+        askers.push(Asker {
+            label: label.to_owned(),
+            ns,
+            gateways: Vec::new(),
+            container: None,
+        });
     }
     askers
 }
@@ -192,7 +200,12 @@ fn service_cell(lab: &mut Lab, asker: &Asker, service: &Service, up: &Up, port: 
     let mut ways: Vec<(SocketAddr, String)> = cell
         .resolved
         .iter()
-        .map(|&address| (SocketAddr::new(address, port.number), network_of(lab, asker, address)))
+        .map(|&address| {
+            (
+                SocketAddr::new(address, port.number),
+                network_of(lab, asker, address),
+            )
+        })
         .collect();
     for started in up.running(&service.name) {
         for opening in openings(lab, &started.container, port) {
@@ -205,14 +218,18 @@ fn service_cell(lab: &mut Lab, asker: &Asker, service: &Service, up: &Up, port: 
 
 /// The network of the asker that an address is on.
 fn network_of(lab: &Lab, asker: &Asker, address: IpAddr) -> String {
-    lab.network_of(asker.container.as_deref().unwrap_or_default(), address).unwrap_or_else(|| "route".to_owned())
+    lab.network_of(asker.container.as_deref().unwrap_or_default(), address)
+        .unwrap_or_else(|| "route".to_owned())
 }
 
 fn openings(lab: &Lab, container: &str, port: Port) -> Vec<Opening> {
     lab.published(container)
         .into_iter()
         .filter(|published| published.port == port && published.host_port != 0)
-        .map(|published| Opening { host_ip: published.host_ip, host_port: published.host_port })
+        .map(|published| Opening {
+            host_ip: published.host_ip,
+            host_port: published.host_port,
+        })
         .collect()
 }
 
@@ -228,7 +245,16 @@ fn doors(lab: &Lab, asker: &Asker, opening: Opening) -> Vec<(SocketAddr, String)
         }
     };
     if asker.label == "host" {
-        door("host", if opening.host_ip.is_ipv4() { "127.0.0.1" } else { "::1" }.parse().unwrap_or(opening.host_ip));
+        door(
+            "host",
+            if opening.host_ip.is_ipv4() {
+                "127.0.0.1"
+            } else {
+                "::1"
+            }
+            .parse()
+            .unwrap_or(opening.host_ip),
+        );
     }
     for address in lab.host_addresses() {
         door("host", address);
@@ -240,7 +266,10 @@ fn doors(lab: &Lab, asker: &Asker, opening: Opening) -> Vec<(SocketAddr, String)
 }
 
 fn internet_cell(lab: &mut Lab, asker: &Asker) -> Cell {
-    let port = Port { number: 443, proto: Proto::Tcp };
+    let port = Port {
+        number: 443,
+        proto: Proto::Tcp,
+    };
     let mut cell = empty(&asker.label, "internet", Some(port));
     let name = "example.com";
     if asker.container.is_some() || asker.label == "host" {
@@ -251,8 +280,15 @@ fn internet_cell(lab: &mut Lab, asker: &Asker) -> Cell {
     if addresses.is_empty() {
         addresses.push(INTERNET_V4.into());
     }
-    let ways: Vec<_> =
-        addresses.into_iter().map(|address| (SocketAddr::new(address, port.number), "default route".to_owned())).collect();
+    let ways: Vec<_> = addresses
+        .into_iter()
+        .map(|address| {
+            (
+                SocketAddr::new(address, port.number),
+                "default route".to_owned(),
+            )
+        })
+        .collect();
     try_ways(lab, asker, port.proto, &ways, &mut cell);
     cell
 }
@@ -261,9 +297,17 @@ fn internet_cell(lab: &mut Lab, asker: &Asker) -> Cell {
 fn host_cell(lab: &mut Lab, asker: &Asker) -> Cell {
     let mut cell = empty(&asker.label, "host", None);
     cell.protocol = Some("icmp".to_owned());
-    let mut ways: Vec<(IpAddr, String)> =
-        lab.host_addresses().into_iter().map(|address| (address, format!("host {address}"))).collect();
-    ways.extend(asker.gateways.iter().map(|(network, gateway)| (*gateway, format!("gateway {network} {gateway}"))));
+    let mut ways: Vec<(IpAddr, String)> = lab
+        .host_addresses()
+        .into_iter()
+        .map(|address| (address, format!("host {address}")))
+        .collect();
+    ways.extend(
+        asker
+            .gateways
+            .iter()
+            .map(|(network, gateway)| (*gateway, format!("gateway {network} {gateway}"))),
+    );
     let mut first = None;
     for (address, label) in ways {
         let (answer, dropped) = ask(lab, asker.ns, &Question::Ping(address));
@@ -278,7 +322,13 @@ fn host_cell(lab: &mut Lab, asker: &Asker) -> Cell {
     cell
 }
 
-fn try_ways(lab: &mut Lab, asker: &Asker, proto: Proto, ways: &[(SocketAddr, String)], cell: &mut Cell) {
+fn try_ways(
+    lab: &mut Lab,
+    asker: &Asker,
+    proto: Proto,
+    ways: &[(SocketAddr, String)],
+    cell: &mut Cell,
+) {
     let mut first = None;
     for (to, label) in ways {
         let question = match proto {
@@ -305,7 +355,10 @@ fn ask(lab: &mut Lab, ns: NsId, question: &Question<'_>) -> (Answer, Option<Drop
     let before = lab.net().trace.drops.clone();
     let answer = lab.probe(ns, question, LIMIT);
     let after = &lab.net().trace.drops;
-    let dropped = after.iter().find(|&(reason, count)| count > before.of(reason)).map(|(reason, _)| reason);
+    let dropped = after
+        .iter()
+        .find(|&(reason, count)| count > before.of(reason))
+        .map(|(reason, _)| reason);
     (answer, dropped)
 }
 

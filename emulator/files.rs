@@ -23,7 +23,11 @@ impl Source for Disk {
         let mut bytes = Vec::new();
         // One byte more than allowed tells a file that is too large from one that just fits.
         let limit = MAX_FILE_BYTES as u64 + 1;
-        File::open(path).map_err(other)?.take(limit).read_to_end(&mut bytes).map_err(other)?;
+        File::open(path)
+            .map_err(other)?
+            .take(limit)
+            .read_to_end(&mut bytes)
+            .map_err(other)?;
         if bytes.len() > MAX_FILE_BYTES {
             return Err(ReadError::TooLarge);
         }
@@ -35,9 +39,21 @@ impl Source for Disk {
 ///
 /// # Errors
 /// Everything that is wrong with them, each with its file, line and column.
-pub fn load(files: &[String], project_name: Option<String>, environment: BTreeMap<String, String>) -> Result<Project, Errors> {
-    let project_directory = files.first().and_then(|file| absolute_folder(Path::new(file)));
-    let options = Options { files: files.to_vec(), project_name, project_directory, env: environment, ..Options::default() };
+pub fn load(
+    files: &[String],
+    project_name: Option<String>,
+    environment: BTreeMap<String, String>,
+) -> Result<Project, Errors> {
+    let project_directory = files
+        .first()
+        .and_then(|file| absolute_folder(Path::new(file)));
+    let options = Options {
+        files: files.to_vec(),
+        project_name,
+        project_directory,
+        env: environment,
+        ..Options::default()
+    };
     emulator_compose::load(&mut Disk, &options)
 }
 

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use emulator_compose::{Naming, Network, NetworkMode, Project, Published, Service};
 use emulator_core::docker::Error;
+use emulator_core::docker::error::Kind;
 use emulator_core::docker::spec::{
     ContainerSpec, EndpointSpec, HostPort, IpamConfig, NetworkSpec, Port, PortBinding, Proto,
 };
@@ -37,13 +38,19 @@ pub struct Up {
 impl Up {
     /// The containers of a service that run.
     pub fn running<'a>(&'a self, service: &'a str) -> impl Iterator<Item = &'a Started> {
-        self.containers.iter().filter(move |started| started.service == service && started.error.is_none())
+        self.containers
+            .iter()
+            .filter(move |started| started.service == service && started.error.is_none())
     }
 
     /// Everything came up.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        self.networks.is_empty() && self.containers.iter().all(|started| started.error.is_none())
+        self.networks.is_empty()
+            && self
+                .containers
+                .iter()
+                .all(|started| started.error.is_none())
     }
 }
 
@@ -55,8 +62,12 @@ const fn proto(protocol: emulator_compose::Protocol) -> Proto {
     }
 }
 
-fn texts<'a>(map: impl IntoIterator<Item = (&'a String, &'a emulator_compose::At<String>)>) -> BTreeMap<String, String> {
-    map.into_iter().map(|(key, value)| (key.clone(), value.value.clone())).collect()
+fn texts<'a>(
+    map: impl IntoIterator<Item = (&'a String, &'a emulator_compose::At<String>)>,
+) -> BTreeMap<String, String> {
+    map.into_iter()
+        .map(|(key, value)| (key.clone(), value.value.clone()))
+        .collect()
 }
 
 fn text(value: Option<&emulator_compose::At<String>>) -> String {
@@ -65,10 +76,16 @@ fn text(value: Option<&emulator_compose::At<String>>) -> String {
 
 /// What `docker network create` is asked for.
 fn network_spec(project: &Project, network: &Network) -> NetworkSpec {
-    let mut labels: BTreeMap<String, String> =
-        network.labels.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
+    let mut labels: BTreeMap<String, String> = network
+        .labels
+        .iter()
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect();
     labels.insert("com.docker.compose.network".to_owned(), network.key.clone());
-    labels.insert("com.docker.compose.project".to_owned(), project.name.clone());
+    labels.insert(
+        "com.docker.compose.project".to_owned(),
+        project.name.clone(),
+    );
     NetworkSpec {
         name: network.name.clone(),
         driver: text(network.driver.as_ref()),
@@ -97,29 +114,41 @@ fn network_spec(project: &Project, network: &Network) -> NetworkSpec {
 /// Every port that a service is known to listen on: published targets and `expose`, in order, once.
 #[must_use]
 pub fn listens(service: &Service) -> Vec<Port> {
-    let published = service.ports.iter().map(|port| Port { number: port.target, proto: proto(port.protocol) });
+    let published = service.ports.iter().map(|port| Port {
+        number: port.target,
+        proto: proto(port.protocol),
+    });
     let exposed = service.expose.iter().flat_map(|expose| {
-        (expose.first..=expose.last).map(|number| Port { number, proto: proto(expose.protocol) })
+        (expose.first..=expose.last).map(|number| Port {
+            number,
+            proto: proto(expose.protocol),
+        })
     });
     let mut seen = BTreeSet::new();
-    published.chain(exposed).filter(|port| seen.insert(*port)).collect()
+    published
+        .chain(exposed)
+        .filter(|port| seen.insert(*port))
+        .collect()
 }
 
 /// The first container of a service, for `network_mode: service:` and links.
-fn first_container(project: &Project, service: &str, naming: Naming) -> String {
-    project
-        .service(service)
-        .map_or_else(|| service.to_owned(), |service| project.container_name(service, 1, naming))
+fn first_container(project: &Project, service: &str) -> String {
+    project.service(service).map_or_else(
+        || service.to_owned(),
+        |service| project.container_name(service, 1),
+    )
 }
 
 /// The links of a service's endpoint as compose writes them: the alias, and the container's own names.
-fn links(project: &Project, service: &Service, naming: Naming) -> Vec<String> {
+fn links(project: &Project, service: &Service) -> Vec<String> {
     let mut links = Vec::new();
     for link in &service.links {
-        let Some(target) = project.service(&link.target) else { continue };
+        let Some(target) = project.service(&link.target) else {
+            continue;
+        };
         for number in 1..=target.replicas {
-            let container = project.container_name(target, number, naming);
-            let plain = match naming {
+            let container = project.container_name(target, number);
+            let plain = match project.naming {
                 Naming::V1 => format!("{}_{number}", target.name),
                 Naming::V2 => format!("{}-{number}", target.name),
             };
@@ -128,34 +157,52 @@ fn links(project: &Project, service: &Service, naming: Naming) -> Vec<String> {
             }
         }
     }
-    links.extend(service.external_links.iter().map(|link| format!("{}:{}", link.target, link.alias)));
+    links.extend(
+        service
+            .external_links
+            .iter()
+            .map(|link| format!("{}:{}", link.target, link.alias)),
+    );
     links
 }
 
 /// What `docker create` is asked for.
-fn container_spec(project: &Project, service: &Service, number: u32, naming: Naming) -> ContainerSpec {
-    let links = links(project, service, naming);
-    let endpoint = |aliases: Vec<String>| EndpointSpec { aliases, links: links.clone(), ..EndpointSpec::default() };
+fn container_spec(project: &Project, service: &Service, number: u32) -> ContainerSpec {
+    let links = links(project, service);
+    let endpoint = |aliases: Vec<String>| EndpointSpec {
+        aliases,
+        links: links.clone(),
+        ..EndpointSpec::default()
+    };
     let mut endpoints: Vec<(String, EndpointSpec)> = Vec::new();
     let network_mode = match &service.network_mode {
         NetworkMode::Networks => {
             for member in &service.networks {
-                let Some(network) = project.network(&member.key) else { continue };
+                let Some(network) = project.network(&member.key) else {
+                    continue;
+                };
                 let mut aliases = vec![service.name.clone()];
-                if naming == Naming::V2 {
-                    aliases.insert(0, project.container_name(service, number, naming));
+                if project.naming == Naming::V2 {
+                    aliases.insert(0, project.container_name(service, number));
                 }
                 aliases.extend(member.aliases.iter().map(|alias| alias.value.clone()));
                 let mut driver_opts = texts(&member.driver_opts);
                 if let Some(name) = &member.interface_name {
-                    driver_opts.insert("com.docker.network.endpoint.ifname".to_owned(), name.value.clone());
+                    driver_opts.insert(
+                        "com.docker.network.endpoint.ifname".to_owned(),
+                        name.value.clone(),
+                    );
                 }
                 endpoints.push((
                     network.name.clone(),
                     EndpointSpec {
                         ipv4: text(member.ipv4_address.as_ref()),
                         ipv6: text(member.ipv6_address.as_ref()),
-                        link_local_ips: member.link_local_ips.iter().map(|ip| ip.value.clone()).collect(),
+                        link_local_ips: member
+                            .link_local_ips
+                            .iter()
+                            .map(|ip| ip.value.clone())
+                            .collect(),
                         mac_address: text(member.mac_address.as_ref()),
                         driver_opts,
                         gw_priority: member.gw_priority,
@@ -163,20 +210,24 @@ fn container_spec(project: &Project, service: &Service, number: u32, naming: Nam
                     },
                 ));
             }
-            let primary = service.primary_network().and_then(|member| project.network(&member.key));
-            primary.map(|network| network.name.clone()).unwrap_or_default()
+            let primary = service
+                .primary_network()
+                .and_then(|member| project.network(&member.key));
+            primary
+                .map(|network| network.name.clone())
+                .unwrap_or_default()
         }
         NetworkMode::Bridge => "bridge".to_owned(),
         NetworkMode::Host => "host".to_owned(),
         NetworkMode::None => "none".to_owned(),
-        NetworkMode::Service(target) => format!("container:{}", first_container(project, target, naming)),
+        NetworkMode::Service(target) => format!("container:{}", first_container(project, target)),
         NetworkMode::Container(target) => format!("container:{target}"),
         NetworkMode::Named(name) => name.clone(),
     };
     // On the default bridge links are the container's, not an endpoint's.
     let legacy = endpoints.is_empty() && !matches!(service.network_mode, NetworkMode::Named(_));
     ContainerSpec {
-        name: Some(project.container_name(service, number, naming)),
+        name: Some(project.container_name(service, number)),
         image: text(service.image.as_ref()),
         command: service.command.clone().unwrap_or_default(),
         hostname: service.hostname.as_ref().map(|at| at.value.clone()),
@@ -187,7 +238,10 @@ fn container_spec(project: &Project, service: &Service, number: u32, naming: Nam
             .ports
             .iter()
             .map(|port| PortBinding {
-                port: Port { number: port.target, proto: proto(port.protocol) },
+                port: Port {
+                    number: port.target,
+                    proto: proto(port.protocol),
+                },
                 host_ip: port.host_ip.as_deref().and_then(|ip| ip.parse().ok()),
                 host_port: match port.published {
                     Published::Ephemeral => HostPort::Ephemeral,
@@ -200,23 +254,44 @@ fn container_spec(project: &Project, service: &Service, number: u32, naming: Nam
             .expose
             .iter()
             .flat_map(|expose| {
-                (expose.first..=expose.last).map(|number| Port { number, proto: proto(expose.protocol) })
+                (expose.first..=expose.last).map(|number| Port {
+                    number,
+                    proto: proto(expose.protocol),
+                })
             })
             .collect(),
         links: if legacy { links } else { Vec::new() },
         extra_hosts: service
             .extra_hosts
             .iter()
-            .flat_map(|extra| extra.addresses.iter().map(|address| format!("{}:{address}", extra.host)))
+            .flat_map(|extra| {
+                extra
+                    .addresses
+                    .iter()
+                    .map(|address| format!("{}:{address}", extra.host))
+            })
             .collect(),
         dns: service.dns.iter().map(|at| at.value.clone()).collect(),
-        dns_search: service.dns_search.iter().map(|at| at.value.clone()).collect(),
+        dns_search: service
+            .dns_search
+            .iter()
+            .map(|at| at.value.clone())
+            .collect(),
         dns_options: service.dns_opt.iter().map(|at| at.value.clone()).collect(),
         mac_address: service.mac_address.as_ref().map(|at| at.value.clone()),
         labels: BTreeMap::from([
-            ("com.docker.compose.project".to_owned(), project.name.clone()),
-            ("com.docker.compose.service".to_owned(), service.name.clone()),
-            ("com.docker.compose.container-number".to_owned(), number.to_string()),
+            (
+                "com.docker.compose.project".to_owned(),
+                project.name.clone(),
+            ),
+            (
+                "com.docker.compose.service".to_owned(),
+                service.name.clone(),
+            ),
+            (
+                "com.docker.compose.container-number".to_owned(),
+                number.to_string(),
+            ),
         ]),
         sysctls: texts(&service.sysctls),
         ..ContainerSpec::default()
@@ -224,13 +299,14 @@ fn container_spec(project: &Project, service: &Service, number: u32, naming: Nam
 }
 
 /// Makes the networks of `project` and starts its services in `lab`.
-pub fn up(lab: &mut Lab, project: &Project, naming: Naming) -> Up {
+pub fn up(lab: &mut Lab, project: &Project) -> Up {
     let mut up = Up::default();
     for network in project.networks.iter().filter(|network| network.used) {
         let made = if network.external {
             external(lab, network)
         } else {
-            lab.network_create(network_spec(project, network)).map(|_| ())
+            lab.network_create(network_spec(project, network))
+                .map(|_| ())
         };
         if let Err(error) = made {
             up.networks.push((network.key.clone(), error));
@@ -238,10 +314,15 @@ pub fn up(lab: &mut Lab, project: &Project, naming: Naming) -> Up {
         }
     }
     for (service, number) in project.start_order() {
-        let spec = container_spec(project, service, number, naming);
+        let spec = container_spec(project, service, number);
         let container = spec.name.clone().unwrap_or_default();
         let error = lab.create(spec).and_then(|_| lab.start(&container)).err();
-        up.containers.push(Started { service: service.name.clone(), number, container, error });
+        up.containers.push(Started {
+            service: service.name.clone(),
+            number,
+            container,
+            error,
+        });
     }
     lab.settle();
     up
@@ -249,12 +330,14 @@ pub fn up(lab: &mut Lab, project: &Project, naming: Naming) -> Up {
 
 /// An external network has to be there already.
 fn external(lab: &Lab, network: &Network) -> Result<(), Error> {
-    use emulator_core::docker::error::Kind;
-    match lab.network_inspect(&network.name) {
+    match lab.docker().network(&network.name) {
         Ok(_) => Ok(()),
         Err(_) => Err(Error::new(
             Kind::NotFound,
-            format!("network {} declared as external, but could not be found", network.name),
+            format!(
+                "network {} declared as external, but could not be found",
+                network.name
+            ),
         )),
     }
 }

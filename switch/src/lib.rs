@@ -13,9 +13,13 @@
 
 pub mod bridge;
 pub mod capture;
+pub mod conntrack;
 pub mod fdb;
+pub mod filter;
 pub mod frame;
+pub mod hook;
 pub mod link;
+pub mod nat;
 pub mod ring;
 pub mod rng;
 pub mod segment;

@@ -104,6 +104,8 @@ drop_reasons! {
     NeighbourQueueFull = "queue for an unresolved neighbour is full",
     /// The neighbour table is full of neighbours that are being asked for.
     NeighbourTableFull = "neighbour table is full",
+    /// The outgoing interface has no address to masquerade with.
+    NatNoAddress = "no address to translate to",
     /// No port of the range is free for translation.
     NatPortsExhausted = "no free port for address translation",
     /// The frame is for another station.

@@ -1,4 +1,6 @@
 //! One binary with all integration tests: a file a feature.
 
+mod engine;
+mod kernel;
 mod rig;
 mod walls;

@@ -3,26 +3,26 @@
 use std::path::PathBuf;
 
 /// The project's folder.
-pub fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
 /// Says aloud that a test did not do its work, and why.
-pub fn skip(why: &str) {
+pub(crate) fn skip(why: &str) {
     // Straight to the terminal: the test runner keeps the output of a test that passes.
     use std::io::Write;
     let _ = writeln!(std::io::stderr().lock(), "SKIPPED: {why}");
 }
 
 /// The corpus of other people's files and records, if it is beside the project.
-pub fn corpus() -> Option<PathBuf> {
+pub(crate) fn corpus() -> Option<PathBuf> {
     let folder = std::env::var_os("VETHLAB_CORPUS")
         .map_or_else(|| root().join("../shared/corpus"), PathBuf::from);
     folder.is_dir().then_some(folder)
 }
 
 /// Prints a line past the test runner, which keeps the output of a test that passes.
-pub fn say(line: &str) {
+pub(crate) fn say(line: &str) {
     use std::io::Write;
     let _ = writeln!(std::io::stderr().lock(), "{line}");
 }

@@ -36,7 +36,11 @@ pub struct Place<'a> {
 
 impl fmt::Display for Place<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} {} → {} {}", self.record.name, self.kind, self.from, self.to, self.what)
+        write!(
+            f,
+            "{} {} {} → {} {}",
+            self.record.name, self.kind, self.from, self.to, self.what
+        )
     }
 }
 
@@ -49,14 +53,27 @@ pub fn compare(record: &Record, engine: Engine, replayed: &mut Replayed) -> Tall
 }
 
 fn entries(value: &Value) -> impl Iterator<Item = (&str, &Value)> {
-    value.as_object().into_iter().flatten().map(|(key, value)| (key.as_str(), value))
+    value
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(key, value)| (key.as_str(), value))
 }
 
 fn dns(record: &Record, engine: Engine, replayed: &mut Replayed, tally: &mut Tally) {
     for (from, questions) in entries(&record.json["dns"]) {
-        let server = record.json["dns_server"][from].as_str().unwrap_or_default().to_owned();
+        let server = record.json["dns_server"][from]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
         for (question, recorded) in entries(questions) {
-            let place = Place { record, kind: "dns", from, to: question.to_owned(), what: "" };
+            let place = Place {
+                record,
+                kind: "dns",
+                from,
+                to: question.to_owned(),
+                what: "",
+            };
             let expected = dns_text(recorded);
             let seen = match replayed.ns(from) {
                 Some(ns) => ask_name(replayed, ns, &server, question),
@@ -94,8 +111,12 @@ fn ask_name(replayed: &mut Replayed, ns: NsId, server: &str, question: &str) -> 
         "AAAA" => 28,
         other => panic!("a recorded question of type {other}"),
     };
-    let Ok(query) = dns::Query::build(0x1234, &name, qtype) else { return "not a name".to_owned() };
-    let Ok(server) = server.parse::<IpAddr>() else { return "no server".to_owned() };
+    let Ok(query) = dns::Query::build(0x1234, &name, qtype) else {
+        return "not a name".to_owned();
+    };
+    let Ok(server) = server.parse::<IpAddr>() else {
+        return "no server".to_owned();
+    };
     let to = SocketAddr::new(server, 53);
     replayed.lab.run_for(PAUSE);
     match replayed.lab.probe(ns, &Question::Udp(to, &query), NAME) {
@@ -107,7 +128,9 @@ fn ask_name(replayed: &mut Replayed, ns: NsId, server: &str, question: &str) -> 
 }
 
 fn reply_text(bytes: &[u8]) -> String {
-    let Ok(message) = dns::Message::parse(bytes) else { return "unreadable".to_owned() };
+    let Ok(message) = dns::Message::parse(bytes) else {
+        return "unreadable".to_owned();
+    };
     let mut text = message.rcode.to_string();
     let mut answers: Vec<String> = message
         .answers
@@ -115,7 +138,9 @@ fn reply_text(bytes: &[u8]) -> String {
         .filter_map(|record| match &record.data {
             dns::message::Data::Address(address) => Some(address.to_string()),
             dns::message::Data::Pointer(name) => Some(format!("{}.", name.trim_end_matches('.'))),
-            dns::message::Data::Alias(_) | dns::message::Data::Exchange(..) | dns::message::Data::Other(_) => None,
+            dns::message::Data::Alias(_)
+            | dns::message::Data::Exchange(..)
+            | dns::message::Data::Other(_) => None,
         })
         .collect();
     answers.sort();
@@ -150,9 +175,17 @@ fn reach(record: &Record, engine: Engine, replayed: &mut Replayed, tally: &mut T
                 if record.unstable(&path) {
                     continue;
                 }
-                let place = Place { record, kind: "reach", from, to: target.to_owned(), what };
+                let place = Place {
+                    record,
+                    kind: "reach",
+                    from,
+                    to: target.to_owned(),
+                    what,
+                };
                 let seen = match (replayed.ns(from), address.parse()) {
-                    (Some(ns), Ok(address)) => try_address(record, replayed, ns, address, what, owner),
+                    (Some(ns), Ok(address)) => {
+                        try_address(record, replayed, ns, address, what, owner)
+                    }
                     _ => "no such container".to_owned(),
                 };
                 tally.check(engine, &place, &cell_text(recorded, owner), &seen);
@@ -173,18 +206,31 @@ fn cell_text(recorded: &Value, owner: &str) -> String {
     text
 }
 
-fn try_address(record: &Record, replayed: &mut Replayed, ns: NsId, address: IpAddr, what: &str, owner: &str) -> String {
+fn try_address(
+    record: &Record,
+    replayed: &mut Replayed,
+    ns: NsId,
+    address: IpAddr,
+    what: &str,
+    owner: &str,
+) -> String {
     let question = match what.split_once('/') {
         None if what == "ping" => Question::Ping(address),
         None => {
-            let closed = record.json["ports_used"]["closed"].as_u64().unwrap_or(65_001);
+            let closed = record.json["ports_used"]["closed"]
+                .as_u64()
+                .unwrap_or(65_001);
             Question::Tcp(SocketAddr::new(address, closed as u16), b"")
         }
         Some(("tcp", port)) => Question::Tcp(SocketAddr::new(address, port.parse().unwrap()), b""),
         Some((_, port)) => Question::Udp(SocketAddr::new(address, port.parse().unwrap()), b"?"),
     };
     replayed.lab.run_for(PAUSE);
-    answer_text(&replayed.lab.probe(ns, &question, CONNECT), &question, owner)
+    answer_text(
+        &replayed.lab.probe(ns, &question, CONNECT),
+        &question,
+        owner,
+    )
 }
 
 fn answer_text(answer: &Answer, question: &Question<'_>, owner: &str) -> String {
@@ -219,14 +265,30 @@ fn published(record: &Record, engine: Engine, replayed: &mut Replayed, tally: &m
                 if record.unstable(&path) {
                     continue;
                 }
-                let place = Place { record, kind: "published", from, to: format!("{opening} at {target}"), what: port };
-                let address = target.rsplit_once(' ').map_or(target, |(_, address)| address);
+                let place = Place {
+                    record,
+                    kind: "published",
+                    from,
+                    to: format!("{opening} at {target}"),
+                    what: port,
+                };
+                let address = target
+                    .rsplit_once(' ')
+                    .map_or(target, |(_, address)| address);
                 let seen = match (replayed.ns(from), address.parse::<IpAddr>(), host_port) {
                     (Some(ns), Ok(address), Some(host_port)) => {
                         let to = SocketAddr::new(address, host_port);
-                        let question = if port.ends_with("/udp") { Question::Udp(to, b"?") } else { Question::Tcp(to, b"") };
+                        let question = if port.ends_with("/udp") {
+                            Question::Udp(to, b"?")
+                        } else {
+                            Question::Tcp(to, b"")
+                        };
                         replayed.lab.run_for(PAUSE);
-                        answer_text(&replayed.lab.probe(ns, &question, CONNECT), &question, owner)
+                        answer_text(
+                            &replayed.lab.probe(ns, &question, CONNECT),
+                            &question,
+                            owner,
+                        )
                     }
                     (None, ..) => "no such container".to_owned(),
                     _ => "not published".to_owned(),

@@ -11,6 +11,7 @@ mod cells;
 mod fields;
 mod record;
 mod replay;
+mod shell;
 
 use emulator_core::docker::spec::Engine;
 
@@ -35,7 +36,9 @@ impl Tally {
         }
         match accept::accepted(engine, place, expected, seen) {
             Some(name) => *self.accepted.entry(name).or_default() += 1,
-            None => self.wrong.push(format!("{place}: recorded {expected}, seen {seen}")),
+            None => self
+                .wrong
+                .push(format!("{place}: recorded {expected}, seen {seen}")),
         }
     }
 
@@ -49,7 +52,11 @@ impl Tally {
 
     fn report(&self, what: &str) {
         let accepted: usize = self.accepted.values().sum();
-        let line = format!("{what}: {} equal, {accepted} accepted, {} wrong", self.equal, self.wrong.len());
+        let line = format!(
+            "{what}: {} equal, {accepted} accepted, {} wrong",
+            self.equal,
+            self.wrong.len()
+        );
         crate::rig::say(&line);
         for (name, count) in &self.accepted {
             crate::rig::say(&format!("    accepted {count:>6}  {name}"));
@@ -67,8 +74,13 @@ fn run(records: &[Record], engine: Engine, what: &str) {
     cells.report(&format!("{what}, cells"));
     fields.report(&format!("{what}, fields"));
     let wrong: Vec<&String> = fields.wrong.iter().chain(&cells.wrong).collect();
-    let shown: Vec<&str> = wrong.iter().take(60).map(|line| line.as_str()).collect();
-    assert!(wrong.is_empty(), "{} differences, the first ones:\n{}", wrong.len(), shown.join("\n"));
+    let shown: Vec<&str> = wrong.iter().take(200).map(|line| line.as_str()).collect();
+    assert!(
+        wrong.is_empty(),
+        "{} differences, the first ones:\n{}",
+        wrong.len(),
+        shown.join("\n")
+    );
 }
 
 fn handmade() -> Vec<Record> {
@@ -77,12 +89,21 @@ fn handmade() -> Vec<Record> {
 
 fn others() -> Option<Vec<Record>> {
     let records = record::load(&corpus()?.join("engine"));
-    Some(records.into_iter().filter(|record| record.name.starts_with('c')).collect())
+    Some(
+        records
+            .into_iter()
+            .filter(|record| record.name.starts_with('c'))
+            .collect(),
+    )
 }
 
 #[test]
 fn handmade_records_as_20_10() {
-    run(&handmade(), Engine::V20_10, "handmade records, engine 20.10");
+    run(
+        &handmade(),
+        Engine::V20_10,
+        "handmade records, engine 20.10",
+    );
 }
 
 #[test]
@@ -93,7 +114,11 @@ fn handmade_records_as_29() {
 #[test]
 fn records_of_real_files_as_20_10() {
     match others() {
-        Some(records) => run(&records, Engine::V20_10, "records of real files, engine 20.10"),
+        Some(records) => run(
+            &records,
+            Engine::V20_10,
+            "records of real files, engine 20.10",
+        ),
         None => skip("the corpus is not here: records of real files are not replayed"),
     }
 }

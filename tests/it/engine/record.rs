@@ -25,7 +25,10 @@ pub fn load(folder: &Path) -> Vec<Record> {
         .into_iter()
         .map(|name| Record {
             compose: fs::read_to_string(folder.join(format!("{name}.yml"))).unwrap(),
-            json: serde_json::from_str(&fs::read_to_string(folder.join(format!("{name}.json"))).unwrap()).unwrap(),
+            json: serde_json::from_str(
+                &fs::read_to_string(folder.join(format!("{name}.json"))).unwrap(),
+            )
+            .unwrap(),
             name,
         })
         .collect()
@@ -34,11 +37,18 @@ pub fn load(folder: &Path) -> Vec<Record> {
 impl Record {
     /// The texts of an array.
     pub fn texts(value: &Value) -> Vec<String> {
-        value.as_array().into_iter().flatten().filter_map(|text| text.as_str().map(str::to_owned)).collect()
+        value
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|text| text.as_str().map(str::to_owned))
+            .collect()
     }
 
     /// The paths whose value differed between two runs of the engine.
     pub fn unstable(&self, path: &str) -> bool {
-        Self::texts(&self.json["unstable"]).iter().any(|unstable| path.starts_with(unstable.as_str()) || unstable == path)
+        Self::texts(&self.json["unstable"])
+            .iter()
+            .any(|unstable| path.starts_with(unstable.as_str()) || unstable == path)
     }
 }

@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use emulator_compose::{Naming, Options, Project};
 use emulator_core::app::{App, Family, SockKind, SockOpt, Step, Sys};
 use emulator_core::docker::DaemonConfig;
 use emulator_core::docker::spec::Engine;
 use emulator_core::id::{NsId, SockId};
 use emulator_core::lab::outside::Outside;
 use emulator_core::lab::{Lab, LabConfig};
-use emulator_compose::{Naming, Options, Project};
 use serde_json::Value;
 use vethlab::project::{Up, up};
 
@@ -44,7 +44,9 @@ impl Oracle {
                 Family::V6 => core::net::Ipv6Addr::UNSPECIFIED.into(),
             };
             for &port in &self.tcp {
-                let Ok(sock) = sys.socket(SockKind::Tcp, family) else { continue };
+                let Ok(sock) = sys.socket(SockKind::Tcp, family) else {
+                    continue;
+                };
                 let opened = sys
                     .set(sock, SockOpt::V6Only(true))
                     .and_then(|()| sys.bind(sock, (any, port).into()))
@@ -56,9 +58,12 @@ impl Oracle {
                 }
             }
             for &port in &self.udp {
-                let Ok(sock) = sys.socket(SockKind::Udp, family) else { continue };
-                let opened =
-                    sys.set(sock, SockOpt::V6Only(true)).and_then(|()| sys.bind(sock, (any, port).into()));
+                let Ok(sock) = sys.socket(SockKind::Udp, family) else {
+                    continue;
+                };
+                let opened = sys
+                    .set(sock, SockOpt::V6Only(true))
+                    .and_then(|()| sys.bind(sock, (any, port).into()));
                 match opened {
                     Ok(()) => self.sockets.push(sock),
                     Err(_) => sys.close(sock),
@@ -83,7 +88,11 @@ impl App for Oracle {
         let mut buffer = [0; 2048];
         for &sock in &self.sockets {
             while let Ok(got) = sys.recv_from(sock, &mut buffer) {
-                let _ = sys.send_to(sock, format!("{} {}\n", self.name, got.from.ip()).as_bytes(), got.from);
+                let _ = sys.send_to(
+                    sock,
+                    format!("{} {}\n", self.name, got.from.ip()).as_bytes(),
+                    got.from,
+                );
             }
         }
         Step::Wait
@@ -95,7 +104,11 @@ impl App for Oracle {
 }
 
 pub fn replay(record: &Record, engine: Engine) -> Replayed {
-    let resolver = record.json["uplink"]["dns_upstream"].as_str().unwrap_or("192.0.2.1").parse().unwrap();
+    let resolver = record.json["uplink"]["dns_upstream"]
+        .as_str()
+        .unwrap_or("192.0.2.1")
+        .parse()
+        .unwrap();
     let lab = Lab::new(LabConfig {
         seed: 1,
         daemon: daemon(record, engine, resolver),
@@ -104,11 +117,16 @@ pub fn replay(record: &Record, engine: Engine) -> Replayed {
         ..LabConfig::default()
     })
     .unwrap();
-    let mut replayed = Replayed { lab, project: Err(String::new()), up: Up::default(), commands: Vec::new() };
+    let mut replayed = Replayed {
+        lab,
+        project: Err(String::new()),
+        up: Up::default(),
+        commands: Vec::new(),
+    };
     replayed.run_all(record, "pre");
     replayed.project = load(record);
     if let Ok(project) = replayed.project.clone() {
-        replayed.up = up(&mut replayed.lab, &project, Naming::V1);
+        replayed.up = up(&mut replayed.lab, &project);
     }
     replayed.run_all(record, "post");
     replayed.listen(record);
@@ -116,7 +134,12 @@ pub fn replay(record: &Record, engine: Engine) -> Replayed {
 }
 
 fn daemon(record: &Record, engine: Engine, resolver: core::net::IpAddr) -> DaemonConfig {
-    let mut daemon = DaemonConfig { resolv_conf: format!("nameserver {resolver}\n"), ..DaemonConfig::new(engine, NsId::default()) };
+    let mut daemon = DaemonConfig {
+        resolv_conf: format!("nameserver {resolver}\n"),
+        // The recorder's own.
+        hosts: "127.0.0.1 localhost\n127.0.0.1 runsc\n127.0.0.1 vm\n".to_owned(),
+        ..DaemonConfig::new(engine, NsId::default())
+    };
     let flags = Record::texts(&record.json["daemon_flags"]);
     let mut flags = flags.iter().map(String::as_str);
     while let Some(flag) = flags.next() {
@@ -129,7 +152,9 @@ fn daemon(record: &Record, engine: Engine, resolver: core::net::IpAddr) -> Daemo
                 let (base, size) = flags.next().and_then(|pool| pool.split_once(',')).unwrap();
                 let base = base.trim_start_matches("base=").parse().unwrap();
                 let size = size.trim_start_matches("size=").parse().unwrap();
-                daemon.default_address_pools.push(emulator_core::docker::ipam::AddressPool { base, size });
+                daemon
+                    .default_address_pools
+                    .push(emulator_core::docker::ipam::AddressPool { base, size });
             }
             other => panic!("a recorded daemon flag that nobody reads: {other}"),
         }
@@ -142,6 +167,7 @@ fn load(record: &Record) -> Result<Project, String> {
     let options = Options {
         files: vec!["compose.yml".to_owned()],
         project_name: Some(record.name.clone()),
+        naming: Naming::V1,
         ..Options::default()
     };
     emulator_compose::load(&mut files, &options).map_err(|errors| errors.to_string())
@@ -151,8 +177,7 @@ impl Replayed {
     fn run_all(&mut self, record: &Record, which: &str) {
         for command in record.json[which].as_array().into_iter().flatten() {
             let line = command["cmd"].as_str().unwrap_or_default();
-            let done = vethlab_cli::docker::run_line(&mut self.lab, line);
-            self.commands.push((done.code, done.stdout, done.stderr));
+            self.commands.push(super::shell::run(&mut self.lab, line));
         }
     }
 
@@ -166,11 +191,27 @@ impl Replayed {
             }
             let (mut tcp, mut udp) = (BTreeSet::new(), BTreeSet::new());
             for listen in Record::texts(&netns["listen"]) {
-                let Some((address, proto)) = listen.rsplit_once('/') else { continue };
-                let Some(port) = address.rsplit_once(':').and_then(|(_, port)| port.parse().ok()) else { continue };
-                if proto == "tcp" { tcp.insert(port) } else { udp.insert(port) };
+                let Some((address, proto)) = listen.rsplit_once('/') else {
+                    continue;
+                };
+                let Some(port) = address
+                    .rsplit_once(':')
+                    .and_then(|(_, port)| port.parse().ok())
+                else {
+                    continue;
+                };
+                if proto == "tcp" {
+                    tcp.insert(port)
+                } else {
+                    udp.insert(port)
+                };
             }
-            self.spawn(ns, name, tcp.into_iter().collect(), udp.into_iter().collect());
+            self.spawn(
+                ns,
+                name,
+                tcp.into_iter().collect(),
+                udp.into_iter().collect(),
+            );
         }
         self.lab.settle();
     }
@@ -203,10 +244,15 @@ impl Replayed {
         let address: core::net::IpAddr = address.trim_matches(['[', ']']).parse().ok()?;
         let number: u16 = number.parse().ok()?;
         let published = self.lab.published(container);
-        let mut fitting =
-            published.iter().filter(|published| published.port.to_string() == port && published.host_ip == address);
+        let mut fitting = published
+            .iter()
+            .filter(|published| published.port.to_string() == port && published.host_ip == address);
         let first = fitting.clone().next()?.host_port;
-        Some(fitting.find(|published| published.host_port == number).map_or(first, |published| published.host_port))
+        Some(
+            fitting
+                .find(|published| published.host_port == number)
+                .map_or(first, |published| published.host_port),
+        )
     }
 
     /// `text` with the record's placeholders for ids filled in.
@@ -241,11 +287,17 @@ impl Replayed {
             "nid" | "nid64" => self.lab.network_id(name)?,
             _ => return None,
         };
-        Some(if kind.ends_with("64") { id } else { id.chars().take(12).collect() })
+        Some(if kind.ends_with("64") {
+            id
+        } else {
+            id.chars().take(12).collect()
+        })
     }
 }
 
 /// The part of a JSON array's entries that has `name`.
 pub fn named<'a>(list: &'a Value, name: &str) -> Option<&'a Value> {
-    list.as_array()?.iter().find(|entry| entry["name"].as_str() == Some(name))
+    list.as_array()?
+        .iter()
+        .find(|entry| entry["name"].as_str() == Some(name))
 }

@@ -59,7 +59,9 @@ fn listen(addr: &str, backlog: u32) -> io::Result<TcpListener> {
 fn recv(sock: &mut Sock, buffer: &mut [u8]) -> String {
     let wait = Some(Duration::from_millis(300));
     let got = match sock {
-        Sock::Stream(stream) => stream.set_read_timeout(wait).and_then(|()| stream.read(buffer)),
+        Sock::Stream(stream) => stream
+            .set_read_timeout(wait)
+            .and_then(|()| stream.read(buffer)),
         Sock::Udp(udp) => udp.set_read_timeout(wait).and_then(|()| udp.recv(buffer)),
         Sock::Listener(_) => return "a listener".to_owned(),
     };
@@ -75,7 +77,9 @@ fn recv_all(sock: &mut Sock, count: usize) -> String {
     let mut buffer = vec![0; 65_536];
     let (mut got, start) = (0, Instant::now());
     while got < count && start.elapsed() < Duration::from_secs(5) {
-        let Sock::Stream(stream) = sock else { return "no stream".to_owned() };
+        let Sock::Stream(stream) = sock else {
+            return "no stream".to_owned();
+        };
         let _ = stream.set_read_timeout(Some(Duration::from_millis(300)));
         match stream.read(&mut buffer) {
             Ok(0) => return format!("eof after {got}"),
@@ -92,7 +96,9 @@ fn accept(listener: &TcpListener) -> io::Result<TcpStream> {
     let start = Instant::now();
     loop {
         match listener.accept() {
-            Err(error) if error.raw_os_error() == Some(11) && start.elapsed() < Duration::from_secs(2) => {
+            Err(error)
+                if error.raw_os_error() == Some(11) && start.elapsed() < Duration::from_secs(2) =>
+            {
                 std::thread::sleep(Duration::from_millis(5));
             }
             Ok((stream, _)) => {
@@ -126,7 +132,9 @@ fn run(socks: &mut BTreeMap<String, Sock>, words: &[&str]) -> String {
             keep(name, (word, sock.map(Sock::Udp)))
         }
         ["accept", listener, name] => {
-            let Some(Sock::Listener(of)) = socks.get(listener) else { return "no listener".to_owned() };
+            let Some(Sock::Listener(of)) = socks.get(listener) else {
+                return "no listener".to_owned();
+            };
             let (word, sock) = outcome(accept(of));
             if let Some(sock) = sock {
                 socks.insert(name.to_owned(), Sock::Stream(sock));
@@ -167,7 +175,9 @@ fn on_socket(sock: &mut Sock, verb: &str, rest: &[&str]) -> String {
             outcome(udp.send_to(&buffer[..count], addr)).0
         }
         ("peer", Sock::Udp(udp), [addr]) => outcome(udp.connect(addr)).0,
-        ("shutdown", Sock::Stream(stream), []) => outcome(stream.shutdown(std::net::Shutdown::Write)).0,
+        ("shutdown", Sock::Stream(stream), []) => {
+            outcome(stream.shutdown(std::net::Shutdown::Write)).0
+        }
         _ => "not a call on this socket".to_owned(),
     }
 }

@@ -58,13 +58,18 @@ pub trait Machine {
 }
 
 fn play(machine: &mut dyn Machine, steps: &[Step]) -> Vec<String> {
-    steps.iter().map(|(host, call)| machine.call(*host, call)).collect()
+    steps
+        .iter()
+        .map(|(host, call)| machine.call(*host, call))
+        .collect()
 }
 
 fn compare(name: &str, steps: &[Step]) {
     let ours = play(&mut ours::Ours::new(), steps);
     let Some(mut kernel) = theirs::Theirs::new() else {
-        return skip(&format!("no user namespace or no iproute2: {name} is not compared with the kernel"));
+        return skip(&format!(
+            "no user namespace or no iproute2: {name} is not compared with the kernel"
+        ));
     };
     let theirs = play(&mut kernel, steps);
     let mut wrong = Vec::new();
@@ -73,7 +78,11 @@ fn compare(name: &str, steps: &[Step]) {
             wrong.push(format!("  {host:?} {call:?}: kernel {theirs}, ours {ours}"));
         }
     }
-    assert!(wrong.is_empty(), "{name} differs from the kernel:\n{}", wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{name} differs from the kernel:\n{}",
+        wrong.join("\n")
+    );
 }
 
 #[test]

@@ -33,11 +33,20 @@ impl Ours {
             ipv6: true,
         };
         let (va, vb) = net.veth_add(&end(0, "va"), &end(1, "vb"));
-        for (iface, address) in [(va, "10.9.0.1/24"), (va, "fd09::1/64"), (vb, "10.9.0.2/24"), (vb, "fd09::2/64")] {
+        for (iface, address) in [
+            (va, "10.9.0.1/24"),
+            (va, "fd09::1/64"),
+            (vb, "10.9.0.2/24"),
+            (vb, "fd09::2/64"),
+        ] {
             net.addr_add(iface, address.parse().unwrap()).unwrap();
         }
         lab.settle();
-        Self { lab, hosts, socks: BTreeMap::new() }
+        Self {
+            lab,
+            hosts,
+            socks: BTreeMap::new(),
+        }
     }
 
     /// Runs until `act` does not block, at most for `limit` of virtual time.
@@ -53,13 +62,25 @@ impl Ours {
                 Err(Errno::WouldBlock | Errno::InProgress) if self.lab.now() < until => {}
                 other => return other,
             }
-            self.lab.run_while(until, |_, output| !matches!(output, Output::Ready(_)));
+            self.lab
+                .run_while(until, |_, output| !matches!(output, Output::Ready(_)));
         }
     }
 
-    fn open(&mut self, at: usize, name: &str, kind: SockKind, addr: &str, act: impl FnOnce(&mut dyn Sys, SockId, SocketAddr) -> Result<(), Errno>) -> String {
+    fn open(
+        &mut self,
+        at: usize,
+        name: &str,
+        kind: SockKind,
+        addr: &str,
+        act: impl FnOnce(&mut dyn Sys, SockId, SocketAddr) -> Result<(), Errno>,
+    ) -> String {
         let addr: SocketAddr = addr.parse().unwrap();
-        let family = if addr.is_ipv4() { Family::V4 } else { Family::V6 };
+        let family = if addr.is_ipv4() {
+            Family::V4
+        } else {
+            Family::V6
+        };
         let mut sys = self.lab.sys(self.hosts[at]);
         let sock = match sys.socket(kind, family) {
             Ok(sock) => sock,
@@ -78,9 +99,11 @@ impl Ours {
     }
 
     fn connect(&mut self, at: usize, name: &str, addr: &str) -> String {
-        let opened = self.open(at, name, SockKind::Tcp, addr, |sys, sock, addr| match sys.connect(sock, addr) {
-            Ok(()) | Err(Errno::InProgress) => Ok(()),
-            Err(errno) => Err(errno),
+        let opened = self.open(at, name, SockKind::Tcp, addr, |sys, sock, addr| {
+            match sys.connect(sock, addr) {
+                Ok(()) | Err(Errno::InProgress) => Ok(()),
+                Err(errno) => Err(errno),
+            }
         });
         if opened != "ok" {
             return opened;
@@ -90,21 +113,31 @@ impl Ours {
             if let Some(errno) = sys.take_error(sock) {
                 return Err(errno);
             }
-            if sys.ready(sock).writable { Ok(()) } else { Err(Errno::WouldBlock) }
+            if sys.ready(sock).writable {
+                Ok(())
+            } else {
+                Err(Errno::WouldBlock)
+            }
         });
         match result {
             Ok(()) => "ok".to_owned(),
             Err(errno) => {
                 self.socks.remove(&(at, name.to_owned()));
                 self.lab.sys(self.hosts[at]).close(sock);
-                if errno == Errno::WouldBlock { "timeout".to_owned() } else { errno.code().to_owned() }
+                if errno == Errno::WouldBlock {
+                    "timeout".to_owned()
+                } else {
+                    errno.code().to_owned()
+                }
             }
         }
     }
 
     fn recv(&mut self, at: usize, kind: SockKind, sock: SockId) -> String {
         let mut buffer = vec![0; 70_000];
-        match self.wait(at, Duration::from_millis(300), |sys| sys.recv(sock, &mut buffer)) {
+        match self.wait(at, Duration::from_millis(300), |sys| {
+            sys.recv(sock, &mut buffer)
+        }) {
             Ok(0) if kind == SockKind::Tcp => "eof".to_owned(),
             Ok(count) => format!("{count} bytes"),
             Err(Errno::WouldBlock) => "nothing".to_owned(),
@@ -116,7 +149,9 @@ impl Ours {
         let mut buffer = vec![0; 65_536];
         let mut got = 0;
         while got < count {
-            match self.wait(at, Duration::from_secs(5), |sys| sys.recv(sock, &mut buffer)) {
+            match self.wait(at, Duration::from_secs(5), |sys| {
+                sys.recv(sock, &mut buffer)
+            }) {
                 Ok(0) => return format!("eof after {got}"),
                 Ok(more) => got += more,
                 Err(errno) => return format!("{} after {got}", errno.code()),
@@ -129,7 +164,9 @@ impl Ours {
         let bytes = vec![0; count];
         let mut sent = 0;
         loop {
-            let result = self.wait(at, Duration::from_secs(5), |sys| sys.send(sock, &bytes[sent..]));
+            let result = self.wait(at, Duration::from_secs(5), |sys| {
+                sys.send(sock, &bytes[sent..])
+            });
             match result {
                 Ok(more) => sent += more,
                 Err(errno) => return errno.code().to_owned(),
@@ -154,23 +191,30 @@ impl Machine for Ours {
         let ns = self.hosts[at];
         let find = |ours: &Self, name: &str| ours.socks.get(&(at, name.to_owned())).copied();
         let outcome = match *call {
-            Call::Listen(name, addr, backlog) => self.open(at, name, SockKind::Tcp, addr, |sys, sock, addr| {
-                // As std does before it binds.
-                sys.set(sock, emulator_core::app::SockOpt::ReuseAddr(true))?;
-                sys.bind(sock, addr)?;
-                sys.listen(sock, backlog as usize)
+            Call::Listen(name, addr, backlog) => {
+                self.open(at, name, SockKind::Tcp, addr, |sys, sock, addr| {
+                    // As std does before it binds.
+                    sys.set(sock, emulator_core::app::SockOpt::ReuseAddr(true))?;
+                    sys.bind(sock, addr)?;
+                    sys.listen(sock, backlog as usize)
+                })
+            }
+            Call::Udp(name, addr) => self.open(at, name, SockKind::Udp, addr, |sys, sock, addr| {
+                sys.bind(sock, addr)
             }),
-            Call::Udp(name, addr) => self.open(at, name, SockKind::Udp, addr, |sys, sock, addr| sys.bind(sock, addr)),
             Call::Connect(name, addr) => self.connect(at, name, addr),
             Call::Accept(listener, name) => match find(self, listener) {
                 None => "no listener".to_owned(),
-                Some((_, sock)) => match self.wait(at, Duration::from_secs(2), |sys| sys.accept(sock)) {
-                    Ok((conn, _)) => {
-                        self.socks.insert((at, name.to_owned()), (SockKind::Tcp, conn));
-                        "ok".to_owned()
+                Some((_, sock)) => {
+                    match self.wait(at, Duration::from_secs(2), |sys| sys.accept(sock)) {
+                        Ok((conn, _)) => {
+                            self.socks
+                                .insert((at, name.to_owned()), (SockKind::Tcp, conn));
+                            "ok".to_owned()
+                        }
+                        Err(errno) => errno.code().to_owned(),
                     }
-                    Err(errno) => errno.code().to_owned(),
-                },
+                }
             },
             Call::Close(name) => match self.socks.remove(&(at, name.to_owned())) {
                 Some((_, sock)) => {
@@ -191,10 +235,15 @@ impl Machine for Ours {
             | Call::Shutdown(name) => match find(self, name) {
                 None => "no socket".to_owned(),
                 Some((kind, sock)) => match *call {
-                    Call::Peer(_, addr) => word(self.lab.sys(ns).connect(sock, addr.parse().unwrap())),
+                    Call::Peer(_, addr) => {
+                        word(self.lab.sys(ns).connect(sock, addr.parse().unwrap()))
+                    }
                     Call::Send(_, count) => self.send(at, kind, sock, count),
                     Call::SendTo(_, addr, count) => {
-                        let sent = self.lab.sys(ns).send_to(sock, &vec![0; count], addr.parse().unwrap());
+                        let sent =
+                            self.lab
+                                .sys(ns)
+                                .send_to(sock, &vec![0; count], addr.parse().unwrap());
                         word(sent.map(|_| ()))
                     }
                     Call::RecvAll(_, count) => self.recv_all(at, sock, count),

@@ -29,14 +29,25 @@ fn inside(pid: u32) -> Command {
 }
 
 fn done(command: &mut Command) -> bool {
-    command.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+    command
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
 }
 
 fn holder(mut command: Command) -> Option<Child> {
     command.args(["sh", "-c", "echo up; exec sleep 600"]);
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().ok()?;
+    let mut child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .ok()?;
     let mut line = String::new();
-    let up = BufReader::new(child.stdout.take()?).read_line(&mut line).is_ok() && line == "up\n";
+    let up = BufReader::new(child.stdout.take()?)
+        .read_line(&mut line)
+        .is_ok()
+        && line == "up\n";
     if up {
         return Some(child);
     }
@@ -49,31 +60,55 @@ impl Theirs {
     pub fn new() -> Option<Self> {
         let mut first = Command::new("unshare");
         first.arg("-Urn");
-        let mut theirs = Self { holders: vec![holder(first)?], agents: Vec::new() };
+        let mut theirs = Self {
+            holders: vec![holder(first)?],
+            agents: Vec::new(),
+        };
         let a = theirs.holders[0].id();
         let mut second = inside(a);
         second.args(["unshare", "-n"]);
         theirs.holders.push(holder(second)?);
         let b = theirs.holders[1].id();
         let to_b = b.to_string();
-        let wired = done(inside(a).args(["ip", "link", "add", "va", "type", "veth", "peer", "name", "vb", "netns", &to_b]))
-            && [(a, "va", "10.9.0.1/24", "fd09::1/64"), (b, "vb", "10.9.0.2/24", "fd09::2/64")].iter().all(
-                |(pid, name, v4, v6)| {
-                    done(inside(*pid).args(["ip", "link", "set", "lo", "up"]))
-                        && done(inside(*pid).args(["ip", "addr", "add", v4, "brd", "+", "dev", name]))
-                        && done(inside(*pid).args(["ip", "addr", "add", v6, "dev", name, "nodad"]))
-                        && done(inside(*pid).args(["ip", "link", "set", name, "up"]))
-                },
-            );
+        let wired = done(inside(a).args([
+            "ip", "link", "add", "va", "type", "veth", "peer", "name", "vb", "netns", &to_b,
+        ])) && [
+            (a, "va", "10.9.0.1/24", "fd09::1/64"),
+            (b, "vb", "10.9.0.2/24", "fd09::2/64"),
+        ]
+        .iter()
+        .all(|(pid, name, v4, v6)| {
+            done(inside(*pid).args(["ip", "link", "set", "lo", "up"]))
+                && done(inside(*pid).args(["ip", "addr", "add", v4, "brd", "+", "dev", name]))
+                && done(inside(*pid).args(["ip", "addr", "add", v6, "dev", name, "nodad"]))
+                && done(inside(*pid).args(["ip", "link", "set", name, "up"]))
+        });
         if !wired {
             return None;
         }
         for pid in [a, b] {
             theirs.agents.push(Agent::new(pid)?);
         }
-        // The link-local addresses settle.
-        std::thread::sleep(Duration::from_millis(100));
-        Some(theirs)
+        theirs.settled().then_some(theirs)
+    }
+}
+
+impl Theirs {
+    /// Whether each host answers the other over both families; a link takes a moment to come up.
+    fn settled(&mut self) -> bool {
+        (0..50).any(|_| {
+            let refused = |theirs: &mut Self, host: usize, line: &str| {
+                theirs.agents[host].call(line) == "ECONNREFUSED"
+            };
+            let all = refused(self, 0, "connect w 10.9.0.2:1")
+                && refused(self, 0, "connect w [fd09::2]:1")
+                && refused(self, 1, "connect w 10.9.0.1:1")
+                && refused(self, 1, "connect w [fd09::1]:1");
+            if !all {
+                std::thread::sleep(Duration::from_millis(100));
+            }
+            all
+        })
     }
 }
 
@@ -111,11 +146,18 @@ impl Agent {
                 return None;
             }
         }
-        Some(Self { child, calls, answers })
+        Some(Self {
+            child,
+            calls,
+            answers,
+        })
     }
 
     fn call(&mut self, line: &str) -> String {
-        if writeln!(self.calls, "{line}").and_then(|()| self.calls.flush()).is_err() {
+        if writeln!(self.calls, "{line}")
+            .and_then(|()| self.calls.flush())
+            .is_err()
+        {
             return "agent gone".to_owned();
         }
         let mut answer = String::new();

@@ -108,7 +108,9 @@ impl Apps {
 
     /// Ends an application and closes its sockets, as a kill does.
     pub(crate) fn kill(&mut self, net: &mut Net, app: AppId) {
-        let Some(slot) = self.slots.remove(&app) else { return };
+        let Some(slot) = self.slots.remove(&app) else {
+            return;
+        };
         self.timers.remove(&(slot.alarm, app));
         for sock in slot.socks {
             self.owners.remove(&sock);
@@ -118,8 +120,12 @@ impl Apps {
 
     /// Ends every application of a namespace.
     pub(crate) fn kill_all(&mut self, net: &mut Net, ns: NsId) {
-        let all: Vec<AppId> =
-            self.slots.iter().filter(|(_, slot)| slot.ns == ns).map(|(&id, _)| id).collect();
+        let all: Vec<AppId> = self
+            .slots
+            .iter()
+            .filter(|(_, slot)| slot.ns == ns)
+            .map(|(&id, _)| id)
+            .collect();
         for app in all {
             self.kill(net, app);
         }
@@ -148,7 +154,12 @@ impl Apps {
 
     /// Holds the applications of a namespace, or lets them go on.
     pub(crate) fn hold(&mut self, net: &mut Net, ns: NsId, held: bool) {
-        let all: Vec<AppId> = self.slots.iter().filter(|(_, slot)| slot.ns == ns).map(|(&id, _)| id).collect();
+        let all: Vec<AppId> = self
+            .slots
+            .iter()
+            .filter(|(_, slot)| slot.ns == ns)
+            .map(|(&id, _)| id)
+            .collect();
         for app in all {
             if let Some(slot) = self.slots.get_mut(&app) {
                 // The embedded DNS is the daemon's, not the container's.
@@ -194,7 +205,14 @@ impl Apps {
         }
         let mut program = slot.program.take()?;
         let ns = slot.ns;
-        let mut sys = LabSys { net, apps: self, docker, sandboxes, app, ns };
+        let mut sys = LabSys {
+            net,
+            apps: self,
+            docker,
+            sandboxes,
+            app,
+            ns,
+        };
         let step = match &mut program {
             Program::App(app) => app.run(&mut sys),
             Program::Dns(service) => service.run(&mut sys, zones),
@@ -228,20 +246,31 @@ impl Apps {
 
     /// What an application printed so far: standard output and standard error, which are then empty.
     pub fn take_output(&mut self, app: AppId) -> (String, String) {
-        self.slots.get_mut(&app).map_or_else(Default::default, |slot| {
-            (core::mem::take(&mut slot.stdout), core::mem::take(&mut slot.stderr))
-        })
+        self.slots
+            .get_mut(&app)
+            .map_or_else(Default::default, |slot| {
+                (
+                    core::mem::take(&mut slot.stdout),
+                    core::mem::take(&mut slot.stderr),
+                )
+            })
     }
 
     /// The applications of a namespace that have not ended, by number and name.
     pub fn running(&self, ns: NsId) -> impl Iterator<Item = (AppId, &str)> {
-        self.slots.iter().filter(move |(_, slot)| slot.ns == ns && slot.exit.is_none()).map(|(&id, slot)| {
-            (id, match &slot.program {
-                Some(Program::App(app)) => app.name(),
-                Some(Program::Dns(_)) => "dockerd",
-                None => "",
+        self.slots
+            .iter()
+            .filter(move |(_, slot)| slot.ns == ns && slot.exit.is_none())
+            .map(|(&id, slot)| {
+                (
+                    id,
+                    match &slot.program {
+                        Some(Program::App(app)) => app.name(),
+                        Some(Program::Dns(_)) => "dockerd",
+                        None => "",
+                    },
+                )
             })
-        })
     }
 }
 
@@ -264,7 +293,10 @@ impl LabSys<'_> {
     /// # Errors
     /// `ENOBUFS` when the namespace has all the sockets that it takes.
     pub fn socket_in(&mut self, ns: NsId, kind: SockKind, family: Family) -> Result<SockId, Errno> {
-        let sock = self.net.with_ns(ns, |netns, _| netns.socket(kind, family)).unwrap_or(Err(Errno::BadFd))?;
+        let sock = self
+            .net
+            .with_ns(ns, |netns, _| netns.socket(kind, family))
+            .unwrap_or(Err(Errno::BadFd))?;
         self.own(sock);
         Ok(sock)
     }
@@ -272,7 +304,9 @@ impl LabSys<'_> {
     /// Binds a socket that listings do not show and that no other bind runs into.
     pub(crate) fn set_internal(&mut self, sock: SockId) {
         // The socket was made a moment ago.
-        let _there = self.net.with_ns(sock.ns, |netns, _| netns.set_internal(sock));
+        let _there = self
+            .net
+            .with_ns(sock.ns, |netns, _| netns.set_internal(sock));
     }
 
     fn own(&mut self, sock: SockId) {
@@ -282,7 +316,11 @@ impl LabSys<'_> {
         }
     }
 
-    fn call<T>(&mut self, sock: SockId, act: impl FnOnce(&mut Netns, &mut crate::netns::Cx<'_>) -> Result<T, Errno>) -> Result<T, Errno> {
+    fn call<T>(
+        &mut self,
+        sock: SockId,
+        act: impl FnOnce(&mut Netns, &mut crate::netns::Cx<'_>) -> Result<T, Errno>,
+    ) -> Result<T, Errno> {
         self.net.with_ns(sock.ns, act).unwrap_or(Err(Errno::BadFd))
     }
 
@@ -291,7 +329,10 @@ impl LabSys<'_> {
         if text.len() <= room {
             out.push_str(text);
         } else if room > 0 {
-            let cut = (0..=room.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
+            let cut = (0..=room.min(text.len()))
+                .rev()
+                .find(|&at| text.is_char_boundary(at))
+                .unwrap_or(0);
             out.push_str(&text[..cut]);
             out.push_str("\n[output cut]\n");
         }
@@ -311,7 +352,9 @@ impl Sys for LabSys<'_> {
     }
 
     fn wake_at(&mut self, at: Time) {
-        let Some(slot) = self.apps.slots.get_mut(&self.app) else { return };
+        let Some(slot) = self.apps.slots.get_mut(&self.app) else {
+            return;
+        };
         if slot.alarm == at {
             return;
         }
@@ -365,7 +408,9 @@ impl Sys for LabSys<'_> {
     }
 
     fn recv_error(&mut self, sock: SockId) -> Option<PathError> {
-        self.net.with_ns(sock.ns, |netns, _| netns.recv_error(sock)).flatten()
+        self.net
+            .with_ns(sock.ns, |netns, _| netns.recv_error(sock))
+            .flatten()
     }
 
     fn shutdown(&mut self, sock: SockId) -> Result<(), Errno> {
@@ -381,11 +426,16 @@ impl Sys for LabSys<'_> {
     }
 
     fn ready(&self, sock: SockId) -> Ready {
-        self.net.ns(sock.ns).map(|netns| netns.ready(sock)).unwrap_or_default()
+        self.net
+            .ns(sock.ns)
+            .map(|netns| netns.ready(sock))
+            .unwrap_or_default()
     }
 
     fn take_error(&mut self, sock: SockId) -> Option<Errno> {
-        self.net.with_ns(sock.ns, |netns, _| netns.take_error(sock)).flatten()
+        self.net
+            .with_ns(sock.ns, |netns, _| netns.take_error(sock))
+            .flatten()
     }
 
     fn local_addr(&self, sock: SockId) -> Option<SocketAddr> {
@@ -418,6 +468,8 @@ impl Sys for LabSys<'_> {
 
     fn netns(&self) -> &Netns {
         // An application runs only while its namespace is there.
-        self.net.ns(self.ns).unwrap_or_else(|| self.net.all_ns().next().expect("a lab has a host"))
+        self.net
+            .ns(self.ns)
+            .unwrap_or_else(|| self.net.all_ns().next().expect("a lab has a host"))
     }
 }

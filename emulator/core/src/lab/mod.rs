@@ -98,12 +98,27 @@ impl Lab {
         let mut net = Net::new(config.net, rng.stream("net"));
         let mut apps = Apps::new(rng.stream("apps"));
         let places = outside::build(&mut net, &mut apps, &config.outside, &rng);
-        let daemon = DaemonConfig { host_ns: places.host, ..config.daemon };
+        let daemon = DaemonConfig {
+            host_ns: places.host,
+            ..config.daemon
+        };
         let mut plumbing = Plumbing::new(places.host, places.uplink, &daemon, &rng);
         let mut zones = Zones::default();
         let docker = {
-            let mut hands = plumbing::Hands { net: &mut net, apps: &mut apps, state: &mut plumbing };
-            let mut world = World { plumb: &mut hands, names: &mut zones, now: Time::ZERO };
+            let mut hands = plumbing::Hands {
+                net: &mut net,
+                apps: &mut apps,
+                state: &mut plumbing,
+            };
+            let mut names = plumbing::NamesIn {
+                zones: &mut zones,
+                engine: daemon.engine,
+            };
+            let mut world = World {
+                plumb: &mut hands,
+                names: &mut names,
+                now: Time::ZERO,
+            };
             Docker::new(daemon, rng.stream("docker"), &mut world)?
         };
         let mut lab = Self {
@@ -183,7 +198,13 @@ impl Lab {
     }
 
     fn run_app(&mut self, app: AppId) {
-        if let Some(code) = self.apps.run(app, &mut self.net, &self.zones, &self.docker, &self.sandboxes) {
+        if let Some(code) = self.apps.run(
+            app,
+            &mut self.net,
+            &self.zones,
+            &self.docker,
+            &self.sandboxes,
+        ) {
             self.outputs.push_back(Output::Exited(app, code));
         }
     }
@@ -221,14 +242,21 @@ impl Lab {
     }
 
     /// Virtual time until `until`, or until `go_on` says no to an output.
-    pub fn run_while(&mut self, until: Time, mut go_on: impl FnMut(&Self, &Output) -> bool) -> Vec<Output> {
+    pub fn run_while(
+        &mut self,
+        until: Time,
+        mut go_on: impl FnMut(&Self, &Output) -> bool,
+    ) -> Vec<Output> {
         let mut told = Vec::new();
         loop {
             match self.poll() {
                 Output::Idle(next) => {
                     let next = next.unwrap_or(Time::MAX).min(until);
                     self.handle(next, Input::Tick);
-                    if next == until && self.deadline().is_none_or(|at| at > until) && !self.net.has_work() {
+                    if next == until
+                        && self.deadline().is_none_or(|at| at > until)
+                        && !self.net.has_work()
+                    {
                         return told;
                     }
                 }
@@ -260,7 +288,11 @@ impl Lab {
         for netns in self.net.all_ns().filter(|netns| netns.name() != "wires") {
             for iface in netns.ifaces() {
                 let addresses = iface.addrs.iter().map(|address| address.net.addr());
-                names.extend(addresses.filter(|addr| !addr.is_loopback()).map(|addr| (addr, netns.name().to_owned())));
+                names.extend(
+                    addresses
+                        .filter(|addr| !addr.is_loopback())
+                        .map(|addr| (addr, netns.name().to_owned())),
+                );
             }
         }
         self.net.capture_finish(&names);
@@ -286,7 +318,10 @@ impl Lab {
             }
             _ => true,
         });
-        self.outputs.extend(told.into_iter().filter(|output| !matches!(output, Output::Exited(id, _) if *id == app)));
+        self.outputs.extend(
+            told.into_iter()
+                .filter(|output| !matches!(output, Output::Exited(id, _) if *id == app)),
+        );
         code
     }
 }

@@ -14,7 +14,7 @@
 
 use core::net::{IpAddr, Ipv4Addr};
 
-use dns::upstream::{Upstream, World};
+use dns::upstream::World;
 use ipnet::IpNet;
 use switch::Rng;
 use switch::wire::EthernetAddress;
@@ -24,7 +24,7 @@ use crate::id::{BridgeId, IfId, NsId};
 use crate::net::{Net, VethPlan};
 use crate::netns::{LO, Route};
 use crate::service::resolver::ResolverApp;
-use crate::tools::servers::{ProbeServer, WebServer};
+use crate::tools::web::Web;
 
 /// Which world is around the host.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -62,11 +62,13 @@ pub struct Places {
 pub const INTERNET_V4: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
 
 fn net(text: &str) -> IpNet {
-    text.parse().unwrap_or_else(|_| unreachable!("a constant of this file: {text}"))
+    text.parse()
+        .unwrap_or_else(|_| unreachable!("a constant of this file: {text}"))
 }
 
 fn ip(text: &str) -> IpAddr {
-    text.parse().unwrap_or_else(|_| unreachable!("a constant of this file: {text}"))
+    text.parse()
+        .unwrap_or_else(|_| unreachable!("a constant of this file: {text}"))
 }
 
 /// A random locally administered unicast MAC.
@@ -89,8 +91,17 @@ impl Builder<'_> {
 
     /// A machine with an interface on a segment.
     fn plug(&mut self, ns: NsId, name: &str, segment: BridgeId, addresses: &[&str]) -> IfId {
-        let label = self.net.ns(ns).map_or_else(String::new, |netns| netns.name().to_owned());
-        let own = VethPlan { ns, name, mac: self.mac(&format!("mac:{label}:{name}")), mtu: 1500, ipv6: true };
+        let label = self
+            .net
+            .ns(ns)
+            .map_or_else(String::new, |netns| netns.name().to_owned());
+        let own = VethPlan {
+            ns,
+            name,
+            mac: self.mac(&format!("mac:{label}:{name}")),
+            mtu: 1500,
+            ipv6: true,
+        };
         // The other end is a port of nobody's bridge; it lives in the same namespace but has no use there.
         let port = VethPlan {
             ns: self.wires(),
@@ -142,12 +153,39 @@ fn standard(net: &mut Net, apps: &mut Apps, rng: &Rng) -> Places {
     let mut build = Builder { net, rng };
     let (segment, _) = build.net.bridge_add(None, build.mac("mac:uplink"), 1500);
     let (beyond, _) = build.net.bridge_add(None, build.mac("mac:beyond"), 1500);
-    let uplink = build.plug(host, "eth0", segment, &["192.0.2.2/24", "2001:db8:0:1::2/64"]);
-    let lan_if = build.plug(lan, "eth0", segment, &["192.0.2.9/24", "2001:db8:0:1::9/64"]);
-    build.plug(gateway, "eth0", segment, &["192.0.2.1/24", "2001:db8:0:1::1/64"]);
-    let out = build.plug(gateway, "eth1", beyond, &["203.0.113.1/30", "2001:db8:fffe::1/64"]);
-    let far = build.plug(internet, "eth0", beyond, &["203.0.113.2/30", "2001:db8:fffe::2/64"]);
-    build.net.with_ns(gateway, |netns, _| netns.set_forwarding(true));
+    let uplink = build.plug(
+        host,
+        "eth0",
+        segment,
+        &["192.0.2.2/24", "2001:db8:0:1::2/64"],
+    );
+    let lan_if = build.plug(
+        lan,
+        "eth0",
+        segment,
+        &["192.0.2.9/24", "2001:db8:0:1::9/64"],
+    );
+    build.plug(
+        gateway,
+        "eth0",
+        segment,
+        &["192.0.2.1/24", "2001:db8:0:1::1/64"],
+    );
+    let out = build.plug(
+        gateway,
+        "eth1",
+        beyond,
+        &["203.0.113.1/30", "2001:db8:fffe::1/64"],
+    );
+    let far = build.plug(
+        internet,
+        "eth0",
+        beyond,
+        &["203.0.113.2/30", "2001:db8:fffe::2/64"],
+    );
+    build
+        .net
+        .with_ns(gateway, |netns, _| netns.set_forwarding(true));
     for (ns, iface, v4, v6) in [
         (host, uplink, "192.0.2.1", "2001:db8:0:1::1"),
         (lan, lan_if, "192.0.2.1", "2001:db8:0:1::1"),
@@ -159,13 +197,22 @@ fn standard(net: &mut Net, apps: &mut Apps, rng: &Rng) -> Places {
     build.via(gateway, "198.51.100.0/24", "203.0.113.2", out);
     build.via(gateway, "2001:db8:ffff::/48", "2001:db8:fffe::2", out);
     for local in ["198.51.100.0/24", "2001:db8:ffff::/48"] {
-        net.with_ns(internet, |netns, _| netns.route_add(Route::local(self::net(local), LO)));
+        net.with_ns(internet, |netns, _| {
+            netns.route_add(Route::local(self::net(local), LO))
+        });
     }
     for port in [80, 443] {
-        apps.spawn(net, internet, Box::new(WebServer::new(port)));
+        apps.spawn(net, internet, Box::new(Web::new(port)));
     }
-    apps.spawn(net, gateway, Box::new(ResolverApp::new(Upstream::new(World::Internet))));
-    Places { host, uplink, segment, lan, gateway, internet }
+    apps.spawn(net, gateway, Box::new(ResolverApp::new(World::Hashed)));
+    Places {
+        host,
+        uplink,
+        segment,
+        lan,
+        gateway,
+        internet,
+    }
 }
 
 fn recorded(net: &mut Net, apps: &mut Apps, resolver: IpAddr, rng: &Rng) -> Places {
@@ -177,11 +224,16 @@ fn recorded(net: &mut Net, apps: &mut Apps, resolver: IpAddr, rng: &Rng) -> Plac
     let out = build.plug(lan, "up1", segment, &["192.0.2.1/24"]);
     build.via(host, "0.0.0.0/0", "192.0.2.1", uplink);
     build.via(lan, "0.0.0.0/0", "192.0.2.2", out);
-    apps.spawn(net, lan, Box::new(ProbeServer::new(&[80], &[5353])));
-    apps.spawn(net, host, Box::new(ProbeServer::new(&[7777], &[])));
-    apps.spawn(net, lan, Box::new(ResolverApp::new(Upstream::new(World::Recorded))));
+    apps.spawn(net, lan, Box::new(ResolverApp::new(World::Recorded)));
     if resolver.is_loopback() {
-        apps.spawn(net, host, Box::new(ResolverApp::new(Upstream::new(World::Recorded))));
+        apps.spawn(net, host, Box::new(ResolverApp::new(World::Recorded)));
     }
-    Places { host, uplink, segment, lan, gateway: lan, internet: lan }
+    Places {
+        host,
+        uplink,
+        segment,
+        lan,
+        gateway: lan,
+        internet: lan,
+    }
 }

@@ -16,7 +16,7 @@ use crate::docker::plumb::{
     AttachPlan, AttachTo, BridgePlan, LinkRule, NetworkRules, Plumb, Published,
 };
 use crate::docker::rules::DockerRules;
-use crate::docker::spec::Proto;
+use crate::docker::spec::{Engine, Proto};
 use crate::id::{AppId, BridgeId, IfId, NsId, SockId};
 use crate::net::{ChildKind, Net, VethPlan};
 use crate::netns::{Errno, LO, Route};
@@ -64,9 +64,13 @@ pub(crate) struct Hands<'a> {
 }
 
 impl Hands<'_> {
-    fn with_rules<T>(&mut self, edit: impl FnOnce(&mut DockerRules, &mut switch::hook::Netfilter) -> T) -> Option<T> {
+    fn with_rules<T>(
+        &mut self,
+        edit: impl FnOnce(&mut DockerRules, &mut switch::hook::Netfilter) -> T,
+    ) -> Option<T> {
         let rules = &mut self.state.rules;
-        self.net.with_ns(self.state.host, |netns, _| edit(rules, netns.hooks_mut()))
+        self.net
+            .with_ns(self.state.host, |netns, _| edit(rules, netns.firewall()))
     }
 
     fn release(&mut self, holders: Vec<Holder>) {
@@ -93,10 +97,16 @@ impl Hands<'_> {
             return Ok(Some(Holder::Socket(sock)));
         }
         let app = match port.port.proto {
-            Proto::Tcp => self.apps.spawn(self.net, self.state.host, Box::new(TcpProxy::new(sock, target))),
-            Proto::Udp | Proto::Sctp => {
-                self.apps.spawn(self.net, self.state.host, Box::new(UdpProxy::new(sock, target)))
-            }
+            Proto::Tcp => self.apps.spawn(
+                self.net,
+                self.state.host,
+                Box::new(TcpProxy::new(sock, target)),
+            ),
+            Proto::Udp | Proto::Sctp => self.apps.spawn(
+                self.net,
+                self.state.host,
+                Box::new(UdpProxy::new(sock, target)),
+            ),
         };
         self.apps.give(sock, app);
         Ok(Some(Holder::Proxy(app)))
@@ -104,12 +114,27 @@ impl Hands<'_> {
 
     fn add_iface(&mut self, ns: NsId, plan: &AttachPlan) -> Result<IfId, String> {
         let mac = EthernetAddress(plan.mac);
-        let ipv6 = plan.addresses.iter().any(|address| address.addr().is_ipv6());
-        let own = VethPlan { ns, name: &plan.name, mac, mtu: plan.mtu, ipv6 };
+        let ipv6 = plan
+            .addresses
+            .iter()
+            .any(|address| address.addr().is_ipv6());
+        let own = VethPlan {
+            ns,
+            name: &plan.name,
+            mac,
+            mtu: plan.mtu,
+            ipv6,
+        };
         match plan.to {
             AttachTo::Bridge(bridge) | AttachTo::Dummy(bridge) => {
                 let host_mac = random_mac(&mut self.state.rng);
-                let port = VethPlan { ns: self.state.host, name: &plan.host_name, mac: host_mac, mtu: plan.mtu, ipv6: false };
+                let port = VethPlan {
+                    ns: self.state.host,
+                    name: &plan.host_name,
+                    mac: host_mac,
+                    mtu: plan.mtu,
+                    ipv6: false,
+                };
                 let (iface, other) = self.net.veth_add(&own, &port);
                 if let Err(error) = self.net.port_add(bridge, other, host_mac) {
                     self.net.iface_remove(iface);
@@ -117,23 +142,36 @@ impl Hands<'_> {
                 }
                 Ok(iface)
             }
-            AttachTo::Macvlan => Ok(self.net.child_add(self.state.uplink, ChildKind::Macvlan, &own)),
+            AttachTo::Macvlan => {
+                Ok(self
+                    .net
+                    .child_add(self.state.uplink, ChildKind::Macvlan, &own))
+            }
             AttachTo::Ipvlan => {
                 let mac = self.uplink_mac().unwrap_or(mac);
-                Ok(self.net.child_add(self.state.uplink, ChildKind::Ipvlan, &VethPlan { mac, ..own }))
+                Ok(self.net.child_add(
+                    self.state.uplink,
+                    ChildKind::Ipvlan,
+                    &VethPlan { mac, ..own },
+                ))
             }
         }
     }
 
     fn uplink_mac(&self) -> Option<EthernetAddress> {
-        self.net.ns(self.state.host)?.iface(self.state.uplink).map(|iface| EthernetAddress(iface.mac))
+        self.net
+            .ns(self.state.host)?
+            .iface(self.state.uplink)
+            .map(|iface| EthernetAddress(iface.mac))
     }
 }
 
 impl Plumb for Hands<'_> {
     fn bridge_add(&mut self, plan: &BridgePlan) -> (BridgeId, IfId) {
         let owner = Some((self.state.host, plan.name.as_str()));
-        let (bridge, iface) = self.net.bridge_add(owner, EthernetAddress(plan.mac), plan.mtu);
+        let (bridge, iface) = self
+            .net
+            .bridge_add(owner, EthernetAddress(plan.mac), plan.mtu);
         for &address in &plan.addresses {
             // The model hands out no address twice.
             let _fresh = self.net.addr_add(iface, address);
@@ -166,7 +204,11 @@ impl Plumb for Hands<'_> {
         let address = IpNet::new_assert(Ipv6Addr::LOCALHOST.into(), 128);
         self.net.with_ns(ns, |netns, _| {
             // Asked for twice, it is as asked already.
-            let _same = if on { netns.addr_add(LO, address) } else { netns.addr_del(LO, address.addr()) };
+            let _same = if on {
+                netns.addr_add(LO, address)
+            } else {
+                netns.addr_del(LO, address.addr())
+            };
         });
     }
 
@@ -194,7 +236,11 @@ impl Plumb for Hands<'_> {
 
     fn default_route(&mut self, ns: NsId, v6: bool, route: Option<(IfId, Option<IpAddr>)>) {
         self.net.with_ns(ns, |netns, _| {
-            let everything = if v6 { IpNet::V6(Ipv6Net::default()) } else { IpNet::V4(Ipv4Net::default()) };
+            let everything = if v6 {
+                IpNet::V6(Ipv6Net::default())
+            } else {
+                IpNet::V4(Ipv4Net::default())
+            };
             while netns.route_del(everything, None, None).is_ok() {}
             if let Some((iface, via)) = route {
                 let route = match via {
@@ -207,7 +253,12 @@ impl Plumb for Hands<'_> {
         });
     }
 
-    fn publish(&mut self, network: u32, iface: IfId, ports: &[Published]) -> Result<(), (Published, String)> {
+    fn publish(
+        &mut self,
+        network: u32,
+        iface: IfId,
+        ports: &[Published],
+    ) -> Result<(), (Published, String)> {
         let mut holders = Vec::new();
         for port in ports {
             match self.hold(port) {
@@ -224,7 +275,11 @@ impl Plumb for Hands<'_> {
             }
         }
         self.with_rules(|docker, netfilter| docker.publish(netfilter, network, iface, ports));
-        self.state.held.entry((network, iface)).or_default().extend(holders);
+        self.state
+            .held
+            .entry((network, iface))
+            .or_default()
+            .extend(holders);
         Ok(())
     }
 
@@ -240,11 +295,17 @@ impl Plumb for Hands<'_> {
     }
 
     fn host_has(&self, addr: IpAddr) -> bool {
-        addr.is_unspecified() || self.net.ns(self.state.host).is_some_and(|netns| netns.is_local(addr))
+        addr.is_unspecified()
+            || self
+                .net
+                .ns(self.state.host)
+                .is_some_and(|netns| netns.is_local(addr))
     }
 
     fn host_routes(&self) -> Vec<IpNet> {
-        let Some(host) = self.net.ns(self.state.host) else { return Vec::new() };
+        let Some(host) = self.net.ns(self.state.host) else {
+            return Vec::new();
+        };
         [false, true]
             .into_iter()
             .flat_map(|v6| host.routes(v6))
@@ -263,16 +324,36 @@ impl Plumb for Hands<'_> {
 
 /// Opens the host's side of a published port: listening for a proxy, or just held so that nobody
 /// else takes it. No SCTP segment is carried, so nothing is opened for it.
-fn open_port(net: &mut Net, ns: NsId, proto: Proto, host: SocketAddr, listen: bool) -> Result<SockId, Errno> {
-    let kind = if proto == Proto::Tcp { SockKind::Tcp } else { SockKind::Udp };
-    let family = if host.is_ipv4() { Family::V4 } else { Family::V6 };
+fn open_port(
+    net: &mut Net,
+    ns: NsId,
+    proto: Proto,
+    host: SocketAddr,
+    listen: bool,
+) -> Result<SockId, Errno> {
+    let kind = if proto == Proto::Tcp {
+        SockKind::Tcp
+    } else {
+        SockKind::Udp
+    };
+    let family = if host.is_ipv4() {
+        Family::V4
+    } else {
+        Family::V6
+    };
     net.with_ns(ns, |netns, cx| {
         let sock = netns.socket(kind, family)?;
         let opened = netns
             .set(cx, sock, SockOpt::V6Only(true))
             .and_then(|()| netns.set(cx, sock, SockOpt::ReuseAddr(true)))
             .and_then(|()| netns.bind(sock, host))
-            .and_then(|()| if listen && kind == SockKind::Tcp { netns.listen(cx, sock, 4096) } else { Ok(()) });
+            .and_then(|()| {
+                if listen && kind == SockKind::Tcp {
+                    netns.listen(cx, sock, 4096)
+                } else {
+                    Ok(())
+                }
+            });
         match opened {
             Ok(()) => Ok(sock),
             Err(errno) => {
@@ -284,13 +365,28 @@ fn open_port(net: &mut Net, ns: NsId, proto: Proto, host: SocketAddr, listen: bo
     .unwrap_or(Err(Errno::BadFd))
 }
 
-impl crate::docker::names::Names for dns::Zones {
+/// The zones, told by the model.
+#[derive(Debug)]
+pub(crate) struct NamesIn<'a> {
+    pub(crate) zones: &'a mut dns::Zones,
+    pub(crate) engine: Engine,
+}
+
+/// Whose rules the DNS follows.
+pub(crate) const fn profile(engine: Engine) -> dns::Profile {
+    match engine {
+        Engine::V20_10 => dns::Profile::V20_10,
+        Engine::V29 => dns::Profile::V29,
+    }
+}
+
+impl crate::docker::names::Names for NamesIn<'_> {
     fn add_network(&mut self, net: NetKey, name: &str) {
-        self.add_network(dns::NetKey(net.0), name);
+        self.zones.add_network(dns::NetKey(net.0), name);
     }
 
     fn remove_network(&mut self, net: NetKey) {
-        self.remove_network(dns::NetKey(net.0));
+        self.zones.remove_network(dns::NetKey(net.0));
     }
 
     fn add_endpoint(
@@ -301,19 +397,36 @@ impl crate::docker::names::Names for dns::Zones {
         v4: Option<Ipv4Addr>,
         v6: Option<Ipv6Addr>,
     ) {
-        self.add_endpoint(dns::NetKey(net.0), dns::EndpointKey(endpoint.0), names, v4, v6);
+        self.zones.add_endpoint(
+            dns::NetKey(net.0),
+            dns::EndpointKey(endpoint.0),
+            names,
+            v4,
+            v6,
+        );
     }
 
     fn remove_endpoint(&mut self, net: NetKey, endpoint: EndpointKey) {
-        self.remove_endpoint(dns::NetKey(net.0), dns::EndpointKey(endpoint.0));
+        self.zones
+            .remove_endpoint(dns::NetKey(net.0), dns::EndpointKey(endpoint.0));
     }
 
     fn set_view(&mut self, sandbox: SandboxKey, view: View) {
-        let networks = view.networks.into_iter().map(|(net, links)| (dns::NetKey(net.0), links)).collect();
-        self.set_view(dns::SandboxKey(sandbox.0), dns::View { networks, ..dns::View::default() });
+        let networks = view
+            .networks
+            .into_iter()
+            .map(|(net, links)| (dns::NetKey(net.0), links))
+            .collect();
+        self.zones.set_view(
+            dns::SandboxKey(sandbox.0),
+            dns::View {
+                networks,
+                profile: profile(self.engine),
+            },
+        );
     }
 
     fn remove_view(&mut self, sandbox: SandboxKey) {
-        self.remove_view(dns::SandboxKey(sandbox.0));
+        self.zones.remove_view(dns::SandboxKey(sandbox.0));
     }
 }

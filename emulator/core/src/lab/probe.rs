@@ -55,7 +55,12 @@ impl Lab {
     }
 
     /// Runs until `done` says something, at most until `limit` has passed.
-    fn wait<T>(&mut self, limit: Duration, mut done: impl FnMut(&mut LabSys<'_>, NsId) -> Option<T>, ns: NsId) -> Option<T> {
+    fn wait<T>(
+        &mut self,
+        limit: Duration,
+        mut done: impl FnMut(&mut LabSys<'_>, NsId) -> Option<T>,
+        ns: NsId,
+    ) -> Option<T> {
         let until = self.now() + limit;
         loop {
             if let Some(result) = done(&mut self.sys(ns), ns) {
@@ -159,7 +164,9 @@ impl Lab {
                             heard.truncate(ANSWER_LIMIT);
                         }
                         Err(Errno::WouldBlock) => return None,
-                        Err(Errno::ConnReset) if connected && heard.is_empty() => return Some(Answer::Closed),
+                        Err(Errno::ConnReset) if connected && heard.is_empty() => {
+                            return Some(Answer::Closed);
+                        }
                         Err(errno) => return Some(Answer::Failed(errno)),
                     }
                 }

@@ -7,20 +7,27 @@
 use std::collections::BTreeMap;
 
 use core::net::IpAddr;
+use core::time::Duration;
 use dns::resolver::{Config, UpstreamFrom};
-use dns::{Profile, Resolver, SandboxKey};
+use dns::{Resolver, SandboxKey};
 use ipnet::IpNet;
 
 use super::Lab;
-use super::plumbing::Hands;
+use super::plumbing::{Hands, NamesIn, profile};
 use crate::docker::container::Container;
 use crate::docker::plumb::Published;
-use crate::docker::spec::{ContainerSpec, EndpointSpec, Engine, NetworkSpec, Proto};
-use crate::docker::{Created, Docker, Error, NetworkFilters, World};
+use crate::docker::spec::{ContainerSpec, EndpointSpec, NetworkSpec, Proto};
+use crate::docker::verbs::list::NetworkFilters;
+use crate::docker::{Created, Docker, Error, World};
 use crate::id::{AppId, NsId};
 use crate::service::dns::DnsService;
-use crate::tools;
-use crate::tools::servers::{ProbeServer, WebServer};
+use crate::tools::getent::Getent;
+use crate::tools::probe::Probe;
+use crate::tools::web::Web;
+use crate::tools::{self, Libc};
+
+/// How long a name may take.
+const LOOKUP_LIMIT: Duration = Duration::from_secs(10);
 
 /// What runs in the containers' namespaces, and whose they are.
 #[derive(Debug, Default)]
@@ -73,30 +80,44 @@ impl Lab {
     /// Calls the model with the lab's hands.
     fn model<T>(&mut self, act: impl FnOnce(&mut Docker, &mut World<'_>) -> T) -> T {
         let now = self.net.now();
-        let mut hands = Hands { net: &mut self.net, apps: &mut self.apps, state: &mut self.plumbing };
-        let mut world = World { plumb: &mut hands, names: &mut self.zones, now };
+        let mut hands = Hands {
+            net: &mut self.net,
+            apps: &mut self.apps,
+            state: &mut self.plumbing,
+        };
+        let mut names = NamesIn {
+            zones: &mut self.zones,
+            engine: self.docker.engine(),
+        };
+        let mut world = World {
+            plumb: &mut hands,
+            names: &mut names,
+            now,
+        };
         act(&mut self.docker, &mut world)
     }
 
     /// Brings a container's resolver in line with its networks.
     fn sync(&mut self, container: &str) {
-        let Ok(container) = self.docker.container(container) else { return };
-        let (Some(ns), None) = (container.ns, container.joined) else { return };
+        let Ok(container) = self.docker.container(container) else {
+            return;
+        };
+        let (Some(ns), None) = (container.ns, container.joined) else {
+            return;
+        };
         if ns == self.places.host {
             return;
         }
         let key = container.key;
         self.sandboxes.owners.insert(ns, key);
-        let Ok(config) = self.docker.dns_config(&container.id) else { return };
+        let Ok(config) = self.docker.dns_config(&container.id) else {
+            return;
+        };
         if !config.resolver {
             return;
         }
-        let profile = match self.docker.engine() {
-            Engine::V20_10 => Profile::V20_10,
-            Engine::V29 => Profile::V29,
-        };
         let settings = Config {
-            profile,
+            profile: profile(self.docker.engine()),
             upstreams: config.upstreams.iter().map(upstream).collect(),
             ndots_set: config.ndots_set,
             external_access: config.external_access,
@@ -113,7 +134,11 @@ impl Lab {
     }
 
     /// A verb that may take a container's namespace away.
-    fn ending<T>(&mut self, container: &str, act: impl FnOnce(&mut Docker, &mut World<'_>) -> T) -> T {
+    fn ending<T>(
+        &mut self,
+        container: &str,
+        act: impl FnOnce(&mut Docker, &mut World<'_>) -> T,
+    ) -> T {
         let ns = self.namespace(container);
         let result = self.model(act);
         self.forget(ns);
@@ -121,14 +146,23 @@ impl Lab {
     }
 
     fn serve_names(&mut self, ns: NsId, key: u32, settings: Config) {
-        if let Some(service) = self.sandboxes.resolvers.get(&ns).and_then(|app| self.apps.dns_mut(*app)) {
+        if let Some(service) = self
+            .sandboxes
+            .resolvers
+            .get(&ns)
+            .and_then(|app| self.apps.dns_mut(*app))
+        {
             if *service.resolver.config() != settings {
                 service.resolver.configure(settings);
             }
             return;
         }
         let rng = self.net.rng.stream(&format!("dns:{key}"));
-        let service = DnsService::new(Resolver::new(SandboxKey(key), settings), self.places.host, rng);
+        let service = DnsService::new(
+            Resolver::new(SandboxKey(key), settings),
+            self.places.host,
+            rng,
+        );
         let app = self.apps.spawn_dns(&mut self.net, ns, service);
         self.sandboxes.resolvers.insert(ns, app);
     }
@@ -145,8 +179,14 @@ impl Lab {
     ///
     /// # Errors
     /// In Docker's words.
-    pub fn network_connect(&mut self, network: &str, container: &str, spec: EndpointSpec) -> Result<(), Error> {
-        let connected = self.model(|docker, world| docker.network_connect(world, network, container, spec));
+    pub fn network_connect(
+        &mut self,
+        network: &str,
+        container: &str,
+        spec: EndpointSpec,
+    ) -> Result<(), Error> {
+        let connected =
+            self.model(|docker, world| docker.network_connect(world, network, container, spec));
         self.sync(container);
         connected
     }
@@ -155,8 +195,14 @@ impl Lab {
     ///
     /// # Errors
     /// In Docker's words.
-    pub fn network_disconnect(&mut self, network: &str, container: &str, force: bool) -> Result<(), Error> {
-        let gone = self.model(|docker, world| docker.network_disconnect(world, network, container, force));
+    pub fn network_disconnect(
+        &mut self,
+        network: &str,
+        container: &str,
+        force: bool,
+    ) -> Result<(), Error> {
+        let gone =
+            self.model(|docker, world| docker.network_disconnect(world, network, container, force));
         self.sync(container);
         gone
     }
@@ -196,13 +242,25 @@ impl Lab {
         Ok(())
     }
 
+    /// The exit code of a container that is asked to end: a shell or a sleep has to be killed.
+    fn stop_code(&self, container: &str) -> i32 {
+        if self.main_program(container).is_some() {
+            0
+        } else {
+            137
+        }
+    }
+
     /// `docker stop`.
     ///
     /// # Errors
     /// In Docker's words.
     pub fn stop(&mut self, container: &str) -> Result<(), Error> {
+        let code = self.stop_code(container);
         self.end(container);
-        self.ending(container, |docker, world| docker.stop(world, container))
+        self.ending(container, |docker, world| {
+            docker.stop(world, container, code)
+        })
     }
 
     /// `docker kill`.
@@ -219,8 +277,11 @@ impl Lab {
     /// # Errors
     /// In Docker's words.
     pub fn restart(&mut self, container: &str) -> Result<(), Error> {
+        let code = self.stop_code(container);
         self.end(container);
-        self.ending(container, |docker, world| docker.restart(world, container))?;
+        self.ending(container, |docker, world| {
+            docker.restart(world, container, code)
+        })?;
         self.sync(container);
         self.begin(container);
         Ok(())
@@ -231,7 +292,7 @@ impl Lab {
     /// # Errors
     /// In Docker's words.
     pub fn pause(&mut self, container: &str) -> Result<(), Error> {
-        self.model(|docker, _| docker.pause(container))?;
+        self.docker.pause(container)?;
         if let Some(ns) = self.namespace(container) {
             self.apps.hold(&mut self.net, ns, true);
         }
@@ -243,7 +304,7 @@ impl Lab {
     /// # Errors
     /// In Docker's words.
     pub fn unpause(&mut self, container: &str) -> Result<(), Error> {
-        self.model(|docker, _| docker.unpause(container))?;
+        self.docker.unpause(container)?;
         if let Some(ns) = self.namespace(container) {
             self.apps.hold(&mut self.net, ns, false);
         }
@@ -266,12 +327,16 @@ impl Lab {
         if force {
             self.end(container);
         }
-        self.ending(container, |docker, world| docker.remove(world, container, force))
+        self.ending(container, |docker, world| {
+            docker.remove(world, container, force)
+        })
     }
 
     /// Starts what the container's image and command say.
     fn begin(&mut self, container: &str) {
-        let Ok(container) = self.docker.container(container) else { return };
+        let Ok(container) = self.docker.container(container) else {
+            return;
+        };
         let Some(ns) = container.ns else { return };
         let (key, spec, exposed) = (container.key, container.spec.clone(), container.exposed());
         if !self.run_images {
@@ -281,9 +346,11 @@ impl Lab {
         let main = match name {
             "busybox" | "alpine" | "ubuntu" | "netshoot" => {
                 // A command that is no tool of ours (a shell, a loop in one) waits to be stopped.
-                (!spec.command.is_empty()).then(|| tools::spawn(&spec.command).ok()).flatten()
+                (!spec.command.is_empty())
+                    .then(|| tools::spawn(&spec.command).ok())
+                    .flatten()
             }
-            "http" | "httpd" | "nginx" => Some(Box::new(WebServer::new(80)) as Box<dyn crate::app::App>),
+            "http" | "httpd" | "nginx" => Some(Box::new(Web::new(80)) as Box<dyn crate::app::App>),
             _ => None,
         };
         if let Some(main) = main {
@@ -292,17 +359,26 @@ impl Lab {
         }
         let web = matches!(name, "http" | "httpd" | "nginx");
         let ports = |proto: Proto| -> Vec<u16> {
-            exposed.iter().filter(|port| port.proto == proto && !(web && port.number == 80)).map(|port| port.number).collect()
+            exposed
+                .iter()
+                .filter(|port| port.proto == proto && !(web && port.number == 80))
+                .map(|port| port.number)
+                .collect()
         };
         let (tcp, udp) = (ports(Proto::Tcp), ports(Proto::Udp));
-        if !matches!(name, "busybox" | "alpine" | "ubuntu" | "netshoot") && !(tcp.is_empty() && udp.is_empty()) {
-            self.apps.spawn(&mut self.net, ns, Box::new(ProbeServer::new(&tcp, &udp)));
+        if !matches!(name, "busybox" | "alpine" | "ubuntu" | "netshoot")
+            && !(tcp.is_empty() && udp.is_empty())
+        {
+            self.apps
+                .spawn(&mut self.net, ns, Box::new(Probe::new(tcp, udp)));
         }
     }
 
     /// Ends the programs of a container that does not own its namespace; the others go with theirs.
     fn end(&mut self, container: &str) {
-        let Ok(container) = self.docker.container(container) else { return };
+        let Ok(container) = self.docker.container(container) else {
+            return;
+        };
         if let Some(app) = self.sandboxes.mains.remove(&container.key) {
             self.apps.kill(&mut self.net, app);
         }
@@ -311,7 +387,10 @@ impl Lab {
     /// The main program of a container, if it runs one.
     #[must_use]
     pub fn main_program(&self, container: &str) -> Option<AppId> {
-        self.sandboxes.mains.get(&self.docker.container(container).ok()?.key).copied()
+        self.sandboxes
+            .mains
+            .get(&self.docker.container(container).ok()?.key)
+            .copied()
     }
 
     /// Docker's model, to look at: `ls`, `ps`, `inspect`, `port`.
@@ -329,28 +408,38 @@ impl Lab {
     /// A container's full id.
     #[must_use]
     pub fn container_id(&self, container: &str) -> Option<String> {
-        self.docker.container(container).ok().map(|container| container.id.clone())
+        self.docker
+            .container(container)
+            .ok()
+            .map(|container| container.id.clone())
     }
 
     /// A network's full id.
     #[must_use]
     pub fn network_id(&self, network: &str) -> Option<String> {
-        self.docker.network(network).ok().map(|network| network.id.clone())
+        self.docker
+            .network(network)
+            .ok()
+            .map(|network| network.id.clone())
     }
 
     /// The published ports of a container as they were allocated.
     #[must_use]
     pub fn published(&self, container: &str) -> Vec<Published> {
-        self.docker.published(container).unwrap_or_default()
+        self.docker.port(container).unwrap_or_default()
     }
 
     /// The networks of a container and the address of each one's gateway.
     #[must_use]
     pub fn gateways(&self, container: &str) -> Vec<(String, IpAddr)> {
-        let Ok(container) = self.docker.container(container) else { return Vec::new() };
+        let Ok(container) = self.docker.container(container) else {
+            return Vec::new();
+        };
         let mut gateways = Vec::new();
         for endpoint in container.endpoints() {
-            let Ok(network) = self.docker.network(&endpoint.network_name) else { continue };
+            let Ok(network) = self.docker.network(&endpoint.network_name) else {
+                continue;
+            };
             for v6 in [false, true] {
                 if let Some(gateway) = network.gateway(v6) {
                     gateways.push((network.name().to_owned(), gateway));
@@ -366,7 +455,11 @@ impl Lab {
         let container = self.docker.container(container).ok()?;
         container
             .endpoints()
-            .find(|endpoint| endpoint.addresses().any(|own: IpNet| own.contains(&address)))
+            .find(|endpoint| {
+                endpoint
+                    .addresses()
+                    .any(|own: IpNet| own.contains(&address))
+            })
             .map(|endpoint| endpoint.network_name.clone())
     }
 
@@ -376,14 +469,36 @@ impl Lab {
         self.net
             .ns(self.places.host)
             .and_then(|netns| netns.iface(self.places.uplink))
-            .map(|iface| iface.addrs.iter().map(|address| address.net.addr()).collect())
+            .map(|iface| {
+                iface
+                    .addrs
+                    .iter()
+                    .map(|address| address.net.addr())
+                    .collect()
+            })
             .unwrap_or_default()
     }
 }
 
-fn upstream(upstream: &crate::docker::Upstream) -> dns::Upstream {
+fn upstream(upstream: &crate::docker::resolv::Upstream) -> dns::Upstream {
     dns::Upstream {
-        address: upstream.address,
-        from: if upstream.from_host { UpstreamFrom::Host } else { UpstreamFrom::Container },
+        address: upstream.addr,
+        from: if upstream.from_host {
+            UpstreamFrom::Host
+        } else {
+            UpstreamFrom::Container
+        },
+    }
+}
+
+impl Lab {
+    /// What a program in `ns` gets from `getaddrinfo`: `/etc/hosts` first, then its resolvers, IPv4 and IPv6.
+    /// Empty if the name does not resolve within ten seconds of virtual time.
+    pub fn lookup(&mut self, ns: NsId, name: &str) -> Vec<IpAddr> {
+        let app = self.spawn(ns, Box::new(Getent::new(name.to_owned(), Libc::Glibc)));
+        self.run_app_for(app, LOOKUP_LIMIT);
+        let (out, _) = self.apps.take_output(app);
+        self.apps.kill(&mut self.net, app);
+        out.lines().filter_map(|line| line.parse().ok()).collect()
     }
 }

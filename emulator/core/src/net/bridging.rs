@@ -17,40 +17,63 @@ use crate::id::{BridgeId, IfId, NsId};
 
 impl Net {
     fn bridge_drop(&mut self, frame: Frame, place: IfId, reason: DropReason) {
-        self.trace.drop(self.now, &mut self.pool, frame, place, reason);
+        self.trace
+            .drop(self.now, &mut self.pool, frame, place, reason);
     }
 
     /// A frame arrived at `port`, whose interface in the owner's namespace is `iface`.
-    pub(super) fn bridge_input(&mut self, bridge: BridgeId, port: PortId, iface: IfId, frame: Frame) {
-        self.trace.frame(self.now, &self.pool, &frame, iface, Direction::In);
+    pub(super) fn bridge_input(
+        &mut self,
+        bridge: BridgeId,
+        port: PortId,
+        iface: IfId,
+        frame: Frame,
+    ) {
+        self.trace
+            .frame(self.now, &self.pool, &frame, iface, Direction::In);
         let Some(slot) = self.bridges[bridge.0 as usize].as_mut() else {
             return self.bridge_drop(frame, iface, DropReason::InterfaceDown);
         };
         let owner = slot.owner;
         let own = slot.bridge.interface();
         let gso_size = self.pool.meta(&frame).gso_size;
-        let decision = slot.bridge.input_super(self.now, port, self.pool.bytes(&frame), gso_size);
+        let decision = slot
+            .bridge
+            .input_super(self.now, port, self.pool.bytes(&frame), gso_size);
         if slot.bridge.learned().is_some() {
-            self.trace.event(self.now, self.pool.meta(&frame).id, own, What::Learned(iface));
+            self.trace.event(
+                self.now,
+                self.pool.meta(&frame).id,
+                own,
+                What::Learned(iface),
+            );
         }
-        self.trace.frame(self.now, &self.pool, &frame, own, Direction::In);
         match decision {
             Decision::Drop(reason) => self.bridge_drop(frame, own, reason),
-            Decision::Local => self.bridge_local(owner, frame, own),
+            Decision::Local => {
+                self.trace
+                    .frame(self.now, &self.pool, &frame, own, Direction::In);
+                self.bridge_local(owner, frame, own);
+            }
             Decision::Port(to) => {
-                if let Some(frame) = self.bridge_hooks(bridge, frame, &[Hook::Prerouting, Hook::Forward, Hook::Postrouting]) {
+                if let Some(frame) = self.bridge_hooks(bridge, frame) {
+                    self.trace
+                        .frame(self.now, &self.pool, &frame, own, Direction::In);
                     self.bridge_send(bridge, to, frame);
                 }
             }
             Decision::Flood { local } => {
-                self.trace.event(self.now, self.pool.meta(&frame).id, own, What::Flooded);
+                self.trace
+                    .event(self.now, self.pool.meta(&frame).id, own, What::Flooded);
                 if local && owner.is_some() {
                     // The stack's own copy meets the hooks of the namespace, not those of the bridge.
                     if let Some(copy) = self.pool.copy(&frame) {
                         self.bridge_local(owner, copy, own);
                     }
                 }
-                if let Some(frame) = self.bridge_hooks(bridge, frame, &[Hook::Prerouting, Hook::Forward, Hook::Postrouting]) {
+                if let Some(frame) = self.bridge_hooks(bridge, frame) {
+                    self.trace
+                        .frame(self.now, &self.pool, &frame, own, Direction::In);
                     self.bridge_flood(bridge, Some(port), frame);
                 }
             }
@@ -70,8 +93,11 @@ impl Net {
             return self.bridge_drop(frame, iface, DropReason::InterfaceDown);
         };
         let gso_size = self.pool.meta(&frame).gso_size;
-        let decision = slot.bridge.output_super(self.now, self.pool.bytes(&frame), gso_size);
-        self.trace.frame(self.now, &self.pool, &frame, iface, Direction::Out);
+        let decision = slot
+            .bridge
+            .output_super(self.now, self.pool.bytes(&frame), gso_size);
+        self.trace
+            .frame(self.now, &self.pool, &frame, iface, Direction::Out);
         match decision {
             Decision::Drop(reason) => self.bridge_drop(frame, iface, reason),
             Decision::Local => self.bridge_drop(frame, iface, DropReason::BridgeSamePort),
@@ -87,7 +113,12 @@ impl Net {
             .map(|port| port.interface);
         match iface {
             Some(iface) => {
-                self.trace.event(self.now, self.pool.meta(&frame).id, iface, What::Forwarded(iface));
+                self.trace.event(
+                    self.now,
+                    self.pool.meta(&frame).id,
+                    iface,
+                    What::Forwarded(iface),
+                );
                 self.carry(iface, frame);
             }
             None => self.bridge_drop(frame, IfId(0), DropReason::BridgePortDown),
@@ -109,24 +140,39 @@ impl Net {
     }
 
     /// Shows an IP packet to the hooks of the bridge's namespace; `None` if it died there.
-    fn bridge_hooks(&mut self, bridge: BridgeId, frame: Frame, hooks: &[Hook]) -> Option<Frame> {
-        let Some(slot) = self.bridges[bridge.0 as usize].as_ref() else { return Some(frame) };
+    fn bridge_hooks(&mut self, bridge: BridgeId, frame: Frame) -> Option<Frame> {
+        let Some(slot) = self.bridges[bridge.0 as usize].as_ref() else {
+            return Some(frame);
+        };
         let own = slot.bridge.interface();
-        let Some(ns) = slot.owner else { return Some(frame) };
+        let Some(ns) = slot.owner else {
+            return Some(frame);
+        };
         let guarded = self.ns(ns).is_some_and(|netns| netns.tracks());
         if !guarded {
             return Some(frame);
         }
-        let Ok(ether) = Ether::parse(self.pool.bytes(&frame)) else { return Some(frame) };
-        if ether.vlan.is_some() || !matches!(ether.protocol, EthernetProtocol::Ipv4 | EthernetProtocol::Ipv6) {
+        let Ok(ether) = Ether::parse(self.pool.bytes(&frame)) else {
+            return Some(frame);
+        };
+        if ether.vlan.is_some()
+            || !matches!(
+                ether.protocol,
+                EthernetProtocol::Ipv4 | EthernetProtocol::Ipv6
+            )
+        {
             return Some(frame);
         }
         let Some(frame) = self.pool.unshare(frame) else {
             self.trace.drops.count(DropReason::PoolEmpty);
             return None;
         };
-        let path = Path { input: Some(own), output: Some(own), bridged: true };
-        for &hook in hooks {
+        let path = Path {
+            input: Some(own),
+            output: Some(own),
+            bridged: true,
+        };
+        for hook in [Hook::Prerouting, Hook::Forward, Hook::Postrouting] {
             let meta = self.pool.meta(&frame);
             let now = self.now;
             let netns = self.namespaces[ns.0 as usize].as_deref_mut()?;

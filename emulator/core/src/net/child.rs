@@ -42,12 +42,31 @@ pub(crate) struct Children {
 }
 
 impl Children {
-    pub(crate) fn add(&mut self, iface: IfId, parent: IfId, kind: ChildKind, mac: EthernetAddress, ns: NsId) {
-        self.by_id.insert(iface, Child { parent, kind, mac, ns, queue: VecDeque::new() });
+    pub(crate) fn add(
+        &mut self,
+        iface: IfId,
+        parent: IfId,
+        kind: ChildKind,
+        mac: EthernetAddress,
+        ns: NsId,
+    ) {
+        self.by_id.insert(
+            iface,
+            Child {
+                parent,
+                kind,
+                mac,
+                ns,
+                queue: VecDeque::new(),
+            },
+        );
     }
 
     pub(crate) fn remove(&mut self, iface: IfId) -> VecDeque<Frame> {
-        self.by_id.remove(&iface).map(|child| child.queue).unwrap_or_default()
+        self.by_id
+            .remove(&iface)
+            .map(|child| child.queue)
+            .unwrap_or_default()
     }
 
     pub(crate) fn take(&mut self, iface: IfId) -> Option<Frame> {
@@ -55,7 +74,10 @@ impl Children {
     }
 
     fn of(&self, parent: IfId) -> impl Iterator<Item = (IfId, &Child)> {
-        self.by_id.iter().filter(move |(_, child)| child.parent == parent).map(|(&id, child)| (id, child))
+        self.by_id
+            .iter()
+            .filter(move |(_, child)| child.parent == parent)
+            .map(|(&id, child)| (id, child))
     }
 }
 
@@ -76,7 +98,9 @@ fn target(bytes: &[u8], ether: &Ether) -> Option<IpAddr> {
 
 impl Net {
     fn child_has(&self, child: &Child, id: IfId, address: IpAddr) -> bool {
-        self.ns(child.ns).and_then(|netns| netns.iface(id)).is_some_and(|iface| iface.has(address))
+        self.ns(child.ns)
+            .and_then(|netns| netns.iface(id))
+            .is_some_and(|iface| iface.has(address))
     }
 
     /// The child of `parent` that a unicast frame is for, or a copy to each if it is for a group.
@@ -85,7 +109,9 @@ impl Net {
         if self.children.by_id.is_empty() {
             return Some(frame);
         }
-        let Ok(ether) = Ether::parse(self.pool.bytes(&frame)) else { return Some(frame) };
+        let Ok(ether) = Ether::parse(self.pool.bytes(&frame)) else {
+            return Some(frame);
+        };
         if !ether.destination.is_unicast() {
             self.to_every_child(parent, None, &frame);
             return Some(frame);
@@ -99,7 +125,13 @@ impl Net {
         }
     }
 
-    fn child_for(&self, parent: IfId, except: Option<IfId>, ether: &Ether, frame: &Frame) -> Option<IfId> {
+    fn child_for(
+        &self,
+        parent: IfId,
+        except: Option<IfId>,
+        ether: &Ether,
+        frame: &Frame,
+    ) -> Option<IfId> {
         let address = target(self.pool.bytes(frame), ether);
         self.children
             .of(parent)
@@ -113,7 +145,12 @@ impl Net {
     }
 
     fn to_every_child(&mut self, parent: IfId, except: Option<IfId>, frame: &Frame) {
-        let all: Vec<IfId> = self.children.of(parent).map(|(id, _)| id).filter(|&id| Some(id) != except).collect();
+        let all: Vec<IfId> = self
+            .children
+            .of(parent)
+            .map(|(id, _)| id)
+            .filter(|&id| Some(id) != except)
+            .collect();
         for id in all {
             match self.pool.copy(frame) {
                 Some(copy) => self.to_child(id, copy),
@@ -123,9 +160,14 @@ impl Net {
     }
 
     fn to_child(&mut self, id: IfId, frame: Frame) {
-        let full = self.children.by_id.get(&id).is_none_or(|child| child.queue.len() >= QUEUE);
+        let full = self
+            .children
+            .by_id
+            .get(&id)
+            .is_none_or(|child| child.queue.len() >= QUEUE);
         if full {
-            self.trace.drop(self.now, &mut self.pool, frame, id, DropReason::RingFull);
+            self.trace
+                .drop(self.now, &mut self.pool, frame, id, DropReason::RingFull);
             return;
         }
         if let Some(child) = self.children.by_id.get_mut(&id) {
@@ -137,7 +179,13 @@ impl Net {
     /// A child sends: to its siblings if it is for them, else out of the parent's wire.
     pub(super) fn child_output(&mut self, child: IfId, parent: IfId, frame: Frame) {
         let Ok(ether) = Ether::parse(self.pool.bytes(&frame)) else {
-            self.trace.drop(self.now, &mut self.pool, frame, child, DropReason::Truncated);
+            self.trace.drop(
+                self.now,
+                &mut self.pool,
+                frame,
+                child,
+                DropReason::Truncated,
+            );
             return;
         };
         if !ether.destination.is_unicast() {

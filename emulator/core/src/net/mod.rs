@@ -52,7 +52,11 @@ pub(crate) enum Plug {
     /// Nothing: loopback, or an interface that is gone.
     Nothing,
     /// One end of a veth pair.
-    Veth { link: LinkId, side: Side, peer: IfId },
+    Veth {
+        link: LinkId,
+        side: Side,
+        peer: IfId,
+    },
     /// A bridge's own interface.
     Bridge(BridgeId),
     /// A macvlan or ipvlan interface on top of this one.
@@ -103,7 +107,12 @@ pub struct NetConfig {
 
 impl Default for NetConfig {
     fn default() -> Self {
-        Self { mode: Mode::Copy, ring: 1024, bridge_ports: switch::bridge::PORTS, pool: PoolLimits::default() }
+        Self {
+            mode: Mode::Copy,
+            ring: 1024,
+            bridge_ports: switch::bridge::PORTS,
+            pool: PoolLimits::default(),
+        }
     }
 }
 
@@ -147,7 +156,15 @@ impl Net {
             marked_ns: Vec::new(),
             alarms: Vec::new(),
             // Number 1 is every namespace's `lo`; no frame gets here from one.
-            sockets: vec![Socket { ns: NsId(0), plug: Plug::Nothing, reader: Reader::Stack, marked: true }; 2],
+            sockets: vec![
+                Socket {
+                    ns: NsId(0),
+                    plug: Plug::Nothing,
+                    reader: Reader::Stack,
+                    marked: true
+                };
+                2
+            ],
             links: Vec::new(),
             free_links: Vec::new(),
             bridges: Vec::new(),
@@ -179,7 +196,11 @@ impl Net {
     }
 
     /// Calls `act` on a namespace and sends what that produced. `None` if it is gone.
-    pub fn with_ns<T>(&mut self, ns: NsId, act: impl FnOnce(&mut Netns, &mut Cx<'_>) -> T) -> Option<T> {
+    pub fn with_ns<T>(
+        &mut self,
+        ns: NsId,
+        act: impl FnOnce(&mut Netns, &mut Cx<'_>) -> T,
+    ) -> Option<T> {
         let slot = self.namespaces.get_mut(ns.0 as usize)?;
         let netns = slot.as_mut()?;
         let mut cx = Cx {
@@ -199,11 +220,13 @@ impl Net {
         while let Some((iface, frame)) = self.tx.pop_front() {
             self.transmit(iface, frame);
         }
-        let Some(netns) = self.namespaces[ns.0 as usize].as_deref() else { return };
+        let Some(netns) = self.namespaces[ns.0 as usize].as_deref() else {
+            return;
+        };
+        let deadline = netns.deadline().unwrap_or(Time::MAX);
         if netns.has_work() {
             self.mark_ns(ns);
         }
-        let deadline = netns.deadline().unwrap_or(Time::MAX);
         let alarm = &mut self.alarms[ns.0 as usize];
         if *alarm != deadline {
             if *alarm != Time::MAX {
@@ -287,12 +310,16 @@ impl Net {
     fn receive(&mut self, iface: IfId) {
         let socket = &mut self.sockets[iface.0 as usize];
         socket.marked = false;
-        let Socket { ns, plug, reader, .. } = *socket;
+        let Socket {
+            ns, plug, reader, ..
+        } = *socket;
         if reader == Reader::Raw {
             return;
         }
         for _ in 0..QUANTUM {
-            let Some(frame) = self.take_received(iface, plug) else { return };
+            let Some(frame) = self.take_received(iface, plug) else {
+                return;
+            };
             match reader {
                 Reader::Port { bridge, port } => self.bridge_input(bridge, port, iface, frame),
                 Reader::Stack | Reader::Raw => self.stack_input(ns, iface, frame),
@@ -311,14 +338,28 @@ impl Net {
 
     /// A frame for the stack of `ns`, or for what sits on top of its interface.
     pub(crate) fn stack_input(&mut self, ns: NsId, iface: IfId, frame: Frame) {
-        self.trace.frame(self.now, &self.pool, &frame, iface, switch::capture::Direction::In);
-        let Some(frame) = self.child_input(iface, frame) else { return };
+        self.trace.frame(
+            self.now,
+            &self.pool,
+            &frame,
+            iface,
+            switch::capture::Direction::In,
+        );
+        let Some(frame) = self.child_input(iface, frame) else {
+            return;
+        };
         self.host_input(ns, iface, frame);
     }
 
     pub(crate) fn host_input(&mut self, ns: NsId, iface: IfId, frame: Frame) {
         if self.ns(ns).is_none() {
-            self.trace.drop(self.now, &mut self.pool, frame, iface, DropReason::InterfaceDown);
+            self.trace.drop(
+                self.now,
+                &mut self.pool,
+                frame,
+                iface,
+                DropReason::InterfaceDown,
+            );
             return;
         }
         self.with_ns(ns, |netns, cx| netns.input(cx, iface, frame));
@@ -326,13 +367,20 @@ impl Net {
 
     /// A frame leaves through `iface`.
     pub(crate) fn transmit(&mut self, iface: IfId, frame: Frame) {
-        self.trace.event(self.now, self.pool.meta(&frame).id, iface, What::Sent);
+        self.trace
+            .event(self.now, self.pool.meta(&frame).id, iface, What::Sent);
         match self.sockets[iface.0 as usize].plug {
             Plug::Veth { .. } => self.carry(iface, frame),
             Plug::Bridge(bridge) => self.bridge_output(bridge, iface, frame),
             Plug::Child { parent } => self.child_output(iface, parent, frame),
             Plug::Nothing | Plug::Segment => {
-                self.trace.drop(self.now, &mut self.pool, frame, iface, DropReason::InterfaceDown);
+                self.trace.drop(
+                    self.now,
+                    &mut self.pool,
+                    frame,
+                    iface,
+                    DropReason::InterfaceDown,
+                );
             }
         }
     }
@@ -340,18 +388,37 @@ impl Net {
     /// A frame goes into the veth pair at its end `iface`, and its reader is marked.
     pub(crate) fn carry(&mut self, iface: IfId, frame: Frame) {
         let Plug::Veth { link, side, peer } = self.sockets[iface.0 as usize].plug else {
-            self.trace.drop(self.now, &mut self.pool, frame, iface, DropReason::InterfaceDown);
+            self.trace.drop(
+                self.now,
+                &mut self.pool,
+                frame,
+                iface,
+                DropReason::InterfaceDown,
+            );
             return;
         };
-        self.trace.frame(self.now, &self.pool, &frame, iface, switch::capture::Direction::Out);
+        self.trace.frame(
+            self.now,
+            &self.pool,
+            &frame,
+            iface,
+            switch::capture::Direction::Out,
+        );
         let Some(link) = self.links[link.0 as usize].as_mut() else {
-            self.trace.drop(self.now, &mut self.pool, frame, iface, DropReason::InterfaceDown);
+            self.trace.drop(
+                self.now,
+                &mut self.pool,
+                frame,
+                iface,
+                DropReason::InterfaceDown,
+            );
             return;
         };
         match link.carry(&mut self.pool, side, frame) {
             Ok(()) => self.mark(peer),
             Err((frame, reason)) => {
-                self.trace.drop(self.now, &mut self.pool, frame, peer, reason);
+                self.trace
+                    .drop(self.now, &mut self.pool, frame, peer, reason);
             }
         }
     }

@@ -11,7 +11,9 @@ use crate::id::IfId;
 impl Net {
     /// Takes an interface away from its stack, or gives it back.
     pub fn raw(&mut self, iface: IfId, on: bool) {
-        let Some(socket) = self.sockets.get_mut(iface.0 as usize) else { return };
+        let Some(socket) = self.sockets.get_mut(iface.0 as usize) else {
+            return;
+        };
         match socket.reader {
             Reader::Stack if on => socket.reader = Reader::Raw,
             Reader::Raw if !on => {

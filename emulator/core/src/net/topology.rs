@@ -35,7 +35,8 @@ impl Net {
     pub fn ns_add(&mut self, name: &str) -> NsId {
         let ns = NsId(self.namespaces.len() as u32);
         let rng = self.rng.stream(&format!("ns:{name}"));
-        self.namespaces.push(Some(Box::new(Netns::new(ns, name, rng))));
+        self.namespaces
+            .push(Some(Box::new(Netns::new(ns, name, rng))));
         self.marked_ns.push(false);
         self.alarms.push(Time::MAX);
         ns
@@ -44,7 +45,11 @@ impl Net {
     /// Takes a namespace away with all its interfaces and sockets.
     pub fn ns_remove(&mut self, ns: NsId) {
         let Some(netns) = self.ns(ns) else { return };
-        let ifaces: Vec<IfId> = netns.ifaces().map(|iface| iface.id).filter(|&id| id != LO).collect();
+        let ifaces: Vec<IfId> = netns
+            .ifaces()
+            .map(|iface| iface.id)
+            .filter(|&id| id != LO)
+            .collect();
         for iface in ifaces {
             self.iface_remove(iface);
         }
@@ -56,7 +61,12 @@ impl Net {
 
     fn socket_add(&mut self, ns: NsId, plug: Plug) -> IfId {
         let iface = IfId(self.sockets.len() as u32);
-        self.sockets.push(Socket { ns, plug, reader: Reader::Stack, marked: false });
+        self.sockets.push(Socket {
+            ns,
+            plug,
+            reader: Reader::Stack,
+            marked: false,
+        });
         iface
     }
 
@@ -106,9 +116,26 @@ impl Net {
                 LinkId(self.links.len() as u32 - 1)
             }
         };
-        let (first, second) = (IfId(self.sockets.len() as u32), IfId(self.sockets.len() as u32 + 1));
-        self.socket_add(a.ns, Plug::Veth { link: link_id, side: Side::A, peer: second });
-        self.socket_add(b.ns, Plug::Veth { link: link_id, side: Side::B, peer: first });
+        let (first, second) = (
+            IfId(self.sockets.len() as u32),
+            IfId(self.sockets.len() as u32 + 1),
+        );
+        self.socket_add(
+            a.ns,
+            Plug::Veth {
+                link: link_id,
+                side: Side::A,
+                peer: second,
+            },
+        );
+        self.socket_add(
+            b.ns,
+            Plug::Veth {
+                link: link_id,
+                side: Side::B,
+                peer: first,
+            },
+        );
         for (plan, id, (other, at)) in [(a, first, (second, b.ns)), (b, second, (first, a.ns))] {
             let netnsid = (at != plan.ns).then_some(0);
             self.iface_make(plan, id, IfaceKind::Veth, Some(Peer { id: other, netnsid }));
@@ -130,7 +157,9 @@ impl Net {
         };
         self.with_ns(plan.ns, |netns, cx| {
             // Names are checked by whoever draws them; numbers are new.
-            let mut made = netns.iface_add(config).and_then(|()| netns.iface_up(cx, id, true));
+            let mut made = netns
+                .iface_add(config)
+                .and_then(|()| netns.iface_up(cx, id, true));
             if plan.ipv6 {
                 let address = IpNet::new_assert(link_local(plan.mac.0).into(), 64);
                 made = made.and_then(|()| netns.addr_add(id, address));
@@ -141,12 +170,23 @@ impl Net {
     }
 
     /// Makes a bridge. With an owner it has an interface in that namespace, which is up.
-    pub fn bridge_add(&mut self, owner: Option<(NsId, &str)>, mac: EthernetAddress, mtu: u32) -> (BridgeId, IfId) {
+    pub fn bridge_add(
+        &mut self,
+        owner: Option<(NsId, &str)>,
+        mac: EthernetAddress,
+        mtu: u32,
+    ) -> (BridgeId, IfId) {
         let id = BridgeId(self.bridges.len() as u32);
         let iface = match owner {
             Some((ns, name)) => {
                 let iface = self.socket_add(ns, Plug::Bridge(id));
-                let plan = VethPlan { ns, name, mac, mtu, ipv6: true };
+                let plan = VethPlan {
+                    ns,
+                    name,
+                    mac,
+                    mtu,
+                    ipv6: true,
+                };
                 self.iface_make(&plan, iface, IfaceKind::Bridge, None);
                 iface
             }
@@ -155,21 +195,32 @@ impl Net {
                 self.socket_add(wires, Plug::Segment)
             }
         };
-        let limits = Limits { ports: self.config.bridge_ports, ..Limits::default() };
+        let limits = Limits {
+            ports: self.config.bridge_ports,
+            ..Limits::default()
+        };
         let bridge = Bridge::new(iface, mac, limits);
-        self.bridges.push(Some(Box::new(BridgeSlot { bridge, owner: owner.map(|(ns, _)| ns) })));
+        self.bridges.push(Some(Box::new(BridgeSlot {
+            bridge,
+            owner: owner.map(|(ns, _)| ns),
+        })));
         (id, iface)
     }
 
     /// The bridge, if it is still there.
     #[must_use]
     pub fn bridge(&self, id: BridgeId) -> Option<&Bridge> {
-        self.bridges.get(id.0 as usize)?.as_ref().map(|slot| &slot.bridge)
+        self.bridges
+            .get(id.0 as usize)?
+            .as_ref()
+            .map(|slot| &slot.bridge)
     }
 
     /// Takes a bridge and its interface away; its ports become ordinary interfaces.
     pub fn bridge_remove(&mut self, id: BridgeId) {
-        let Some(slot) = self.bridges.get_mut(id.0 as usize).and_then(Option::take) else { return };
+        let Some(slot) = self.bridges.get_mut(id.0 as usize).and_then(Option::take) else {
+            return;
+        };
         for (_, port) in slot.bridge.ports() {
             self.sockets[port.interface.0 as usize].reader = Reader::Stack;
         }
@@ -182,10 +233,22 @@ impl Net {
     ///
     /// # Errors
     /// `exchange full` when the bridge has all the ports that it takes.
-    pub fn port_add(&mut self, id: BridgeId, iface: IfId, mac: EthernetAddress) -> Result<(), String> {
+    pub fn port_add(
+        &mut self,
+        id: BridgeId,
+        iface: IfId,
+        mac: EthernetAddress,
+    ) -> Result<(), String> {
         let now = self.now;
-        let slot = self.bridges.get_mut(id.0 as usize).and_then(Option::as_mut).ok_or("no such device")?;
-        let port = slot.bridge.add_port(now, iface, mac).map_err(|full| full.to_string())?;
+        let slot = self
+            .bridges
+            .get_mut(id.0 as usize)
+            .and_then(Option::as_mut)
+            .ok_or("no such device")?;
+        let port = slot
+            .bridge
+            .add_port(now, iface, mac)
+            .map_err(|full| full.to_string())?;
         let (owner, own) = (slot.owner, slot.bridge.interface());
         self.sockets[iface.0 as usize].reader = Reader::Port { bridge: id, port };
         if let Some(ns) = owner {
@@ -202,13 +265,23 @@ impl Net {
             ChildKind::Macvlan => IfaceKind::Macvlan,
             ChildKind::Ipvlan => IfaceKind::Ipvlan,
         };
-        self.iface_make(plan, iface, shown, Some(Peer { id: parent, netnsid: Some(0) }));
+        self.iface_make(
+            plan,
+            iface,
+            shown,
+            Some(Peer {
+                id: parent,
+                netnsid: Some(0),
+            }),
+        );
         iface
     }
 
     /// Takes an interface away, and the other end if it is a veth. Frames under way die.
     pub fn iface_remove(&mut self, iface: IfId) {
-        let Some(socket) = self.sockets.get(iface.0 as usize).copied() else { return };
+        let Some(socket) = self.sockets.get(iface.0 as usize).copied() else {
+            return;
+        };
         self.unplug(iface, socket);
         if let Plug::Veth { link, peer, .. } = socket.plug {
             let other = self.sockets[peer.0 as usize];
@@ -216,14 +289,26 @@ impl Net {
             if let Some(mut link) = self.links[link.0 as usize].take() {
                 for side in [Side::A, Side::B] {
                     while let Some(frame) = link.receive(side) {
-                        self.trace.drop(self.now, &mut self.pool, frame, iface, DropReason::InterfaceDown);
+                        self.trace.drop(
+                            self.now,
+                            &mut self.pool,
+                            frame,
+                            iface,
+                            DropReason::InterfaceDown,
+                        );
                     }
                 }
             }
             self.free_links.push(link);
         }
         for frame in self.children.remove(iface) {
-            self.trace.drop(self.now, &mut self.pool, frame, iface, DropReason::InterfaceDown);
+            self.trace.drop(
+                self.now,
+                &mut self.pool,
+                frame,
+                iface,
+                DropReason::InterfaceDown,
+            );
         }
     }
 
@@ -246,7 +331,8 @@ impl Net {
     /// As `ip addr add`.
     pub fn addr_add(&mut self, iface: IfId, address: IpNet) -> Result<(), Errno> {
         let ns = self.ns_of(iface).ok_or(Errno::NoDev)?;
-        self.with_ns(ns, |netns, _| netns.addr_add(iface, address)).unwrap_or(Err(Errno::NoDev))
+        self.with_ns(ns, |netns, _| netns.addr_add(iface, address))
+            .unwrap_or(Err(Errno::NoDev))
     }
 
     /// Announces the addresses of an interface `count` times, `interval` apart.
@@ -255,7 +341,13 @@ impl Net {
         self.with_ns(ns, |netns, cx| {
             let addresses: Vec<IpAddr> = netns
                 .iface(iface)
-                .map(|iface| iface.addrs.iter().map(|address| address.net.addr()).collect())
+                .map(|iface| {
+                    iface
+                        .addrs
+                        .iter()
+                        .map(|address| address.net.addr())
+                        .collect()
+                })
                 .unwrap_or_default();
             for address in addresses {
                 netns.announce(cx, iface, address, count, interval);

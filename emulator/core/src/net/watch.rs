@@ -33,16 +33,28 @@ impl Net {
     /// Adds an interface to the capture, if there is one and it looks there.
     pub(super) fn watch(&mut self, iface: IfId) {
         let Some(at) = self.capture_at else { return };
-        let bridge = matches!(self.sockets[iface.0 as usize].plug, Plug::Bridge(_) | Plug::Segment);
+        let bridge = matches!(
+            self.sockets[iface.0 as usize].plug,
+            Plug::Bridge(_) | Plug::Segment
+        );
         if at == CaptureAt::Crossing && !bridge {
             return;
         }
         let ns = self.sockets[iface.0 as usize].ns;
         let Some(netns) = self.ns(ns) else { return };
         let (name, description) = match netns.iface(iface) {
-            Some(found) if bridge => (found.name.clone(), format!("bridge {} of {}", found.name, netns.name())),
-            Some(found) => (format!("{}:{}", netns.name(), found.name), format!("{} of {}", found.name, netns.name())),
-            None => (format!("segment{}", iface.0), "a segment outside the host".to_owned()),
+            Some(found) if bridge => (
+                found.name.clone(),
+                format!("bridge {} of {}", found.name, netns.name()),
+            ),
+            Some(found) => (
+                format!("{}:{}", netns.name(), found.name),
+                format!("{} of {}", found.name, netns.name()),
+            ),
+            None => (
+                format!("segment{}", iface.0),
+                "a segment outside the host".to_owned(),
+            ),
         };
         if let Some(capture) = self.trace.capture.as_mut() {
             capture.interface(iface, &name, &description, 0);
@@ -51,7 +63,11 @@ impl Net {
 
     /// The bytes captured since the last call.
     pub fn capture_take(&mut self) -> Vec<u8> {
-        self.trace.capture.as_mut().map(|capture| capture.take()).unwrap_or_default()
+        self.trace
+            .capture
+            .as_mut()
+            .map(|capture| capture.take())
+            .unwrap_or_default()
     }
 
     /// Ends the capture: the names of addresses and each interface's statistics are its last blocks.
@@ -66,7 +82,9 @@ impl Net {
             })
             .filter(|(id, _)| *id != LO)
             .collect();
-        let Some(capture) = self.trace.capture.as_mut() else { return };
+        let Some(capture) = self.trace.capture.as_mut() else {
+            return;
+        };
         capture.names(names);
         for (id, received) in counters {
             if capture.watches(id) {

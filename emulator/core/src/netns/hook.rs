@@ -10,77 +10,17 @@
 //! A namespace without rules has no [`Hooks`] and pays one comparison per hook. IPv4 and IPv6
 //! fragments are put together before the first hook and cut again after the last, as nf_defrag does.
 
-use core::fmt;
 use core::net::{IpAddr, SocketAddr};
 
-use switch::verdict::{Rewrite, Verdict, What};
+pub use switch::hook::{Env, Hook, Netfilter, Outcome, Path};
+
+use switch::verdict::{Verdict, What};
 use switch::wire::Packet;
 use switch::{Frame, IfId, Time};
 
 use super::fib::Fib;
 use super::iface::Ifaces;
 use super::{Cx, LO, Netns, select};
-
-/// A place on a packet's way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Hook {
-    /// It arrived, nothing is decided.
-    Prerouting,
-    /// It is for this namespace.
-    Input,
-    /// It is for somebody else.
-    Forward,
-    /// It was made here.
-    Output,
-    /// It leaves.
-    Postrouting,
-}
-
-/// Where a packet comes from and goes to, as far as the hook can know.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Path {
-    /// The interface that it came in by.
-    pub input: Option<IfId>,
-    /// The interface that it goes out by.
-    pub output: Option<IfId>,
-    /// It crosses a bridge and is not routed: both are the bridge's own interface.
-    pub bridged: bool,
-}
-
-/// What rules ask of the namespace.
-pub trait Env {
-    /// Whether `addr` is one of the namespace's own (`-m addrtype --dst-type LOCAL`).
-    fn is_local(&self, addr: IpAddr) -> bool;
-    /// The address that a masqueraded packet to `destination` gets when it leaves by `output`.
-    fn source_for(&self, output: IfId, destination: IpAddr) -> Option<IpAddr>;
-}
-
-/// What a hook decided.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use]
-pub struct Outcome {
-    /// Whether it goes on.
-    pub verdict: Verdict,
-    /// What was rewritten.
-    pub rewrite: Option<Rewrite>,
-}
-
-/// A firewall with connection tracking and address translation.
-pub trait Hooks: fmt::Debug {
-    /// There is nothing to do at any hook: packets are not tracked.
-    fn is_empty(&self) -> bool;
-
-    /// Runs one hook over the IP packet `bytes`, rewriting it in place.
-    fn run(
-        &mut self,
-        now: Time,
-        hook: Hook,
-        bytes: &mut [u8],
-        csum_partial: bool,
-        path: &Path,
-        env: &dyn Env,
-    ) -> Outcome;
-}
 
 struct View<'a> {
     ifaces: &'a Ifaces,
@@ -104,8 +44,40 @@ impl Env for View<'_> {
 }
 
 impl Netns {
+    /// The firewall, made empty if there was none.
+    pub fn firewall(&mut self) -> &mut Netfilter {
+        self.netfilter.get_or_insert_default()
+    }
+
+    /// Runs `hook` over the IP packet `bytes`, which crosses a bridge of this namespace (br_netfilter).
+    pub fn bridge_hook(
+        &mut self,
+        now: Time,
+        hook: Hook,
+        bytes: &mut [u8],
+        csum_partial: bool,
+        path: &Path,
+    ) -> Outcome {
+        let Self {
+            netfilter,
+            ifaces,
+            fib,
+            ..
+        } = self;
+        match netfilter {
+            Some(firewall) => {
+                firewall.run(now, hook, bytes, csum_partial, path, &View { ifaces, fib })
+            }
+            None => Outcome {
+                verdict: Verdict::Accept,
+                rewrite: None,
+            },
+        }
+    }
+
     /// There are rules to run.
-    pub(super) fn tracks(&self) -> bool {
+    #[must_use]
+    pub fn tracks(&self) -> bool {
         self.netfilter
             .as_ref()
             .is_some_and(|hooks| !hooks.is_empty())

@@ -29,6 +29,8 @@ pub(super) struct Streams {
     out: VecDeque<Frame>,
     woken: Vec<TcpId>,
     owners: HashMap<TcpId, SockId, FixedState>,
+    /// MTU of the interface by which the last segment came.
+    arrival_mtu: usize,
 }
 
 impl Streams {
@@ -39,7 +41,13 @@ impl Streams {
             out: VecDeque::new(),
             woken: Vec::new(),
             owners: HashMap::default(),
+            arrival_mtu: 1500,
         }
+    }
+
+    /// TCP has something to send.
+    pub(super) fn has_work(&self) -> bool {
+        self.tcp.as_ref().is_some_and(|tcp| tcp.pending())
     }
 
     pub(super) fn deadline(&self) -> Option<Time> {
@@ -64,11 +72,13 @@ impl Netns {
             tcp,
             out,
             woken,
+            arrival_mtu,
             ..
         } = &mut self.streams;
         let tcp = tcp.get_or_insert_with(|| Box::new(Tcp::new(*seed)));
         let mut inner = TcpCx {
             now: cx.now,
+            mtu: *arrival_mtu,
             pool: cx.pool,
             out,
             wakes: woken,
@@ -118,13 +128,18 @@ impl Netns {
         cx: &mut Cx<'_>,
     ) {
         let Streams {
-            tcp, out, woken, ..
+            tcp,
+            out,
+            woken,
+            arrival_mtu,
+            ..
         } = &mut self.streams;
         let Some(tcp) = tcp else {
             return;
         };
         let mut inner = TcpCx {
             now: cx.now,
+            mtu: *arrival_mtu,
             pool: cx.pool,
             out,
             wakes: woken,
@@ -157,6 +172,9 @@ impl Netns {
             return;
         }
         let id = cx.pool.meta(&frame).id;
+        if let Some(iface) = self.ifaces.get(arrival.iface) {
+            self.streams.arrival_mtu = iface.mtu as usize;
+        }
         match self.with_tcp(cx, |tcp, cx| tcp.input(cx, frame, packet)) {
             Ok(()) => cx.trace.event(cx.now, id, arrival.iface, What::Delivered),
             Err((frame, reason)) => cx.drop(frame, arrival.iface, reason),
@@ -203,7 +221,7 @@ impl Netns {
         option: SockOpt,
     ) -> Result<(), Errno> {
         match id {
-            Some(id) => self.with_tcp(cx, |tcp, cx| tcp.set_option(cx, id, option)),
+            Some(id) => self.with_tcp(cx, |tcp, _| tcp.set_option(id, option)),
             None => Ok(()),
         }
     }
@@ -252,7 +270,7 @@ impl Netns {
             .tcp
             .filter(|_| socket.listening)
             .ok_or(Errno::Invalid)?;
-        let (id, remote) = self.with_tcp(cx, |tcp, cx| tcp.accept(cx, listener))?;
+        let (id, remote) = self.with_tcp(cx, |tcp, _| tcp.accept(listener))?;
         let local = self.streams.tcp.as_ref().and_then(|tcp| tcp.local_addr(id));
         let ends = Ports {
             local: local.ok_or(Errno::ConnReset)?,
@@ -347,7 +365,7 @@ impl Netns {
         bytes: &[u8],
     ) -> Result<usize, Errno> {
         let id = self.stream_of(sock, Errno::Pipe)?;
-        self.with_tcp(cx, |tcp, cx| tcp.send(cx, id, bytes))
+        self.with_tcp(cx, |tcp, _| tcp.send(id, bytes))
     }
 
     pub(super) fn stream_recv(
@@ -357,12 +375,12 @@ impl Netns {
         buffer: &mut [u8],
     ) -> Result<usize, Errno> {
         let id = self.stream_of(sock, Errno::NotConn)?;
-        self.with_tcp(cx, |tcp, cx| tcp.recv(cx, id, buffer))
+        self.with_tcp(cx, |tcp, _| tcp.recv(id, buffer))
     }
 
     pub(super) fn stream_shutdown(&mut self, cx: &mut Cx<'_>, sock: SockId) -> Result<(), Errno> {
         let id = self.stream_of(sock, Errno::NotConn)?;
-        self.with_tcp(cx, |tcp, cx| tcp.shutdown_write(cx, id))
+        self.with_tcp(cx, |tcp, _| tcp.shutdown_write(id))
     }
 
     pub(super) fn stream_close(&mut self, cx: &mut Cx<'_>, id: TcpId) {

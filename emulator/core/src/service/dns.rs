@@ -138,15 +138,25 @@ impl DnsService {
         self.serve_streams(sys, zones, now);
         self.hear_upstreams(sys, now);
         self.drain(sys, now);
-        let deadline = self.resolver.deadline().map_or(Time::MAX, |at| Time::ZERO + at);
+        let deadline = self
+            .resolver
+            .deadline()
+            .map_or(Time::MAX, |at| Time::ZERO + at);
         sys.wake_at(deadline);
         Step::Wait
     }
 
-    fn query(&mut self, zones: &Zones, now: Duration, bytes: &[u8], transport: Transport) -> Action {
+    fn query(
+        &mut self,
+        zones: &Zones,
+        now: Duration,
+        bytes: &[u8],
+        transport: Transport,
+    ) -> Action {
         let rng = &mut self.rng;
         let mut shuffle = |addresses: &mut [IpAddr]| rng.shuffle(addresses);
-        self.resolver.handle_query(now, zones, bytes, transport, &mut shuffle)
+        self.resolver
+            .handle_query(now, zones, bytes, transport, &mut shuffle)
     }
 
     fn serve_datagrams(&mut self, sys: &mut LabSys<'_>, zones: &Zones, now: Duration) {
@@ -165,7 +175,9 @@ impl DnsService {
     }
 
     fn serve_streams(&mut self, sys: &mut LabSys<'_>, zones: &Zones, now: Duration) {
-        let Some(listener) = self.listener else { return };
+        let Some(listener) = self.listener else {
+            return;
+        };
         while let Ok((sock, _)) = sys.accept(listener) {
             if self.streams.len() < MAX_STREAMS {
                 self.streams.insert(sock, Framing::default());
@@ -182,9 +194,19 @@ impl DnsService {
     }
 
     /// Whether the stream stays open.
-    fn serve_stream(&mut self, sys: &mut LabSys<'_>, zones: &Zones, now: Duration, sock: SockId) -> bool {
-        let Some(framing) = self.streams.get_mut(&sock) else { return false };
-        let Ok(open) = framing.fill(sys, sock) else { return false };
+    fn serve_stream(
+        &mut self,
+        sys: &mut LabSys<'_>,
+        zones: &Zones,
+        now: Duration,
+        sock: SockId,
+    ) -> bool {
+        let Some(framing) = self.streams.get_mut(&sock) else {
+            return false;
+        };
+        let Ok(open) = framing.fill(sys, sock) else {
+            return false;
+        };
         while let Some(query) = self.streams.get_mut(&sock).and_then(Framing::next) {
             match self.query(zones, now, &query, Transport::Tcp) {
                 Action::Reply(reply) => {
@@ -196,8 +218,14 @@ impl DnsService {
                 Action::Ignore => return false,
             }
         }
-        let waits = self.clients.values().any(|client| matches!(client, Client::Stream(of) if *of == sock));
-        let flushed = self.streams.get_mut(&sock).is_some_and(|framing| framing.flush(sys, sock).is_ok());
+        let waits = self
+            .clients
+            .values()
+            .any(|client| matches!(client, Client::Stream(of) if *of == sock));
+        let flushed = self
+            .streams
+            .get_mut(&sock)
+            .is_some_and(|framing| framing.flush(sys, sock).is_ok());
         flushed && (open || waits)
     }
 
@@ -226,7 +254,9 @@ impl DnsService {
     fn hear_upstreams(&mut self, sys: &mut LabSys<'_>, now: Duration) {
         let all: Vec<ForwardId> = self.asking.keys().copied().collect();
         for id in all {
-            let Some(asking) = self.asking.get_mut(&id) else { continue };
+            let Some(asking) = self.asking.get_mut(&id) else {
+                continue;
+            };
             let heard = match &mut asking.stream {
                 Some(framing) => hear_stream(sys, asking.sock, framing),
                 None => hear_datagram(sys, asking.sock),
@@ -260,7 +290,9 @@ impl DnsService {
     }
 
     fn answer(&mut self, sys: &mut LabSys<'_>, id: ForwardId, reply: Option<Vec<u8>>) {
-        let (Some(client), Some(reply)) = (self.clients.remove(&id), reply) else { return };
+        let (Some(client), Some(reply)) = (self.clients.remove(&id), reply) else {
+            return;
+        };
         match client {
             Client::Datagram(to) => {
                 if let Some(udp) = self.udp {
@@ -319,7 +351,11 @@ fn hear_datagram(sys: &mut LabSys<'_>, sock: SockId) -> Result<Option<Vec<u8>>, 
     }
 }
 
-fn hear_stream(sys: &mut LabSys<'_>, sock: SockId, framing: &mut Framing) -> Result<Option<Vec<u8>>, Errno> {
+fn hear_stream(
+    sys: &mut LabSys<'_>,
+    sock: SockId,
+    framing: &mut Framing,
+) -> Result<Option<Vec<u8>>, Errno> {
     if let Some(errno) = sys.take_error(sock) {
         return Err(errno);
     }

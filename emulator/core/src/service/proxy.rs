@@ -119,7 +119,11 @@ impl TcpProxy {
     /// A proxy on `listener`, which listens already.
     #[must_use]
     pub const fn new(listener: SockId, target: SocketAddr) -> Self {
-        Self { listener, target, splices: Vec::new() }
+        Self {
+            listener,
+            target,
+            splices: Vec::new(),
+        }
     }
 
     fn dial(&self, sys: &mut dyn Sys, client: SockId) -> Result<Splice, Errno> {
@@ -176,7 +180,11 @@ impl UdpProxy {
     /// A proxy on `socket`, which is bound already.
     #[must_use]
     pub const fn new(socket: SockId, target: SocketAddr) -> Self {
-        Self { socket, target, flows: BTreeMap::new() }
+        Self {
+            socket,
+            target,
+            flows: BTreeMap::new(),
+        }
     }
 
     fn flow(&mut self, sys: &mut dyn Sys, client: SocketAddr) -> Result<SockId, Errno> {
@@ -243,5 +251,9 @@ impl App for UdpProxy {
 /// The unspecified address of a family, to bind every address.
 #[must_use]
 pub const fn any(v6: bool) -> IpAddr {
-    if v6 { IpAddr::V6(Ipv6Addr::UNSPECIFIED) } else { IpAddr::V4(Ipv4Addr::UNSPECIFIED) }
+    if v6 {
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED)
+    } else {
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED)
+    }
 }

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use dns::upstream::Upstream;
+use dns::Transport;
+use dns::upstream::World;
 
 use crate::app::{App, Family, SockKind, SockOpt, Step, Sys};
 use crate::id::SockId;
@@ -15,7 +16,7 @@ const MAX_CONNECTIONS: usize = 256;
 /// The application.
 #[derive(Debug)]
 pub struct ResolverApp {
-    upstream: Upstream,
+    world: World,
     udp: Vec<SockId>,
     listeners: Vec<SockId>,
     streams: BTreeMap<SockId, Vec<u8>>,
@@ -23,10 +24,16 @@ pub struct ResolverApp {
 }
 
 impl ResolverApp {
-    /// Answers as `upstream` does.
+    /// Answers what exists in `world`.
     #[must_use]
-    pub const fn new(upstream: Upstream) -> Self {
-        Self { upstream, udp: Vec::new(), listeners: Vec::new(), streams: BTreeMap::new(), started: false }
+    pub const fn new(world: World) -> Self {
+        Self {
+            world,
+            udp: Vec::new(),
+            listeners: Vec::new(),
+            streams: BTreeMap::new(),
+            started: false,
+        }
     }
 
     fn start(&mut self, sys: &mut dyn Sys) -> Result<(), Errno> {
@@ -49,7 +56,7 @@ impl ResolverApp {
         let mut buffer = [0; 4096];
         for &sock in &self.udp {
             while let Ok(got) = sys.recv_from(sock, &mut buffer) {
-                if let Some(reply) = self.upstream.answer(&buffer[..got.len], false) {
+                if let Some(reply) = self.world.answer(&buffer[..got.len], Transport::Udp) {
                     let _lost = sys.send_to(sock, &reply, got.from);
                 }
             }
@@ -57,7 +64,9 @@ impl ResolverApp {
     }
 
     fn serve_stream(&mut self, sys: &mut dyn Sys, sock: SockId) -> bool {
-        let Some(pending) = self.streams.get_mut(&sock) else { return false };
+        let Some(pending) = self.streams.get_mut(&sock) else {
+            return false;
+        };
         let mut buffer = [0; 4096];
         loop {
             match sys.recv(sock, &mut buffer) {
@@ -66,12 +75,17 @@ impl ResolverApp {
                 Err(Errno::WouldBlock) => break,
                 Err(_) => return false,
             }
-            while let Some(len) = pending.first_chunk::<2>().map(|len| usize::from(u16::from_be_bytes(*len))) {
+            while let Some(len) = pending
+                .first_chunk::<2>()
+                .map(|len| usize::from(u16::from_be_bytes(*len)))
+            {
                 if pending.len() < 2 + len {
                     break;
                 }
                 let query: Vec<u8> = pending.drain(..2 + len).skip(2).collect();
-                let Some(reply) = self.upstream.answer(&query, true) else { return false };
+                let Some(reply) = self.world.answer(&query, Transport::Tcp) else {
+                    return false;
+                };
                 let mut framed = (reply.len() as u16).to_be_bytes().to_vec();
                 framed.extend_from_slice(&reply);
                 if sys.send(sock, &framed) != Ok(framed.len()) {

@@ -8,17 +8,18 @@
 mod args;
 mod curl;
 mod dig;
+pub mod getent;
 mod http;
 mod listing;
 mod nc;
 mod nslookup;
 mod ping;
-mod probe;
+pub mod probe;
 mod resolve;
 pub mod show;
 mod simple;
 mod traceroute;
-mod web;
+pub mod web;
 mod wget;
 
 #[cfg(test)]
@@ -118,6 +119,7 @@ fn starter(program: &str) -> Option<Start> {
         "dig" => dig::start,
         "echo" => simple::echo,
         "false" => simple::falsehood,
+        "getent" => getent::start,
         "hostname" => simple::hostname,
         "http" | "web" => web::start_web,
         "httpd" => web::start_httpd,
