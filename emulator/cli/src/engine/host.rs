@@ -1,0 +1,39 @@
+//! Lines of the host in a transcript that are not Docker's: the programs of a container, and those that
+//! show bridges and the firewall.
+
+use vethlab::core::id::NsId;
+
+use super::{LabEngine, context};
+use crate::docker::daemon::Place;
+use crate::output::Output;
+
+impl LabEngine {
+    pub(super) const fn place(&self, place: Place) -> NsId {
+        let places = self.lab.places();
+        match place {
+            Place::Host => places.host,
+            Place::Lan => places.lan,
+            Place::Internet => places.internet,
+        }
+    }
+
+    pub(super) fn host_line(&mut self, place: Place, argv: &[String], stdin: &str) -> Output {
+        let words: Vec<&str> = argv.iter().map(String::as_str).collect();
+        match words.split_first() {
+            Some((&"sudo", rest)) => {
+                let rest: Vec<String> = rest.iter().map(|&word| word.to_owned()).collect();
+                self.host_line(place, &rest, stdin)
+            }
+            Some((&("bridge" | "brctl"), rest)) if place == Place::Host => self.bridge_line(words[0], rest),
+            Some((&("iptables" | "ip6tables" | "iptables-save" | "ip6tables-save" | "conntrack"), rest))
+                if place == Place::Host =>
+            {
+                self.firewall_line(words[0], rest)
+            }
+            _ => {
+                let ns = self.place(place);
+                self.run(ns, argv, &context("ubuntu", stdin))
+            }
+        }
+    }
+}
