@@ -11,7 +11,11 @@
 //! Every frame has a fate: it is delivered, or it dies with a [`verdict::DropReason`].
 #![forbid(unsafe_code)]
 
+pub mod conntrack;
+pub mod filter;
 pub mod frame;
+pub mod hook;
+pub mod nat;
 pub mod rng;
 pub mod time;
 pub mod trace;

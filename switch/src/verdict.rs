@@ -92,6 +92,8 @@ drop_reasons! {
     NeighbourFailed = "neighbour does not answer",
     /// Too many packets wait for one neighbour.
     NeighbourQueueFull = "queue for an unresolved neighbour is full",
+    /// The outgoing interface has no address to masquerade with.
+    NatNoAddress = "no address to translate to",
     /// No port of the range is free for translation.
     NatPortsExhausted = "no free port for address translation",
     /// The frame is for another station.

@@ -1,0 +1,247 @@
+//! One tracked connection: its two tuples, its state, its timer, and how `conntrack -L` prints it.
+//!
+//! After Linux `nf_conn` and the protocol parts of `nf_conntrack`, with their default timeouts. Left
+//! out: marks, labels, helpers (FTP and the like), accounting, secctx.
+
+use core::fmt;
+use core::net::IpAddr;
+use core::time::Duration;
+
+use super::Direction;
+use super::tcp::{self, Segment, Step, TcpState};
+use super::tuple::{Flow, ICMP, ICMPV6, TCP, Tuple, UDP};
+use crate::time::Time;
+
+/// UDP before an answer, or in its first two seconds (`nf_conntrack_udp_timeout`).
+const UDP_ONCE: Duration = Duration::from_secs(30);
+/// UDP that goes both ways for longer (`nf_conntrack_udp_timeout_stream`).
+const UDP_STREAM: Duration = Duration::from_secs(120);
+/// How long a UDP flow has to last to be a stream.
+const UDP_STREAM_AFTER: Duration = Duration::from_secs(2);
+/// ICMP queries (`nf_conntrack_icmp_timeout`, `nf_conntrack_icmpv6_timeout`).
+const ICMP_QUERY: Duration = Duration::from_secs(30);
+/// Every other protocol (`nf_conntrack_generic_timeout`).
+const GENERIC: Duration = Duration::from_secs(600);
+
+/// A connection as the table knows it.
+#[derive(Clone, Debug)]
+pub struct Conn {
+    /// The first packet's tuple as it came.
+    pub original: Tuple,
+    /// The tuple that answers come with: the original's inverse after translation.
+    pub reply: Tuple,
+    /// The original tuple between the two translations, if there are two.
+    pub(crate) middle: Option<Tuple>,
+    /// Its number: the order in which connections were made.
+    pub number: u64,
+    /// The TCP state; `None` for other protocols.
+    pub tcp: Option<TcpState>,
+    /// There was an answer.
+    pub seen_reply: bool,
+    /// It is worth keeping: not evicted for new connections.
+    pub assured: bool,
+    /// The source is translated.
+    pub source_nat: bool,
+    /// The destination is translated.
+    pub destination_nat: bool,
+    /// When it is forgotten, unless a packet comes before.
+    pub expires: Time,
+    /// It is in the table; before that only its first packet knows of it.
+    pub(crate) confirmed: bool,
+    /// Its first packet was sent by this namespace itself.
+    pub(crate) local: bool,
+    /// The rules for the source have been asked.
+    pub(crate) source_done: bool,
+    /// The rules for the destination have been asked.
+    pub(crate) destination_done: bool,
+    /// The key under which it stands in the queue of timers: never later than `expires`.
+    pub(crate) queued: Time,
+    /// A UDP flow is a stream from here on.
+    stream_at: Time,
+}
+
+/// What a packet means for its connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Advance {
+    /// It goes on.
+    Live,
+    /// It ends with this packet (a connection refused).
+    Over,
+    /// The packet does not belong to it.
+    Invalid,
+    /// It was over; the packet starts a new one.
+    Reopen,
+}
+
+impl Conn {
+    /// The connection that `flow` starts, if it may start one.
+    pub(crate) fn start(now: Time, number: u64, flow: &Flow) -> Option<Self> {
+        let tuple = flow.tuple;
+        let (tcp, timeout) = match tuple.protocol {
+            TCP => {
+                let state = tcp::first(Segment::of(flow.flags)?)?;
+                let timeout = match state {
+                    TcpState::Established => tcp::UNACKNOWLEDGED,
+                    other => other.timeout(),
+                };
+                (Some(state), timeout)
+            }
+            UDP => (None, UDP_ONCE),
+            ICMP | ICMPV6 => {
+                let kind = (tuple.destination_port >> 8) as u8;
+                if !super::tuple::is_query(tuple.protocol, kind) {
+                    return None;
+                }
+                (None, ICMP_QUERY)
+            }
+            _ => (None, GENERIC),
+        };
+        Some(Self {
+            original: tuple,
+            reply: tuple.inverted(),
+            middle: None,
+            number,
+            tcp,
+            seen_reply: false,
+            assured: false,
+            source_nat: false,
+            destination_nat: false,
+            expires: now + timeout,
+            confirmed: false,
+            local: false,
+            source_done: false,
+            destination_done: false,
+            queued: Time::MAX,
+            stream_at: now + UDP_STREAM_AFTER,
+        })
+    }
+
+    /// Accounts for a packet of this connection in `direction`.
+    pub(crate) fn advance(&mut self, now: Time, direction: Direction, flags: u8) -> Advance {
+        let advance = match self.original.protocol {
+            TCP => self.advance_tcp(now, direction, flags),
+            UDP => {
+                self.advance_udp(now);
+                Advance::Live
+            }
+            ICMP | ICMPV6 => {
+                self.expires = now + ICMP_QUERY;
+                Advance::Live
+            }
+            _ => {
+                self.expires = now + GENERIC;
+                Advance::Live
+            }
+        };
+        if direction == Direction::Reply && matches!(advance, Advance::Live | Advance::Over) {
+            self.seen_reply = true;
+        }
+        advance
+    }
+
+    /// The packet that makes the answer known still counts as before it, as in Linux.
+    fn advance_udp(&mut self, now: Time) {
+        let stream = self.seen_reply && now > self.stream_at;
+        self.assured |= stream;
+        self.expires = now + if stream { UDP_STREAM } else { UDP_ONCE };
+    }
+
+    fn advance_tcp(&mut self, now: Time, direction: Direction, flags: u8) -> Advance {
+        let (Some(state), Some(segment)) = (self.tcp, Segment::of(flags)) else {
+            return Advance::Invalid;
+        };
+        let next = match tcp::step(state, direction, segment) {
+            Step::To(next) => next,
+            Step::Ignore => return Advance::Live,
+            Step::Invalid => return Advance::Invalid,
+            Step::Reopen => return Advance::Reopen,
+        };
+        self.tcp = Some(next);
+        if !self.seen_reply && segment == Segment::Rst {
+            self.expires = now;
+            return Advance::Over;
+        }
+        let answered = self.seen_reply || direction == Direction::Reply;
+        self.expires = match next {
+            TcpState::Established if !answered => now + tcp::UNACKNOWLEDGED,
+            other => now + other.timeout(),
+        };
+        let opened = matches!(state, TcpState::SynRecv | TcpState::Established);
+        self.assured |= answered && opened && next == TcpState::Established;
+        Advance::Live
+    }
+
+    /// Whether it has run out.
+    #[must_use]
+    pub fn is_expired(&self, now: Time) -> bool {
+        now >= self.expires
+    }
+
+    /// Whether one of its ends, before or after translation, is `address`.
+    #[must_use]
+    pub fn concerns(&self, address: IpAddr) -> bool {
+        [&self.original, &self.reply]
+            .iter()
+            .any(|tuple| tuple.source == address || tuple.destination == address)
+    }
+
+    /// The connection as `conntrack -L` prints it.
+    #[must_use]
+    pub const fn line(&self, now: Time) -> Line<'_> {
+        Line { conn: self, now }
+    }
+}
+
+/// Prints a connection in one line, like `conntrack -L`.
+#[derive(Clone, Copy, Debug)]
+pub struct Line<'a> {
+    conn: &'a Conn,
+    now: Time,
+}
+
+impl fmt::Display for Line<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let conn = self.conn;
+        let protocol = conn.original.protocol;
+        let left = conn.expires.since(self.now).as_secs();
+        write!(f, "{:<8} {protocol} {left} ", word(protocol))?;
+        if let Some(state) = conn.tcp {
+            write!(f, "{} ", state.word())?;
+        }
+        direction(f, &conn.original)?;
+        if !conn.seen_reply {
+            f.write_str("[UNREPLIED] ")?;
+        }
+        direction(f, &conn.reply)?;
+        if conn.assured {
+            f.write_str("[ASSURED] ")?;
+        }
+        f.write_str("mark=0 use=1")
+    }
+}
+
+const fn word(protocol: u8) -> &'static str {
+    match protocol {
+        ICMP => "icmp",
+        TCP => "tcp",
+        UDP => "udp",
+        ICMPV6 => "icmpv6",
+        132 => "sctp",
+        _ => "unknown",
+    }
+}
+
+fn direction(f: &mut fmt::Formatter<'_>, tuple: &Tuple) -> fmt::Result {
+    write!(f, "src={} dst={} ", tuple.source, tuple.destination)?;
+    if tuple.has_ports() {
+        write!(
+            f,
+            "sport={} dport={} ",
+            tuple.source_port, tuple.destination_port
+        )?;
+    } else if tuple.is_icmp() {
+        let (kind, code) = (tuple.destination_port >> 8, tuple.destination_port & 0xff);
+        write!(f, "type={kind} code={code} id={} ", tuple.source_port)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,437 @@
+//! The table of connections: which flow a packet belongs to, and since when.
+//!
+//! After Linux `nf_conntrack`: two tuples a connection in one hash, a state per protocol, a timer that
+//! each packet winds up. There are no timers here: a connection that has run out is found dead
+//! when somebody looks, and two of the longest dead are cleared away for each new one.
+//!
+//! The table is bounded ([`Limits::connections`]). When it is full a new connection takes the place of,
+//! in this order: one that has run out; the oldest that is not assured (oldest made, not oldest
+//! used); else its first packet is dropped with [`DropReason::ConntrackFull`].
+//!
+//! Left out: expectations and helpers, zones, events, accounting, TCP windows (see [`tcp`]).
+
+mod conn;
+mod tcp;
+#[cfg(test)]
+mod tests;
+pub(crate) mod tuple;
+
+use core::net::IpAddr;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+
+pub(crate) use conn::Advance;
+pub use conn::{Conn, Line};
+pub use tcp::TcpState;
+pub(crate) use tuple::Flow;
+pub use tuple::Tuple;
+
+use crate::time::Time;
+use crate::verdict::DropReason;
+
+/// How many first packets may be on their way through the hooks at once.
+const IN_FLIGHT: usize = 8;
+/// How many expired connections each new one clears away.
+const SWEEP: usize = 2;
+
+/// Which way a packet of a connection goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// As the first packet.
+    Original,
+    /// As the answers.
+    Reply,
+}
+
+impl Direction {
+    /// The other way.
+    #[must_use]
+    pub const fn other(self) -> Self {
+        match self {
+            Self::Original => Self::Reply,
+            Self::Reply => Self::Original,
+        }
+    }
+}
+
+/// Bounds of a namespace's tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections (`nf_conntrack_max`).
+    pub connections: usize,
+}
+
+impl Default for Limits {
+    /// 262,144 connections, Linux's default on a machine of 4 GiB or more. Memory is taken only as
+    /// connections come.
+    fn default() -> Self {
+        Self {
+            connections: 262_144,
+        }
+    }
+}
+
+/// A connection of a [`Conntrack`]; worthless once the connection is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ConnRef {
+    pub(crate) slot: u32,
+    pub(crate) generation: u32,
+}
+
+#[derive(Debug, Default)]
+struct Slot {
+    generation: u32,
+    conn: Option<Conn>,
+}
+
+/// Where a source was translated to, so that its next connection goes there too.
+type Source = (IpAddr, u16, u8);
+
+/// The table of connections.
+#[derive(Debug, Default)]
+pub struct Conntrack {
+    limits: Limits,
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    index: HashMap<Tuple, (u32, Direction), FixedState>,
+    middles: HashMap<Tuple, u32, FixedState>,
+    sources: HashMap<Source, u32, FixedState>,
+    timers: BTreeSet<(Time, u32)>,
+    unassured: BTreeMap<u64, u32>,
+    in_flight: VecDeque<ConnRef>,
+    confirmed: usize,
+    next_number: u64,
+}
+
+impl Conntrack {
+    /// An empty table.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            ..Self::default()
+        }
+    }
+
+    /// Connections in the table, those included that have run out but were not cleared away yet.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.confirmed
+    }
+
+    /// There is no connection.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.confirmed == 0
+    }
+
+    /// The live connections in the order in which they were made.
+    #[must_use]
+    pub fn list(&self, now: Time) -> Vec<&Conn> {
+        let mut list: Vec<&Conn> = self
+            .slots
+            .iter()
+            .filter_map(|slot| slot.conn.as_ref())
+            .filter(|conn| conn.confirmed && !conn.is_expired(now))
+            .collect();
+        list.sort_unstable_by_key(|conn| conn.number);
+        list
+    }
+
+    /// Forgets every connection that has `address` at one of its ends; returns how many.
+    pub fn flush_where(&mut self, address: IpAddr) -> usize {
+        let doomed: Vec<ConnRef> = (0u32..)
+            .zip(&self.slots)
+            .filter(|(_, slot)| {
+                slot.conn
+                    .as_ref()
+                    .is_some_and(|conn| conn.concerns(address))
+            })
+            .map(|(slot, held)| ConnRef {
+                slot,
+                generation: held.generation,
+            })
+            .collect();
+        for &conn in &doomed {
+            self.remove(conn);
+        }
+        doomed.len()
+    }
+
+    pub(crate) fn conn(&self, at: ConnRef) -> Option<&Conn> {
+        let slot = self.slots.get(at.slot as usize)?;
+        if slot.generation != at.generation {
+            return None;
+        }
+        slot.conn.as_ref()
+    }
+
+    pub(crate) fn conn_mut(&mut self, at: ConnRef) -> Option<&mut Conn> {
+        let slot = self.slots.get_mut(at.slot as usize)?;
+        if slot.generation != at.generation {
+            return None;
+        }
+        slot.conn.as_mut()
+    }
+
+    fn at(&self, slot: u32) -> ConnRef {
+        ConnRef {
+            slot,
+            generation: self.slots[slot as usize].generation,
+        }
+    }
+
+    /// The live connection that a packet with `tuple` belongs to as it comes off the wire. One that
+    /// has run out is removed.
+    pub(crate) fn find(&mut self, now: Time, tuple: &Tuple) -> Option<(ConnRef, Direction)> {
+        let &(slot, direction) = self.index.get(tuple)?;
+        let at = self.at(slot);
+        if self.conn(at).is_some_and(|conn| conn.is_expired(now)) {
+            self.remove(at);
+            return None;
+        }
+        Some((at, direction))
+    }
+
+    /// The connection of a packet that may have been translated already, in part or in full: on
+    /// its way through the hooks, or coming back over the loopback interface.
+    pub(crate) fn find_translated(
+        &mut self,
+        now: Time,
+        tuple: &Tuple,
+    ) -> Option<(ConnRef, Direction)> {
+        let inverse = tuple.inverted();
+        for &at in &self.in_flight {
+            let Some(conn) = self.conn(at) else { continue };
+            if conn.original == *tuple || conn.reply == inverse || conn.middle == Some(*tuple) {
+                return Some((at, Direction::Original));
+            }
+        }
+        if let Some(found) = self.find(now, tuple) {
+            return Some(found);
+        }
+        if let Some((at, direction)) = self.find(now, &inverse) {
+            return Some((at, direction.other()));
+        }
+        if let Some(&slot) = self.middles.get(tuple) {
+            return Some((self.at(slot), Direction::Original));
+        }
+        let &slot = self.middles.get(&inverse)?;
+        Some((self.at(slot), Direction::Reply))
+    }
+
+    /// A connection that `flow` starts, known only to its first packet until it is
+    /// [confirmed](Self::confirm).
+    ///
+    /// # Errors
+    /// `None` if the packet cannot start one, [`DropReason::ConntrackFull`].
+    pub(crate) fn create(&mut self, now: Time, flow: &Flow) -> Result<Option<ConnRef>, DropReason> {
+        let Some(conn) = Conn::start(now, self.next_number, flow) else {
+            return Ok(None);
+        };
+        self.drop_in_flight(&flow.tuple);
+        self.sweep(now);
+        if !self.make_room(now) {
+            return Err(DropReason::ConntrackFull);
+        }
+        self.next_number += 1;
+        let slot = self.take_slot();
+        self.slots[slot as usize].conn = Some(conn);
+        let at = self.at(slot);
+        self.in_flight.push_back(at);
+        Ok(Some(at))
+    }
+
+    fn take_slot(&mut self) -> u32 {
+        if let Some(slot) = self.free.pop() {
+            return slot;
+        }
+        self.slots.push(Slot::default());
+        (self.slots.len() - 1) as u32
+    }
+
+    /// Forgets a first packet with the same tuple that never arrived, and the oldest of too many.
+    fn drop_in_flight(&mut self, tuple: &Tuple) {
+        let same = self
+            .in_flight
+            .iter()
+            .copied()
+            .find(|&at| self.conn(at).is_none_or(|conn| conn.original == *tuple));
+        let oldest = self.in_flight.front().copied();
+        let too_many = self.in_flight.len() >= IN_FLIGHT;
+        if let Some(at) = same.or(if too_many { oldest } else { None }) {
+            self.in_flight.retain(|&other| other != at);
+            self.remove(at);
+        }
+    }
+
+    fn sweep(&mut self, now: Time) {
+        for _ in 0..SWEEP {
+            if !self.remove_expired(now) {
+                break;
+            }
+        }
+    }
+
+    /// Removes one connection that has run out.
+    fn remove_expired(&mut self, now: Time) -> bool {
+        while let Some(&(queued, slot)) = self.timers.first() {
+            if queued > now {
+                return false;
+            }
+            let at = self.at(slot);
+            let Some(expires) = self.conn(at).map(|conn| conn.expires) else {
+                self.timers.remove(&(queued, slot));
+                continue;
+            };
+            if now >= expires {
+                self.remove(at);
+                return true;
+            }
+            self.queue(at, expires);
+        }
+        false
+    }
+
+    /// Puts a connection into the queue of timers at `when`.
+    fn queue(&mut self, at: ConnRef, when: Time) {
+        let Some(conn) = self.conn_mut(at) else {
+            return;
+        };
+        let before = core::mem::replace(&mut conn.queued, when);
+        self.timers.remove(&(before, at.slot));
+        self.timers.insert((when, at.slot));
+    }
+
+    fn make_room(&mut self, now: Time) -> bool {
+        if self.confirmed < self.limits.connections {
+            return true;
+        }
+        if self.remove_expired(now) {
+            return true;
+        }
+        let Some((_, &slot)) = self.unassured.first_key_value() else {
+            return false;
+        };
+        self.remove(self.at(slot));
+        true
+    }
+
+    /// Enters a connection into the table; a confirmed one stays as it is.
+    ///
+    /// # Errors
+    /// [`DropReason::ConntrackInvalid`] if another connection has one of its tuples,
+    /// [`DropReason::ConntrackFull`].
+    pub(crate) fn confirm(&mut self, now: Time, at: ConnRef) -> Result<(), DropReason> {
+        let Some(conn) = self.conn(at) else {
+            return Err(DropReason::ConntrackInvalid);
+        };
+        if conn.confirmed {
+            return Ok(());
+        }
+        let (original, reply) = (conn.original, conn.reply);
+        let clash = self.taken(now, &original, at) || self.taken(now, &reply, at);
+        self.in_flight.retain(|&other| other != at);
+        if clash {
+            self.remove(at);
+            return Err(DropReason::ConntrackInvalid);
+        }
+        if !self.make_room(now) {
+            self.remove(at);
+            return Err(DropReason::ConntrackFull);
+        }
+        self.enter(at);
+        Ok(())
+    }
+
+    fn enter(&mut self, at: ConnRef) {
+        let Some(conn) = self.conn_mut(at) else {
+            return;
+        };
+        conn.confirmed = true;
+        let (original, reply, number, expires) =
+            (conn.original, conn.reply, conn.number, conn.expires);
+        let (middle, source) = (conn.middle, conn.source_nat.then(|| source_of(conn)));
+        self.index.insert(reply, (at.slot, Direction::Reply));
+        self.index.insert(original, (at.slot, Direction::Original));
+        if let Some(middle) = middle {
+            self.middles.insert(middle, at.slot);
+        }
+        if let Some(source) = source {
+            self.sources.insert(source, at.slot);
+        }
+        self.unassured.insert(number, at.slot);
+        self.confirmed += 1;
+        self.queue(at, expires);
+    }
+
+    /// Keeps the table's order right after a connection changed: its timer may have become shorter,
+    /// and it may have become assured.
+    pub(crate) fn settle(&mut self, at: ConnRef) {
+        let Some(conn) = self.conn(at) else { return };
+        if !conn.confirmed {
+            return;
+        }
+        let (expires, queued) = (conn.expires, conn.queued);
+        let (assured, number) = (conn.assured, conn.number);
+        if expires < queued {
+            self.queue(at, expires);
+        }
+        if assured {
+            self.unassured.remove(&number);
+        }
+    }
+
+    /// Whether a live connection other than `but` has `tuple`.
+    pub(crate) fn taken(&mut self, now: Time, tuple: &Tuple, but: ConnRef) -> bool {
+        self.find(now, tuple).is_some_and(|(at, _)| at != but)
+    }
+
+    /// The newest live connection with this translated source.
+    pub(crate) fn by_source(&self, now: Time, tuple: &Tuple) -> Option<&Conn> {
+        let key = (tuple.source, tuple.source_port, tuple.protocol);
+        let &slot = self.sources.get(&key)?;
+        let conn = self.conn(self.at(slot))?;
+        (!conn.is_expired(now)).then_some(conn)
+    }
+
+    /// Takes a connection out of the table. Indices that another connection has taken over stay.
+    pub(crate) fn remove(&mut self, at: ConnRef) {
+        let Some(slot) = self.slots.get_mut(at.slot as usize) else {
+            return;
+        };
+        if slot.generation != at.generation {
+            return;
+        }
+        let Some(conn) = slot.conn.take() else { return };
+        slot.generation = slot.generation.wrapping_add(1);
+        self.free.push(at.slot);
+        if !conn.confirmed {
+            return;
+        }
+        self.confirmed -= 1;
+        for tuple in [conn.original, conn.reply] {
+            if self.index.get(&tuple).is_some_and(|held| held.0 == at.slot) {
+                self.index.remove(&tuple);
+            }
+        }
+        if let Some(middle) = conn.middle
+            && self.middles.get(&middle) == Some(&at.slot)
+        {
+            self.middles.remove(&middle);
+        }
+        let source = source_of(&conn);
+        if conn.source_nat && self.sources.get(&source) == Some(&at.slot) {
+            self.sources.remove(&source);
+        }
+        self.timers.remove(&(conn.queued, at.slot));
+        self.unassured.remove(&conn.number);
+    }
+}
+
+const fn source_of(conn: &Conn) -> Source {
+    let tuple = conn.original;
+    (tuple.source, tuple.source_port, tuple.protocol)
+}

@@ -1,0 +1,503 @@
+//! Rules on the five hooks: tables, chains, counters, and the walk of a packet through them.
+//!
+//! After Linux netfilter with the tables that Docker uses: raw before the tracking of connections, nat
+//! for the first packet of each, filter for all. Each family has its own, as `iptables` and `ip6tables`.
+//! Left out: the mangle and security tables, chains that call themselves (a call deeper than
+//! [`DEPTH`] returns at once; Linux refuses such rules).
+//!
+//! Costs: a rule is added and removed in logarithmic time, and a packet looks only at rules that name its
+//! own addresses, ports and interfaces (see [`chain`]). What the filter table accepted is remembered
+//! for the next packet of the same connection in the same direction on the same path, until a rule
+//! changes; its counters go on.
+
+mod chain;
+mod render;
+mod rule;
+#[cfg(test)]
+mod tests;
+
+use core::net::IpAddr;
+
+pub use chain::Chain;
+pub(crate) use rule::Facts;
+pub use rule::{Action, Counter, IfMatch, Match, NetMatch, Rule, State, States};
+
+use crate::hook::Hook;
+use crate::verdict::{DropReason, IfId, Verdict};
+
+/// How deep chains may call chains.
+pub const DEPTH: usize = 16;
+/// Rules that one remembered verdict may have passed.
+const REMEMBERED_RULES: usize = 12;
+/// Remembered verdicts of a namespace.
+const REMEMBERED: usize = 1024;
+
+/// An address family: each has its own rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Family {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+impl Family {
+    /// The family of an address.
+    #[must_use]
+    pub const fn of(address: IpAddr) -> Self {
+        if address.is_ipv4() {
+            Self::V4
+        } else {
+            Self::V6
+        }
+    }
+}
+
+/// A table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Table {
+    /// Decides who may pass.
+    Filter,
+    /// Translates addresses; asked for the first packet of a connection only.
+    Nat,
+    /// Before connections are tracked.
+    Raw,
+}
+
+/// The base chains of one family, in the order in which the tools print them.
+const BASE: [(Table, Hook); 9] = [
+    (Table::Raw, Hook::Prerouting),
+    (Table::Raw, Hook::Output),
+    (Table::Nat, Hook::Prerouting),
+    (Table::Nat, Hook::Input),
+    (Table::Nat, Hook::Output),
+    (Table::Nat, Hook::Postrouting),
+    (Table::Filter, Hook::Input),
+    (Table::Filter, Hook::Forward),
+    (Table::Filter, Hook::Output),
+];
+
+/// A chain of a [`Ruleset`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ChainId(u32);
+
+impl ChainId {
+    /// The base chain of a table at a hook; `None` where a table has none.
+    #[must_use]
+    pub fn base(family: Family, table: Table, hook: Hook) -> Option<Self> {
+        let at = BASE.iter().position(|&base| base == (table, hook))?;
+        Some(Self(family as u32 * BASE.len() as u32 + at as u32))
+    }
+}
+
+/// A rule of a [`Ruleset`]; worthless once the rule is removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RuleId {
+    slot: u32,
+    generation: u32,
+}
+
+#[derive(Debug)]
+struct Placed {
+    chain: ChainId,
+    place: chain::Place,
+    rule: Rule,
+}
+
+#[derive(Debug, Default)]
+struct Slot {
+    generation: u32,
+    counter: Counter,
+    placed: Option<Placed>,
+}
+
+/// What the walk through a chain came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Target {
+    Accept,
+    Drop(DropReason),
+    Dnat(IpAddr, Option<u16>),
+    Snat(IpAddr),
+    Masquerade,
+}
+
+/// Which packets share a remembered verdict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Same {
+    pub(crate) slot: u32,
+    pub(crate) generation: u32,
+    pub(crate) reply: bool,
+    pub(crate) hook: Hook,
+    pub(crate) input: Option<IfId>,
+    pub(crate) output: Option<IfId>,
+    pub(crate) bridged: bool,
+    pub(crate) state: State,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Remembered {
+    same: Same,
+    rules: u64,
+    trail: Trail,
+}
+
+/// The rules that a packet matched on its way.
+#[derive(Clone, Copy, Debug)]
+struct Trail {
+    rules: [u32; REMEMBERED_RULES],
+    len: usize,
+    /// The answer may be another one next time.
+    fleeting: bool,
+    /// No rule decided.
+    by_policy: bool,
+}
+
+impl Trail {
+    const NEW: Self = Self {
+        rules: [0; REMEMBERED_RULES],
+        len: 0,
+        fleeting: false,
+        by_policy: false,
+    };
+
+    const fn push(&mut self, rule: u32) {
+        if self.len < REMEMBERED_RULES {
+            self.rules[self.len] = rule;
+            self.len += 1;
+        } else {
+            self.fleeting = true;
+        }
+    }
+
+    fn last(&self, slots: &[Slot]) -> Option<RuleId> {
+        let &slot = self.rules[..self.len].last()?;
+        let generation = slots[slot as usize].generation;
+        Some(RuleId { slot, generation })
+    }
+}
+
+/// All tables of a namespace.
+#[derive(Debug)]
+pub struct Ruleset {
+    chains: Vec<Option<Chain>>,
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    rules: usize,
+    policies: usize,
+    sequence: u64,
+    change: u64,
+    remembered: Vec<Option<Remembered>>,
+    last: Option<RuleId>,
+}
+
+impl Default for Ruleset {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Ruleset {
+    /// Tables without rules; the policies are ACCEPT.
+    #[must_use]
+    pub fn new() -> Self {
+        let chains = [Family::V4, Family::V6].into_iter().flat_map(|family| {
+            BASE.iter().map(move |&(table, hook)| {
+                let base = Some((hook, Verdict::Accept));
+                Some(Chain::new(hook.word(), family, table, base))
+            })
+        });
+        Self {
+            chains: chains.collect(),
+            slots: Vec::new(),
+            free: Vec::new(),
+            rules: 0,
+            policies: 0,
+            sequence: 0,
+            change: 0,
+            remembered: Vec::new(),
+            last: None,
+        }
+    }
+
+    /// There is no rule, and every policy is ACCEPT.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.rules == 0 && self.policies == 0
+    }
+
+    /// Sets what becomes of packets that no rule of a base chain decides on; without effect on
+    /// other chains.
+    pub fn set_policy(&mut self, chain: ChainId, verdict: Verdict) {
+        if let Some(Some(chain)) = self.chains.get_mut(chain.0 as usize)
+            && let Some((_, policy)) = &mut chain.base
+        {
+            self.policies -= usize::from(*policy != Verdict::Accept);
+            self.policies += usize::from(verdict != Verdict::Accept);
+            *policy = verdict;
+            self.change += 1;
+        }
+    }
+
+    /// Makes a chain for other chains to jump to.
+    pub fn add_chain(&mut self, family: Family, table: Table, name: &str) -> ChainId {
+        self.chains
+            .push(Some(Chain::new(name, family, table, None)));
+        ChainId((self.chains.len() - 1) as u32)
+    }
+
+    /// A chain.
+    #[must_use]
+    pub fn chain(&self, chain: ChainId) -> Option<&Chain> {
+        self.chains.get(chain.0 as usize)?.as_ref()
+    }
+
+    /// Adds a rule behind those of its own and lower ranks, before those of higher ranks. Returns `None`
+    /// if there is no such chain.
+    pub fn add(&mut self, chain: ChainId, rank: i64, rule: Rule) -> Option<RuleId> {
+        self.chain(chain)?;
+        let place = (rank, self.sequence);
+        self.sequence += 1;
+        self.change += 1;
+        self.rules += 1;
+        if let Action::Jump(to) = rule.action {
+            self.refer(to, true);
+        }
+        let slot = match self.free.pop() {
+            Some(slot) => slot,
+            None => {
+                self.slots.push(Slot::default());
+                (self.slots.len() - 1) as u32
+            }
+        };
+        if let Some(Some(chain)) = self.chains.get_mut(chain.0 as usize) {
+            chain.insert(place, slot, &rule.matches);
+        }
+        let held = &mut self.slots[slot as usize];
+        held.counter = Counter::default();
+        held.placed = Some(Placed { chain, place, rule });
+        Some(RuleId {
+            slot,
+            generation: held.generation,
+        })
+    }
+
+    /// Takes a rule away; `false` if it is gone already.
+    pub fn remove(&mut self, rule: RuleId) -> bool {
+        let Some(held) = self.slots.get_mut(rule.slot as usize) else {
+            return false;
+        };
+        if held.generation != rule.generation {
+            return false;
+        }
+        let Some(placed) = held.placed.take() else {
+            return false;
+        };
+        held.generation = held.generation.wrapping_add(1);
+        self.free.push(rule.slot);
+        self.rules -= 1;
+        self.change += 1;
+        if let Some(Some(chain)) = self.chains.get_mut(placed.chain.0 as usize) {
+            chain.remove(placed.place, &placed.rule.matches);
+        }
+        if let Action::Jump(to) = placed.rule.action {
+            self.refer(to, false);
+        }
+        true
+    }
+
+    fn refer(&mut self, to: ChainId, more: bool) {
+        if let Some(Some(chain)) = self.chains.get_mut(to.0 as usize) {
+            if more {
+                chain.references += 1;
+            } else {
+                chain.references -= 1;
+            }
+        }
+    }
+
+    /// A rule and how often it matched.
+    #[must_use]
+    pub fn rule(&self, rule: RuleId) -> Option<(&Rule, Counter)> {
+        let held = self.slots.get(rule.slot as usize)?;
+        if held.generation != rule.generation {
+            return None;
+        }
+        Some((&held.placed.as_ref()?.rule, held.counter))
+    }
+
+    /// The chain that a rule stands in.
+    #[must_use]
+    pub fn chain_of(&self, rule: RuleId) -> Option<&Chain> {
+        self.rule(rule)?;
+        let placed = self.slots.get(rule.slot as usize)?.placed.as_ref()?;
+        self.chain(placed.chain)
+    }
+
+    /// The rule that decided on the last packet at its last hook: what dropped it, if it was dropped.
+    /// `None` if that was a policy, or no rule was asked.
+    #[must_use]
+    pub const fn last(&self) -> Option<RuleId> {
+        self.last
+    }
+
+    pub(crate) const fn clear_last(&mut self) {
+        self.last = None;
+    }
+
+    /// Asks a base chain. An empty one answers at once.
+    pub(crate) fn ask(
+        &mut self,
+        chain: ChainId,
+        facts: &Facts,
+        is_local: &dyn Fn(IpAddr) -> bool,
+    ) -> Target {
+        self.last = None;
+        let mut trail = Trail::NEW;
+        self.ask_along(chain, facts, is_local, &mut trail)
+    }
+
+    fn ask_along(
+        &mut self,
+        chain: ChainId,
+        facts: &Facts,
+        is_local: &dyn Fn(IpAddr) -> bool,
+        trail: &mut Trail,
+    ) -> Target {
+        let Some(Some(base)) = self.chains.get(chain.0 as usize) else {
+            return Target::Accept;
+        };
+        let mut walk = Walk {
+            chains: &self.chains,
+            slots: &mut self.slots,
+            facts,
+            is_local,
+            trail,
+        };
+        if let Step::Decided(target, rule) = walk.through(base, 0) {
+            self.last = Some(rule);
+            return target;
+        }
+        trail.by_policy = true;
+        self.pass(chain, facts.weight)
+    }
+
+    /// Lets the policy of a base chain decide.
+    fn pass(&mut self, chain: ChainId, weight: Counter) -> Target {
+        let Some(Some(base)) = self.chains.get_mut(chain.0 as usize) else {
+            return Target::Accept;
+        };
+        base.passed.add(weight);
+        match base.base {
+            Some((_, Verdict::Drop(reason))) => Target::Drop(reason),
+            _ => Target::Accept,
+        }
+    }
+
+    /// Asks a base chain of the filter table for a packet of a tracked connection. An acceptance is
+    /// remembered.
+    pub(crate) fn ask_for_connection(
+        &mut self,
+        chain: ChainId,
+        facts: &Facts,
+        is_local: &dyn Fn(IpAddr) -> bool,
+        same: Same,
+    ) -> Target {
+        if self.chain(chain).is_none_or(Chain::is_empty) {
+            return self.ask(chain, facts, is_local);
+        }
+        let at = (same.slot as usize * 2 + usize::from(same.reply)) % REMEMBERED;
+        if let Some(Some(known)) = self.remembered.get(at)
+            && known.rules == self.change
+            && known.same == same
+        {
+            for &rule in &known.trail.rules[..known.trail.len] {
+                self.slots[rule as usize].counter.add(facts.weight);
+            }
+            if known.trail.by_policy {
+                self.last = None;
+                return self.pass(chain, facts.weight);
+            }
+            self.last = known.trail.last(&self.slots);
+            return Target::Accept;
+        }
+        self.last = None;
+        let mut trail = Trail::NEW;
+        let target = self.ask_along(chain, facts, is_local, &mut trail);
+        if target == Target::Accept && !trail.fleeting {
+            if self.remembered.is_empty() {
+                self.remembered.resize(REMEMBERED, None);
+            }
+            self.remembered[at] = Some(Remembered {
+                same,
+                rules: self.change,
+                trail,
+            });
+        }
+        target
+    }
+}
+
+impl Counter {
+    const fn add(&mut self, other: Self) {
+        self.packets += other.packets;
+        self.bytes += other.bytes;
+    }
+}
+
+enum Step {
+    Decided(Target, RuleId),
+    Returned,
+}
+
+struct Walk<'a> {
+    chains: &'a [Option<Chain>],
+    slots: &'a mut [Slot],
+    facts: &'a Facts,
+    is_local: &'a dyn Fn(IpAddr) -> bool,
+    trail: &'a mut Trail,
+}
+
+impl Walk<'_> {
+    fn through(&mut self, chain: &Chain, depth: usize) -> Step {
+        if chain.is_empty() {
+            return Step::Returned;
+        }
+        for rule in chain.candidates(self.facts) {
+            let held = &mut self.slots[rule as usize];
+            let Some(placed) = &held.placed else { continue };
+            self.trail.fleeting |= placed.rule.matches.asks_addresses();
+            if !placed.rule.matches.holds(self.facts, self.is_local) {
+                continue;
+            }
+            let action = placed.rule.action;
+            let id = RuleId {
+                slot: rule,
+                generation: held.generation,
+            };
+            held.counter.add(self.facts.weight);
+            self.trail.push(rule);
+            let target = match action {
+                Action::Accept => Target::Accept,
+                Action::Drop(reason) => Target::Drop(reason),
+                Action::Dnat(address, port) => Target::Dnat(address, port),
+                Action::Snat(address) => Target::Snat(address),
+                Action::Masquerade => Target::Masquerade,
+                Action::Return => return Step::Returned,
+                Action::Jump(to) => match self.jump(to, depth) {
+                    Step::Returned => continue,
+                    decided @ Step::Decided(..) => return decided,
+                },
+            };
+            return Step::Decided(target, id);
+        }
+        Step::Returned
+    }
+
+    fn jump(&mut self, to: ChainId, depth: usize) -> Step {
+        let chains = self.chains;
+        match chains.get(to.0 as usize) {
+            Some(Some(chain)) if depth < DEPTH => self.through(chain, depth + 1),
+            _ => Step::Returned,
+        }
+    }
+}
