@@ -102,8 +102,6 @@ drop_reasons! {
     NeighbourFailed = "neighbour does not answer",
     /// Too many packets wait for one neighbour.
     NeighbourQueueFull = "queue for an unresolved neighbour is full",
-    /// The neighbour table is full of neighbours that are being asked for.
-    NeighbourTableFull = "neighbour table is full",
     /// The outgoing interface has no address to masquerade with.
     NatNoAddress = "no address to translate to",
     /// No port of the range is free for translation.

@@ -1,1 +1,181 @@
+//! The table alone: who is found, who gives way, what is left behind.
 
+use core::net::IpAddr;
+use core::time::Duration;
+
+use proptest::prelude::*;
+
+use super::tuple::{TCP, UDP};
+use super::*;
+
+fn flow(port: u16) -> Flow {
+    Flow {
+        tuple: Tuple {
+            source: IpAddr::from([10, 0, 0, 1]),
+            destination: IpAddr::from([10, 0, 0, 2]),
+            protocol: UDP,
+            source_port: port,
+            destination_port: 53,
+        },
+        flags: 0,
+    }
+}
+
+fn table(connections: usize) -> Conntrack {
+    Conntrack::new(Limits { connections })
+}
+
+fn connect(table: &mut Conntrack, now: Time, port: u16) -> Result<ConnRef, DropReason> {
+    let at = table.create(now, &flow(port))?.expect("UDP may start");
+    table.confirm(now, at)?;
+    Ok(at)
+}
+
+#[test]
+fn both_directions_are_found() {
+    let mut table = table(10);
+    let at = connect(&mut table, Time::ZERO, 1).unwrap();
+    let tuple = flow(1).tuple;
+    let found = table.find(Time::ZERO, &tuple);
+    assert_eq!(found, Some((at, Direction::Original)));
+    let found = table.find(Time::ZERO, &tuple.inverted());
+    assert_eq!(found, Some((at, Direction::Reply)));
+}
+
+#[test]
+fn an_unconfirmed_connection_is_known_to_its_packet_alone() {
+    let mut table = table(10);
+    let at = table.create(Time::ZERO, &flow(1)).unwrap().unwrap();
+    assert_eq!(table.find(Time::ZERO, &flow(1).tuple), None);
+    let found = table.find_translated(Time::ZERO, &flow(1).tuple);
+    assert_eq!(found, Some((at, Direction::Original)));
+    assert!(table.is_empty());
+}
+
+#[test]
+fn unconfirmed_connections_are_bounded() {
+    let mut table = table(10);
+    for port in 1..=1000 {
+        table.create(Time::ZERO, &flow(port)).unwrap().unwrap();
+    }
+    assert!(table.in_flight.len() <= IN_FLIGHT);
+    assert!(table.slots.len() <= IN_FLIGHT + 1);
+}
+
+#[test]
+fn a_tuple_that_is_its_own_answer() {
+    let mut table = table(10);
+    let mut odd = flow(53);
+    odd.tuple.destination = odd.tuple.source;
+    assert_eq!(odd.tuple, odd.tuple.inverted());
+    let at = table.create(Time::ZERO, &odd).unwrap().unwrap();
+    table.confirm(Time::ZERO, at).unwrap();
+    let found = table.find(Time::ZERO, &odd.tuple);
+    assert_eq!(found, Some((at, Direction::Original)));
+    table.remove(at);
+    assert_eq!(table.find(Time::ZERO, &odd.tuple), None);
+}
+
+#[test]
+fn a_stale_reference_finds_nothing() {
+    let mut table = table(10);
+    let old = connect(&mut table, Time::ZERO, 1).unwrap();
+    table.remove(old);
+    let new = connect(&mut table, Time::ZERO, 2).unwrap();
+    assert_eq!(old.slot, new.slot);
+    assert!(table.conn(old).is_none() && table.conn(new).is_some());
+    table.remove(old);
+    assert_eq!(table.len(), 1);
+}
+
+#[test]
+fn the_dead_are_cleared_away_by_the_new() {
+    let mut table = table(1000);
+    for port in 1..=100 {
+        connect(&mut table, Time::ZERO, port).unwrap();
+    }
+    let later = Time::from_secs(30);
+    for port in 101..=151 {
+        connect(&mut table, later, port).unwrap();
+    }
+    assert_eq!(table.len(), 51);
+}
+
+#[test]
+fn a_table_without_room() {
+    let mut table = table(0);
+    let result = table.create(Time::ZERO, &flow(1));
+    assert_eq!(result, Err(DropReason::ConntrackFull));
+}
+
+#[test]
+fn what_cannot_start_a_connection() {
+    let mut table = table(10);
+    let mut reset = flow(1);
+    reset.tuple.protocol = TCP;
+    reset.flags = 0x04;
+    assert_eq!(table.create(Time::ZERO, &reset), Ok(None));
+    let mut answer = flow(1);
+    answer.tuple.protocol = tuple::ICMP;
+    answer.tuple.destination_port = 0;
+    assert_eq!(table.create(Time::ZERO, &answer), Ok(None));
+}
+
+/// All indices agree with the connections that there are.
+fn consistent(table: &Conntrack) {
+    let held: Vec<&Conn> = table
+        .slots
+        .iter()
+        .filter_map(|slot| slot.conn.as_ref())
+        .collect();
+    let confirmed = held.iter().filter(|conn| conn.confirmed).count();
+    assert_eq!(confirmed, table.confirmed);
+    assert_eq!(table.timers.len(), confirmed);
+    assert_eq!(table.index.len(), 2 * confirmed);
+    let unassured = held.iter().filter(|conn| conn.confirmed && !conn.assured);
+    assert_eq!(table.unassured.len(), unassured.count());
+    for conn in held.iter().filter(|conn| conn.confirmed) {
+        assert!(conn.queued <= conn.expires);
+        assert!(table.index.contains_key(&conn.original));
+        assert!(table.index.contains_key(&conn.reply));
+    }
+    assert_eq!(table.slots.len(), held.len() + table.free.len());
+}
+
+proptest! {
+    #[test]
+    fn never_above_its_bound_and_always_consistent(
+        steps in prop::collection::vec((0u8..5, 1u16..40, 0u64..40), 1..400),
+        limit in 1usize..20,
+    ) {
+        let mut table = table(limit);
+        let mut now = Time::ZERO;
+        for (step, port, wait) in steps {
+            match step {
+                0 | 1 => {
+                    let tuple = flow(port).tuple;
+                    if let Some((at, direction)) = table.find(now, &tuple) {
+                        table.conn_mut(at).unwrap().advance(now, direction, 0);
+                        table.settle(at);
+                    } else {
+                        let _ = connect(&mut table, now, port);
+                    }
+                }
+                2 => {
+                    if let Some((at, direction)) = table.find(now, &flow(port).tuple.inverted()) {
+                        table.conn_mut(at).unwrap().advance(now, direction, 0);
+                        table.settle(at);
+                    }
+                }
+                3 => now += Duration::from_secs(wait),
+                _ => {
+                    if let Some((at, _)) = table.find(now, &flow(port).tuple) {
+                        table.remove(at);
+                    }
+                }
+            }
+            prop_assert!(table.len() <= limit);
+            consistent(&table);
+        }
+    }
+}

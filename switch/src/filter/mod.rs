@@ -333,10 +333,15 @@ impl Ruleset {
         self.chain(placed.chain)
     }
 
-    /// The rule that decided last, or `None` if it was a policy.
+    /// The rule that decided on the last packet at its last hook: what dropped it, if it was dropped.
+    /// `None` if that was a policy, or no rule was asked.
     #[must_use]
     pub const fn last(&self) -> Option<RuleId> {
         self.last
+    }
+
+    pub(crate) const fn clear_last(&mut self) {
+        self.last = None;
     }
 
     /// Asks a base chain. An empty one answers at once.

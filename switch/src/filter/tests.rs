@@ -1,1 +1,273 @@
+//! The walk through chains, the index behind it, and what the tools print.
 
+use core::net::IpAddr;
+
+use proptest::prelude::*;
+
+use super::rule::Facts;
+use super::*;
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+fn facts(source: &str, destination: &str) -> Facts {
+    Facts {
+        source: ip(source),
+        destination: ip(destination),
+        protocol: 6,
+        ports: Some((40_000, 80)),
+        input: Some(IfId(1)),
+        output: Some(IfId(2)),
+        bridged: false,
+        state: State::New,
+        weight: Counter {
+            packets: 1,
+            bytes: 60,
+        },
+    }
+}
+
+fn rule(matches: Match, action: Action) -> Rule {
+    Rule {
+        matches,
+        action,
+        origin: "test".into(),
+    }
+}
+
+fn forward() -> ChainId {
+    ChainId::base(Family::V4, Table::Filter, Hook::Forward).unwrap()
+}
+
+fn ask(rules: &mut Ruleset, facts: &Facts) -> Target {
+    rules.ask(forward(), facts, &|_| false)
+}
+
+const DROP: Action = Action::Drop(DropReason::Filtered);
+
+#[test]
+fn base_chains_are_where_linux_has_them() {
+    for (table, hook, there) in [
+        (Table::Raw, Hook::Prerouting, true),
+        (Table::Raw, Hook::Input, false),
+        (Table::Nat, Hook::Input, true),
+        (Table::Nat, Hook::Forward, false),
+        (Table::Filter, Hook::Forward, true),
+        (Table::Filter, Hook::Postrouting, false),
+    ] {
+        assert_eq!(ChainId::base(Family::V6, table, hook).is_some(), there);
+    }
+}
+
+#[test]
+fn ranks_order_rules_and_equal_ranks_keep_theirs() {
+    let mut rules = Ruleset::new();
+    let packet = facts("10.0.0.1", "10.0.0.2");
+    let host = Match {
+        destination: Some(NetMatch::host(ip("10.0.0.2"))),
+        ..Match::default()
+    };
+    rules.add(forward(), 5, rule(Match::default(), DROP));
+    let first = rules.add(forward(), 5, rule(host, Action::Accept)).unwrap();
+    assert_eq!(ask(&mut rules, &packet), Target::Drop(DropReason::Filtered));
+    rules.remove(first);
+    let before = rules.add(forward(), 4, rule(host, Action::Accept)).unwrap();
+    assert_eq!(ask(&mut rules, &packet), Target::Accept);
+    assert_eq!(rules.last(), Some(before));
+    assert_eq!(rules.rule(before).unwrap().1.bytes, 60);
+    assert!(rules.remove(before) && !rules.remove(before));
+}
+
+#[test]
+fn a_return_goes_on_behind_the_jump() {
+    let mut rules = Ruleset::new();
+    let packet = facts("10.0.0.1", "10.0.0.2");
+    let called = rules.add_chain(Family::V4, Table::Filter, "CALLED");
+    rules.add(forward(), 0, rule(Match::default(), Action::Jump(called)));
+    rules.add(forward(), 1, rule(Match::default(), DROP));
+    assert_eq!(ask(&mut rules, &packet), Target::Drop(DropReason::Filtered));
+    let back = rules.add(called, 0, rule(Match::default(), Action::Return));
+    let accept = rule(Match::default(), Action::Accept);
+    rules.add(called, 1, accept);
+    assert_eq!(ask(&mut rules, &packet), Target::Drop(DropReason::Filtered));
+    rules.remove(back.unwrap());
+    assert_eq!(ask(&mut rules, &packet), Target::Accept);
+}
+
+#[test]
+fn chains_in_a_circle_end() {
+    let mut rules = Ruleset::new();
+    let packet = facts("10.0.0.1", "10.0.0.2");
+    let one = rules.add_chain(Family::V4, Table::Filter, "ONE");
+    let two = rules.add_chain(Family::V4, Table::Filter, "TWO");
+    rules.add(one, 0, rule(Match::default(), Action::Jump(two)));
+    rules.add(two, 0, rule(Match::default(), Action::Jump(one)));
+    rules.add(forward(), 0, rule(Match::default(), Action::Jump(one)));
+    assert_eq!(ask(&mut rules, &packet), Target::Accept);
+}
+
+#[test]
+fn families_do_not_see_each_others_rules() {
+    let mut rules = Ruleset::new();
+    rules.add(forward(), 0, rule(Match::default(), DROP));
+    let v6 = ChainId::base(Family::V6, Table::Filter, Hook::Forward).unwrap();
+    let packet = facts("fd00::1", "fd00::2");
+    assert_eq!(rules.ask(v6, &packet, &|_| false), Target::Accept);
+}
+
+#[test]
+fn the_listing_is_that_of_iptables() {
+    let mut rules = Ruleset::new();
+    let docker = rules.add_chain(Family::V4, Table::Nat, "DOCKER");
+    let base = |hook| ChainId::base(Family::V4, Table::Nat, hook).unwrap();
+    let local = Match {
+        destination_local: true,
+        ..Match::default()
+    };
+    let jump = Action::Jump(docker);
+    rules.add(base(Hook::Prerouting), 0, rule(local, jump));
+    let no_loopback = Match {
+        destination: Some(NetMatch::outside("127.0.0.0/8".parse().unwrap())),
+        ..local
+    };
+    rules.add(base(Hook::Output), 0, rule(no_loopback, jump));
+    let masquerade = Match {
+        source: Some(NetMatch::inside("172.17.0.0/16".parse().unwrap())),
+        output: IfMatch::IsNot(IfId(3)),
+        ..Match::default()
+    };
+    rules.add(
+        base(Hook::Postrouting),
+        0,
+        rule(masquerade, Action::Masquerade),
+    );
+    let published = Match {
+        input: IfMatch::IsNot(IfId(3)),
+        protocol: Some(6),
+        destination_port: Some(8080),
+        ..Match::default()
+    };
+    let to = Action::Dnat(ip("172.17.0.2"), Some(80));
+    rules.add(docker, 0, rule(published, to));
+    let names = |_: IfId| String::from("docker0");
+    let text = rules.list(Family::V4, Table::Nat, false, &names);
+    let expected = "\
+Chain PREROUTING (policy ACCEPT)
+target     prot opt source               destination         
+DOCKER     all  --  0.0.0.0/0            0.0.0.0/0            ADDRTYPE match dst-type LOCAL
+
+Chain INPUT (policy ACCEPT)
+target     prot opt source               destination         
+
+Chain OUTPUT (policy ACCEPT)
+target     prot opt source               destination         
+DOCKER     all  --  0.0.0.0/0           !127.0.0.0/8          ADDRTYPE match dst-type LOCAL
+
+Chain POSTROUTING (policy ACCEPT)
+target     prot opt source               destination         
+MASQUERADE  all  --  172.17.0.0/16        0.0.0.0/0           
+
+Chain DOCKER (2 references)
+target     prot opt source               destination         
+DNAT       tcp  --  0.0.0.0/0            0.0.0.0/0            tcp dpt:8080 to:172.17.0.2:80
+";
+    assert_eq!(text, expected);
+    let verbose = rules.list(Family::V4, Table::Nat, true, &names);
+    for line in [
+        "Chain PREROUTING (policy ACCEPT 0 packets, 0 bytes)",
+        " pkts bytes target     prot opt in     out     source               destination         ",
+        "    0     0 MASQUERADE  all  --  *      !docker0  172.17.0.0/16        0.0.0.0/0           ",
+        "    0     0 DNAT       tcp  --  !docker0 *       0.0.0.0/0            0.0.0.0/0            \
+         tcp dpt:8080 to:172.17.0.2:80",
+    ] {
+        assert!(
+            verbose.lines().any(|found| found == line),
+            "{line}\n{verbose}"
+        );
+    }
+}
+
+#[test]
+fn large_counters_are_rounded() {
+    let mut rules = Ruleset::new();
+    let all = rules.add(forward(), 0, rule(Match::default(), Action::Accept));
+    let mut packet = facts("10.0.0.1", "10.0.0.2");
+    packet.weight = Counter {
+        packets: 99_999,
+        bytes: 123_456_789,
+    };
+    ask(&mut rules, &packet);
+    assert!(all.is_some());
+    let text = rules.list(Family::V4, Table::Filter, true, &|_| String::new());
+    assert!(text.contains("99999  123M ACCEPT"), "{text}");
+}
+
+fn any_net() -> impl Strategy<Value = NetMatch> {
+    (0u8..4, 8u8..=32, any::<bool>()).prop_map(|(host, len, not)| {
+        let address = IpAddr::from([10, 0, 0, host]);
+        let net = ipnet::IpNet::new(address, len).unwrap().trunc();
+        NetMatch { net, not }
+    })
+}
+
+fn any_iface() -> impl Strategy<Value = IfMatch> {
+    prop_oneof![
+        Just(IfMatch::Any),
+        (0u32..3).prop_map(|at| IfMatch::Is(IfId(at))),
+        (0u32..3).prop_map(|at| IfMatch::IsNot(IfId(at))),
+    ]
+}
+
+fn any_match() -> impl Strategy<Value = Match> {
+    (
+        any_iface(),
+        any_iface(),
+        prop::option::of(any_net()),
+        prop::option::of(any_net()),
+        prop::option::of(prop::sample::select(vec![80u16, 81])),
+    )
+        .prop_map(|(input, output, source, destination, port)| Match {
+            input,
+            output,
+            source,
+            destination,
+            destination_port: port,
+            ..Match::default()
+        })
+}
+
+proptest! {
+    /// The index finds what a look at every rule in order finds, whatever comes and goes.
+    #[test]
+    fn the_index_changes_nothing(
+        edits in prop::collection::vec((any_match(), -2i64..3, any::<bool>()), 1..60),
+        packets in prop::collection::vec((0u8..4, 0u8..4, 0u32..4, 0u32..4, 79u16..82), 1..20),
+    ) {
+        let mut rules = Ruleset::new();
+        let mut plain: Vec<(i64, usize, Match, RuleId)> = Vec::new();
+        for (at, (matches, rank, keep)) in edits.into_iter().enumerate() {
+            let id = rules.add(forward(), rank, rule(matches, Action::Accept)).unwrap();
+            plain.push((rank, at, matches, id));
+            if !keep {
+                let (.., gone) = plain.remove(at % plain.len());
+                prop_assert!(rules.remove(gone));
+            }
+        }
+        plain.sort_by_key(|&(rank, at, ..)| (rank, at));
+        for (source, destination, input, output, port) in packets {
+            let mut packet = facts("10.0.0.0", "10.0.0.0");
+            packet.source = IpAddr::from([10, 0, 0, source]);
+            packet.destination = IpAddr::from([10, 0, 0, destination]);
+            packet.ports = Some((40_000, port));
+            packet.input = (input < 3).then_some(IfId(input));
+            packet.output = (output < 3).then_some(IfId(output));
+            let expected = plain
+                .iter()
+                .find(|(.., matches, _)| matches.holds(&packet, &|_| false))
+                .map(|&(.., id)| id);
+            ask(&mut rules, &packet);
+            prop_assert_eq!(rules.last(), expected);
+        }
+    }
+}

@@ -210,6 +210,7 @@ impl Netfilter {
         if self.is_empty() {
             return Outcome::ACCEPT;
         }
+        self.rules.clear_last();
         if !matches!(bytes.first().map(|byte| byte >> 4), Some(4 | 6)) {
             return Outcome::ACCEPT;
         }

@@ -1,0 +1,148 @@
+//! Properties over random traffic.
+
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+
+use super::packets::{SYN, echo, tcp, udp};
+use super::*;
+
+/// Thousands of flows over few ports and peers: no two leave the host with the same tuple, answers
+/// come back to who asked, and the table keeps its bound.
+fn flows(picks: &[(u8, u8, u8, u8)], connections: usize) {
+    let mut nf = masquerading(Limits { connections });
+    publish(&mut nf);
+    for (at, &(kind, host, port, peer)) in picks.iter().enumerate() {
+        let now = Time::from_millis(at as u64);
+        let inside = format!("172.17.0.{}", 2 + host % 20);
+        let peer = format!("198.51.100.{}", 1 + peer % 2);
+        let port = [7, 600, 40_000, 40_001][usize::from(port % 4)];
+        let mut packet = match kind % 3 {
+            0 => tcp(&format!("{inside}:{port}"), &format!("{peer}:80"), SYN),
+            1 => udp(&format!("{inside}:{port}"), &format!("{peer}:53")),
+            _ => echo(&inside, &peer, port, false),
+        };
+        match forward(&mut nf, now, &mut packet, BRIDGE, UPLINK) {
+            Ok(()) => {}
+            Err(DropReason::NatPortsExhausted | DropReason::ConntrackFull) => continue,
+            Err(other) => panic!("{other}"),
+        }
+        assert_eq!(packet.packet().source, ip("192.0.2.2"));
+        let (source, destination) = (packet.source(), packet.destination());
+        let mut answer = match kind % 3 {
+            0 => tcp(&destination.to_string(), &source.to_string(), SYN | 0x10),
+            1 => udp(&destination.to_string(), &source.to_string()),
+            _ => echo(&peer, "192.0.2.2", packet.id(), true),
+        };
+        forward(&mut nf, now, &mut answer, UPLINK, BRIDGE).unwrap();
+        assert_eq!(answer.packet().destination, ip(&inside));
+        assert!(nf.conntrack.len() <= connections);
+    }
+    let now = Time::from_millis(picks.len() as u64);
+    let mut replies = BTreeSet::new();
+    for conn in nf.conntrack.list(now) {
+        let reply = conn.reply;
+        let key = (
+            reply.source,
+            reply.destination,
+            reply.protocol,
+            reply.source_port,
+            reply.destination_port,
+        );
+        assert!(replies.insert(key), "{}", conn.line(now));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn no_two_flows_share_a_tuple(
+        picks in prop::collection::vec(any::<(u8, u8, u8, u8)>(), 1..3000),
+        bound in prop::sample::select(vec![16usize, 200, 262_144]),
+    ) {
+        flows(&picks, bound);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    /// Whatever comes, nothing panics and nothing but the packet's own bytes changes.
+    #[test]
+    fn any_bytes_at_any_hook(
+        packets in prop::collection::vec(
+            (any_packet(), 0usize..5, any::<bool>(), any::<[bool; 2]>()), 1..40),
+    ) {
+        let mut nf = masquerading(Limits { connections: 8 });
+        publish(&mut nf);
+        let hooks = [
+            Hook::Prerouting, Hook::Input, Hook::Forward, Hook::Output, Hook::Postrouting,
+        ];
+        for (at, (mut bytes, hook, partial, ends)) in packets.into_iter().enumerate() {
+            let path = Path {
+                input: ends[0].then_some(BRIDGE),
+                output: ends[1].then_some(UPLINK),
+                bridged: partial,
+            };
+            let len = bytes.len();
+            let now = Time::from_secs(at as u64);
+            let _ = nf.run(now, hooks[hook], &mut bytes, partial, &path, &Host);
+            prop_assert_eq!(bytes.len(), len);
+            prop_assert!(nf.conntrack.len() <= 8);
+        }
+    }
+}
+
+/// Bytes of a packet that is nearly right, so that all of its parsers are reached.
+fn any_packet() -> impl Strategy<Value = Vec<u8>> {
+    let addresses = prop::sample::select(vec!["172.17.0.2", "192.0.2.2", "198.51.100.7"]);
+    let v6 = prop::sample::select(vec!["fd00::2", "2001:db8:0:1::2", "2001:db8:ffff::7"]);
+    let protocol = prop::sample::select(vec![1u8, 6, 17, 44, 47, 58, 0, 132]);
+    let upper = prop_oneof![
+        prop::collection::vec(any::<u8>(), 0..80),
+        (
+            prop::sample::select(vec![3u8, 5, 11, 1, 8, 128]),
+            any::<u8>(),
+            inner()
+        )
+            .prop_map(|(kind, code, inner)| {
+                let mut upper = vec![kind, code, 0, 0, 0, 0, 0, 0];
+                upper.extend(inner);
+                upper
+            }),
+        inner(),
+    ];
+    let whole = (
+        prop_oneof![
+            (addresses.clone(), addresses).prop_map(|(a, b)| (ip(a), ip(b))),
+            (v6.clone(), v6).prop_map(|(a, b)| (ip(a), ip(b))),
+        ],
+        protocol,
+        upper,
+        prop::collection::vec((any::<usize>(), any::<u8>()), 0..3),
+    )
+        .prop_map(|((source, destination), protocol, upper, flips)| {
+            let mut bytes = packets::packet(source, destination, 59, &upper).bytes;
+            bytes[if source.is_ipv4() { 9 } else { 6 }] = protocol;
+            for (at, value) in flips {
+                let at = at % bytes.len();
+                bytes[at] = value;
+            }
+            bytes
+        });
+    prop_oneof![4 => whole, 1 => prop::collection::vec(any::<u8>(), 0..100)]
+}
+
+/// The start of a packet, cut anywhere.
+fn inner() -> impl Strategy<Value = Vec<u8>> {
+    (any::<bool>(), 0usize..70, any::<u8>()).prop_map(|(v6, cut, flags)| {
+        let mut bytes = if v6 {
+            tcp("[fd00::2]:40000", "[2001:db8:ffff::7]:80", flags).bytes
+        } else {
+            tcp("172.17.0.2:40000", "198.51.100.7:80", flags).bytes
+        };
+        bytes.truncate(cut);
+        bytes
+    })
+}
