@@ -3,8 +3,14 @@
 //! Pure bookkeeping. What has to happen on the wires goes through [`plumb::Plumb`], as the daemon goes
 //! through netlink and the firewall.
 
+pub mod config;
 pub mod error;
+pub mod ipam;
+pub mod json;
+pub mod order;
 pub mod plumb;
+pub mod ports;
 pub mod spec;
 
+pub use config::DaemonConfig;
 pub use error::Error;
