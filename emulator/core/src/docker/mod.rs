@@ -5,11 +5,16 @@
 
 pub mod config;
 pub mod error;
+pub mod hosts;
+pub mod ids;
 pub mod ipam;
 pub mod json;
+pub mod names;
+pub mod options;
 pub mod order;
 pub mod plumb;
 pub mod ports;
+pub mod resolv;
 pub mod spec;
 
 pub use config::DaemonConfig;
