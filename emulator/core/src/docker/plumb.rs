@@ -144,6 +144,9 @@ pub trait Plumb {
     fn ns_add(&mut self, name: &str) -> NsId;
     /// Takes a namespace away with all its interfaces, sockets and applications.
     fn ns_remove(&mut self, ns: NsId);
+    /// Gives the loopback interface of a namespace `::1`, or takes it away (a new one has it). Docker
+    /// 20.10 leaves it out until the container has an IPv6 address.
+    fn loopback_v6(&mut self, ns: NsId, on: bool);
     /// Attaches a namespace to a network.
     ///
     /// # Errors

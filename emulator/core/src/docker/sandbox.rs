@@ -1,0 +1,312 @@
+//! A running container's namespace: which network is its way out, and what it looks names up in. Both
+//! are worked out again at each connect and disconnect.
+//!
+//! Models `libnetwork/sandbox.go` (`getGatewayEndpoint`, `updateGateway`) and `sandbox_dns_unix.go`. The
+//! routes of a family move as soon as another endpoint comes first; the port mappings move with them,
+//! see `publish.rs`.
+
+use std::collections::BTreeMap;
+
+use super::container::{Container, Sandbox};
+use super::endpoint::Endpoint;
+use super::engine::{Docker, World};
+use super::error::{Error, Kind};
+use super::hosts;
+use super::ids;
+use super::names::{EndpointKey, NetKey, SandboxKey, View};
+use super::network::{Driver, Way, is_user_defined};
+use super::order;
+use super::resolv::{Upstream, Use};
+use super::spec::Engine;
+use crate::id::NsId;
+
+/// What the embedded DNS needs to know of a sandbox.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DnsConfig {
+    /// 127.0.0.11 answers there.
+    pub resolver: bool,
+    /// Whom it asks in turn.
+    pub upstreams: Vec<Upstream>,
+    /// The sandbox has a way to the outside, so that upstreams in the host's namespace are asked.
+    pub external_access: bool,
+    /// `ndots` was set by the host or the user: names without a dot are not passed on.
+    pub ndots_set: bool,
+    /// The namespace.
+    pub ns: NsId,
+}
+
+impl Docker {
+    /// What the embedded DNS needs to know of a running container's sandbox.
+    ///
+    /// # Errors
+    /// If there is no such container or it does not run.
+    pub fn dns_config(&self, text: &str) -> Result<DnsConfig, Error> {
+        let container = self.container(text)?;
+        let owner = self.owner(container);
+        let (Some(ns), Some(files)) = (container.ns, &owner.files) else {
+            return Err(not_running(self.config.engine, container));
+        };
+        let resolver = owner.sandbox.as_ref().is_some_and(|s| s.resolver);
+        let external = owner.endpoints().any(|e| {
+            let driver = self.networks.get(e.network).map(|n| n.driver);
+            !e.internal && driver != Some(Driver::Null)
+        });
+        Ok(DnsConfig {
+            resolver,
+            upstreams: files.resolv.upstreams.clone(),
+            external_access: external || self.config.engine == Engine::V20_10,
+            ndots_set: files.resolv.ndots_set,
+            ns,
+        })
+    }
+
+    /// The container whose namespace `container` lives in: itself, or the one that it joined.
+    pub(super) fn owner<'a>(&'a self, container: &'a Container) -> &'a Container {
+        let mut at = container;
+        while let Some(next) = at.joined.and_then(|key| self.containers.get(key)) {
+            at = next;
+        }
+        at
+    }
+
+    /// `/etc/hosts` of a container, as it is or was last; empty if it was never started.
+    ///
+    /// # Errors
+    /// If there is no such container.
+    pub fn hosts_file(&self, text: &str) -> Result<&str, Error> {
+        let owner = self.owner(self.container(text)?);
+        Ok(owner.files.as_ref().map_or("", |f| f.hosts.text()))
+    }
+
+    /// `/etc/resolv.conf` of a container, as it is or was last; empty if it was never started.
+    ///
+    /// # Errors
+    /// If there is no such container.
+    pub fn resolv_conf(&self, text: &str) -> Result<&str, Error> {
+        let owner = self.owner(self.container(text)?);
+        Ok(owner.files.as_ref().map_or("", |f| &f.resolv.text))
+    }
+
+    /// `/etc/hostname` of a container, without the newline.
+    ///
+    /// # Errors
+    /// If there is no such container.
+    pub fn hostname(&self, text: &str) -> Result<&str, Error> {
+        Ok(&self.owner(self.container(text)?).hostname)
+    }
+
+    /// The namespace of a running container.
+    ///
+    /// # Errors
+    /// If there is no such container or it does not run.
+    pub fn namespace_of(&self, text: &str) -> Result<NsId, Error> {
+        let container = self.container(text)?;
+        container
+            .ns
+            .ok_or_else(|| not_running(self.config.engine, container))
+    }
+
+    /// Writes the lines and the names of a new endpoint, and its resolvers.
+    pub(super) fn announce_endpoint(
+        &mut self,
+        world: &mut World<'_>,
+        container: &mut Container,
+        endpoint: &Endpoint,
+    ) -> Result<(), Error> {
+        let names = hosts::own_names(&container.hostname, &container.domainname);
+        if let Some(files) = &mut container.files {
+            for addr in endpoint.addresses() {
+                files.hosts.add_own(endpoint.key, addr.addr(), &names);
+            }
+        }
+        let user = is_user_defined(&endpoint.network_name);
+        let resolver = container.sandbox.as_ref().is_some_and(|s| s.resolver);
+        let purpose = if user {
+            Some(Use::Internal)
+        } else if endpoint.iface.is_some() && !resolver {
+            let v6 = endpoint.v6.is_some();
+            Some(Use::Legacy { v6 })
+        } else {
+            None
+        };
+        if user && let Some(sandbox) = &mut container.sandbox {
+            sandbox.resolver = true;
+        }
+        if let Some(purpose) = purpose.filter(|_| !resolver) {
+            let resolv = self.build_resolv(container, purpose)?;
+            if let Some(files) = &mut container.files {
+                files.resolv = resolv;
+            }
+        }
+        if user {
+            self.add_names(world, container, endpoint);
+        }
+        Ok(())
+    }
+
+    /// Tells the embedded DNS an endpoint's names.
+    pub(super) fn add_names(
+        &self,
+        world: &mut World<'_>,
+        container: &Container,
+        endpoint: &Endpoint,
+    ) {
+        let names = self.dns_names(container, &endpoint.network_name);
+        world.names.add_endpoint(
+            NetKey(endpoint.network),
+            EndpointKey(endpoint.key),
+            names,
+            endpoint.v4.map(|n| n.addr()),
+            endpoint.v6.map(|n| n.addr()),
+        );
+    }
+
+    /// The names of a container on a user-defined network; the first one is the reverse name.
+    #[must_use]
+    pub fn dns_names(&self, container: &Container, network: &str) -> Vec<String> {
+        let mut names: Vec<String> = Vec::new();
+        // Docker 20.10 leaves out a name that nobody gave.
+        if container.named || self.config.engine == Engine::V29 {
+            names.push(container.name.clone());
+        }
+        if let Some(place) = container.networks.get(network) {
+            names.extend(place.spec.aliases.iter().cloned());
+        }
+        names.push(ids::short(&container.id).to_owned());
+        if !container.hostname.is_empty() {
+            names.push(container.hostname.clone());
+        }
+        let mut seen = Vec::with_capacity(names.len());
+        for name in names {
+            if !seen.contains(&name) {
+                seen.push(name);
+            }
+        }
+        seen
+    }
+
+    /// Takes the lines and names of an endpoint away.
+    pub(super) fn forget_endpoint(
+        &mut self,
+        world: &mut World<'_>,
+        container: &mut Container,
+        endpoint: &Endpoint,
+    ) {
+        if let Some(files) = &mut container.files {
+            files.hosts.remove_own(endpoint.key);
+        }
+        if is_user_defined(&endpoint.network_name) {
+            world
+                .names
+                .remove_endpoint(NetKey(endpoint.network), EndpointKey(endpoint.key));
+        }
+    }
+
+    /// Tells the embedded DNS what a sandbox sees.
+    pub(super) fn refresh_view(&self, world: &mut World<'_>, container: &Container) {
+        let engine = self.config.engine;
+        let mut endpoints: Vec<&Endpoint> = container
+            .endpoints()
+            .filter(|e| is_user_defined(&e.network_name))
+            .collect();
+        endpoints.sort_by(|a, b| a.rank().compare(&b.rank(), engine));
+        let networks = endpoints
+            .iter()
+            .map(|e| (NetKey(e.network), links(container, &e.network_name)))
+            .collect();
+        world
+            .names
+            .set_view(SandboxKey(container.key), View { networks });
+    }
+
+    /// Works out the ways out again: default routes, and port mappings on the endpoints that are one.
+    pub(super) fn refresh_ways(
+        &mut self,
+        world: &mut World<'_>,
+        container: &mut Container,
+    ) -> Result<(), Error> {
+        let engine = self.config.engine;
+        let endpoints: Vec<&Endpoint> = container.endpoints().collect();
+        let ranks: Vec<_> = endpoints.iter().map(|e| e.rank()).collect();
+        let (v4, v6) = order::ways_out(&ranks, engine);
+        let way = |place: Option<usize>| place.and_then(|i| endpoints.get(i)).map(|e| e.key);
+        let (way_v4, way_v6) = (way(v4), way(v6));
+        self.move_routes(world, container, way_v4, way_v6);
+        self.move_ports(world, container, way_v4, way_v6)
+    }
+
+    fn move_routes(
+        &self,
+        world: &mut World<'_>,
+        container: &mut Container,
+        way_v4: Option<u32>,
+        way_v6: Option<u32>,
+    ) {
+        let Some(ns) = container.ns else {
+            return;
+        };
+        let route = |container: &Container, key: Option<u32>, v6: bool| {
+            let endpoint = container.endpoint_by_key(key?)?;
+            let way = if v6 { endpoint.way_v6 } else { endpoint.way_v4 };
+            Some((endpoint.iface?, way.and_then(Way::address)))
+        };
+        let (r4, r6) = (
+            route(container, way_v4, false),
+            route(container, way_v6, true),
+        );
+        let Some(sandbox) = &mut container.sandbox else {
+            return;
+        };
+        if sandbox.way_v4 != way_v4 {
+            sandbox.way_v4 = way_v4;
+            world.plumb.default_route(ns, false, r4);
+        }
+        if sandbox.way_v6 != way_v6 {
+            sandbox.way_v6 = way_v6;
+            world.plumb.default_route(ns, true, r6);
+        }
+    }
+}
+
+/// The links that hold on a network: alias → name.
+fn links(container: &Container, network: &str) -> BTreeMap<String, String> {
+    let Some(place) = container.networks.get(network) else {
+        return BTreeMap::new();
+    };
+    place
+        .spec
+        .links
+        .iter()
+        .map(|link| {
+            let (name, alias) = link.split_once(':').unwrap_or((link, link));
+            (alias.to_owned(), name.to_owned())
+        })
+        .collect()
+}
+
+/// The refusal to do something with a container that does not run.
+pub(super) fn not_running(engine: Engine, container: &Container) -> Error {
+    let word = match engine {
+        Engine::V20_10 => "Container",
+        Engine::V29 => "container",
+    };
+    Error::new(
+        Kind::Conflict,
+        format!("{word} {} is not running", container.id),
+    )
+}
+
+impl Sandbox {
+    /// A sandbox without networks.
+    #[must_use]
+    pub const fn new(id: String, v6: bool, loopback_v6: bool) -> Self {
+        Self {
+            id,
+            resolver: false,
+            way_v4: None,
+            way_v6: None,
+            v6,
+            loopback_v6,
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! Things with a number, a name and an id, found as Docker finds them: by full id, by name, by a
+//! prefix of the id that fits only one.
+
+use std::collections::BTreeMap;
+
+/// Why nothing was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Missing {
+    /// Nothing fits.
+    None,
+    /// This many ids start so.
+    Ambiguous(usize),
+}
+
+/// What a table asks of its things.
+pub(super) trait Entry {
+    /// The 64-digit id.
+    fn id(&self) -> &str;
+    /// The name.
+    fn name(&self) -> &str;
+}
+
+/// Things in the order in which they were made.
+#[derive(Clone, Debug)]
+pub(super) struct Table<T> {
+    list: BTreeMap<u32, T>,
+    names: BTreeMap<String, u32>,
+    ids: BTreeMap<String, u32>,
+    next: u32,
+}
+
+impl<T> Default for Table<T> {
+    fn default() -> Self {
+        Self {
+            list: BTreeMap::new(),
+            names: BTreeMap::new(),
+            ids: BTreeMap::new(),
+            next: 0,
+        }
+    }
+}
+
+impl<T: Entry> Table<T> {
+    /// The number that the next thing gets.
+    #[must_use]
+    pub(super) const fn next_key(&self) -> u32 {
+        self.next
+    }
+
+    /// Adds a thing under [`Self::next_key`].
+    pub(super) fn insert(&mut self, thing: T) -> u32 {
+        let key = self.next;
+        self.next += 1;
+        self.names.insert(thing.name().to_owned(), key);
+        self.ids.insert(thing.id().to_owned(), key);
+        self.list.insert(key, thing);
+        key
+    }
+
+    /// Takes a thing out for good.
+    pub(super) fn remove(&mut self, key: u32) -> Option<T> {
+        let thing = self.list.remove(&key)?;
+        self.names.remove(thing.name());
+        self.ids.remove(thing.id());
+        Some(thing)
+    }
+
+    /// Takes a thing out for the time of a change; it can still be found, but not read.
+    pub(super) fn lift(&mut self, key: u32) -> Option<T> {
+        self.list.remove(&key)
+    }
+
+    /// Puts back what [`Self::lift`] took.
+    pub(super) fn settle(&mut self, key: u32, thing: T) {
+        self.list.insert(key, thing);
+    }
+
+    /// Moves a thing to another name.
+    pub(super) fn rename(&mut self, key: u32, old: &str, new: &str) {
+        self.names.remove(old);
+        self.names.insert(new.to_owned(), key);
+    }
+
+    /// A thing by its number.
+    #[must_use]
+    pub(super) fn get(&self, key: u32) -> Option<&T> {
+        self.list.get(&key)
+    }
+
+    /// A thing by its number, to change.
+    pub(super) fn get_mut(&mut self, key: u32) -> Option<&mut T> {
+        self.list.get_mut(&key)
+    }
+
+    /// A thing's number by its exact name.
+    #[must_use]
+    pub(super) fn by_name(&self, name: &str) -> Option<u32> {
+        self.names.get(name).copied()
+    }
+
+    /// Finds a thing's number: full id, then full name, then a prefix of one id.
+    ///
+    /// # Errors
+    /// See [`Missing`].
+    pub(super) fn find(&self, text: &str) -> Result<u32, Missing> {
+        if let Some(key) = self.ids.get(text).or_else(|| self.names.get(text)) {
+            return Ok(*key);
+        }
+        if text.is_empty() {
+            return Err(Missing::None);
+        }
+        let mut fitting = self
+            .ids
+            .range(text.to_owned()..)
+            .take_while(|(id, _)| id.starts_with(text));
+        let Some((_, first)) = fitting.next() else {
+            return Err(Missing::None);
+        };
+        match fitting.count() {
+            0 => Ok(*first),
+            more => Err(Missing::Ambiguous(more + 1)),
+        }
+    }
+
+    /// All, in the order in which they were made.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
+        self.list.iter().map(|(key, thing)| (*key, thing))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Thing(&'static str, &'static str);
+
+    impl Entry for Thing {
+        fn id(&self) -> &str {
+            self.0
+        }
+        fn name(&self) -> &str {
+            self.1
+        }
+    }
+
+    #[test]
+    fn id_before_name_before_prefix_case_71() {
+        let mut table = Table::default();
+        let a = table.insert(Thing("aa11", "web"));
+        let b = table.insert(Thing("aa22", "aa11"));
+        let c = table.insert(Thing("bb33", "aa2"));
+        assert_eq!(
+            table.find("aa11"),
+            Ok(a),
+            "the id, not the thing of that name"
+        );
+        assert_eq!(table.find("aa2"), Ok(c), "the name, not the prefix");
+        assert_eq!(table.find("aa22"), Ok(b));
+        assert_eq!(table.find("bb"), Ok(c));
+        assert_eq!(table.find("aa"), Err(Missing::Ambiguous(2)));
+        assert_eq!(table.find(""), Err(Missing::None));
+        table.remove(b);
+        assert_eq!(table.find("aa"), Ok(a));
+        assert_eq!(table.find("zz"), Err(Missing::None));
+    }
+}
