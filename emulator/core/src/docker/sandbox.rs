@@ -95,6 +95,14 @@ impl Docker {
         Ok(&self.owner(self.container(text)?).hostname)
     }
 
+    /// Whose view of the embedded DNS a container has: its own, or that of the one that it joined.
+    ///
+    /// # Errors
+    /// If there is no such container.
+    pub fn sandbox_key(&self, text: &str) -> Result<SandboxKey, Error> {
+        Ok(SandboxKey(self.owner(self.container(text)?).key))
+    }
+
     /// The namespace of a running container.
     ///
     /// # Errors
