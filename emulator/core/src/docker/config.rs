@@ -64,6 +64,8 @@ pub struct DaemonConfig {
     pub reserved_ports: Vec<(u16, u16)>,
     /// The engine's id, from which the pool for IPv6 comes.
     pub host_id: String,
+    /// How many ports a bridge has: Linux's 1,023; `None` lifts it.
+    pub bridge_ports: Option<u32>,
     /// The host listens on IPv6: without an address, ports are published there too.
     pub host_v6: bool,
 }
@@ -99,6 +101,7 @@ impl DaemonConfig {
             ephemeral_ports: (32768, 60999),
             reserved_ports: Vec::new(),
             host_id: "vethlab".to_owned(),
+            bridge_ports: Some(1023),
             host_v6: true,
         }
     }

@@ -248,8 +248,8 @@ impl Docker {
         endpoint.ifname = self.choose_name(world, ns, network, place)?;
         let announce = match self.config.engine {
             Engine::V29 => options::announce(&network.spec.options)?,
-            // One gratuitous ARP when the interface comes up.
-            Engine::V20_10 => (1, core::time::Duration::from_secs(1)),
+            // Announced since 28.0; before, a MAC followed from the address.
+            Engine::V20_10 => (0, core::time::Duration::from_secs(1)),
         };
         let plan = AttachPlan {
             to,
@@ -260,17 +260,15 @@ impl Docker {
             addresses: endpoint.addresses().chain(extra).collect(),
             announce,
         };
-        let iface = world.plumb.attach(ns, &plan).map_err(|why| {
-            Error::new(
-                Kind::System,
-                format!(
-                    "failed to create endpoint {} on network {}: adding interface {} to bridge failed: {why}",
-                    container.name,
-                    network.name(),
-                    plan.host_name
-                ),
-            )
-        })?;
+        let full = self
+            .config
+            .bridge_ports
+            .is_some_and(|limit| network.endpoints.len() >= limit as usize);
+        let attached = match (&network.base, full) {
+            (Base::Bridge { .. }, true) => Err("exchange full".to_owned()),
+            _ => world.plumb.attach(ns, &plan),
+        };
+        let iface = attached.map_err(|why| attach_error(container, network, &plan, &why))?;
         endpoint.iface = Some(iface);
         Ok(())
     }
@@ -307,7 +305,8 @@ impl Docker {
         place: &Place,
     ) -> Result<String, Error> {
         let used = world.plumb.iface_names(ns);
-        if let Some(name) = options::ifname(&place.spec.driver_opts) {
+        let asked = options::ifname(&place.spec.driver_opts);
+        if let Some(name) = asked.filter(|_| self.config.engine == Engine::V29) {
             if used.iter().any(|n| n == name) {
                 return Err(Error::new(
                     Kind::System,
@@ -348,6 +347,21 @@ impl Docker {
         network.endpoints.remove(&endpoint.key);
         self.networks.settle(endpoint.network, network);
     }
+}
+
+fn attach_error(container: &Container, network: &Network, plan: &AttachPlan, why: &str) -> Error {
+    let (end, bridge) = match &network.base {
+        Base::Bridge { name, .. } => (&plan.host_name, name.as_str()),
+        _ => (&plan.name, network.name()),
+    };
+    Error::new(
+        Kind::System,
+        format!(
+            "failed to create endpoint {} on network {}: adding interface {end} to bridge {bridge} failed: {why}",
+            container.name,
+            network.name()
+        ),
+    )
 }
 
 /// `--link-local-ip`s, which have to be in 169.254.0.0/16 or fe80::/10.

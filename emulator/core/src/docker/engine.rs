@@ -2,6 +2,7 @@
 
 use core::fmt;
 use core::net::IpAddr;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::IpNet;
 use switch::{Rng, Time};
@@ -17,6 +18,7 @@ use super::plumb::{LinkRule, Plumb};
 use super::ports::PortAllocator;
 use super::spec::Engine;
 use super::table::{Missing, Table};
+use crate::id::NsId;
 
 /// What a verb acts on besides the model itself.
 pub struct World<'a> {
@@ -55,6 +57,10 @@ pub struct Docker {
     pub(super) networks: Table<Network>,
     pub(super) containers: Table<Container>,
     pub(super) next_endpoint: u32,
+    /// Containers with links of docker0.
+    pub(super) linked: BTreeSet<u32>,
+    /// How many containers run in a namespace.
+    pub(super) inhabitants: BTreeMap<NsId, u32>,
     /// What links of docker0 open, as it was last set.
     pub(super) link_rules: Vec<LinkRule>,
 }
@@ -80,6 +86,8 @@ impl Docker {
             networks: Table::default(),
             containers: Table::default(),
             next_endpoint: 0,
+            linked: BTreeSet::new(),
+            inhabitants: BTreeMap::new(),
             link_rules: Vec::new(),
             config,
         };
@@ -135,12 +143,6 @@ impl Docker {
                 format!("Multiple IDs found with provided prefix: {text}"),
             ),
         })
-    }
-
-    /// A container by its number.
-    #[must_use]
-    pub fn container_by_key(&self, key: u32) -> Option<&Container> {
-        self.containers.get(key)
     }
 
     /// A container by id, name or unique prefix of an id.

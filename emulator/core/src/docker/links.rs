@@ -131,12 +131,14 @@ impl Docker {
     /// After a container of the default bridge has come or gone: the lines of those who link to it,
     /// and the openings of all links.
     pub(super) fn refresh_links(&mut self, world: &mut World<'_>, child: u32) {
-        let linked: Vec<u32> = self
-            .containers
-            .iter()
-            .filter(|(_, c)| !c.links.is_empty() && c.state.is_running())
-            .map(|(key, _)| key)
-            .collect();
+        if self.linked.is_empty() && self.link_rules.is_empty() {
+            return;
+        }
+        let running = |key: &u32| {
+            let container = self.containers.get(*key);
+            container.is_some_and(|c| !c.links.is_empty() && c.state.is_running())
+        };
+        let linked: Vec<u32> = self.linked.iter().copied().filter(running).collect();
         let started = self
             .containers
             .get(child)

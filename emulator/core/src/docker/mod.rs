@@ -3,6 +3,7 @@
 //! Pure bookkeeping. What has to happen on the wires goes through [`plumb::Plumb`], as the daemon goes
 //! through netlink and the firewall.
 
+mod bridge;
 pub mod config;
 pub mod container;
 pub mod endpoint;
@@ -22,15 +23,16 @@ pub mod options;
 pub mod order;
 pub mod plumb;
 pub mod ports;
+mod predefined;
 mod publish;
 pub mod resolv;
-pub mod rules;
 pub mod sandbox;
 pub mod settings;
 pub mod spec;
 mod table;
 pub mod validate;
 pub mod verbs;
+mod vlan;
 
 pub use config::DaemonConfig;
 pub use engine::{Created, Docker, World};

@@ -117,7 +117,7 @@ pub enum Way {
     /// Through this address.
     Via(IpAddr),
     /// Straight out of the interface.
-    Device,
+    Direct,
 }
 
 impl Way {
@@ -126,7 +126,7 @@ impl Way {
     pub const fn address(self) -> Option<IpAddr> {
         match self {
             Self::Via(ip) => Some(ip),
-            Self::Device => None,
+            Self::Direct => None,
         }
     }
 }
@@ -220,7 +220,7 @@ impl Network {
             Base::Shared { .. } if self.internal => None,
             Base::Shared {
                 mode: VlanMode::L3, ..
-            } => self.leases_of(v6).next().map(|_| Way::Device),
+            } => self.leases_of(v6).next().map(|_| Way::Direct),
             Base::Shared { .. } => {
                 let lease = match addr {
                     Some(addr) => self.lease_with(addr)?,

@@ -95,6 +95,14 @@ impl Docker {
         Ok(&self.owner(self.container(text)?).hostname)
     }
 
+    /// Whose view of the embedded DNS a container has: its own, or that of the one that it joined.
+    ///
+    /// # Errors
+    /// If there is no such container.
+    pub fn sandbox_key(&self, text: &str) -> Result<SandboxKey, Error> {
+        Ok(SandboxKey(self.owner(self.container(text)?).key))
+    }
+
     /// The namespace of a running container.
     ///
     /// # Errors
@@ -192,14 +200,47 @@ impl Docker {
         container: &mut Container,
         endpoint: &Endpoint,
     ) {
+        let old = self.config.engine == Engine::V20_10 && container.state.is_running();
+        let names = if old {
+            self.service_names(container, endpoint)
+        } else {
+            Vec::new()
+        };
         if let Some(files) = &mut container.files {
-            files.hosts.remove_own(endpoint.key);
+            if old {
+                files.hosts.remove_named(&names);
+            } else {
+                files.hosts.remove_own(endpoint.key);
+            }
         }
         if is_user_defined(&endpoint.network_name) {
             world
                 .names
                 .remove_endpoint(NetKey(endpoint.network), EndpointKey(endpoint.key));
         }
+    }
+
+    /// Docker 20.10: all names on a network but that of the endpoint itself. The default bridge has the
+    /// containers' own names only.
+    fn service_names(&self, container: &Container, endpoint: &Endpoint) -> Vec<String> {
+        let network = &endpoint.network_name;
+        let Some(found) = self.networks.get(endpoint.network) else {
+            return Vec::new();
+        };
+        let others = found
+            .endpoints
+            .values()
+            .filter_map(|key| self.containers.get(*key));
+        let mut names = Vec::new();
+        for c in others.chain([container]) {
+            if is_user_defined(network) {
+                names.extend(self.dns_names(c, network));
+            } else {
+                names.push(c.name.clone());
+            }
+        }
+        names.retain(|name| *name != endpoint.name);
+        names
     }
 
     /// Tells the embedded DNS what a sandbox sees.

@@ -361,7 +361,7 @@ impl Host {
         let ns = self.docker.namespace_of(name).unwrap();
         let get = |v6| match self.kernel.routes.get(&(ns.0, v6)) {
             Some((_, Some(via))) => via.to_string(),
-            Some((_, None)) => "device".to_owned(),
+            Some((_, None)) => "direct".to_owned(),
             None => "-".to_owned(),
         };
         (get(false), get(true))

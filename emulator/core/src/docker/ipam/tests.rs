@@ -20,10 +20,18 @@ fn pool(text: &str) -> AddressPool {
     }
 }
 
-/// What the engine has, what the host has, from which pools, and what comes next.
+/// A case: what the engine has, what the host has, from which pools, and what comes next.
+type Row<'a> = (
+    &'a str,
+    &'a [&'a str],
+    &'a [&'a str],
+    &'a [&'a str],
+    Option<&'a str>,
+);
+
 #[test]
 fn dynamic_pools() {
-    let rows: &[(&str, &[&str], &[&str], &[&str], Option<&str>)] = &[
+    let rows: &[Row<'_>] = &[
         (
             "4",
             &["192.168.255.0/24"],

@@ -119,7 +119,7 @@ fn a_failed_connect_leaves_no_trace_case_31() {
     host.kernel.refuse_attach = true;
     let error = host.connect("n2", "cc", "").unwrap_err();
     assert!(
-        error.ends_with("to bridge failed: exchange full"),
+        error.contains(" to bridge br-") && error.ends_with(" failed: exchange full"),
         "{error}"
     );
     host.kernel.refuse_attach = false;

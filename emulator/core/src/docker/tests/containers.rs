@@ -194,6 +194,10 @@ fn joined_containers() {
             host.docker.hosts_file("box2")
         );
         assert_eq!(host.docker.hostname("box2").unwrap(), "boxy");
+        assert_eq!(
+            host.docker.sandbox_key("box2"),
+            host.docker.sandbox_key("box1")
+        );
         let seen = host.docker.inspect("box2").unwrap();
         assert_eq!(seen.network_mode, format!("container:{box1}"));
         assert!(seen.network_settings.networks.is_empty());

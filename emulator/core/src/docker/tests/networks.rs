@@ -576,7 +576,7 @@ fn macvlan_and_ipvlan() {
     .unwrap();
     host.run("ll", "net=l3").unwrap();
     assert_eq!(host.ip("ll", "l3"), "10.6.0.1", "no gateway is taken");
-    assert_eq!(host.ways("ll").0, "device");
+    assert_eq!(host.ways("ll").0, "direct");
     host.net("vlan", "driver=macvlan subnet=10.7.0.0/24 parent=eth0.10")
         .unwrap();
     host.run("vv", "net=vlan").unwrap();

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 
+use crate::docker::config::DaemonConfig;
 use crate::docker::spec::Engine;
-use crate::docker::testing::Host;
+use crate::docker::testing::{HOST, Host};
 
 #[derive(Clone, Copy, Debug)]
 enum Op {
@@ -129,7 +130,9 @@ proptest! {
 
 #[test]
 fn a_flat_network_of_thousands() {
-    let mut host = Host::new(Engine::V29);
+    let mut config = DaemonConfig::new(Engine::V29, HOST);
+    config.bridge_ports = None;
+    let mut host = Host::with(config);
     host.net("n", "subnet=10.0.0.0/12").unwrap();
     for i in 0..2000 {
         host.run(&format!("c{i}"), "net=n").unwrap();

@@ -168,3 +168,69 @@ fn systemds_stub_is_looked_behind_on_docker0_only() {
             .contains("# ExtServers: [host(127.0.0.53)]")
     );
 }
+
+#[test]
+fn twenty_ten_disconnects_by_name() {
+    let mut host = Host::new(OLD);
+    host.net("n1", "").unwrap();
+    host.net("n2", "").unwrap();
+    host.run("aa", "net=n1 net=n2").unwrap();
+    host.run("bb", "net=n1 net=n2 h=long domain=lab.example")
+        .unwrap();
+    let own = |host: &Host, name: &str| {
+        let text = host.docker.hosts_file(name).unwrap();
+        text.lines().skip(6).collect::<Vec<_>>().join("|")
+    };
+    assert_eq!(own(&host, "aa").lines().count(), 1);
+    host.disconnect("n1", "aa").unwrap();
+    assert_eq!(
+        own(&host, "aa"),
+        "",
+        "record h38: the line of n2 is gone too"
+    );
+    host.disconnect("n1", "bb").unwrap();
+    let names = "long.lab.example long";
+    assert_eq!(
+        own(&host, "bb"),
+        format!("172.18.0.3\t{names}|172.19.0.3\t{names}"),
+        "a line with two names fits none"
+    );
+    assert!(!own(&host, "bb").is_empty());
+}
+
+#[test]
+fn files_after_a_start_that_failed() {
+    let mut host = Host::new(OLD);
+    host.net("n", "subnet=10.0.0.0/29").unwrap();
+    host.run("aa", "net=n,ip=10.0.0.5 p=80:80").unwrap();
+    host.make("taken", "net=n,ip=10.0.0.5").unwrap();
+    host.start("taken").unwrap_err();
+    assert_eq!(host.docker.hosts_file("taken").unwrap(), "", "record h10");
+    host.make("busy", "net=n p=80:80 h=busy").unwrap();
+    host.start("busy").unwrap_err();
+    let hosts = host.docker.hosts_file("busy").unwrap();
+    assert!(hosts.ends_with("10.0.0.2\tbusy\n"), "record h34: {hosts}");
+    assert_eq!(
+        host.docker.resolv_conf("busy").unwrap(),
+        "nameserver 192.0.2.1\n",
+        "record h34"
+    );
+}
+
+#[test]
+fn a_bridge_is_full() {
+    let mut config = DaemonConfig::new(V29, HOST);
+    config.bridge_ports = Some(2);
+    let mut host = Host::with(config);
+    host.run("c1", "").unwrap();
+    host.run("c2", "").unwrap();
+    let error = host.run("c3", "").unwrap_err();
+    assert!(error.starts_with("failed to set up container networking: failed to create endpoint c3 on network bridge: adding interface veth"), "{error}");
+    assert!(
+        error.ends_with(" to bridge docker0 failed: exchange full"),
+        "{error}"
+    );
+    host.rm("c1");
+    host.start("c3").unwrap();
+    assert_eq!(host.ip("c3", "bridge"), "172.17.0.2");
+}

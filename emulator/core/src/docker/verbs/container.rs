@@ -59,18 +59,25 @@ impl Docker {
         match container.mode.clone() {
             Mode::Container(name) => self.join(container, &name),
             Mode::Host => {
-                container.ns = Some(self.config.host_ns);
-                self.write_files(container, true)?;
+                self.move_in(container, self.config.host_ns);
                 let id = self.ids.id("sandbox", &container.name);
                 container.sandbox = Some(Sandbox::new(id, true, true));
-                self.enter_networks(world, container)
+                let result = match self.write_files(container, true) {
+                    Ok(()) => self.enter_networks(world, container),
+                    Err(error) => Err(error),
+                };
+                if result.is_err() {
+                    self.leave(world, container);
+                }
+                result
             }
             _ => {
-                container.ns = Some(world.plumb.ns_add(&container.name));
+                let ns = world.plumb.ns_add(&container.name);
+                self.move_in(container, ns);
                 let id = self.ids.id("sandbox", &container.name);
                 let v6 = !container.v6_off();
                 let loopback = v6 && self.config.engine == Engine::V29;
-                if let (Some(ns), false) = (container.ns, loopback) {
+                if !loopback {
                     world.plumb.loopback_v6(ns, false);
                 }
                 container.sandbox = Some(Sandbox::new(id, v6, loopback));
@@ -79,7 +86,14 @@ impl Docker {
                     Err(error) => Err(error),
                 };
                 if result.is_err() {
+                    // 20.10 makes the sandbox and its files after the first endpoint.
+                    let late = self.config.engine == Engine::V20_10;
+                    let any = |c: &Container| c.files.as_ref().is_some_and(|f| f.hosts.has_own());
+                    let bare = late && !any(container);
                     self.leave(world, container);
+                    if bare {
+                        container.files = None;
+                    }
                 }
                 result
             }
@@ -129,7 +143,7 @@ impl Docker {
         };
         container.hostname.clone_from(&other.hostname);
         container.domainname.clone_from(&other.domainname);
-        container.ns = Some(ns);
+        self.move_in(container, ns);
         container.joined = Some(key);
         Ok(())
     }
@@ -210,9 +224,21 @@ impl Docker {
             place.network_id = id;
             place.endpoint = Some(endpoint.clone());
         }
+        let resolv = container.files.as_ref().map(|f| f.resolv.clone());
         let result = self.settle_in(world, container, &full, &endpoint);
         if result.is_err() {
+            let hosts = container.files.as_ref().map(|f| f.hosts.clone());
             self.leave_network(world, container, &full);
+            // A start that fails leaves 20.10's files as they were at that point.
+            if let (Engine::V20_10, false, Some(files), Some(hosts), Some(resolv)) = (
+                self.config.engine,
+                container.state.is_running(),
+                &mut container.files,
+                hosts,
+                resolv,
+            ) {
+                (files.hosts, files.resolv) = (hosts, resolv);
+            }
             // The mappings go back to the endpoint that had them; they fitted there before.
             let _ = self.refresh_ways(world, container);
             self.refresh_view(world, container);
@@ -283,15 +309,29 @@ impl Docker {
         }
         container.joined = None;
         if let Some(ns) = container.ns.take()
+            && self.move_out(ns)
             && ns != self.config.host_ns
-            && !self.is_inhabited(ns)
         {
             world.plumb.ns_remove(ns);
         }
     }
 
-    fn is_inhabited(&self, ns: NsId) -> bool {
-        self.containers().any(|c| c.ns == Some(ns))
+    fn move_in(&mut self, container: &mut Container, ns: NsId) {
+        container.ns = Some(ns);
+        *self.inhabitants.entry(ns).or_insert(0) += 1;
+    }
+
+    /// Whether nobody is left.
+    fn move_out(&mut self, ns: NsId) -> bool {
+        let Some(count) = self.inhabitants.get_mut(&ns) else {
+            return true;
+        };
+        *count -= 1;
+        if *count > 0 {
+            return false;
+        }
+        self.inhabitants.remove(&ns);
+        true
     }
 
     /// Ends a container; `code` is what its process ends with. One that does not run is left alone.
@@ -303,8 +343,8 @@ impl Docker {
         let mut remove = false;
         self.with_container(key, |docker, container| {
             if container.state.is_running() {
-                docker.leave(world, container);
                 container.state = State::Exited(code);
+                docker.leave(world, container);
                 container.finished = Some(world.now);
                 remove = container.spec.auto_remove;
             }
@@ -312,7 +352,7 @@ impl Docker {
         })?;
         self.refresh_links(world, key);
         if remove {
-            self.containers.remove(key);
+            self.forget_container(key);
         }
         Ok(())
     }
@@ -445,19 +485,18 @@ impl Docker {
             }
             self.stop(world, text, 137)?;
         }
+        self.forget_container(key);
+        Ok(())
+    }
+
+    fn forget_container(&mut self, key: u32) {
         self.containers.remove(key);
-        let linked: Vec<u32> = self
-            .containers
-            .iter()
-            .filter(|(_, c)| c.links.iter().any(|l| l.child == key))
-            .map(|(key, _)| key)
-            .collect();
-        for parent in linked {
-            if let Some(parent) = self.containers.get_mut(parent) {
+        self.linked.remove(&key);
+        for parent in &self.linked {
+            if let Some(parent) = self.containers.get_mut(*parent) {
                 parent.links.retain(|l| l.child != key);
             }
         }
-        Ok(())
     }
 
     fn cannot_remove(&self, container: &Container) -> Error {

@@ -71,7 +71,11 @@ impl Docker {
             mode,
             spec,
         };
-        self.containers.insert(container);
+        let links = !container.links.is_empty();
+        let key = self.containers.insert(container);
+        if links {
+            self.linked.insert(key);
+        }
         Ok(Created { id, warnings })
     }
 
