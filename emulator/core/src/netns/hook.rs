@@ -19,6 +19,7 @@ use switch::{Frame, IfId, Time};
 
 use super::fib::Fib;
 use super::iface::Ifaces;
+use super::output::frame_count;
 use super::{Cx, LO, Netns, select};
 
 /// A place on a packet's way.
@@ -70,8 +71,10 @@ pub trait Hooks: fmt::Debug {
     /// There is nothing to do at any hook: packets are not tracked.
     fn is_empty(&self) -> bool;
 
-    /// Runs one hook over the IP packet `bytes`, rewriting it in place.
-    fn run(
+    /// Runs one hook over the IP packet `bytes`, which stands for `frames` frames, rewriting it in
+    /// place. With `csum_partial` the transport checksum holds the pseudo-header sum only.
+    #[expect(clippy::too_many_arguments, reason = "what a hook is told of a packet")]
+    fn run_for(
         &mut self,
         now: Time,
         hook: Hook,
@@ -79,6 +82,7 @@ pub trait Hooks: fmt::Debug {
         csum_partial: bool,
         path: &Path,
         env: &dyn Env,
+        frames: u32,
     ) -> Outcome;
 }
 
@@ -135,9 +139,11 @@ impl Netns {
             bridged: false,
         };
         let meta = cx.pool.meta(&frame);
+        let frames = frame_count(cx, &frame).0 as u32;
         let bytes = cx.pool.bytes_mut(&frame);
         let env = View { ifaces, fib };
-        let outcome = hooks.run(cx.now, hook, bytes, meta.csum_partial, &path, &env);
+        let partial = meta.csum_partial;
+        let outcome = hooks.run_for(cx.now, hook, bytes, partial, &path, &env, frames);
         let place = output.or(input).unwrap_or(LO);
         if let Some(rewrite) = outcome.rewrite {
             cx.trace

@@ -17,7 +17,7 @@ use super::fib::RouteKind;
 use super::hook::endpoints;
 use super::socket::{PORT_FIRST, PORT_LAST, Ports, SockState, Socket, SocketInfo};
 use super::tcp::{IcmpKind, PortUse, Tcp, TcpCx, TcpId};
-use super::{Arrival, Cx, Errno, Netns};
+use super::{Arrival, Cx, Errno, LO, Netns};
 use crate::app::{Family, Ready, SockKind, SockOpt};
 use crate::id::SockId;
 
@@ -59,6 +59,16 @@ impl Netns {
         cx: &mut Cx<'_>,
         call: impl FnOnce(&mut Tcp, &mut TcpCx<'_>) -> R,
     ) -> R {
+        self.with_tcp_from(cx, 1500, call)
+    }
+
+    /// The same for a segment that came in by an interface with this MTU.
+    fn with_tcp_from<R>(
+        &mut self,
+        cx: &mut Cx<'_>,
+        mtu: usize,
+        call: impl FnOnce(&mut Tcp, &mut TcpCx<'_>) -> R,
+    ) -> R {
         let Streams {
             seed,
             tcp,
@@ -66,9 +76,15 @@ impl Netns {
             woken,
             ..
         } = &mut self.streams;
-        let tcp = tcp.get_or_insert_with(|| Box::new(Tcp::new(*seed)));
+        let partial = self.offload;
+        let tcp = tcp.get_or_insert_with(|| {
+            let mut tcp = Box::new(Tcp::new(*seed));
+            tcp.set_partial_checksums(partial);
+            tcp
+        });
         let mut inner = TcpCx {
             now: cx.now,
+            mtu,
             pool: cx.pool,
             out,
             wakes: woken,
@@ -91,7 +107,7 @@ impl Netns {
     fn stream_output(&mut self, cx: &mut Cx<'_>, frame: Frame) {
         let bytes = cx.pool.bytes(&frame);
         let Ok(packet) = Packet::parse(bytes) else {
-            cx.drop(frame, super::LO, DropReason::HeaderMalformed);
+            cx.drop(frame, LO, DropReason::HeaderMalformed);
             return;
         };
         let (source, destination) = endpoints(bytes, &packet);
@@ -102,34 +118,22 @@ impl Netns {
                 let _ = self.send_packet(cx, frame, way);
             }
             Err(errno) => {
-                let seq = sequence(bytes, packet.transport);
-                cx.drop(frame, super::LO, DropReason::NoRoute);
-                self.tcp_soft(source, destination, seq, errno, cx);
+                cx.drop(frame, LO, DropReason::NoRoute);
+                let Streams {
+                    tcp, out, woken, ..
+                } = &mut self.streams;
+                if let Some(tcp) = tcp {
+                    let mut inner = TcpCx {
+                        now: cx.now,
+                        mtu: 1500,
+                        pool: cx.pool,
+                        out,
+                        wakes: woken,
+                    };
+                    tcp.route_failed(&mut inner, source, destination, errno);
+                }
             }
         }
-    }
-
-    fn tcp_soft(
-        &mut self,
-        local: SocketAddr,
-        remote: SocketAddr,
-        seq: u32,
-        errno: Errno,
-        cx: &mut Cx<'_>,
-    ) {
-        let Streams {
-            tcp, out, woken, ..
-        } = &mut self.streams;
-        let Some(tcp) = tcp else {
-            return;
-        };
-        let mut inner = TcpCx {
-            now: cx.now,
-            pool: cx.pool,
-            out,
-            wakes: woken,
-        };
-        tcp.icmp_error(&mut inner, local, remote, seq, IcmpKind::Soft(errno));
     }
 
     /// The interface that has a link-local address of ours.
@@ -157,7 +161,11 @@ impl Netns {
             return;
         }
         let id = cx.pool.meta(&frame).id;
-        match self.with_tcp(cx, |tcp, cx| tcp.input(cx, frame, packet)) {
+        let mtu = self
+            .ifaces
+            .get(arrival.iface)
+            .map_or(1500, |iface| iface.mtu as usize);
+        match self.with_tcp_from(cx, mtu, |tcp, cx| tcp.input(cx, frame, packet)) {
             Ok(()) => cx.trace.event(cx.now, id, arrival.iface, What::Delivered),
             Err((frame, reason)) => cx.drop(frame, arrival.iface, reason),
         }
@@ -203,7 +211,7 @@ impl Netns {
         option: SockOpt,
     ) -> Result<(), Errno> {
         match id {
-            Some(id) => self.with_tcp(cx, |tcp, cx| tcp.set_option(cx, id, option)),
+            Some(id) => self.with_tcp(cx, |tcp, _| tcp.set_option(id, option)),
             None => Ok(()),
         }
     }
@@ -252,7 +260,7 @@ impl Netns {
             .tcp
             .filter(|_| socket.listening)
             .ok_or(Errno::Invalid)?;
-        let (id, remote) = self.with_tcp(cx, |tcp, cx| tcp.accept(cx, listener))?;
+        let (id, remote) = self.with_tcp(cx, |tcp, _| tcp.accept(listener))?;
         let local = self.streams.tcp.as_ref().and_then(|tcp| tcp.local_addr(id));
         let ends = Ports {
             local: local.ok_or(Errno::ConnReset)?,
@@ -347,7 +355,7 @@ impl Netns {
         bytes: &[u8],
     ) -> Result<usize, Errno> {
         let id = self.stream_of(sock, Errno::Pipe)?;
-        self.with_tcp(cx, |tcp, cx| tcp.send(cx, id, bytes))
+        self.with_tcp(cx, |tcp, _| tcp.send(id, bytes))
     }
 
     pub(super) fn stream_recv(
@@ -357,12 +365,12 @@ impl Netns {
         buffer: &mut [u8],
     ) -> Result<usize, Errno> {
         let id = self.stream_of(sock, Errno::NotConn)?;
-        self.with_tcp(cx, |tcp, cx| tcp.recv(cx, id, buffer))
+        self.with_tcp(cx, |tcp, _| tcp.recv(id, buffer))
     }
 
     pub(super) fn stream_shutdown(&mut self, cx: &mut Cx<'_>, sock: SockId) -> Result<(), Errno> {
         let id = self.stream_of(sock, Errno::NotConn)?;
-        self.with_tcp(cx, |tcp, cx| tcp.shutdown_write(cx, id))
+        self.with_tcp(cx, |tcp, _| tcp.shutdown_write(id))
     }
 
     pub(super) fn stream_close(&mut self, cx: &mut Cx<'_>, id: TcpId) {
@@ -426,12 +434,4 @@ impl Netns {
             })
             .collect()
     }
-}
-
-/// The sequence number of a segment.
-fn sequence(bytes: &[u8], at: usize) -> u32 {
-    bytes
-        .get(at + 4..at + 8)
-        .and_then(|field| field.try_into().ok())
-        .map_or(0, u32::from_be_bytes)
 }

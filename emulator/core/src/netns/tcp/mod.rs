@@ -22,6 +22,8 @@ pub struct TcpId {
 pub struct TcpCx<'a> {
     /// Now.
     pub now: Time,
+    /// MTU of the interface that a segment came in by.
+    pub mtu: usize,
     /// Where frames live.
     pub pool: &'a mut Pool,
     /// IP packets to route.
@@ -149,35 +151,30 @@ impl Tcp {
     ) -> Result<TcpId, Errno> {
         Err(Errno::NotSupported)
     }
-    pub const fn accept(
+    pub const fn accept(&mut self, _: TcpId) -> Result<(TcpId, SocketAddr), Errno> {
+        Err(Errno::NotSupported)
+    }
+    pub const fn set_partial_checksums(&mut self, _: bool) {}
+    pub const fn route_failed(
         &mut self,
         _: &mut TcpCx<'_>,
-        _: TcpId,
-    ) -> Result<(TcpId, SocketAddr), Errno> {
+        _: SocketAddr,
+        _: SocketAddr,
+        _: Errno,
+    ) {
+    }
+    pub const fn send(&mut self, _: TcpId, _: &[u8]) -> Result<usize, Errno> {
         Err(Errno::NotSupported)
     }
-    pub const fn send(&mut self, _: &mut TcpCx<'_>, _: TcpId, _: &[u8]) -> Result<usize, Errno> {
+    pub const fn recv(&mut self, _: TcpId, _: &mut [u8]) -> Result<usize, Errno> {
         Err(Errno::NotSupported)
     }
-    pub const fn recv(
-        &mut self,
-        _: &mut TcpCx<'_>,
-        _: TcpId,
-        _: &mut [u8],
-    ) -> Result<usize, Errno> {
-        Err(Errno::NotSupported)
-    }
-    pub const fn shutdown_write(&mut self, _: &mut TcpCx<'_>, _: TcpId) -> Result<(), Errno> {
+    pub const fn shutdown_write(&mut self, _: TcpId) -> Result<(), Errno> {
         Err(Errno::NotSupported)
     }
     pub const fn close(&mut self, _: &mut TcpCx<'_>, _: TcpId) {}
     pub const fn abort(&mut self, _: &mut TcpCx<'_>, _: TcpId) {}
-    pub const fn set_option(
-        &mut self,
-        _: &mut TcpCx<'_>,
-        _: TcpId,
-        _: SockOpt,
-    ) -> Result<(), Errno> {
+    pub const fn set_option(&mut self, _: TcpId, _: SockOpt) -> Result<(), Errno> {
         Err(Errno::NotSupported)
     }
     pub const fn input(
