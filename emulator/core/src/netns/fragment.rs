@@ -187,12 +187,16 @@ pub(super) fn wire_len(pool: &Pool, frame: &Frame, packet: &Packet) -> usize {
     if gso == 0 {
         return packet.len;
     }
-    let bytes = pool.bytes(frame);
+    (headers_len(pool.bytes(frame), packet) + gso).min(packet.len)
+}
+
+/// Length of the network and transport headers, which every frame of a super-segment has.
+pub(super) fn headers_len(bytes: &[u8], packet: &Packet) -> usize {
     let upper = match u8::from(packet.protocol) {
         6 => bytes
             .get(packet.transport + 12)
             .map_or(20, |offset| usize::from(offset >> 4) * 4),
         _ => 8,
     };
-    (packet.transport + upper + gso).min(packet.len)
+    packet.transport + upper
 }

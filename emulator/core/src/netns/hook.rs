@@ -20,6 +20,7 @@ use switch::{Frame, IfId, Time};
 
 use super::fib::Fib;
 use super::iface::Ifaces;
+use super::output::frame_count;
 use super::{Cx, LO, Netns, select};
 
 struct View<'a> {
@@ -107,9 +108,11 @@ impl Netns {
             bridged: false,
         };
         let meta = cx.pool.meta(&frame);
+        let frames = frame_count(cx, &frame).0 as u32;
         let bytes = cx.pool.bytes_mut(&frame);
         let env = View { ifaces, fib };
-        let outcome = hooks.run(cx.now, hook, bytes, meta.csum_partial, &path, &env);
+        let partial = meta.csum_partial;
+        let outcome = hooks.run_for(cx.now, hook, bytes, partial, &path, &env, frames);
         let place = output.or(input).unwrap_or(LO);
         if let Some(rewrite) = outcome.rewrite {
             cx.trace

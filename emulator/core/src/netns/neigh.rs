@@ -85,6 +85,10 @@ pub struct Neighbour {
     pub state: Nud,
     /// It said that it is a router.
     pub router: bool,
+    /// When it was last sent to, confirmed, changed.
+    pub times: [Time; 3],
+    /// Requests as Linux counts them: the first three of a resolution are taken as made.
+    pub probes: u8,
 }
 
 #[derive(Debug)]
@@ -233,7 +237,7 @@ impl Neighbours {
             }
             Nud::Failed => {
                 entry.state = Nud::Incomplete;
-                entry.probes = 1;
+                entry.probes = PROBES + 1;
                 entry.deadline = now + RETRANSMIT;
                 entry.queue.push_back(frame);
                 let answer = Answer::Wait {
@@ -267,12 +271,12 @@ impl Neighbours {
             return (Due::Nothing, None);
         }
         entry.deadline = Time::MAX;
-        let mac = match entry.state {
-            Nud::Incomplete => None,
-            Nud::Delay | Nud::Probe => Some(entry.mac),
+        let (mac, limit) = match entry.state {
+            Nud::Incomplete => (None, 2 * PROBES),
+            Nud::Delay | Nud::Probe => (Some(entry.mac), PROBES),
             Nud::Failed | Nud::Reachable | Nud::Stale => return (Due::Nothing, None),
         };
-        if entry.probes >= PROBES {
+        if entry.probes >= limit {
             entry.state = Nud::Failed;
             return (Due::Dead(core::mem::take(&mut entry.queue)), None);
         }
@@ -362,6 +366,8 @@ impl Neighbours {
                 mac: entry.state.has_mac().then_some(entry.mac),
                 state: if aged { Nud::Stale } else { entry.state },
                 router: entry.router,
+                times: [entry.used, entry.confirmed, entry.updated],
+                probes: entry.probes,
             }
         })
     }

@@ -11,7 +11,7 @@ use switch::{Frame, IfId};
 
 use super::addr::{BROADCAST, Mac, group_mac};
 use super::fib::{Route, RouteKind};
-use super::fragment::{Cut, fill_checksum, wire_len};
+use super::fragment::{Cut, fill_checksum, headers_len, wire_len};
 use super::hook::Hook;
 use super::icmp::Complaint;
 use super::neigh::{Answer, Due};
@@ -366,6 +366,17 @@ impl Netns {
 pub(super) fn frame_count(cx: &Cx<'_>, frame: &Frame) -> (u64, u64) {
     let len = cx.pool.len(frame);
     let gso = usize::from(cx.pool.meta(frame).gso_size);
-    let frames = if gso == 0 { 1 } else { len.div_ceil(gso) };
-    (frames as u64, (len + frames * ETHER_LEN) as u64)
+    if gso == 0 {
+        return (1, (len + ETHER_LEN) as u64);
+    }
+    let headers = match Packet::parse(cx.pool.bytes(frame)) {
+        Ok(packet) => headers_len(cx.pool.bytes(frame), &packet),
+        Err(_) => return (1, (len + ETHER_LEN) as u64),
+    };
+    let payload = len.saturating_sub(headers);
+    let frames = payload.div_ceil(gso).max(1);
+    (
+        frames as u64,
+        (payload + frames * (headers + ETHER_LEN)) as u64,
+    )
 }

@@ -163,7 +163,9 @@ impl Reassembly {
         let key = Key::of(packet, id);
         let start = payload_start(pool.bytes(&frame), packet);
         let len = packet.len - start;
-        let fits = offset + packet.len <= 65_535 && (!more || len.is_multiple_of(8)) && len > 0;
+        // The length field counts the header in IPv4 only.
+        let counted = if packet.source.is_ipv4() { start } else { 0 };
+        let fits = offset + len + counted <= 65_535 && (!more || len.is_multiple_of(8)) && len > 0;
         if !fits {
             let dead = Joined::Dead(vec![frame], DropReason::HeaderMalformed, None);
             return (dead, key);
@@ -256,7 +258,7 @@ fn join(pool: &mut Pool, datagram: &Datagram) -> Option<Frame> {
     let total = datagram.total?;
     let v6 = pool.bytes(&first.frame)[0] >> 4 == 6;
     let head = if v6 { first.start - 8 } else { first.start };
-    if head + total > 65_535 {
+    if head + total - if v6 { 40 } else { 0 } > 65_535 {
         return None;
     }
     let whole = pool.alloc(head + total)?;

@@ -17,7 +17,7 @@ use super::fib::RouteKind;
 use super::hook::endpoints;
 use super::socket::{PORT_FIRST, PORT_LAST, Ports, SockState, Socket, SocketInfo};
 use super::tcp::{IcmpKind, PortUse, Tcp, TcpCx, TcpId};
-use super::{Arrival, Cx, Errno, Netns};
+use super::{Arrival, Cx, Errno, LO, Netns};
 use crate::app::{Family, Ready, SockKind, SockOpt};
 use crate::id::SockId;
 
@@ -67,6 +67,16 @@ impl Netns {
         cx: &mut Cx<'_>,
         call: impl FnOnce(&mut Tcp, &mut TcpCx<'_>) -> R,
     ) -> R {
+        self.with_tcp_from(cx, 1500, call)
+    }
+
+    /// The same for a segment that came in by an interface with this MTU.
+    fn with_tcp_from<R>(
+        &mut self,
+        cx: &mut Cx<'_>,
+        mtu: usize,
+        call: impl FnOnce(&mut Tcp, &mut TcpCx<'_>) -> R,
+    ) -> R {
         let Streams {
             seed,
             tcp,
@@ -75,7 +85,12 @@ impl Netns {
             arrival_mtu,
             ..
         } = &mut self.streams;
-        let tcp = tcp.get_or_insert_with(|| Box::new(Tcp::new(*seed)));
+        let partial = self.offload;
+        let tcp = tcp.get_or_insert_with(|| {
+            let mut tcp = Box::new(Tcp::new(*seed));
+            tcp.set_partial_checksums(partial);
+            tcp
+        });
         let mut inner = TcpCx {
             now: cx.now,
             mtu: *arrival_mtu,
@@ -101,7 +116,7 @@ impl Netns {
     fn stream_output(&mut self, cx: &mut Cx<'_>, frame: Frame) {
         let bytes = cx.pool.bytes(&frame);
         let Ok(packet) = Packet::parse(bytes) else {
-            cx.drop(frame, super::LO, DropReason::HeaderMalformed);
+            cx.drop(frame, LO, DropReason::HeaderMalformed);
             return;
         };
         let (source, destination) = endpoints(bytes, &packet);
@@ -112,9 +127,20 @@ impl Netns {
                 let _ = self.send_packet(cx, frame, way);
             }
             Err(errno) => {
-                let seq = sequence(bytes, packet.transport);
-                cx.drop(frame, super::LO, DropReason::NoRoute);
-                self.tcp_soft(source, destination, seq, errno, cx);
+                cx.drop(frame, LO, DropReason::NoRoute);
+                let Streams {
+                    tcp, out, woken, ..
+                } = &mut self.streams;
+                if let Some(tcp) = tcp {
+                    let mut inner = TcpCx {
+                        now: cx.now,
+                        mtu: 1500,
+                        pool: cx.pool,
+                        out,
+                        wakes: woken,
+                    };
+                    tcp.route_failed(&mut inner, source, destination, errno);
+                }
             }
         }
     }
@@ -444,12 +470,4 @@ impl Netns {
             })
             .collect()
     }
-}
-
-/// The sequence number of a segment.
-fn sequence(bytes: &[u8], at: usize) -> u32 {
-    bytes
-        .get(at + 4..at + 8)
-        .and_then(|field| field.try_into().ok())
-        .map_or(0, u32::from_be_bytes)
 }

@@ -1,8 +1,10 @@
 //! Whole namespaces back to back, as a program and a wire see them.
 
+mod cost;
 mod errors;
 mod flows;
 mod fragments;
+mod hooks;
 mod links;
 mod random;
 mod rig;

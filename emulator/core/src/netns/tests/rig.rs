@@ -291,7 +291,7 @@ impl Hooks for Witness {
         false
     }
 
-    fn run(
+    fn run_for(
         &mut self,
         _now: Time,
         hook: Hook,
@@ -299,6 +299,7 @@ impl Hooks for Witness {
         _csum_partial: bool,
         path: &hook::Path,
         _env: &dyn hook::Env,
+        _frames: u32,
     ) -> hook::Outcome {
         self.seen.push((hook, path.input, path.output));
         hook::Outcome {
