@@ -11,11 +11,16 @@
 //! Every frame has a fate: it is delivered, or it dies with a [`verdict::DropReason`].
 #![forbid(unsafe_code)]
 
+pub mod bridge;
+pub mod capture;
 pub mod conntrack;
+pub mod fdb;
 pub mod filter;
 pub mod frame;
 pub mod hook;
+pub mod link;
 pub mod nat;
+pub mod ring;
 pub mod rng;
 pub mod segment;
 pub mod time;

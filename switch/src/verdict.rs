@@ -90,6 +90,8 @@ drop_reasons! {
     InterfaceDown = "interface is down",
     /// IPv6 is off on the interface.
     Ipv6Disabled = "IPv6 is off on the interface",
+    /// The neighbour table is full of neighbours that are being asked for.
+    NeighbourTableFull = "neighbour table is full",
     /// Nobody listens for this protocol.
     NoProtocol = "protocol unreachable",
     /// No route to the destination.

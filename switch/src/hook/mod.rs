@@ -99,7 +99,8 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    const ACCEPT: Self = Self {
+    /// It goes on as it is.
+    pub const ACCEPT: Self = Self {
         verdict: Verdict::Accept,
         rewrite: None,
     };

@@ -145,6 +145,12 @@ impl Docker {
         })
     }
 
+    /// A container by its number.
+    #[must_use]
+    pub fn container_by_key(&self, key: u32) -> Option<&Container> {
+        self.containers.get(key)
+    }
+
     /// A container by id, name or unique prefix of an id.
     ///
     /// # Errors

@@ -26,6 +26,7 @@ pub mod ports;
 mod predefined;
 mod publish;
 pub mod resolv;
+pub mod rules;
 pub mod sandbox;
 pub mod settings;
 pub mod spec;

@@ -59,20 +59,10 @@ impl Netns {
         csum_partial: bool,
         path: &Path,
     ) -> Outcome {
-        let Self {
-            netfilter,
-            ifaces,
-            fib,
-            ..
-        } = self;
+        let Self { netfilter, ifaces, fib, .. } = self;
         match netfilter {
-            Some(firewall) => {
-                firewall.run(now, hook, bytes, csum_partial, path, &View { ifaces, fib })
-            }
-            None => Outcome {
-                verdict: Verdict::Accept,
-                rewrite: None,
-            },
+            Some(firewall) => firewall.run(now, hook, bytes, csum_partial, path, &View { ifaces, fib }),
+            None => Outcome::ACCEPT,
         }
     }
 

@@ -29,8 +29,6 @@ pub(super) struct Streams {
     out: VecDeque<Frame>,
     woken: Vec<TcpId>,
     owners: HashMap<TcpId, SockId, FixedState>,
-    /// MTU of the interface by which the last segment came.
-    arrival_mtu: usize,
 }
 
 impl Streams {
@@ -41,7 +39,6 @@ impl Streams {
             out: VecDeque::new(),
             woken: Vec::new(),
             owners: HashMap::default(),
-            arrival_mtu: 1500,
         }
     }
 
@@ -82,7 +79,6 @@ impl Netns {
             tcp,
             out,
             woken,
-            arrival_mtu,
             ..
         } = &mut self.streams;
         let partial = self.offload;
@@ -93,7 +89,7 @@ impl Netns {
         });
         let mut inner = TcpCx {
             now: cx.now,
-            mtu: *arrival_mtu,
+            mtu,
             pool: cx.pool,
             out,
             wakes: woken,
@@ -145,34 +141,6 @@ impl Netns {
         }
     }
 
-    fn tcp_soft(
-        &mut self,
-        local: SocketAddr,
-        remote: SocketAddr,
-        seq: u32,
-        errno: Errno,
-        cx: &mut Cx<'_>,
-    ) {
-        let Streams {
-            tcp,
-            out,
-            woken,
-            arrival_mtu,
-            ..
-        } = &mut self.streams;
-        let Some(tcp) = tcp else {
-            return;
-        };
-        let mut inner = TcpCx {
-            now: cx.now,
-            mtu: *arrival_mtu,
-            pool: cx.pool,
-            out,
-            wakes: woken,
-        };
-        tcp.icmp_error(&mut inner, local, remote, seq, IcmpKind::Soft(errno));
-    }
-
     /// The interface that has a link-local address of ours.
     fn link_with(&self, addr: IpAddr) -> Option<IfId> {
         if !matches!(addr, IpAddr::V6(v6) if v6.is_unicast_link_local()) {
@@ -198,10 +166,11 @@ impl Netns {
             return;
         }
         let id = cx.pool.meta(&frame).id;
-        if let Some(iface) = self.ifaces.get(arrival.iface) {
-            self.streams.arrival_mtu = iface.mtu as usize;
-        }
-        match self.with_tcp(cx, |tcp, cx| tcp.input(cx, frame, packet)) {
+        let mtu = self
+            .ifaces
+            .get(arrival.iface)
+            .map_or(1500, |iface| iface.mtu as usize);
+        match self.with_tcp_from(cx, mtu, |tcp, cx| tcp.input(cx, frame, packet)) {
             Ok(()) => cx.trace.event(cx.now, id, arrival.iface, What::Delivered),
             Err((frame, reason)) => cx.drop(frame, arrival.iface, reason),
         }
