@@ -301,7 +301,7 @@ fn container_spec(project: &Project, service: &Service, number: u32) -> Containe
 /// Makes the networks of `project` and starts its services in `lab`.
 pub fn up(lab: &mut Lab, project: &Project) -> Up {
     let mut up = Up::default();
-    for network in project.networks.iter().filter(|network| network.used) {
+    for network in creation_order(project) {
         let made = if network.external {
             external(lab, network)
         } else {
@@ -326,6 +326,23 @@ pub fn up(lab: &mut Lab, project: &Project) -> Up {
     }
     lab.settle();
     up
+}
+
+/// The networks that are used, in the order in which they are made: compose 1 goes through the services
+/// and makes what each one needs; compose 2 makes them in any order, here in that of the file.
+fn creation_order(project: &Project) -> Vec<&Network> {
+    let used = project.networks.iter().filter(|network| network.used);
+    if project.naming == Naming::V2 {
+        return used.collect();
+    }
+    let members = project.services.iter().flat_map(|service| &service.networks);
+    let mut ordered: Vec<&Network> = Vec::new();
+    for network in members.filter_map(|member| project.network(&member.key)).chain(used) {
+        if !ordered.iter().any(|known| known.key == network.key) {
+            ordered.push(network);
+        }
+    }
+    ordered
 }
 
 /// An external network has to be there already.
