@@ -17,8 +17,8 @@ use super::replay::Replayed;
 /// How long the recorder waited for a connection and for a name.
 const CONNECT: Duration = Duration::from_millis(1400);
 const NAME: Duration = Duration::from_millis(4600);
-/// Between probes, so that no limit on ICMP errors is met.
-const PAUSE: Duration = Duration::from_millis(1100);
+/// Between probes, so that no limit on ICMP errors is met and no neighbour is still being asked for.
+const PAUSE: Duration = Duration::from_secs(4);
 
 /// Where a value stands in a record.
 #[derive(Clone, Debug)]
@@ -241,6 +241,8 @@ fn answer_text(answer: &Answer, question: &Question<'_>, owner: &str) -> String 
             let text = String::from_utf8_lossy(bytes);
             let (by, source) = text.trim().split_once(' ').unwrap_or((text.trim(), ""));
             let mut seen = format!("open src {source}");
+            // A bridge's own address is the host's.
+            let owner = if owner.starts_with("gateway:") { "host" } else { owner };
             if by != owner {
                 seen.push_str(&format!(" by {by}"));
             }

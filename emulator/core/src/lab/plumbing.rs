@@ -48,7 +48,7 @@ impl Plumbing {
             host,
             uplink,
             userland_proxy: daemon.userland_proxy,
-            rules: DockerRules::new(daemon.engine),
+            rules: DockerRules::new(LO),
             held: BTreeMap::new(),
             rng: rng.stream("plumbing"),
         }
