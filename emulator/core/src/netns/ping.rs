@@ -64,6 +64,7 @@ impl Netns {
         if let Some(error) = socket.take_error() {
             return Err(error);
         }
+        self.check_scope(sock, to)?;
         let (to, way, source) = self.prepare(sock, to)?;
         let header = if to.is_ipv4() { 20 } else { 40 };
         let len = header + HEADER + bytes.len();

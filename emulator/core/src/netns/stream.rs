@@ -299,6 +299,7 @@ impl Netns {
                 Errno::IsConn
             });
         }
+        self.check_scope(sock, addr)?;
         let (to, way, source) = self.prepare(sock, addr)?;
         if matches!(way.kind, RouteKind::Broadcast | RouteKind::Multicast) {
             return Err(Errno::NetUnreach);

@@ -3,7 +3,7 @@
 //! Which socket gets a datagram is Linux's `compute_score`: a connected one before one bound to the
 //! address before a wildcard, of equals the latest. Broadcasts and group packets go to every socket with
 //! the port. A datagram counts against the receive buffer with what Linux's buffers would weigh, so that
-//! the default holds about 277 small ones. Datagrams that fit the path MTU carry DF
+//! the default holds 256 small ones. Datagrams that fit the path MTU carry DF
 //! (`IP_PMTUDISC_WANT`), larger ones are cut.
 
 use core::net::{IpAddr, SocketAddr};
@@ -24,10 +24,14 @@ use crate::app::SockKind;
 
 const HEADER: usize = 8;
 
-/// What a datagram of `len` bytes weighs in a socket's queue: Linux's `truesize` of a fresh buffer with
-/// its headers, rounded up to a power of two, and the `sk_buff`.
+/// What a datagram of `len` bytes weighs in a socket's queue: the `truesize` of Linux 6.18, that is the
+/// `sk_buff`, headers and payload rounded up to a power of two, or to pages where they are many.
 fn weight(len: usize) -> usize {
-    256 + (len + 380).next_power_of_two()
+    match len + 380 {
+        0..=576 => 832,
+        head @ 577..=16_384 => 256 + head.next_power_of_two(),
+        _ => 768 + len.next_multiple_of(4096),
+    }
 }
 
 /// How well a socket fits a flow; `None` if not at all.
@@ -206,11 +210,12 @@ impl Netns {
         let Ok(socket) = self.sockets.get_mut(id) else {
             return Err(frame);
         };
-        if !socket.has_room() {
+        let weight = weight(cx.pool.len(&frame));
+        if !socket.has_room(weight) {
             return Err(frame);
         }
         socket.push(Datagram {
-            weight: weight(cx.pool.len(&frame)),
+            weight,
             frame,
             from,
             to: packet.destination,
@@ -309,4 +314,30 @@ fn seal(
     let packet = Packet::parse(bytes).map_err(|_| Errno::Invalid)?;
     fill_transport_checksum(bytes, &packet);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::weight;
+    use crate::netns::socket::RECV_DEFAULT;
+
+    /// How many datagrams of a length a socket of Linux 6.18 keeps with the default buffer.
+    #[test]
+    fn a_buffer_holds_as_many_as_linux_keeps() {
+        for (len, kept) in [
+            (0, 256),
+            (100, 256),
+            (200, 166),
+            (640, 166),
+            (700, 92),
+            (1472, 92),
+            (1800, 48),
+            (3900, 25),
+            (8000, 12),
+            (20_000, 10),
+            (60_000, 3),
+        ] {
+            assert_eq!(RECV_DEFAULT / weight(len), kept, "{len}");
+        }
+    }
 }

@@ -155,6 +155,7 @@ impl Netns {
         if self.sockets.get(sock)?.kind == SockKind::Tcp {
             return self.stream_connect(cx, sock, addr);
         }
+        self.check_scope(sock, addr)?;
         let (to, _, source) = self.prepare(sock, addr)?;
         let mut local = self.autobind(sock)?;
         if local.ip().is_unspecified() {

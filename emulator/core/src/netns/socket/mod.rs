@@ -114,9 +114,9 @@ impl Socket {
         }
     }
 
-    /// Room for a datagram of this weight. As in Linux the last one may go over the limit.
-    pub(in crate::netns) fn has_room(&self) -> bool {
-        self.weight <= self.recv_limit
+    /// Room for a datagram of this weight. The first one always finds room.
+    pub(in crate::netns) fn has_room(&self, weight: usize) -> bool {
+        self.queue.is_empty() || self.weight + weight <= self.recv_limit
     }
 
     pub(in crate::netns) fn push(&mut self, datagram: Datagram) {

@@ -162,6 +162,16 @@ impl Netns {
         self.sockets.name(sock, local)
     }
 
+    /// A link-local destination of a connection or a ping has to name its interface.
+    pub(in crate::netns) fn check_scope(&self, sock: SockId, to: SocketAddr) -> Result<(), Errno> {
+        let link_local = matches!(to, SocketAddr::V6(v6) if v6.ip().is_unicast_link_local());
+        let local = self.sockets.get(sock)?.local.and_then(scope_of);
+        if link_local && scope_of(to).or(local).is_none() {
+            return Err(Errno::Invalid);
+        }
+        Ok(())
+    }
+
     /// The destination a call means, its way, and the source for it.
     pub(in crate::netns) fn prepare(
         &self,
@@ -177,14 +187,7 @@ impl Netns {
             }
             Family::V4 | Family::V6 => {}
         }
-        let scoped = match to {
-            SocketAddr::V6(v6) => v6.ip().is_unicast_link_local(),
-            SocketAddr::V4(_) => false,
-        };
         let dev = scope_of(to).or_else(|| socket.local.and_then(scope_of));
-        if scoped && dev.is_none() {
-            return Err(Errno::Invalid);
-        }
         let way = self.route_to(to.ip(), dev)?;
         if way.kind == RouteKind::Broadcast && !socket.broadcast {
             return Err(Errno::Access);
