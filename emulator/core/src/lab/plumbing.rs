@@ -185,6 +185,10 @@ impl Plumb for Hands<'_> {
 
     fn rules_set(&mut self, network: u32, rules: &NetworkRules) {
         self.with_rules(|docker, netfilter| docker.network_set(netfilter, network, rules));
+        // Without the proxy, the host's own connections to 127.0.0.1 are translated on their way out.
+        self.net.with_ns(self.state.host, |netns, _| {
+            let _gone = netns.iface_route_localnet(rules.bridge, !rules.userland_proxy);
+        });
     }
 
     fn rules_remove(&mut self, network: u32) {

@@ -118,6 +118,8 @@ pub struct Iface {
     pub master: Option<IfId>,
     /// IPv6 is on.
     pub ipv6: bool,
+    /// Addresses of 127.0.0.0/8 are routed here like any others (`route_localnet`). Off at first.
+    pub route_localnet: bool,
     /// It is up.
     pub up: bool,
     /// Its addresses, in the order of `ip addr`.
@@ -141,6 +143,7 @@ impl Iface {
             peer: config.peer,
             master: config.master,
             ipv6: config.ipv6,
+            route_localnet: false,
             up: false,
             addrs: Vec::new(),
             rx: Counters::default(),

@@ -147,7 +147,7 @@ impl Netns {
 
     /// Decides where a packet goes: here, on, or nowhere.
     fn route_input(&mut self, cx: &mut Cx<'_>, arrival: Arrival, frame: Frame, packet: &Packet) {
-        if !arrival.looped && self.is_martian(packet) {
+        if !arrival.looped && self.is_martian(arrival.iface, packet) {
             cx.drop(frame, arrival.iface, DropReason::Martian);
             return;
         }
@@ -175,11 +175,15 @@ impl Netns {
     }
 
     /// RFC 1812 §5.3.7. An address of ours as the source is one too, in IPv4.
-    fn is_martian(&self, packet: &Packet) -> bool {
+    fn is_martian(&self, iface: IfId, packet: &Packet) -> bool {
         let IpAddr::V4(source) = packet.source else {
             return martian_source(packet.source) || martian_destination(packet.destination);
         };
         let to_all = is_limited_broadcast(packet.destination);
+        let localnet = self.ifaces.get(iface).is_some_and(|iface| iface.route_localnet);
+        if localnet && (source.is_loopback() || packet.destination.is_loopback()) {
+            return false;
+        }
         martian_source(packet.source)
             || martian_destination(packet.destination)
             || (source.is_unspecified() && !to_all)

@@ -310,6 +310,15 @@ impl Netns {
         Ok(())
     }
 
+    /// Sets `net.ipv4.conf.IFACE.route_localnet`.
+    ///
+    /// # Errors
+    /// [`Errno::NoDev`].
+    pub fn iface_route_localnet(&mut self, id: IfId, on: bool) -> Result<(), Errno> {
+        self.ifaces.get_mut(id).ok_or(Errno::NoDev)?.route_localnet = on;
+        Ok(())
+    }
+
     /// Makes an interface the port of a bridge, or takes it off.
     ///
     /// # Errors
