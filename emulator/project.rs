@@ -163,6 +163,8 @@ fn links(project: &Project, service: &Service) -> Vec<String> {
             .iter()
             .map(|link| format!("{}:{}", link.target, link.alias)),
     );
+    let mut seen = BTreeSet::new();
+    links.retain(|link| seen.insert(link.clone()));
     links
 }
 
