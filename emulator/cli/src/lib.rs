@@ -1,1 +1,4 @@
-//! The vethlab command.
+//! The vethlab command: Docker's command line as data, its output formats, and transcripts.
+
+pub mod format;
+pub mod output;
