@@ -71,8 +71,8 @@ pub(super) enum Term {
 }
 
 /// How a list of nodes ended.
-enum End {
-    Eof,
+enum Stop {
+    Source,
     End,
     Else(Vec<(usize, Token)>),
 }
@@ -97,9 +97,9 @@ pub(super) fn parse(source: &str) -> Result<Vec<Node>, Error> {
     };
     let (nodes, end) = parser.list()?;
     match end {
-        End::Eof => Ok(nodes),
-        End::End => Err(parser.error(source.len(), "unexpected {{end}}")),
-        End::Else(_) => Err(parser.error(source.len(), "unexpected {{else}}")),
+        Stop::Source => Ok(nodes),
+        Stop::End => Err(parser.error(source.len(), "unexpected {{end}}")),
+        Stop::Else(_) => Err(parser.error(source.len(), "unexpected {{else}}")),
     }
 }
 
@@ -108,7 +108,7 @@ impl Parser<'_> {
         error(self.source, offset, message)
     }
 
-    fn list(&mut self) -> Result<(Vec<Node>, End), Error> {
+    fn list(&mut self) -> Result<(Vec<Node>, Stop), Error> {
         let mut nodes = Vec::new();
         while let Some(piece) = self.pieces.next() {
             match piece {
@@ -124,17 +124,17 @@ impl Parser<'_> {
                         _ => String::new(),
                     };
                     match keyword.as_str() {
-                        "end" => return Ok((nodes, End::End)),
+                        "end" => return Ok((nodes, Stop::End)),
                         "else" => {
                             tokens.drain(..1);
-                            return Ok((nodes, End::Else(tokens)));
+                            return Ok((nodes, Stop::Else(tokens)));
                         }
                         _ => nodes.push(self.action(&keyword, tokens)?),
                     }
                 }
             }
         }
-        Ok((nodes, End::Eof))
+        Ok((nodes, Stop::Source))
     }
 
     fn action(&mut self, keyword: &str, mut tokens: Vec<(usize, Token)>) -> Result<Node, Error> {
@@ -186,9 +186,9 @@ impl Parser<'_> {
         let (body, end) = self.list()?;
         self.loops -= usize::from(is_range);
         let otherwise = match end {
-            End::Eof => return Err(self.error(self.source.len(), "unexpected EOF")),
-            End::End => Vec::new(),
-            End::Else(tokens) => self.otherwise(keyword, offset, &tokens)?,
+            Stop::Source => return Err(self.error(self.source.len(), "unexpected EOF")),
+            Stop::End => Vec::new(),
+            Stop::Else(tokens) => self.otherwise(keyword, offset, &tokens)?,
         };
         self.variables.truncate(scope);
         self.depth -= 1;
@@ -212,9 +212,9 @@ impl Parser<'_> {
         };
         match tokens {
             [] => match self.list()? {
-                (nodes, End::End) => Ok(nodes),
-                (_, End::Else(_)) => Err(self.error(offset, "expected end; found {{else}}")),
-                (_, End::Eof) => Err(self.error(self.source.len(), "unexpected EOF")),
+                (nodes, Stop::End) => Ok(nodes),
+                (_, Stop::Else(_)) => Err(self.error(offset, "expected end; found {{else}}")),
+                (_, Stop::Source) => Err(self.error(self.source.len(), "unexpected EOF")),
             },
             [(at, Token::Word(word)), rest @ ..] if word == keyword && keyword != "range" => {
                 Ok(vec![self.control(keyword, *at, rest)?])
