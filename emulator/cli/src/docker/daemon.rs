@@ -6,8 +6,8 @@
 use core::time::Duration;
 use std::collections::BTreeMap;
 
-use emulator_core::docker::Error;
-use emulator_core::docker::spec::{
+use vethlab::core::docker::Error;
+use vethlab::core::docker::spec::{
     ContainerSpec, EndpointSpec, Engine, NetworkSpec, Port, PortBinding, Proto,
 };
 
@@ -112,7 +112,10 @@ impl Place {
 }
 
 /// The engine. Errors are what Docker prints after `Error response from daemon: `.
-#[allow(clippy::missing_errors_doc, reason = "every verb fails in Docker's words")]
+#[allow(
+    clippy::missing_errors_doc,
+    reason = "every verb fails in Docker's words"
+)]
 pub trait Daemon {
     /// Which engine it models; the client is of the same version.
     fn engine(&self) -> Engine;
@@ -170,6 +173,9 @@ pub trait Daemon {
     /// One container by name, id or the start of its id.
     fn inspect(&mut self, container: &str) -> Result<Value, Error>;
 
+    /// The first process of a container with its arguments: entrypoint and command, the image's own
+    /// where none were given.
+    fn first_process(&mut self, container: &str) -> Result<(Vec<String>, Process), Error>;
     /// Waits until the first process has ended: what it wrote since its start, and its code.
     fn wait(&mut self, container: &str) -> Result<Output, Error>;
     /// Ends the first process with `code`: a shell that was left, or a script that is over.

@@ -15,7 +15,7 @@ pub fn run(argv: &[String], stdin: &str, programs: &mut dyn Programs) -> Option<
     let (name, arguments) = argv.split_first()?;
     let name = name
         .strip_prefix("/bin/")
-        .or(name.strip_prefix("/usr/bin/"))
+        .or_else(|| name.strip_prefix("/usr/bin/"))
         .unwrap_or(name);
     let tool: Tool = match name {
         "awk" => run_awk,
