@@ -3,4 +3,5 @@
 pub mod docker;
 pub mod format;
 pub mod output;
+pub mod play;
 pub mod shell;

@@ -32,6 +32,24 @@ impl Script {
     }
 }
 
+impl Script {
+    /// The words of the last command, with `x` for whatever is only known when it runs.
+    #[must_use]
+    pub fn rough_words(&self) -> Vec<String> {
+        let command = self.items.last().and_then(|item| item.commands.last());
+        let rough = |word: &Word| -> String {
+            let piece = |piece: &Piece| match piece {
+                Piece::Text { text, .. } => text.clone(),
+                _ => "x".to_owned(),
+            };
+            word.0.iter().map(piece).collect()
+        };
+        command
+            .map(|c| c.words.iter().map(rough).collect())
+            .unwrap_or_default()
+    }
+}
+
 /// A pipeline and how it is joined to the one before it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Item {
