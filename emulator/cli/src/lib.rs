@@ -1,6 +1,7 @@
 //! The vethlab command: Docker's command line as data, its output formats, and transcripts.
 
 pub mod docker;
+pub mod engine;
 pub mod format;
 pub mod output;
 pub mod play;

@@ -22,3 +22,5 @@ pub mod net;
 pub mod netns;
 pub mod service;
 pub mod tools;
+
+pub use switch;

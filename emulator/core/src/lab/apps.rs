@@ -40,8 +40,8 @@ struct Slot {
     held: bool,
     alarm: Time,
     exit: Option<u8>,
-    stdout: String,
-    stderr: String,
+    output: Vec<(bool, String)>,
+    written: usize,
     socks: BTreeSet<SockId>,
     rng: Rng,
 }
@@ -79,8 +79,8 @@ impl Apps {
                 held: false,
                 alarm: Time::MAX,
                 exit: None,
-                stdout: String::new(),
-                stderr: String::new(),
+                output: Vec::new(),
+                written: 0,
                 socks: BTreeSet::new(),
                 rng: self.rng.stream(&format!("app:{}", id.0)),
             },
@@ -244,16 +244,9 @@ impl Apps {
         self.slots.get(&app)?.exit
     }
 
-    /// What an application printed so far: standard output and standard error, which are then empty.
-    pub fn take_output(&mut self, app: AppId) -> (String, String) {
-        self.slots
-            .get_mut(&app)
-            .map_or_else(Default::default, |slot| {
-                (
-                    core::mem::take(&mut slot.stdout),
-                    core::mem::take(&mut slot.stderr),
-                )
-            })
+    /// What an application printed since the last call, in order; true is standard error.
+    pub fn take_output(&mut self, app: AppId) -> Vec<(bool, String)> {
+        self.slots.get_mut(&app).map_or_else(Vec::new, |slot| core::mem::take(&mut slot.output))
     }
 
     /// The applications of a namespace that have not ended, by number and name.
@@ -324,17 +317,18 @@ impl LabSys<'_> {
         self.net.with_ns(sock.ns, act).unwrap_or(Err(Errno::BadFd))
     }
 
-    fn write(text: &str, out: &mut String) {
-        let room = OUTPUT_LIMIT.saturating_sub(out.len());
-        if text.len() <= room {
-            out.push_str(text);
-        } else if room > 0 {
-            let cut = (0..=room.min(text.len()))
-                .rev()
-                .find(|&at| text.is_char_boundary(at))
-                .unwrap_or(0);
-            out.push_str(&text[..cut]);
-            out.push_str("\n[output cut]\n");
+    fn write(&mut self, error: bool, text: &str) {
+        let Some(slot) = self.apps.slots.get_mut(&self.app) else { return };
+        let room = OUTPUT_LIMIT.saturating_sub(slot.written);
+        if room == 0 {
+            return;
+        }
+        slot.written += text.len();
+        let cut = text.floor_char_boundary(room.min(text.len()));
+        let text = if cut < text.len() { format!("{}\n[output cut]\n", &text[..cut]) } else { text.to_owned() };
+        match slot.output.last_mut() {
+            Some((stream, last)) if *stream == error => last.push_str(&text),
+            _ => slot.output.push((error, text)),
         }
     }
 }
@@ -447,15 +441,11 @@ impl Sys for LabSys<'_> {
     }
 
     fn print(&mut self, text: &str) {
-        if let Some(slot) = self.apps.slots.get_mut(&self.app) {
-            Self::write(text, &mut slot.stdout);
-        }
+        self.write(false, text);
     }
 
     fn eprint(&mut self, text: &str) {
-        if let Some(slot) = self.apps.slots.get_mut(&self.app) {
-            Self::write(text, &mut slot.stderr);
-        }
+        self.write(true, text);
     }
 
     fn hostname(&self) -> String {

@@ -303,6 +303,17 @@ impl Lab {
         self.apps.spawn(&mut self.net, ns, app)
     }
 
+    /// What an application printed since the last call, piece by piece in the order in which it came; true
+    /// is standard error.
+    pub fn take_output(&mut self, app: AppId) -> Vec<(bool, String)> {
+        self.apps.take_output(app)
+    }
+
+    /// Ends an application and forgets it.
+    pub fn end_app(&mut self, app: AppId) {
+        self.apps.kill(&mut self.net, app);
+    }
+
     /// Runs until `app` ends, at most for `limit` of virtual time; its exit code, `None` if it did
     /// not end.
     pub fn run_app_for(&mut self, app: AppId, limit: Duration) -> Option<u8> {

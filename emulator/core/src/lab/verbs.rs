@@ -76,6 +76,21 @@ fn image_name(image: &str) -> &str {
     last.split([':', '@']).next().unwrap_or(last)
 }
 
+/// What an image runs if it is not told: the first process that `ps` shows.
+#[must_use]
+pub fn default_command(image: &str) -> Vec<String> {
+    let words: &[&str] = match image_name(image) {
+        "alpine" => &["/bin/sh"],
+        "busybox" => &["sh"],
+        "netshoot" => &["zsh"],
+        "ubuntu" => &["/bin/bash"],
+        "http" | "httpd" => &["httpd-foreground"],
+        "nginx" => &["/docker-entrypoint.sh", "nginx", "-g", "daemon off;"],
+        _ => &["/entrypoint"],
+    };
+    words.iter().map(|&word| word.to_owned()).collect()
+}
+
 impl Lab {
     /// Calls the model with the lab's hands.
     fn model<T>(&mut self, act: impl FnOnce(&mut Docker, &mut World<'_>) -> T) -> T {
@@ -384,6 +399,16 @@ impl Lab {
         }
     }
 
+    /// The first process of a container has ended with `code`: the container stops, and goes if it was
+    /// made with `--rm`.
+    ///
+    /// # Errors
+    /// In Docker's words.
+    pub fn ended(&mut self, container: &str, code: u8) -> Result<(), Error> {
+        self.end(container);
+        self.ending(container, |docker, world| docker.stop(world, container, code.into()))
+    }
+
     /// The main program of a container, if it runs one.
     #[must_use]
     pub fn main_program(&self, container: &str) -> Option<AppId> {
@@ -497,8 +522,8 @@ impl Lab {
     pub fn lookup(&mut self, ns: NsId, name: &str) -> Vec<IpAddr> {
         let app = self.spawn(ns, Box::new(Getent::new(name.to_owned(), Libc::Glibc)));
         self.run_app_for(app, LOOKUP_LIMIT);
-        let (out, _) = self.apps.take_output(app);
-        self.apps.kill(&mut self.net, app);
-        out.lines().filter_map(|line| line.parse().ok()).collect()
+        let out = self.take_output(app);
+        self.end_app(app);
+        out.iter().flat_map(|(_, text)| text.lines()).filter_map(|line| line.parse().ok()).collect()
     }
 }

@@ -207,6 +207,12 @@ impl Net {
         (id, iface)
     }
 
+    /// How many bridges were ever made: their numbers are below that.
+    #[must_use]
+    pub const fn bridge_numbers(&self) -> usize {
+        self.bridges.len()
+    }
+
     /// The bridge, if it is still there.
     #[must_use]
     pub fn bridge(&self, id: BridgeId) -> Option<&Bridge> {
