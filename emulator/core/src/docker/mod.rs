@@ -5,6 +5,7 @@
 
 pub mod error;
 pub mod plumb;
+pub mod rules;
 pub mod spec;
 
 pub use error::Error;
