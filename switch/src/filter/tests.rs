@@ -203,6 +203,35 @@ fn large_counters_are_rounded() {
     assert!(text.contains("99999  123M ACCEPT"), "{text}");
 }
 
+/// A thousand networks with four rules each, and a packet between two of them looks at theirs alone.
+#[test]
+fn rules_of_other_networks_are_not_looked_at() {
+    let mut rules = Ruleset::new();
+    for bridge in 1..=1000u32 {
+        let (own, other) = (IfMatch::Is(IfId(bridge)), IfMatch::IsNot(IfId(bridge)));
+        let subnet = IpAddr::from([10, (bridge >> 8) as u8, bridge as u8, 0]);
+        let subnet = ipnet::IpNet::new(subnet, 24).unwrap();
+        for (input, output, source) in [
+            (IfMatch::Any, own, None),
+            (own, other, None),
+            (own, own, None),
+            (IfMatch::Any, other, Some(NetMatch::inside(subnet))),
+        ] {
+            let matches = Match {
+                input,
+                output,
+                source,
+                ..Match::default()
+            };
+            rules.add(forward(), 0, rule(matches, Action::Accept));
+        }
+    }
+    let packet = facts("10.0.1.2", "10.0.2.2");
+    let chain = rules.chain(forward()).unwrap();
+    // Out of 2: two rules. In by 1: one (the one that names both stands under its output). Source: one.
+    assert_eq!(chain.candidates(&packet).count(), 4);
+}
+
 fn any_net() -> impl Strategy<Value = NetMatch> {
     (0u8..4, 8u8..=32, any::<bool>()).prop_map(|(host, len, not)| {
         let address = IpAddr::from([10, 0, 0, host]);

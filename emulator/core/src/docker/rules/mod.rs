@@ -9,6 +9,8 @@
 //! Left out: the daemon's own rules for swarm and overlay, `trusted_host_interfaces` and
 //! `allow_direct_routing`, and the SCTP checksum rule (no SCTP is carried).
 
+mod base;
+mod side;
 #[cfg(test)]
 mod tests;
 mod v20;
@@ -18,21 +20,15 @@ use core::net::IpAddr;
 use std::collections::BTreeMap;
 
 use ipnet::IpNet;
-use switch::filter::{Action, ChainId, Family, IfMatch, Match, NetMatch, Rule, RuleId};
+use switch::filter::{Action, ChainId, Family, Match, Rule, RuleId};
 use switch::hook::Netfilter;
 
+use self::side::{Side, link_rules};
 use super::plumb::{LinkRule, NetworkRules, Published};
-use super::spec::{Engine, Port, Proto};
+use super::spec::{Engine, Port};
 use crate::id::IfId;
 
 const FAMILIES: [Family; 2] = [Family::V4, Family::V6];
-
-/// Ranks: what the daemon inserts stands in front of what it appends. Between them `step` gives each
-/// network a stretch of its own, in the order in which networks came or against it.
-const INSERTED: i64 = 1 << 40;
-const APPENDED: i64 = 1 << 41;
-const LAST: i64 = i64::MAX;
-const STRETCH: i64 = 16;
 
 /// A rule that is about to be added.
 #[derive(Clone, Debug)]
@@ -87,18 +83,6 @@ enum Shared {
 enum Chains {
     V20(v20::Chains),
     V29(v29::Chains),
-}
-
-/// One family's part of a network.
-#[derive(Clone, Copy, Debug)]
-struct Side<'a> {
-    family: Family,
-    subnet: IpNet,
-    network: &'a NetworkRules,
-    /// How many networks came before it.
-    order: i64,
-    /// The loopback interface.
-    lo: IfId,
 }
 
 /// What a published port or a link has added.
@@ -168,8 +152,11 @@ impl DockerRules {
                 Chains::V20(chains) => v20::network(chains, &side),
                 Chains::V29(chains) => v29::network(chains, &side),
             };
-            new.added
-                .extend(planned.into_iter().filter_map(|rule| add(nf, network, rule)));
+            new.added.extend(
+                planned
+                    .into_iter()
+                    .filter_map(|rule| add(nf, network, rule)),
+            );
         }
         self.networks.insert(network, new);
         let Some(before) = before else { return };
@@ -230,7 +217,7 @@ impl DockerRules {
     }
 
     /// Sets the links of a network: who may talk to whom although ICC is off. Replaces those that
-    /// were set before.
+    /// were set before; one that is named twice counts once.
     pub fn links_set(&mut self, nf: &mut Netfilter, network: u32, links: &[LinkRule]) {
         let Some(held) = self.networks.get_mut(&network) else {
             return;
@@ -244,8 +231,14 @@ impl DockerRules {
             None => return,
         };
         let bridge = held.rules.bridge;
-        let rules = links
-            .iter()
+        let mut distinct: Vec<&LinkRule> = Vec::new();
+        for link in links {
+            if !distinct.contains(&link) {
+                distinct.push(link);
+            }
+        }
+        let rules = distinct
+            .into_iter()
             .flat_map(|link| link_rules(chain, bridge, link))
             .filter_map(|planned| add(nf, network, planned))
             .collect();
@@ -297,12 +290,7 @@ impl DockerRules {
         }
     }
 
-    fn add_shared(
-        &mut self,
-        nf: &mut Netfilter,
-        network: u32,
-        planned: Planned,
-    ) -> Option<Added> {
+    fn add_shared(&mut self, nf: &mut Netfilter, network: u32, planned: Planned) -> Option<Added> {
         let held = self.networks.get_mut(&network)?;
         let Some(shared) = planned.shared else {
             return add(nf, network, planned).map(Added::Own);
@@ -363,205 +351,4 @@ fn clear(nf: &mut Netfilter, network: &Network) {
     {
         nf.rules.remove(rule);
     }
-}
-
-/// The two rules of a legacy link: questions to the port, and answers from it.
-fn link_rules(chain: ChainId, bridge: IfId, link: &LinkRule) -> [Planned; 2] {
-    let inside = Match {
-        input: IfMatch::Is(bridge),
-        output: IfMatch::Is(bridge),
-        protocol: Some(number(link.port.proto)),
-        ..Match::default()
-    };
-    let (client, server) = (link.client.into(), link.server.into());
-    let ask = Match {
-        source: Some(NetMatch::host(client)),
-        destination: Some(NetMatch::host(server)),
-        destination_port: Some(link.port.number),
-        ..inside
-    };
-    let answer = Match {
-        source: Some(NetMatch::host(server)),
-        destination: Some(NetMatch::host(client)),
-        source_port: Some(link.port.number),
-        ..inside
-    };
-    [ask, answer].map(|matches| Planned::new(chain, 0, matches, Action::Accept).called("LINK"))
-}
-
-/// A protocol's number.
-const fn number(proto: Proto) -> u8 {
-    match proto {
-        Proto::Tcp => 6,
-        Proto::Udp => 17,
-        Proto::Sctp => 132,
-    }
-}
-
-impl Side<'_> {
-    /// The place of an inserted rule of this network: the newest network stands first.
-    const fn inserted(&self, at: i64) -> i64 {
-        INSERTED - self.order * STRETCH + at
-    }
-
-    /// The place of an appended rule of this network: the oldest network stands first.
-    const fn appended(&self, at: i64) -> i64 {
-        APPENDED + self.order * STRETCH + at
-    }
-
-    fn bridge_in(&self) -> Match {
-        Match {
-            input: IfMatch::Is(self.network.bridge),
-            ..Match::default()
-        }
-    }
-
-    fn bridge_out(&self) -> Match {
-        Match {
-            output: IfMatch::Is(self.network.bridge),
-            ..Match::default()
-        }
-    }
-
-    /// From the network to another interface.
-    fn leaving(&self) -> Match {
-        Match {
-            output: IfMatch::IsNot(self.network.bridge),
-            ..self.bridge_in()
-        }
-    }
-
-    /// From another interface to the network.
-    fn entering(&self) -> Match {
-        Match {
-            input: IfMatch::IsNot(self.network.bridge),
-            ..self.bridge_out()
-        }
-    }
-
-    /// From a member to a member.
-    fn between(&self) -> Match {
-        Match {
-            output: IfMatch::Is(self.network.bridge),
-            ..self.bridge_in()
-        }
-    }
-
-    /// From the network's addresses out of another interface.
-    fn outgoing(&self) -> Match {
-        Match {
-            source: Some(NetMatch::inside(self.subnet)),
-            output: IfMatch::IsNot(self.network.bridge),
-            ..Match::default()
-        }
-    }
-
-    /// From the host itself to the network.
-    fn from_host(&self) -> Match {
-        Match {
-            source_local: true,
-            ..self.bridge_out()
-        }
-    }
-
-    /// Into the network from an address that is not of it.
-    fn foreign_in(&self) -> Match {
-        Match {
-            source: Some(NetMatch::outside(self.subnet)),
-            ..self.bridge_out()
-        }
-    }
-
-    /// Out of the network to an address that is not of it.
-    fn foreign_out(&self) -> Match {
-        Match {
-            destination: Some(NetMatch::outside(self.subnet)),
-            ..self.bridge_in()
-        }
-    }
-
-    /// How sources are translated: to the given address, or the interface's.
-    fn source_nat(&self) -> Action {
-        let address = match self.family {
-            Family::V4 => self.network.host_ipv4.map(IpAddr::from),
-            Family::V6 => self.network.host_ipv6.map(IpAddr::from),
-        };
-        address.map_or(Action::Masquerade, Action::Snat)
-    }
-}
-
-/// The traffic to a published port on the host's side.
-fn to_host(side: &Side<'_>, port: &Published) -> Match {
-    let bridge = side.network.bridge;
-    Match {
-        input: if side.network.userland_proxy {
-            IfMatch::IsNot(bridge)
-        } else {
-            IfMatch::Any
-        },
-        destination: (!port.host_ip.is_unspecified()).then(|| NetMatch::host(port.host_ip)),
-        protocol: Some(number(port.port.proto)),
-        destination_port: Some(port.host_port),
-        ..Match::default()
-    }
-}
-
-/// The traffic to a published port on the container's side, from elsewhere.
-fn to_container(side: &Side<'_>, port: &Published) -> Match {
-    Match {
-        destination: Some(NetMatch::host(port.container_ip)),
-        protocol: Some(number(port.port.proto)),
-        destination_port: Some(port.port.number),
-        ..side.entering()
-    }
-}
-
-/// The traffic of a container to a published port of its own.
-fn to_itself(port: &Published) -> Match {
-    Match {
-        source: Some(NetMatch::host(port.container_ip)),
-        destination: Some(NetMatch::host(port.container_ip)),
-        protocol: Some(number(port.port.proto)),
-        destination_port: Some(port.port.number),
-        ..Match::default()
-    }
-}
-
-fn base(family: Family, table: switch::filter::Table, hook: switch::hook::Hook) -> ChainId {
-    ChainId::base(family, table, hook).expect("the table has this hook")
-}
-
-/// The jumps to the DOCKER chain of the nat table: from the wire, and from the host's own traffic, where
-/// the loopback network is left to the proxy (in IPv6 always: nothing translates `::1`).
-fn nat_jumps(nf: &mut Netfilter, family: Family, to: ChainId, userland_proxy: bool) {
-    use switch::filter::Table;
-    use switch::hook::Hook;
-
-    let local = Match {
-        destination_local: true,
-        ..Match::default()
-    };
-    let loopback = match family {
-        Family::V4 => IpNet::from(ipnet::Ipv4Net::new_assert([127, 0, 0, 0].into(), 8)),
-        Family::V6 => IpNet::from(IpAddr::from(core::net::Ipv6Addr::LOCALHOST)),
-    };
-    let excluded = userland_proxy || family == Family::V6;
-    let own = Match {
-        destination: excluded.then_some(NetMatch::outside(loopback)),
-        ..local
-    };
-    for (hook, matches) in [(Hook::Prerouting, local), (Hook::Output, own)] {
-        let chain = base(family, Table::Nat, hook);
-        install_rule(nf, chain, 0, matches, Action::Jump(to));
-    }
-}
-
-/// Adds a rule of the daemon's own.
-fn install_rule(nf: &mut Netfilter, chain: ChainId, rank: i64, matches: Match, action: Action) {
-    let rule = Rule {
-        matches,
-        action,
-        origin: "docker".into(),
-    };
-    nf.rules.add(chain, rank, rule);
 }

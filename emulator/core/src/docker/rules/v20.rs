@@ -9,10 +9,9 @@ use switch::filter::{Action, ChainId, Family, Match, States, Table};
 use switch::hook::{Hook, Netfilter};
 use switch::{DropReason, Verdict};
 
-use super::{
-    APPENDED, LAST, Planned, Shared, Side, base, install_rule, nat_jumps, to_container, to_host,
-    to_itself,
-};
+use super::base::{base, install_rule, nat_jumps};
+use super::side::{APPENDED, LAST, Side, to_container, to_host, to_itself};
+use super::{Planned, Shared};
 use crate::docker::plumb::Published;
 
 /// The chains of one family.
@@ -119,7 +118,7 @@ fn translation(chains: &Chains, side: &Side<'_>) -> Vec<Planned> {
     };
     let mut planned = Vec::new();
     if !network.userland_proxy {
-        planned.push(nat(0, side.from_host(), "MASQUERADE FROM HOST"));
+        planned.push(nat(0, side.of_host(), "MASQUERADE FROM HOST"));
     }
     if network.masquerade {
         planned.push(nat(1, side.outgoing(), "MASQUERADE"));

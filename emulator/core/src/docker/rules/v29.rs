@@ -14,10 +14,9 @@ use switch::filter::{Action, ChainId, Family, IfMatch, Match, NetMatch, States, 
 use switch::hook::{Hook, Netfilter};
 use switch::{DropReason, Verdict};
 
-use super::{
-    APPENDED, Planned, Shared, Side, base, install_rule, nat_jumps, number, to_container, to_host,
-    to_itself,
-};
+use super::base::{base, install_rule, nat_jumps};
+use super::side::{APPENDED, Side, number, to_container, to_host, to_itself};
+use super::{Planned, Shared};
 use crate::docker::plumb::{GatewayMode, Published};
 
 /// The chains of one family.
@@ -162,7 +161,7 @@ fn translation(chains: &Chains, side: &Side<'_>) -> Vec<Planned> {
         return planned;
     }
     if !network.userland_proxy {
-        planned.push(nat(0, side.from_host(), "MASQUERADE FROM HOST"));
+        planned.push(nat(0, side.of_host(), "MASQUERADE FROM HOST"));
     }
     if network.masquerade {
         planned.push(nat(1, side.outgoing(), "MASQUERADE"));
@@ -187,8 +186,7 @@ pub(super) fn port(chains: &Chains, side: &Side<'_>, port: &Published) -> Vec<Pl
         return planned;
     }
     let to = Action::Dnat(container, Some(port.port.number));
-    planned
-        .push(Planned::new(chains.nat_docker, 0, to_host(side, port), to).called("DNAT"));
+    planned.push(Planned::new(chains.nat_docker, 0, to_host(side, port), to).called("DNAT"));
     if !side.network.userland_proxy {
         let itself = to_itself(port);
         let rule = Planned::new(chains.postrouting, APPENDED, itself, Action::Masquerade);
