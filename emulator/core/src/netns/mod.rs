@@ -16,7 +16,7 @@
 //! owner calls [`Netns::poll`] until it returns false: packets over `lo` wait for it.
 //!
 //! Left out: policy routing, multicast routing and IGMP/MLD reports (bridges flood groups), router
-//! advertisements, redirects, raw sockets, IP options beyond carrying them, IPsec.
+//! advertisements, redirects, IPv6 flow labels, raw sockets, IP options beyond carrying them, IPsec.
 
 pub mod addr;
 mod announce;
