@@ -319,6 +319,20 @@ impl Netns {
         Ok(())
     }
 
+    /// Turns IPv6 on or off at an interface (`disable_ipv6`). Off, its IPv6 addresses go.
+    ///
+    /// # Errors
+    /// [`Errno::NoDev`].
+    pub fn iface_ipv6(&mut self, id: IfId, on: bool) -> Result<(), Errno> {
+        let iface = self.ifaces.get_mut(id).ok_or(Errno::NoDev)?;
+        iface.ipv6 = on;
+        let gone: Vec<IpAddr> = iface.addrs.iter().map(|a| a.net.addr()).collect();
+        for addr in gone.into_iter().filter(|addr| !on && addr.is_ipv6()) {
+            iface::addr_del(&mut self.fib, iface, addr)?;
+        }
+        Ok(())
+    }
+
     /// The interfaces, by number.
     pub fn ifaces(&self) -> impl Iterator<Item = &Iface> {
         self.ifaces.iter()

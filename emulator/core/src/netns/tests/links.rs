@@ -259,6 +259,9 @@ fn ipv6_is_off_where_it_is_off() {
     frame[..6].copy_from_slice(&[2; 6]);
     inject(&mut world, 1, 9, &frame);
     assert_eq!(world.drops(DropReason::Ipv6Disabled), 1);
+    world.ns[1].iface_ipv6(IfId(3), false).unwrap();
+    assert!(!world.ns[1].is_local(ip("fd00::2")) && world.ns[1].is_local(ip("10.0.0.2")));
+    assert!(world.ns[1].routes(true).is_empty());
     world.end();
 }
 
