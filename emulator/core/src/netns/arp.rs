@@ -4,7 +4,7 @@
 //! interface, `arp_announce` 0 asks with the waiting packet's own source, `arp_accept` 0 makes no entry
 //! from what was not asked. A request for us teaches us its sender. Left out: proxy ARP, RARP.
 
-use core::net::Ipv4Addr;
+use core::net::{IpAddr, Ipv4Addr};
 
 use smoltcp::wire::{ArpOperation, ArpPacket, ArpRepr, EthernetAddress, EthernetProtocol};
 use switch::verdict::{DropReason, What};
@@ -70,10 +70,11 @@ impl Netns {
         cx: &mut Cx<'_>,
         iface: IfId,
         addr: Ipv4Addr,
+        asker: Option<IpAddr>,
         known: Option<Mac>,
     ) {
-        let source = match self.select_source(iface, addr.into()) {
-            Some(core::net::IpAddr::V4(source)) => source,
+        let source = match asker {
+            Some(IpAddr::V4(source)) => source,
             _ => Ipv4Addr::UNSPECIFIED,
         };
         let to = known.unwrap_or(BROADCAST);

@@ -1,8 +1,8 @@
 //! Routing packets of others: RFC 1812 §5, RFC 8200 §3, after Linux's `ip_forward.c`.
 //!
 //! The order is Linux's: route, hop limit, MTU, FORWARD, then out. Link-local IPv6 and group addresses
-//! stay on their link. Redirects are not sent (Docker turns `send_redirects` off in effect by its
-//! rules; they would only shorten paths).
+//! stay on their link; link-local IPv4 is forwarded, as Linux does it. Left out: redirects, which would only
+//! shorten paths, and source routes.
 
 use core::net::IpAddr;
 

@@ -83,6 +83,39 @@ impl Netns {
         input: Option<IfId>,
         output: Option<IfId>,
     ) -> Option<Frame> {
+        let path = Path {
+            input,
+            output,
+            bridged: false,
+        };
+        self.run_path(cx, hook, frame, &path)
+    }
+
+    /// Runs `hook` over an IP packet that crosses `bridge` and is not routed, as br_netfilter does.
+    /// The frame starts at the IP header, is nobody else's and no fragment. `None` if it died there.
+    #[must_use]
+    pub fn bridged(
+        &mut self,
+        cx: &mut Cx<'_>,
+        hook: Hook,
+        frame: Frame,
+        bridge: IfId,
+    ) -> Option<Frame> {
+        let path = Path {
+            input: Some(bridge),
+            output: Some(bridge),
+            bridged: true,
+        };
+        self.run_path(cx, hook, frame, &path)
+    }
+
+    fn run_path(
+        &mut self,
+        cx: &mut Cx<'_>,
+        hook: Hook,
+        frame: Frame,
+        path: &Path,
+    ) -> Option<Frame> {
         let Self {
             netfilter,
             ifaces,
@@ -92,18 +125,13 @@ impl Netns {
         let Some(hooks) = netfilter.as_mut().filter(|hooks| !hooks.is_empty()) else {
             return Some(frame);
         };
-        let path = Path {
-            input,
-            output,
-            bridged: false,
-        };
         let meta = cx.pool.meta(&frame);
         let frames = frame_count(cx, &frame).0 as u32;
         let bytes = cx.pool.bytes_mut(&frame);
         let env = View { ifaces, fib };
         let partial = meta.csum_partial;
-        let outcome = hooks.run_for(cx.now, hook, bytes, partial, &path, &env, frames);
-        let place = output.or(input).unwrap_or(LO);
+        let outcome = hooks.run_for(cx.now, hook, bytes, partial, path, &env, frames);
+        let place = path.output.or(path.input).unwrap_or(LO);
         if let Some(rewrite) = outcome.rewrite {
             cx.trace
                 .event(cx.now, meta.id, place, What::Rewritten(rewrite));

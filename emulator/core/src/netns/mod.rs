@@ -16,7 +16,7 @@
 //! owner calls [`Netns::poll`] until it returns false: packets over `lo` wait for it.
 //!
 //! Left out: policy routing, multicast routing and IGMP/MLD reports (bridges flood groups), router
-//! advertisements, redirects, raw sockets, IP options beyond carrying them, IPsec.
+//! advertisements, redirects, IPv6 flow labels, raw sockets, IP options beyond carrying them, IPsec.
 
 pub mod addr;
 mod announce;
@@ -325,6 +325,20 @@ impl Netns {
     /// [`Errno::NoDev`].
     pub fn iface_master(&mut self, id: IfId, master: Option<IfId>) -> Result<(), Errno> {
         self.ifaces.get_mut(id).ok_or(Errno::NoDev)?.master = master;
+        Ok(())
+    }
+
+    /// Turns IPv6 on or off at an interface (`disable_ipv6`). Off, its IPv6 addresses go.
+    ///
+    /// # Errors
+    /// [`Errno::NoDev`].
+    pub fn iface_ipv6(&mut self, id: IfId, on: bool) -> Result<(), Errno> {
+        let iface = self.ifaces.get_mut(id).ok_or(Errno::NoDev)?;
+        iface.ipv6 = on;
+        let gone: Vec<IpAddr> = iface.addrs.iter().map(|a| a.net.addr()).collect();
+        for addr in gone.into_iter().filter(|addr| !on && addr.is_ipv6()) {
+            iface::addr_del(&mut self.fib, iface, addr)?;
+        }
         Ok(())
     }
 

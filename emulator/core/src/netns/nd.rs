@@ -19,7 +19,7 @@ use super::addr::{ALL_NODES, Mac, group_mac, solicited_node};
 use super::build::Head;
 use super::neigh::{Claim, Override};
 use super::timers::Timer;
-use super::{Arrival, Cx, Netns, select};
+use super::{Arrival, Cx, Netns, Scope, select};
 
 /// An advertisement as it is sent.
 struct Advert {
@@ -28,6 +28,8 @@ struct Advert {
     to: Ipv6Addr,
     mac: Mac,
     solicited: bool,
+    /// It repeats our MAC. Who asked us alone knows it.
+    lladdr: bool,
 }
 
 impl Netns {
@@ -56,7 +58,8 @@ impl Netns {
                 lladdr,
             }) if !target_addr.is_multicast() => {
                 let mac = lladdr.and_then(station);
-                self.solicited(cx, arrival.iface, source, target_addr, mac);
+                let group = destination.is_multicast();
+                self.solicited(cx, arrival.iface, source, target_addr, (mac, group));
                 cx.delivered(frame, arrival.iface);
             }
             Some(NdiscRepr::NeighborAdvert {
@@ -72,14 +75,14 @@ impl Netns {
         }
     }
 
-    /// Somebody asks for `target`.
+    /// Somebody asks for `target`, with his MAC if he gave it; a whole group if `group`.
     fn solicited(
         &mut self,
         cx: &mut Cx<'_>,
         iface: IfId,
         source: Ipv6Addr,
         target: Ipv6Addr,
-        mac: Option<Mac>,
+        (mac, group): (Option<Mac>, bool),
     ) {
         let ours = |addr: Ipv6Addr| self.ifaces.get(iface).is_some_and(|i| i.has(addr.into()));
         if !ours(target) || ours(source) {
@@ -92,6 +95,7 @@ impl Netns {
                 to: ALL_NODES,
                 mac: group_mac(ALL_NODES.into()),
                 solicited: false,
+                lladdr: true,
             };
             self.nd_advertise(cx, &advert);
             return;
@@ -116,6 +120,7 @@ impl Netns {
             to: source,
             mac,
             solicited: true,
+            lladdr: group,
         };
         self.nd_advertise(cx, &advert);
     }
@@ -168,10 +173,17 @@ impl Netns {
         cx: &mut Cx<'_>,
         iface: IfId,
         addr: Ipv6Addr,
+        asker: Option<IpAddr>,
         known: Option<Mac>,
     ) {
         let own = self.ifaces.get(iface).map(|i| i.mac);
-        let source = select::source(&self.ifaces, iface, addr.into(), addr.into());
+        // Without a packet the link-local address asks, if there is one.
+        let source = asker.or_else(|| {
+            let near = self.ifaces.get(iface)?.addrs.iter();
+            near.map(|a| a.net.addr())
+                .find(|a| a.is_ipv6() && Scope::of(*a) == Scope::Link)
+                .or_else(|| select::source(&self.ifaces, iface, addr.into(), addr.into()))
+        });
         let (Some(own), Some(IpAddr::V6(source))) = (own, source) else {
             return;
         };
@@ -195,6 +207,7 @@ impl Netns {
             to: ALL_NODES,
             mac: group_mac(ALL_NODES.into()),
             solicited: false,
+            lladdr: true,
         };
         self.nd_advertise(cx, &advert);
     }
@@ -213,7 +226,7 @@ impl Netns {
         let repr = NdiscRepr::NeighborAdvert {
             flags,
             target_addr: advert.target,
-            lladdr: Some(EthernetAddress(own).into()),
+            lladdr: advert.lladdr.then(|| EthernetAddress(own).into()),
         };
         self.nd_send(cx, advert.iface, advert.target, advert.to, advert.mac, repr);
     }

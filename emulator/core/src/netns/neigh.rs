@@ -261,6 +261,11 @@ impl Neighbours {
         entry.state.has_mac().then_some(entry.mac)
     }
 
+    /// The packet that waits longest for `key`.
+    pub(super) fn waiting(&self, key: (IfId, IpAddr)) -> Option<&Frame> {
+        self.entries[self.find(key).ok()?].queue.front()
+    }
+
     /// The timer of `key` fired.
     pub(super) fn due(&mut self, now: Time, key: (IfId, IpAddr)) -> (Due, Option<Time>) {
         let Ok(at) = self.find(key) else {

@@ -299,11 +299,21 @@ impl Netns {
         }
     }
 
-    /// Asks who has an address: everybody, or the station that had it.
+    /// Asks who has an address: everybody, or the station that had it. The question comes from the
+    /// source of the packet that waits, if that is ours.
     fn solicit(&mut self, cx: &mut Cx<'_>, key: (IfId, IpAddr), known: Option<Mac>) {
-        match key.1 {
-            IpAddr::V4(addr) => self.arp_ask(cx, key.0, addr, known),
-            IpAddr::V6(addr) => self.nd_ask(cx, key.0, addr, known),
+        let asker = self
+            .neighbours
+            .waiting(key)
+            .and_then(|frame| Packet::parse(cx.pool.bytes(frame)).ok())
+            .map(|packet| packet.source)
+            .filter(|source| self.fib.is_local(*source));
+        match (key.1, asker) {
+            (IpAddr::V4(addr), asker) => {
+                let asker = asker.or_else(|| self.select_source(key.0, addr.into()));
+                self.arp_ask(cx, key.0, addr, asker, known);
+            }
+            (IpAddr::V6(addr), asker) => self.nd_ask(cx, key.0, addr, asker, known),
         }
     }
 

@@ -259,6 +259,9 @@ fn ipv6_is_off_where_it_is_off() {
     frame[..6].copy_from_slice(&[2; 6]);
     inject(&mut world, 1, 9, &frame);
     assert_eq!(world.drops(DropReason::Ipv6Disabled), 1);
+    world.ns[1].iface_ipv6(IfId(3), false).unwrap();
+    assert!(!world.ns[1].is_local(ip("fd00::2")) && world.ns[1].is_local(ip("10.0.0.2")));
+    assert!(world.ns[1].routes(true).is_empty());
     world.end();
 }
 
@@ -310,5 +313,37 @@ fn routes_follow_addresses_and_links() {
         .unwrap();
     // The connected route is back, the default route is not.
     assert_eq!(world.ns[0].routes(false).len(), 1);
+    world.end();
+}
+
+#[test]
+fn questions_come_from_the_source_of_what_waits() {
+    let mut world = World::pair(1500);
+    world.ns[0].addr_add(IfId(2), net("10.0.0.7/24")).unwrap();
+    let second = world.udp(0, "10.0.0.7:0");
+    world.send(0, second, b"x", "10.0.0.2:9").unwrap();
+    assert_eq!(world.seen[0].1[28..32], [10, 0, 0, 7]);
+    world.end();
+}
+
+#[test]
+fn a_probe_comes_from_the_link_local_address_and_its_answer_is_short() {
+    let mut world = World::pair(1500);
+    world.ns[0].addr_add(IfId(2), net("fe80::1/64")).unwrap();
+    let ping = world.ping(0, true);
+    world.send(0, ping, b"", "[fd00::2]:1").unwrap();
+    world.advance(Time::from_secs(60));
+    world.send(0, ping, b"", "[fd00::2]:2").unwrap();
+    let before = world.seen.len();
+    world.advance(Time::from_secs(66));
+    let [(_, question), (_, answer), ..] = &world.seen[before..] else {
+        panic!("no probe");
+    };
+    assert_eq!(question[22..24], [0xfe, 0x80]);
+    assert_eq!(answer.len(), 14 + 40 + 24);
+    assert_eq!(
+        neighbour(&world, 0, "fd00::2").unwrap().state,
+        Nud::Reachable
+    );
     world.end();
 }

@@ -9,7 +9,11 @@ use crate::id::SockId;
 use crate::netns::*;
 
 fn stream(world: &mut World, ns: usize, addr: &str) -> SockId {
-    let family = if at(addr).is_ipv4() { Family::V4 } else { Family::V6 };
+    let family = if at(addr).is_ipv4() {
+        Family::V4
+    } else {
+        Family::V6
+    };
     world.ns[ns].socket(SockKind::Tcp, family).unwrap()
 }
 
@@ -67,7 +71,10 @@ fn a_connection_carries_bytes_both_ways() {
         assert_eq!(got, data);
         world.with(0, |ns, cx| ns.close(cx, client));
         world.advance(world.now + core::time::Duration::from_millis(100));
-        assert_eq!(world.with(2, |ns, cx| ns.recv(cx, conn, &mut buffer)), Ok(0));
+        assert_eq!(
+            world.with(2, |ns, cx| ns.recv(cx, conn, &mut buffer)),
+            Ok(0)
+        );
         world.with(2, |ns, cx| ns.close(cx, conn));
         world.advance(world.now + core::time::Duration::from_secs(120));
         let states: Vec<_> = world.ns[2].sockets().iter().map(|s| s.state).collect();
@@ -83,7 +90,11 @@ fn nobody_listens() {
     for to in ["10.0.2.2:80", "[fd02::2]:80", "127.0.0.1:80", "[::1]:80"] {
         let mut world = World::routed(1500);
         let client = connect(&mut world, 0, to);
-        assert_eq!(world.ns[0].take_error(client), Some(Errno::ConnRefused), "{to}");
+        assert_eq!(
+            world.ns[0].take_error(client),
+            Some(Errno::ConnRefused),
+            "{to}"
+        );
         world.end();
     }
 }
@@ -121,10 +132,16 @@ fn listeners_are_in_each_others_way_as_in_linux() {
     listen(&mut world, 0, "10.0.0.1:80");
     let second = stream(&mut world, 0, "0.0.0.0:80");
     world.set(0, second, SockOpt::ReuseAddr(true)).unwrap();
-    assert_eq!(world.ns[0].bind(second, at("0.0.0.0:80")), Err(Errno::AddrInUse));
+    assert_eq!(
+        world.ns[0].bind(second, at("0.0.0.0:80")),
+        Err(Errno::AddrInUse)
+    );
     assert_eq!(world.ns[0].bind(second, at("127.0.0.1:80")), Ok(()));
     let third = stream(&mut world, 0, "10.0.0.9:80");
-    assert_eq!(world.ns[0].bind(third, at("10.0.0.9:80")), Err(Errno::AddrNotAvail));
+    assert_eq!(
+        world.ns[0].bind(third, at("10.0.0.9:80")),
+        Err(Errno::AddrNotAvail)
+    );
     world.end();
 }
 
@@ -138,7 +155,10 @@ fn a_service_listens_beside_a_wildcard_and_is_not_listed() {
     let user = listen(&mut world, 0, "0.0.0.0:53");
     connect(&mut world, 0, "127.0.0.11:53");
     assert!(world.with(0, |ns, cx| ns.accept(cx, service)).is_ok());
-    assert_eq!(world.with(0, |ns, cx| ns.accept(cx, user)), Err(Errno::WouldBlock));
+    assert_eq!(
+        world.with(0, |ns, cx| ns.accept(cx, user)),
+        Err(Errno::WouldBlock)
+    );
     let listeners = world.ns[0]
         .sockets()
         .iter()
@@ -156,7 +176,10 @@ fn a_port_comes_back_when_its_sockets_are_closed() {
     let (conn, _) = world.with(1, |ns, cx| ns.accept(cx, server)).unwrap();
     world.with(1, |ns, cx| ns.close(cx, server));
     let again = stream(&mut world, 1, "0.0.0.0:80");
-    assert_eq!(world.ns[1].bind(again, at("0.0.0.0:80")), Err(Errno::AddrInUse));
+    assert_eq!(
+        world.ns[1].bind(again, at("0.0.0.0:80")),
+        Err(Errno::AddrInUse)
+    );
     world.set(1, again, SockOpt::ReuseAddr(true)).unwrap();
     world.ns[1].bind(again, at("0.0.0.0:80")).unwrap();
     world.with(1, |ns, cx| ns.close(cx, conn));
