@@ -337,9 +337,15 @@ fn creation_order(project: &Project) -> Vec<&Network> {
     if project.naming == Naming::V2 {
         return used.collect();
     }
-    let members = project.services.iter().flat_map(|service| &service.networks);
+    let members = project
+        .services
+        .iter()
+        .flat_map(|service| &service.networks);
     let mut ordered: Vec<&Network> = Vec::new();
-    for network in members.filter_map(|member| project.network(&member.key)).chain(used) {
+    for network in members
+        .filter_map(|member| project.network(&member.key))
+        .chain(used)
+    {
         if !ordered.iter().any(|known| known.key == network.key) {
             ordered.push(network);
         }

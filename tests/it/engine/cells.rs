@@ -242,7 +242,11 @@ fn answer_text(answer: &Answer, question: &Question<'_>, owner: &str) -> String 
             let (by, source) = text.trim().split_once(' ').unwrap_or((text.trim(), ""));
             let mut seen = format!("open src {source}");
             // A bridge's own address is the host's.
-            let owner = if owner.starts_with("gateway:") { "host" } else { owner };
+            let owner = if owner.starts_with("gateway:") {
+                "host"
+            } else {
+                owner
+            };
             if by != owner {
                 seen.push_str(&format!(" by {by}"));
             }

@@ -172,8 +172,14 @@ fn networks(record: &Record, replayed: &Replayed, check: &mut Check<'_>) {
                 // What was asked for is shown as it was written.
                 let asked = lease.asked.as_ref().map(|asked| asked.subnet.clone());
                 let subnet = asked.filter(|text| !text.is_empty());
-                let range = lease.range.map(|range| range.to_string()).unwrap_or_default();
-                format!("{} {range}", subnet.unwrap_or_else(|| lease.subnet.to_string()))
+                let range = lease
+                    .range
+                    .map(|range| range.to_string())
+                    .unwrap_or_default();
+                format!(
+                    "{} {range}",
+                    subnet.unwrap_or_else(|| lease.subnet.to_string())
+                )
             })
             .collect();
         subnets.sort();

@@ -24,12 +24,13 @@ impl LabEngine {
                 let rest: Vec<String> = rest.iter().map(|&word| word.to_owned()).collect();
                 self.host_line(place, &rest, stdin)
             }
-            Some((&("bridge" | "brctl"), rest)) if place == Place::Host => self.bridge_line(words[0], rest),
-            Some((&("iptables" | "ip6tables" | "iptables-save" | "ip6tables-save" | "conntrack"), rest))
-                if place == Place::Host =>
-            {
-                self.firewall_line(words[0], rest)
+            Some((&("bridge" | "brctl"), rest)) if place == Place::Host => {
+                self.bridge_line(words[0], rest)
             }
+            Some((
+                &("iptables" | "ip6tables" | "iptables-save" | "ip6tables-save" | "conntrack"),
+                rest,
+            )) if place == Place::Host => self.firewall_line(words[0], rest),
             _ => {
                 let ns = self.place(place);
                 self.run(ns, argv, &context("ubuntu", stdin))

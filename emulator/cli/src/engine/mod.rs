@@ -12,15 +12,17 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 
 use vethlab::core::app::App;
+use vethlab::core::docker::Error;
 use vethlab::core::docker::container::{self, Container};
 use vethlab::core::docker::error::Kind;
 use vethlab::core::docker::ids::short;
 use vethlab::core::docker::inspect::rfc3339;
 use vethlab::core::docker::json;
 use vethlab::core::docker::ports;
-use vethlab::core::docker::spec::{ContainerSpec, EndpointSpec, Engine, NetworkSpec, Port, PortBinding};
+use vethlab::core::docker::spec::{
+    ContainerSpec, EndpointSpec, Engine, NetworkSpec, Port, PortBinding,
+};
 use vethlab::core::docker::verbs::list::NetworkFilters;
-use vethlab::core::docker::Error;
 use vethlab::core::id::{AppId, NsId};
 use vethlab::core::lab::Lab;
 use vethlab::core::tools::{self, Context, Libc};
@@ -50,9 +52,12 @@ fn value(value: json::Value) -> Value {
         json::Value::Number(number) => Value::Number(number),
         json::Value::String(text) => Value::String(text),
         json::Value::Array(items) => Value::Array(items.into_iter().map(self::value).collect()),
-        json::Value::Object(fields) => {
-            Value::Object(fields.into_iter().map(|(name, field)| (name, self::value(field))).collect())
-        }
+        json::Value::Object(fields) => Value::Object(
+            fields
+                .into_iter()
+                .map(|(name, field)| (name, self::value(field)))
+                .collect(),
+        ),
     }
 }
 
@@ -66,9 +71,19 @@ fn pairs(filters: &Filters) -> Vec<(String, String)> {
 
 /// The C library and tools of an image.
 fn context(image: &str, stdin: &str) -> Context {
-    let name = image.rsplit('/').next().unwrap_or(image).split([':', '@']).next().unwrap_or_default();
+    let name = image
+        .rsplit('/')
+        .next()
+        .unwrap_or(image)
+        .split([':', '@'])
+        .next()
+        .unwrap_or_default();
     Context {
-        libc: if matches!(name, "alpine" | "netshoot") { Libc::Musl } else { Libc::Glibc },
+        libc: if matches!(name, "alpine" | "netshoot") {
+            Libc::Musl
+        } else {
+            Libc::Glibc
+        },
         iproute2: matches!(name, "ubuntu" | "netshoot"),
         stdin: stdin.as_bytes().to_vec(),
     }
@@ -78,7 +93,11 @@ impl LabEngine {
     /// An engine on this machine.
     #[must_use]
     pub const fn new(lab: Lab) -> Self {
-        Self { lab, processes: BTreeMap::new(), written: BTreeMap::new() }
+        Self {
+            lab,
+            processes: BTreeMap::new(),
+            written: BTreeMap::new(),
+        }
     }
 
     fn container(&self, text: &str) -> Result<&Container, Error> {
@@ -121,7 +140,9 @@ impl LabEngine {
 
     /// What a container's first process wrote since it was last heard, kept for `logs`.
     fn hear(&mut self, id: &str) -> Output {
-        let Some(app) = self.lab.main_program(id) else { return Output::default() };
+        let Some(app) = self.lab.main_program(id) else {
+            return Output::default();
+        };
         let new = self.take_output(app);
         let kept = self.written.entry(id.to_owned()).or_default();
         for (stream, text) in &new.parts {
@@ -137,19 +158,26 @@ impl LabEngine {
     fn summary(&self, container: &Container) -> Summary {
         let (state, since) = match container.state {
             container::State::Created => (State::Created, self.age(Some(container.created))),
-            container::State::Exited(code) => {
-                (State::Exited(u8::try_from(code).unwrap_or(255)), self.age(container.finished))
-            }
+            container::State::Exited(code) => (
+                State::Exited(u8::try_from(code).unwrap_or(255)),
+                self.age(container.finished),
+            ),
             container::State::Paused => (State::Paused, self.age(container.started)),
             container::State::Running => (State::Running, self.age(container.started)),
         };
         let published = self.lab.published(&container.id);
         let mut ports: Vec<PortRow> = published
             .iter()
-            .map(|published| PortRow { host: Some((published.host_ip, published.host_port)), port: published.port })
+            .map(|published| PortRow {
+                host: Some((published.host_ip, published.host_port)),
+                port: published.port,
+            })
             .collect();
         if state == State::Running {
-            let bare = container.exposed().into_iter().filter(|port| !ports.iter().any(|row| row.port == *port));
+            let bare = container
+                .exposed()
+                .into_iter()
+                .filter(|port| !ports.iter().any(|row| row.port == *port));
             let bare: Vec<PortRow> = bare.map(|port| PortRow { host: None, port }).collect();
             ports.extend(bare);
         }
@@ -170,8 +198,17 @@ impl LabEngine {
     }
 
     fn process_of(&self, container: &Container) -> (Vec<String>, Process) {
-        let process = self.processes.get(&container.id).cloned().unwrap_or_default();
-        let mut argv: Vec<String> = process.entrypoint.iter().filter(|text| !text.is_empty()).cloned().collect();
+        let process = self
+            .processes
+            .get(&container.id)
+            .cloned()
+            .unwrap_or_default();
+        let mut argv: Vec<String> = process
+            .entrypoint
+            .iter()
+            .filter(|text| !text.is_empty())
+            .cloned()
+            .collect();
         argv.extend(container.spec.command.iter().cloned());
         if argv.is_empty() {
             argv = vethlab::core::lab::verbs::default_command(&container.spec.image);
@@ -187,7 +224,10 @@ impl Daemon for LabEngine {
 
     fn network_create(&mut self, spec: NetworkSpec) -> Result<Created, Error> {
         let made = self.lab.network_create(spec)?;
-        Ok(Created { id: made.id, warnings: made.warnings })
+        Ok(Created {
+            id: made.id,
+            warnings: made.warnings,
+        })
     }
 
     fn network_list(&mut self, filters: &Filters) -> Result<Vec<Value>, Error> {
@@ -195,19 +235,35 @@ impl Daemon for LabEngine {
         let networks = docker.network_list(&NetworkFilters(pairs(filters)))?;
         networks
             .into_iter()
-            .map(|network| docker.network_inspect(&network.id).map(|inspect| value(inspect.to_value())))
+            .map(|network| {
+                docker
+                    .network_inspect(&network.id)
+                    .map(|inspect| value(inspect.to_value()))
+            })
             .collect()
     }
 
     fn network_inspect(&mut self, network: &str, _verbose: bool) -> Result<Value, Error> {
-        Ok(value(self.lab.docker().network_inspect(network)?.to_value()))
+        Ok(value(
+            self.lab.docker().network_inspect(network)?.to_value(),
+        ))
     }
 
-    fn network_connect(&mut self, network: &str, container: &str, endpoint: EndpointSpec) -> Result<(), Error> {
+    fn network_connect(
+        &mut self,
+        network: &str,
+        container: &str,
+        endpoint: EndpointSpec,
+    ) -> Result<(), Error> {
         self.lab.network_connect(network, container, endpoint)
     }
 
-    fn network_disconnect(&mut self, network: &str, container: &str, force: bool) -> Result<(), Error> {
+    fn network_disconnect(
+        &mut self,
+        network: &str,
+        container: &str,
+        force: bool,
+    ) -> Result<(), Error> {
         self.lab.network_disconnect(network, container, force)
     }
 
@@ -230,7 +286,10 @@ impl Daemon for LabEngine {
     fn create(&mut self, spec: ContainerSpec, process: &Process) -> Result<Created, Error> {
         let made = self.lab.create(spec)?;
         self.processes.insert(made.id.clone(), process.clone());
-        Ok(Created { id: made.id, warnings: made.warnings })
+        Ok(Created {
+            id: made.id,
+            warnings: made.warnings,
+        })
     }
 
     fn start(&mut self, container: &str) -> Result<(), Error> {
@@ -278,14 +337,16 @@ impl Daemon for LabEngine {
     fn list(&mut self, all: bool, filters: &Filters) -> Result<Vec<Summary>, Error> {
         let docker = self.lab.docker();
         let found = docker.list(all, &pairs(filters))?;
-        let mut rows: Vec<Summary> = found.into_iter().map(|container| self.summary(container)).collect();
+        let mut rows: Vec<Summary> = found
+            .into_iter()
+            .map(|container| self.summary(container))
+            .collect();
         rows.reverse();
         Ok(rows)
     }
 
     fn inspect(&mut self, container: &str) -> Result<Value, Error> {
-        let docker = self.lab.docker();
-        Ok(value(docker.inspect(container)?.to_value(docker.engine())))
+        Ok(value(self.lab.docker().inspect(container)?.to_value()))
     }
 
     fn first_process(&mut self, container: &str) -> Result<(Vec<String>, Process), Error> {
@@ -294,7 +355,9 @@ impl Daemon for LabEngine {
 
     fn wait(&mut self, container: &str) -> Result<Output, Error> {
         let id = self.container(container)?.id.clone();
-        let Some(app) = self.lab.main_program(&id) else { return Ok(Output::default()) };
+        let Some(app) = self.lab.main_program(&id) else {
+            return Ok(Output::default());
+        };
         let code = self.lab.run_app_for(app, LIMIT).unwrap_or(124);
         let mut output = self.hear(&id);
         output.code = code;

@@ -246,7 +246,9 @@ impl Apps {
 
     /// What an application printed since the last call, in order; true is standard error.
     pub fn take_output(&mut self, app: AppId) -> Vec<(bool, String)> {
-        self.slots.get_mut(&app).map_or_else(Vec::new, |slot| core::mem::take(&mut slot.output))
+        self.slots
+            .get_mut(&app)
+            .map_or_else(Vec::new, |slot| core::mem::take(&mut slot.output))
     }
 
     /// The applications of a namespace that have not ended, by number and name.
@@ -318,14 +320,20 @@ impl LabSys<'_> {
     }
 
     fn write(&mut self, error: bool, text: &str) {
-        let Some(slot) = self.apps.slots.get_mut(&self.app) else { return };
+        let Some(slot) = self.apps.slots.get_mut(&self.app) else {
+            return;
+        };
         let room = OUTPUT_LIMIT.saturating_sub(slot.written);
         if room == 0 {
             return;
         }
         slot.written += text.len();
         let cut = text.floor_char_boundary(room.min(text.len()));
-        let text = if cut < text.len() { format!("{}\n[output cut]\n", &text[..cut]) } else { text.to_owned() };
+        let text = if cut < text.len() {
+            format!("{}\n[output cut]\n", &text[..cut])
+        } else {
+            text.to_owned()
+        };
         match slot.output.last_mut() {
             Some((stream, last)) if *stream == error => last.push_str(&text),
             _ => slot.output.push((error, text)),

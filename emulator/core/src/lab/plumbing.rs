@@ -70,7 +70,10 @@ impl Hands<'_> {
     ) -> Option<T> {
         let rules = &mut self.state.rules;
         self.net
-            .with_ns(self.state.host, |netns, _| edit(rules, netns.firewall()))
+            .with_ns(self.state.host, |netns, _| {
+                netns.firewall_mut().map(|firewall| edit(rules, firewall))
+            })
+            .flatten()
     }
 
     fn release(&mut self, holders: Vec<Holder>) {

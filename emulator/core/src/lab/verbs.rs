@@ -406,7 +406,9 @@ impl Lab {
     /// In Docker's words.
     pub fn ended(&mut self, container: &str, code: u8) -> Result<(), Error> {
         self.end(container);
-        self.ending(container, |docker, world| docker.stop(world, container, code.into()))
+        self.ending(container, |docker, world| {
+            docker.stop(world, container, code.into())
+        })
     }
 
     /// The main program of a container, if it runs one.
@@ -524,6 +526,9 @@ impl Lab {
         self.run_app_for(app, LOOKUP_LIMIT);
         let out = self.take_output(app);
         self.end_app(app);
-        out.iter().flat_map(|(_, text)| text.lines()).filter_map(|line| line.parse().ok()).collect()
+        out.iter()
+            .flat_map(|(_, text)| text.lines())
+            .filter_map(|line| line.parse().ok())
+            .collect()
     }
 }

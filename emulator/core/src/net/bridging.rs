@@ -7,8 +7,8 @@
 
 use switch::bridge::{Decision, PortId};
 use switch::capture::Direction;
-use switch::hook::{Hook, Path};
-use switch::verdict::{Verdict, What};
+use switch::hook::Hook;
+use switch::verdict::What;
 use switch::wire::{Ether, EthernetProtocol};
 use switch::{DropReason, Frame};
 
@@ -167,25 +167,14 @@ impl Net {
             self.trace.drops.count(DropReason::PoolEmpty);
             return None;
         };
-        let path = Path {
-            input: Some(own),
-            output: Some(own),
-            bridged: true,
-        };
-        for hook in [Hook::Prerouting, Hook::Forward, Hook::Postrouting] {
-            let meta = self.pool.meta(&frame);
-            let now = self.now;
-            let netns = self.namespaces[ns.0 as usize].as_deref_mut()?;
-            let bytes = &mut self.pool.bytes_mut(&frame)[ether.payload..];
-            let outcome = netns.bridge_hook(now, hook, bytes, meta.csum_partial, &path);
-            if let Some(rewrite) = outcome.rewrite {
-                self.trace.rewritten(now, meta.id, own, rewrite);
-            }
-            if let Verdict::Drop(reason) = outcome.verdict {
-                self.bridge_drop(frame, own, reason);
-                return None;
-            }
-        }
+        self.pool.pull(&frame, ether.payload);
+        let frame = self.with_ns(ns, |netns, cx| {
+            [Hook::Prerouting, Hook::Forward, Hook::Postrouting]
+                .into_iter()
+                .try_fold(frame, |frame, hook| netns.bridged(cx, hook, frame, own))
+        })??;
+        // The header is still there, in front of the packet.
+        self.pool.push(&frame, ether.payload);
         Some(frame)
     }
 

@@ -10,6 +10,7 @@
 //! A namespace without rules has no [`Hooks`] and pays one comparison per hook. IPv4 and IPv6
 //! fragments are put together before the first hook and cut again after the last, as nf_defrag does.
 
+use core::fmt;
 use core::net::{IpAddr, SocketAddr};
 
 pub use switch::hook::{Env, Hook, Netfilter, Outcome, Path};
@@ -22,6 +23,63 @@ use super::fib::Fib;
 use super::iface::Ifaces;
 use super::output::frame_count;
 use super::{Cx, LO, Netns, select};
+
+/// What runs at the hooks: a [`Netfilter`], or in tests whatever wants to see them.
+pub trait Hooks: fmt::Debug {
+    /// There is nothing to do at any hook: packets are not tracked.
+    fn is_empty(&self) -> bool;
+
+    /// Runs one hook over the IP packet `bytes`, which stands for `frames` frames, rewriting it in
+    /// place. With `csum_partial` the transport checksum holds the pseudo-header sum only.
+    #[expect(clippy::too_many_arguments, reason = "what a hook is told of a packet")]
+    fn run_for(
+        &mut self,
+        now: Time,
+        hook: Hook,
+        bytes: &mut [u8],
+        csum_partial: bool,
+        path: &Path,
+        env: &dyn Env,
+        frames: u32,
+    ) -> Outcome;
+
+    /// The firewall, to look at.
+    fn netfilter(&self) -> Option<&Netfilter> {
+        None
+    }
+
+    /// The firewall, to change.
+    fn netfilter_mut(&mut self) -> Option<&mut Netfilter> {
+        None
+    }
+}
+
+impl Hooks for Netfilter {
+    fn is_empty(&self) -> bool {
+        self.is_empty()
+    }
+
+    fn run_for(
+        &mut self,
+        now: Time,
+        hook: Hook,
+        bytes: &mut [u8],
+        csum_partial: bool,
+        path: &Path,
+        env: &dyn Env,
+        frames: u32,
+    ) -> Outcome {
+        self.run_for(now, hook, bytes, csum_partial, path, env, frames)
+    }
+
+    fn netfilter(&self) -> Option<&Netfilter> {
+        Some(self)
+    }
+
+    fn netfilter_mut(&mut self) -> Option<&mut Netfilter> {
+        Some(self)
+    }
+}
 
 struct View<'a> {
     ifaces: &'a Ifaces,
@@ -45,25 +103,18 @@ impl Env for View<'_> {
 }
 
 impl Netns {
-    /// The firewall, made empty if there was none.
-    pub fn firewall(&mut self) -> &mut Netfilter {
-        self.netfilter.get_or_insert_default()
+    /// The firewall, if there is one.
+    #[must_use]
+    pub fn firewall(&self) -> Option<&Netfilter> {
+        self.netfilter.as_deref().and_then(Hooks::netfilter)
     }
 
-    /// Runs `hook` over the IP packet `bytes`, which crosses a bridge of this namespace (br_netfilter).
-    pub fn bridge_hook(
-        &mut self,
-        now: Time,
-        hook: Hook,
-        bytes: &mut [u8],
-        csum_partial: bool,
-        path: &Path,
-    ) -> Outcome {
-        let Self { netfilter, ifaces, fib, .. } = self;
-        match netfilter {
-            Some(firewall) => firewall.run(now, hook, bytes, csum_partial, path, &View { ifaces, fib }),
-            None => Outcome::ACCEPT,
-        }
+    /// The firewall, made empty if there was none.
+    pub fn firewall_mut(&mut self) -> Option<&mut Netfilter> {
+        let hooks = self
+            .netfilter
+            .get_or_insert_with(|| Box::new(Netfilter::default()));
+        hooks.netfilter_mut()
     }
 
     /// There are rules to run.

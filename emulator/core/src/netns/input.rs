@@ -180,7 +180,10 @@ impl Netns {
             return martian_source(packet.source) || martian_destination(packet.destination);
         };
         let to_all = is_limited_broadcast(packet.destination);
-        let localnet = self.ifaces.get(iface).is_some_and(|iface| iface.route_localnet);
+        let localnet = self
+            .ifaces
+            .get(iface)
+            .is_some_and(|iface| iface.route_localnet);
         if localnet && (source.is_loopback() || packet.destination.is_loopback()) {
             return false;
         }

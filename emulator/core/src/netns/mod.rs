@@ -59,7 +59,7 @@ use crate::id::{NsId, SockId};
 pub use addr::{Mac, Scope, link_local};
 pub use errno::Errno;
 pub use fib::{Route, RouteKind, RouteProto};
-pub use hook::Hook;
+pub use hook::{Hook, Hooks};
 pub use iface::{Iface, IfaceConfig, IfaceKind, LO, Peer};
 pub use neigh::{Neighbour, Nud};
 pub use socket::{SockState, SocketInfo};
@@ -146,7 +146,7 @@ pub struct Netns {
     forwarding: bool,
     ip_id: u16,
     /// The firewall; `None` where there are no rules.
-    netfilter: Option<Box<hook::Netfilter>>,
+    netfilter: Option<Box<dyn Hooks>>,
     /// Leave UDP checksums to real edges, as Linux does on veth (`tx-checksumming`). On at first.
     pub offload: bool,
     /// Limit the rate of ICMP errors as Linux does (`icmp_ratelimit`, `icmp_msgs_per_sec`). On at

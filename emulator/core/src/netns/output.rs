@@ -77,8 +77,16 @@ impl Netns {
     /// Why there is no way to `destination`. Linux picks an IPv6 source before it looks at the route, so
     /// without any IPv6 address that is what fails (`ip6_dst_lookup_tail`).
     fn no_route(&self, destination: IpAddr) -> Errno {
-        let has_v6 = || self.ifaces.iter().any(|iface| iface.addrs.iter().any(|addr| addr.net.addr().is_ipv6()));
-        if destination.is_ipv6() && !has_v6() { Errno::AddrNotAvail } else { Errno::NetUnreach }
+        let has_v6 = || {
+            self.ifaces
+                .iter()
+                .any(|iface| iface.addrs.iter().any(|addr| addr.net.addr().is_ipv6()))
+        };
+        if destination.is_ipv6() && !has_v6() {
+            Errno::AddrNotAvail
+        } else {
+            Errno::NetUnreach
+        }
     }
 
     /// The route of `local` to `addr`. A link-local address is one of this interface only: another one

@@ -8,3 +8,4 @@ mod hooks;
 mod links;
 mod random;
 mod rig;
+mod streams;
