@@ -1,5 +1,6 @@
 //! The vethlab command: Docker's command line as data, its output formats, and transcripts.
 
+pub mod args;
 pub mod docker;
 pub mod engine;
 pub mod format;

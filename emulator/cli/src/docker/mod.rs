@@ -14,6 +14,8 @@ mod inspect;
 mod network;
 mod ps;
 mod run;
+mod start;
+mod tables;
 mod usage;
 mod verbs;
 

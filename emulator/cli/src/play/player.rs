@@ -52,6 +52,12 @@ impl Played {
     pub const fn failed(&self) -> bool {
         matches!(self.outcome, Outcome::Different | Outcome::Code(_))
     }
+
+    /// Whether other lines than expected were seen.
+    #[must_use]
+    pub fn seen_differs(&self) -> bool {
+        self.outcome == Outcome::Different
+    }
 }
 
 /// Plays a transcript; `progress` hears of each step before it runs.

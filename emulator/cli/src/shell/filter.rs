@@ -1,12 +1,11 @@
-//! The text tools at the ends of pipes: `cut`, `grep`, `head`, `sort`, `tail`, `tr`, `uniq`, `wc` and,
-//! in their own files, `awk` and `sed`.
+//! The text tools at the ends of pipes: `cut`, `head`, `sort`, `tail`, `tr`, `uniq`, `wc`, `xargs` and, in
+//! their own files, `awk`, `grep` and `sed`.
 //!
 //! Models their POSIX options that transcripts use. A tool that is given files has them read by the
 //! `cat` of the place where it runs.
 
-use super::regex::{Regex, Syntax};
 use super::run::Programs;
-use super::{awk, sed};
+use super::{awk, grep, sed};
 use crate::format::text::natural;
 use crate::output::Output;
 
@@ -20,7 +19,7 @@ pub fn run(argv: &[String], stdin: &str, programs: &mut dyn Programs) -> Option<
     let tool: Tool = match name {
         "awk" => run_awk,
         "cut" => cut,
-        "egrep" | "fgrep" | "grep" => grep,
+        "egrep" | "fgrep" | "grep" => grep::grep,
         "head" | "tail" => ends,
         "sed" => run_sed,
         "sort" => sort,
@@ -42,8 +41,8 @@ pub fn run(argv: &[String], stdin: &str, programs: &mut dyn Programs) -> Option<
     })
 }
 
-struct Call<'a> {
-    name: &'a str,
+pub(super) struct Call<'a> {
+    pub(super) name: &'a str,
     stdin: &'a str,
     programs: &'a mut dyn Programs,
 }
@@ -52,7 +51,7 @@ type Tool = fn(&mut Call<'_>, &[String]) -> Result<Output, String>;
 
 impl Call<'_> {
     /// Standard input, or the text of the files.
-    fn input(&mut self, files: &[String]) -> Result<String, String> {
+    pub(super) fn input(&mut self, files: &[String]) -> Result<String, String> {
         if files.is_empty() {
             return Ok(self.stdin.to_owned());
         }
@@ -81,10 +80,10 @@ impl Call<'_> {
 }
 
 /// Options in the order given, each with its value, empty if it takes none.
-type Options = Vec<(char, String)>;
+pub(super) type Options = Vec<(char, String)>;
 
 /// Single-letter options and the operands after them. Letters in `values` take a value.
-fn options(
+pub(super) fn options(
     call: &Call<'_>,
     arguments: &[String],
     known: &str,
@@ -127,11 +126,11 @@ fn options(
     Ok((options, operands))
 }
 
-fn has(options: &[(char, String)], letter: char) -> bool {
+pub(super) fn has(options: &[(char, String)], letter: char) -> bool {
     options.iter().any(|(c, _)| *c == letter)
 }
 
-fn value(options: &[(char, String)], letter: char) -> Option<&str> {
+pub(super) fn value(options: &[(char, String)], letter: char) -> Option<&str> {
     options
         .iter()
         .rev()
@@ -214,146 +213,6 @@ fn wc(call: &mut Call<'_>, arguments: &[String]) -> Result<Output, String> {
         line = format!("{line} {file}");
     }
     Ok(Output::out(line + "\n"))
-}
-
-fn grep(call: &mut Call<'_>, arguments: &[String]) -> Result<Output, String> {
-    let (options, mut operands) = options(call, arguments, "vciEFGwxqnosh", "emABC")?;
-    let mut patterns: Vec<String> = options
-        .iter()
-        .filter(|(c, _)| *c == 'e')
-        .map(|(_, v)| v.clone())
-        .collect();
-    if patterns.is_empty() {
-        if operands.is_empty() {
-            return Err("grep: no pattern".to_owned());
-        }
-        patterns = operands.remove(0).split('\n').map(str::to_owned).collect();
-    }
-    let syntax = match () {
-        () if has(&options, 'F') || call.name == "fgrep" => Syntax::Fixed,
-        () if has(&options, 'E') || call.name == "egrep" => Syntax::Extended,
-        () => Syntax::Basic,
-    };
-    let mut regexes = Vec::new();
-    for pattern in patterns {
-        let regex = Regex::new(&pattern, syntax, has(&options, 'i'));
-        regexes.push(regex.map_err(|message| format!("grep: {message}"))?);
-    }
-    let text = call.input(&operands)?;
-    let all: Vec<&str> = text.lines().collect();
-    let most = match value(&options, 'm') {
-        Some(count) => count
-            .parse()
-            .map_err(|_| format!("grep: invalid max count '{count}'"))?,
-        None => usize::MAX,
-    };
-    let hits: Vec<usize> = (0..all.len())
-        .filter(|i| matches(&regexes, all[*i], &options).is_some() != has(&options, 'v'))
-        .take(most)
-        .collect();
-    let mut output = if has(&options, 'q') {
-        Output::default()
-    } else if has(&options, 'c') {
-        Output::out(format!("{}\n", hits.len()))
-    } else if has(&options, 'o') && !has(&options, 'v') {
-        only_matches(&regexes, &all, &hits, &options)
-    } else {
-        with_context(&all, &hits, &options)?
-    };
-    output.code = u8::from(hits.is_empty());
-    Ok(output)
-}
-
-/// The first match of a line that the options `-w` and `-x` allow, in characters.
-fn matches(regexes: &[Regex], line: &str, options: &[(char, String)]) -> Option<(usize, usize)> {
-    let chars: Vec<char> = line.chars().collect();
-    regexes.iter().find_map(|regex| {
-        let mut from = 0;
-        loop {
-            let (start, end) = regex.find(&chars, from)?[0]?;
-            if fits(&chars, start, end, options) {
-                return Some((start, end));
-            }
-            from = start + 1;
-            if from > chars.len() {
-                return None;
-            }
-        }
-    })
-}
-
-fn fits(chars: &[char], start: usize, end: usize, options: &[(char, String)]) -> bool {
-    let word = |c: Option<&char>| c.is_some_and(|c| *c == '_' || c.is_alphanumeric());
-    if has(options, 'x') && (start, end) != (0, chars.len()) {
-        return false;
-    }
-    let before = start.checked_sub(1).and_then(|i| chars.get(i));
-    !has(options, 'w') || !word(before) && !word(chars.get(end))
-}
-
-fn only_matches(
-    regexes: &[Regex],
-    all: &[&str],
-    hits: &[usize],
-    options: &[(char, String)],
-) -> Output {
-    let mut out = String::new();
-    for hit in hits {
-        let chars: Vec<char> = all[*hit].chars().collect();
-        let mut from = 0;
-        while from <= chars.len() {
-            let found = regexes
-                .iter()
-                .filter_map(|r| r.find(&chars, from)?[0])
-                .min();
-            let Some((start, end)) = found else { break };
-            if end > start && fits(&chars, start, end, options) {
-                out.extend(&chars[start..end]);
-                out.push('\n');
-            }
-            from = end.max(start + 1);
-        }
-    }
-    Output::out(out)
-}
-
-fn with_context(
-    all: &[&str],
-    hits: &[usize],
-    options: &[(char, String)],
-) -> Result<Output, String> {
-    let count = |letter: char| -> Result<usize, String> {
-        match value(options, letter).or_else(|| value(options, 'C')) {
-            Some(count) => count
-                .parse()
-                .map_err(|_| format!("grep: invalid context length '{count}'")),
-            None => Ok(0),
-        }
-    };
-    let (before, after) = (count('B')?, count('A')?);
-    let mut out = String::new();
-    let mut next = 0;
-    for hit in hits {
-        let start = hit.saturating_sub(before).max(next);
-        let end = hit.saturating_add(after).saturating_add(1).min(all.len());
-        if before + after > 0 && next > 0 && start > next {
-            out.push_str("--\n");
-        }
-        for (i, line) in all.iter().enumerate().take(end).skip(start) {
-            if has(options, 'n') {
-                let mark = if hits.binary_search(&i).is_ok() {
-                    ':'
-                } else {
-                    '-'
-                };
-                out.push_str(&format!("{}{mark}", i + 1));
-            }
-            out.push_str(line);
-            out.push('\n');
-        }
-        next = end.max(next);
-    }
-    Ok(Output::out(out))
 }
 
 fn run_sed(call: &mut Call<'_>, arguments: &[String]) -> Result<Output, String> {

@@ -10,6 +10,7 @@ pub mod filter;
 pub mod regex;
 
 mod awk;
+mod grep;
 mod parse;
 mod run;
 mod sed;

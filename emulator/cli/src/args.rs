@@ -1,0 +1,192 @@
+//! The arguments of `vethlab`.
+//!
+//! Exit codes: 0 everything ran (and matches), 1 there are differences, 2 bad input.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use vethlab::core::docker::spec::Engine;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  everything ran, and is as expected
+  1  there are differences
+  2  bad input: a file that cannot be read, a wrong argument";
+
+const PLAY_EXAMPLES: &str = "\
+Examples:
+  vethlab play lesson.md
+      type the lesson's console blocks into a lab; exit 1 with a diff if something differs
+  vethlab play --bless lesson.md
+      write what was seen into the page; lines that still fit keep their [..]
+  vethlab play --engine 20.10 --seed 7 --capture lesson.pcapng lesson.md
+      as Docker 20.10, with other MACs and ids, and every frame for Wireshark
+
+Exit codes:
+  0  the transcript is as expected (or was blessed)
+  1  there are differences
+  2  bad input: a file that cannot be read, a block that is never closed";
+
+const CHECK_EXAMPLES: &str = "\
+Examples:
+  vethlab check compose.yaml
+      start every service and print who reaches whom, and why not
+  vethlab check -p shop --format json compose.yaml compose.override.yaml
+      the same for a project of two files, for machines
+  vethlab check --capture shop.pcapng --capture-at all compose.yaml
+      with every frame at every point of its way
+
+Exit codes:
+  0  it ran
+  2  bad input, with file, line and column";
+
+/// Docker's network inside one process.
+#[derive(Debug, Parser)]
+#[command(name = "vethlab", version, after_help = EXIT_CODES)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// What `vethlab` does.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Say who reaches whom in a compose project, and why not
+    Check(CheckArgs),
+    /// Type the commands of a Markdown transcript into a lab and compare what they print
+    Play(PlayArgs),
+}
+
+/// What every lab is started with.
+#[derive(Args, Clone, Debug)]
+pub struct LabArgs {
+    /// Draw ids, MACs and shuffles from this seed; the same seed gives the same bytes
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub seed: u64,
+    /// The Docker engine that is modelled
+    #[arg(long, value_enum, default_value_t = EngineArg::V29)]
+    pub engine: EngineArg,
+    /// Write the frames to this pcapng file
+    #[arg(long, value_name = "OUT.pcapng")]
+    pub capture: Option<PathBuf>,
+    /// Where frames are captured
+    #[arg(long, value_enum, default_value_t = CaptureAt::Crossing, requires = "capture")]
+    pub capture_at: CaptureAt,
+}
+
+/// `vethlab play`.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = PLAY_EXAMPLES)]
+pub struct PlayArgs {
+    /// The transcripts; each is played in a lab of its own
+    #[arg(required = true, value_name = "FILE.md")]
+    pub files: Vec<PathBuf>,
+    /// Write what was seen into the files
+    #[arg(long)]
+    pub bless: bool,
+    /// How differences are printed
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+    /// The lab.
+    #[command(flatten)]
+    pub lab: LabArgs,
+}
+
+/// `vethlab check`.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = CHECK_EXAMPLES)]
+pub struct CheckArgs {
+    /// The compose files; later ones override earlier ones
+    #[arg(required = true, value_name = "COMPOSE")]
+    pub files: Vec<PathBuf>,
+    /// The project's name; the file's own name or its directory's if not given
+    #[arg(short = 'p', long, value_name = "NAME")]
+    pub project_name: Option<String>,
+    /// How the matrix is printed
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+    /// The lab.
+    #[command(flatten)]
+    pub lab: LabArgs,
+}
+
+/// How a result is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people
+    Text,
+    /// For machines
+    Json,
+}
+
+/// Where frames are captured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum CaptureAt {
+    /// Each frame once for each bridge that it crosses
+    Crossing,
+    /// Each frame at every point of its way
+    All,
+}
+
+/// The engine, as `--engine` names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum EngineArg {
+    /// Docker 20.10
+    #[value(name = "20.10")]
+    V20_10,
+    /// Docker 29
+    #[value(name = "29")]
+    V29,
+}
+
+impl From<EngineArg> for Engine {
+    fn from(engine: EngineArg) -> Self {
+        match engine {
+            EngineArg::V20_10 => Self::V20_10,
+            EngineArg::V29 => Self::V29,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_holds() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn lines() {
+        let parse = |line: &str| Cli::try_parse_from(line.split(' '));
+        let cli =
+            parse("vethlab play --bless --seed 7 --engine 20.10 --capture o.pcapng a.md").unwrap();
+        let Verb::Play(args) = cli.verb else { panic!() };
+        assert!(args.bless && args.lab.seed == 7);
+        assert_eq!(Engine::from(args.lab.engine), Engine::V20_10);
+        let cli =
+            parse("vethlab check -p shop --format json --capture o --capture-at all a.yaml b.yaml")
+                .unwrap();
+        let Verb::Check(args) = cli.verb else {
+            panic!()
+        };
+        assert_eq!(
+            (args.files.len(), args.format, args.lab.capture_at),
+            (2, Format::Json, CaptureAt::All)
+        );
+        assert_eq!(args.project_name.as_deref(), Some("shop"));
+        for bad in [
+            "vethlab",
+            "vethlab play",
+            "vethlab check --capture-at all a.yaml",
+            "vethlab play --engine 19 a.md",
+            "vethlab play --seed x a.md",
+        ] {
+            assert_eq!(parse(bad).unwrap_err().exit_code(), 2, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! The verbs of `vethlab`: the part that reads and writes files.
+
+pub(crate) mod check;
+pub(crate) mod play;
+
+use std::fs;
+use std::path::Path;
+
+/// Bad input: the exit code that says so.
+pub(crate) const BAD_INPUT: u8 = 2;
+
+/// Reads a text file of at most `limit` bytes.
+///
+/// # Errors
+/// One line for people, with the file's name, and line and column where it is not UTF-8.
+pub(crate) fn read(path: &Path, limit: usize) -> Result<String, String> {
+    let shown = path.display();
+    let length = fs::metadata(path)
+        .map_err(|error| format!("{shown}: {error}"))?
+        .len();
+    if length > limit as u64 {
+        return Err(format!("{shown}: longer than {limit} bytes"));
+    }
+    let bytes = fs::read(path).map_err(|error| format!("{shown}: {error}"))?;
+    String::from_utf8(bytes).map_err(|error| {
+        let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = 1 + valid.iter().filter(|&&b| b == b'\n').count();
+        let start = valid
+            .iter()
+            .rposition(|&b| b == b'\n')
+            .map_or(0, |at| at + 1);
+        let column = 1 + String::from_utf8_lossy(&valid[start..]).chars().count();
+        format!("{shown}:{line}:{column}: not UTF-8")
+    })
+}
