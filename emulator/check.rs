@@ -8,6 +8,7 @@
 
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
+use std::io;
 
 use emulator_compose::{Project, Service};
 use emulator_core::docker::spec::{Port, Proto};
@@ -79,18 +80,21 @@ struct Opening {
     host_port: u16,
 }
 
-/// Fills the matrix.
+/// Fills the matrix. `progress` is called before each row.
+///
+/// # Errors
+/// Those of `progress`.
 pub fn matrix(
     lab: &mut Lab,
     project: &Project,
     up: &Up,
     seed: u64,
-    mut progress: impl FnMut(usize, usize),
-) -> Matrix {
+    mut progress: impl FnMut(&mut Lab, usize, usize) -> io::Result<()>,
+) -> io::Result<Matrix> {
     let askers = askers(lab, project, up);
     let mut cells = Vec::new();
     for (done, asker) in askers.iter().enumerate() {
-        progress(done, askers.len());
+        progress(lab, done, askers.len())?;
         for service in &project.services {
             if up.running(&service.name).next().is_none() {
                 continue;
@@ -121,12 +125,12 @@ pub fn matrix(
                 .map(|error| (started.container.clone(), error.to_string()))
         }))
         .collect();
-    Matrix {
+    Ok(Matrix {
         project: project.name.clone(),
         seed,
         cells,
         failed,
-    }
+    })
 }
 
 fn askers(lab: &Lab, project: &Project, up: &Up) -> Vec<Asker> {

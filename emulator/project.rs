@@ -353,6 +353,16 @@ fn creation_order(project: &Project) -> Vec<&Network> {
     ordered
 }
 
+/// A stand-in for a network that another project makes: its name, and what the file says of it.
+#[must_use]
+pub fn external_network(network: &Network) -> NetworkSpec {
+    NetworkSpec {
+        name: network.name.clone(),
+        driver: text(network.driver.as_ref()),
+        ..NetworkSpec::default()
+    }
+}
+
 /// An external network has to be there already.
 fn external(lab: &Lab, network: &Network) -> Result<(), Error> {
     match lab.docker().network(&network.name) {

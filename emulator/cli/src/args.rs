@@ -140,6 +140,15 @@ pub enum EngineArg {
     V29,
 }
 
+impl From<CaptureAt> for vethlab::capture::CaptureAt {
+    fn from(at: CaptureAt) -> Self {
+        match at {
+            CaptureAt::Crossing => Self::Crossing,
+            CaptureAt::All => Self::All,
+        }
+    }
+}
+
 impl From<EngineArg> for Engine {
     fn from(engine: EngineArg) -> Self {
         match engine {

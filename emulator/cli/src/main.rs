@@ -5,7 +5,9 @@ mod verbs;
 use std::process::ExitCode;
 
 use clap::Parser;
+use vethlab::capture::CaptureTo;
 use vethlab_cli::args::{Cli, LabArgs, Verb};
+use vethlab_cli::engine::LabEngine;
 
 use verbs::play::Lab;
 
@@ -16,7 +18,21 @@ fn main() -> ExitCode {
     }
 }
 
-/// Makes a lab.
-fn start(_args: &LabArgs) -> Result<Box<dyn Lab>, String> {
-    Err("this build has no lab".to_owned())
+/// Makes the lab of a transcript.
+fn start(args: &LabArgs) -> Result<Box<dyn Lab>, String> {
+    let mut lab = verbs::lab(args)?;
+    let capture = match &args.capture {
+        Some(path) => {
+            let started = CaptureTo::start(&mut lab, path, args.capture_at.into());
+            Some(started.map_err(|error| format!("{}: {error}", path.display()))?)
+        }
+        None => None,
+    };
+    Ok(Box::new(LabEngine::new(lab, capture)))
+}
+
+impl Lab for LabEngine {
+    fn finish(self: Box<Self>) -> Result<(), String> {
+        (*self).finish().map_err(|error| error.to_string())
+    }
 }

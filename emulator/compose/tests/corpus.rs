@@ -27,7 +27,8 @@ fn corpus() -> Option<PathBuf> {
     let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/corpus");
     let dir = std::env::var("VETHLAB_CORPUS").map_or(beside, PathBuf::from);
     if dir.join("compose/index.csv").is_file() {
-        return Some(dir);
+        // Messages name paths: one form, whatever way leads there.
+        return std::fs::canonicalize(&dir).ok();
     }
     eprintln!("skipped: no corpus in {}", dir.display());
     None

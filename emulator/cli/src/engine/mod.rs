@@ -10,12 +10,13 @@ mod host;
 
 use core::time::Duration;
 use std::collections::BTreeMap;
+use std::io;
 
+use vethlab::capture::CaptureTo;
 use vethlab::core::app::App;
 use vethlab::core::docker::Error;
 use vethlab::core::docker::container::{self, Container};
 use vethlab::core::docker::error::Kind;
-use vethlab::core::docker::ids::short;
 use vethlab::core::docker::inspect::rfc3339;
 use vethlab::core::docker::json;
 use vethlab::core::docker::ports;
@@ -42,6 +43,9 @@ pub struct LabEngine {
     processes: BTreeMap<String, Process>,
     /// What the first processes wrote, of those that have been heard.
     written: BTreeMap<String, Output>,
+    capture: Option<CaptureTo>,
+    /// Why the capture could not be written, if it could not.
+    lost: Option<io::Error>,
 }
 
 /// A model's value as the client's.
@@ -90,13 +94,38 @@ fn context(image: &str, stdin: &str) -> Context {
 }
 
 impl LabEngine {
-    /// An engine on this machine.
+    /// An engine on this machine, whose capture goes to this file.
     #[must_use]
-    pub const fn new(lab: Lab) -> Self {
+    pub const fn new(lab: Lab, capture: Option<CaptureTo>) -> Self {
         Self {
             lab,
             processes: BTreeMap::new(),
             written: BTreeMap::new(),
+            capture,
+            lost: None,
+        }
+    }
+
+    /// Ends the capture, if there is one.
+    ///
+    /// # Errors
+    /// If it could not be written.
+    pub fn finish(mut self) -> io::Result<()> {
+        match (self.lost.take(), self.capture.take()) {
+            (Some(error), _) => Err(error),
+            (None, Some(capture)) => capture.finish(&mut self.lab),
+            (None, None) => Ok(()),
+        }
+    }
+
+    /// Hands over what was captured so far.
+    fn drain(&mut self) {
+        if let Some(Err(error)) = self
+            .capture
+            .as_ref()
+            .map(|capture| capture.drain(&mut self.lab))
+        {
+            self.lost.get_or_insert(error);
         }
     }
 
@@ -127,6 +156,7 @@ impl LabEngine {
         let mut output = self.take_output(id);
         output.code = code.unwrap_or(124);
         self.lab.end_app(id);
+        self.drain();
         output
     }
 
@@ -407,9 +437,4 @@ impl Daemon for LabEngine {
     fn advance(&mut self, time: Duration) {
         self.lab.run_for(time);
     }
-}
-
-/// The first twelve digits of an id.
-pub(crate) fn short_id(id: &str) -> &str {
-    short(id)
 }

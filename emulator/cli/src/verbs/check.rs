@@ -1,22 +1,172 @@
 //! `vethlab check`: who reaches whom in a compose project.
 
+use std::collections::BTreeMap;
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
-use vethlab_cli::args::CheckArgs;
+use vethlab::capture::CaptureTo;
+use vethlab::check::{Cell, Matrix, matrix};
+use vethlab::compose::Project;
+use vethlab::project::up;
+use vethlab_cli::args::{CheckArgs, Format};
+use vethlab_cli::format::table::align;
 
-use super::{BAD_INPUT, read};
+use super::{BAD_INPUT, lab};
 
-/// The longest compose file, in bytes.
-const MAX_TEXT: usize = 16 << 20;
-
-/// Checks a project. What has to happen between the files and the matrix is the lab's.
+/// Checks a project.
 pub(crate) fn run(args: &CheckArgs) -> ExitCode {
-    for file in &args.files {
-        if let Err(message) = read(file, MAX_TEXT) {
-            eprintln!("vethlab: {message}");
-            return ExitCode::from(BAD_INPUT);
+    match check(args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("{}", message.trim_end());
+            ExitCode::from(BAD_INPUT)
         }
     }
-    eprintln!("vethlab: this build has no lab");
-    ExitCode::from(BAD_INPUT)
+}
+
+fn load(args: &CheckArgs) -> Result<Project, String> {
+    let files: Result<Vec<String>, String> = args
+        .files
+        .iter()
+        .map(|file| {
+            file.to_str()
+                .map(str::to_owned)
+                .ok_or_else(|| format!("vethlab: {}: not UTF-8", file.display()))
+        })
+        .collect();
+    let environment: BTreeMap<String, String> = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    vethlab::files::load(&files?, args.project_name.clone(), environment)
+        .map_err(|errors| errors.to_string())
+}
+
+fn check(args: &CheckArgs) -> Result<(), String> {
+    let project = load(args)?;
+    for warning in &project.warnings {
+        let place = warning
+            .at
+            .map_or_else(String::new, |at| format!("{}: ", project.locate(at)));
+        eprintln!("{place}warning: {}", warning.message);
+    }
+    let words = |error: &dyn std::fmt::Display| format!("vethlab: {error}");
+    let mut lab = lab(&args.lab)?;
+    // External networks are those of somebody else's project: here they are made empty.
+    for network in project
+        .networks
+        .iter()
+        .filter(|network| network.external && network.used)
+    {
+        if lab.docker().network(&network.name).is_err() {
+            lab.network_create(vethlab::project::external_network(network))
+                .map_err(|error| words(&error))?;
+        }
+    }
+    let capture = match &args.lab.capture {
+        Some(path) => {
+            let started = CaptureTo::start(&mut lab, path, args.lab.capture_at.into());
+            Some(started.map_err(|error| format!("vethlab: {}: {error}", path.display()))?)
+        }
+        None => None,
+    };
+    let running = up(&mut lab, &project);
+    let terminal = io::stderr().is_terminal();
+    let filled = matrix(
+        &mut lab,
+        &project,
+        &running,
+        args.lab.seed,
+        |lab, done, all| {
+            if terminal {
+                eprint!("\r\x1b[K{done}/{all} rows");
+            }
+            capture
+                .as_ref()
+                .map_or(Ok(()), |capture| capture.drain(lab))
+        },
+    );
+    if terminal {
+        eprint!("\r\x1b[K");
+    }
+    let filled = filled.map_err(|error| words(&error))?;
+    if let Some(capture) = capture {
+        capture.finish(&mut lab).map_err(|error| words(&error))?;
+    }
+    print(args.format, &filled)
+}
+
+fn print(format: Format, matrix: &Matrix) -> Result<(), String> {
+    let text = match format {
+        Format::Json => {
+            serde_json::to_string_pretty(matrix).map_err(|error| format!("vethlab: {error}"))?
+                + "\n"
+        }
+        Format::Text => table(matrix),
+    };
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        // Whoever reads has seen enough.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(format!("vethlab: standard output: {error}"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn table(matrix: &Matrix) -> String {
+    let mut rows = vec![
+        ["FROM", "TO", "RESOLVED", "CONNECTED", "VIA", "WHY NOT"]
+            .map(str::to_owned)
+            .to_vec(),
+    ];
+    let mut last = "";
+    for cell in &matrix.cells {
+        if last != cell.from && !last.is_empty() {
+            rows.push(Vec::new());
+        }
+        last = &cell.from;
+        rows.push(row(cell));
+    }
+    let mut text = format!(
+        "project {}, seed {}\n\n{}",
+        matrix.project,
+        matrix.seed,
+        align(&lines(&rows))
+    );
+    for (name, error) in &matrix.failed {
+        text.push_str(&format!("\n{name} does not run: {error}\n"));
+    }
+    text
+}
+
+fn row(cell: &Cell) -> Vec<String> {
+    let to = match (&cell.port, cell.protocol.as_deref()) {
+        (Some(port), Some("tcp") | None) => format!("{}:{port}", cell.to),
+        (Some(port), Some(protocol)) => format!("{}:{port}/{protocol}", cell.to),
+        (None, Some(protocol)) => format!("{} {protocol}", cell.to),
+        (None, None) => cell.to.clone(),
+    };
+    let resolved: Vec<String> = cell.resolved.iter().map(ToString::to_string).collect();
+    let resolved = match (&cell.name, resolved.is_empty()) {
+        (None, _) => "-".to_owned(),
+        (Some(_), true) => "no".to_owned(),
+        (Some(_), false) => resolved.join(" "),
+    };
+    let connected = match cell.connected {
+        Some(true) => "yes",
+        Some(false) => "no",
+        None => "?",
+    };
+    vec![
+        cell.from.clone(),
+        to,
+        resolved,
+        connected.to_owned(),
+        cell.via.clone().unwrap_or_else(|| "-".to_owned()),
+        cell.reason.clone().unwrap_or_default(),
+    ]
+}
+
+/// The rows as lines of cells between tabs; blanks at the end are of no use to anybody.
+fn lines(rows: &[Vec<String>]) -> String {
+    rows.iter().map(|row| row.join("\t") + "\n").collect()
 }

@@ -6,6 +6,12 @@ pub(crate) mod play;
 use std::fs;
 use std::path::Path;
 
+use vethlab::core::docker::DaemonConfig;
+use vethlab::core::docker::spec::Engine;
+use vethlab::core::id::NsId;
+use vethlab::core::lab::{Lab, LabConfig};
+use vethlab_cli::args::LabArgs;
+
 /// Bad input: the exit code that says so.
 pub(crate) const BAD_INPUT: u8 = 2;
 
@@ -32,4 +38,18 @@ pub(crate) fn read(path: &Path, limit: usize) -> Result<String, String> {
         let column = 1 + String::from_utf8_lossy(&valid[start..]).chars().count();
         format!("{shown}:{line}:{column}: not UTF-8")
     })
+}
+
+/// The lab that the arguments ask for.
+///
+/// # Errors
+/// One line for people.
+pub(crate) fn lab(args: &LabArgs) -> Result<Lab, String> {
+    let engine = Engine::from(args.engine);
+    let config = LabConfig {
+        seed: args.seed,
+        daemon: DaemonConfig::new(engine, NsId::default()),
+        ..LabConfig::default()
+    };
+    Lab::new(config).map_err(|error| format!("vethlab: {error}"))
 }
