@@ -15,7 +15,7 @@ struct Show {
 
 impl App for Show {
     fn run(&mut self, sys: &mut dyn Sys) -> Step {
-        match show::text(sys.netns(), &self.listing) {
+        match show::text(sys.netns(), sys.now(), &self.listing) {
             Ok(text) => {
                 sys.print(&text);
                 Step::Exit(0)
