@@ -6,7 +6,7 @@
 //! [`DEPTH`] returns at once; Linux refuses such rules).
 //!
 //! Costs: a rule is added and removed in logarithmic time, and a packet looks only at rules that name its
-//! own addresses, ports and interfaces (see [`chain`]). What the filter table accepted is remembered
+//! own addresses, ports and interfaces (see `chain`). What the filter table accepted is remembered
 //! for the next packet of the same connection in the same direction on the same path, until a rule
 //! changes; its counters go on.
 

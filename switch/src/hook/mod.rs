@@ -24,7 +24,7 @@
 //!   (`br_netfilter`).
 //!
 //! All three hooks of a bridged packet at once are [`Netfilter::run_bridged`]: much faster for flows that
-//! go on (see [`lane`]).
+//! go on (see `lane`).
 //!
 //! A namespace without rules and connections does nothing at all here.
 
@@ -288,6 +288,7 @@ impl Netfilter {
     /// A dropped packet takes the connection that it would have started with it.
     fn forget_unconfirmed(&mut self, known: Known) {
         if let Some(at) = known.conn
+            && known.state == State::New
             && self.conntrack.conn(at).is_some_and(|conn| !conn.confirmed)
         {
             self.conntrack.remove(at);
