@@ -8,7 +8,7 @@
 //! in this order: one that has run out; the oldest that is not assured (oldest made, not oldest
 //! used); else its first packet is dropped with [`DropReason::ConntrackFull`].
 //!
-//! Left out: expectations and helpers, zones, events, accounting, TCP windows (see [`tcp`]).
+//! Left out: expectations and helpers, zones, events, accounting, TCP windows (see `tcp`).
 
 mod conn;
 mod tcp;

@@ -6,7 +6,7 @@
 //! [`DEPTH`] returns at once; Linux refuses such rules).
 //!
 //! Costs: a rule is added and removed in logarithmic time, and a packet looks only at rules that name its
-//! own addresses, ports and interfaces (see [`chain`]). What the filter table accepted is remembered
+//! own addresses, ports and interfaces (see `chain`). What the filter table accepted is remembered
 //! for the next packet of the same connection in the same direction on the same path, until a rule
 //! changes; its counters go on.
 
@@ -84,9 +84,21 @@ pub struct ChainId(u32);
 impl ChainId {
     /// The base chain of a table at a hook; `None` where a table has none.
     #[must_use]
-    pub fn base(family: Family, table: Table, hook: Hook) -> Option<Self> {
-        let at = BASE.iter().position(|&base| base == (table, hook))?;
-        Some(Self(family as u32 * BASE.len() as u32 + at as u32))
+    pub const fn base(family: Family, table: Table, hook: Hook) -> Option<Self> {
+        let at = match (table, hook) {
+            (Table::Raw, Hook::Prerouting) => 0,
+            (Table::Raw, Hook::Output) => 1,
+            (Table::Nat, Hook::Prerouting) => 2,
+            (Table::Nat, Hook::Input) => 3,
+            (Table::Nat, Hook::Output) => 4,
+            (Table::Nat, Hook::Postrouting) => 5,
+            (Table::Filter, Hook::Input) => 6,
+            (Table::Filter, Hook::Forward) => 7,
+            (Table::Filter, Hook::Output) => 8,
+            (Table::Raw, _) | (Table::Nat, Hook::Forward) => return None,
+            (Table::Filter, Hook::Prerouting | Hook::Postrouting) => return None,
+        };
+        Some(Self(family as u32 * BASE.len() as u32 + at))
     }
 }
 
@@ -134,6 +146,12 @@ pub(crate) struct Same {
     pub(crate) state: State,
 }
 
+impl Same {
+    const fn place(&self) -> usize {
+        (self.slot as usize ^ (self.reply as usize * REMEMBERED / 2)) % REMEMBERED
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Remembered {
     same: Same,
@@ -143,7 +161,7 @@ struct Remembered {
 
 /// The rules that a packet matched on its way.
 #[derive(Clone, Copy, Debug)]
-struct Trail {
+pub(crate) struct Trail {
     rules: [u32; REMEMBERED_RULES],
     len: usize,
     /// The answer may be another one next time.
@@ -352,6 +370,9 @@ impl Ruleset {
         is_local: &dyn Fn(IpAddr) -> bool,
     ) -> Target {
         self.last = None;
+        if self.chain(chain).is_none_or(Chain::is_empty) {
+            return self.pass(chain, facts.weight);
+        }
         let mut trail = Trail::NEW;
         self.ask_along(chain, facts, is_local, &mut trail)
     }
@@ -405,19 +426,13 @@ impl Ruleset {
         if self.chain(chain).is_none_or(Chain::is_empty) {
             return self.ask(chain, facts, is_local);
         }
-        let at = (same.slot as usize * 2 + usize::from(same.reply)) % REMEMBERED;
+        let at = same.place();
         if let Some(Some(known)) = self.remembered.get(at)
             && known.rules == self.change
             && known.same == same
         {
-            for &rule in &known.trail.rules[..known.trail.len] {
-                self.slots[rule as usize].counter.add(facts.weight);
-            }
-            if known.trail.by_policy {
-                self.last = None;
-                return self.pass(chain, facts.weight);
-            }
-            self.last = known.trail.last(&self.slots);
+            let trail = known.trail;
+            self.count_along(chain, &trail, facts.weight);
             return Target::Accept;
         }
         self.last = None;
@@ -434,6 +449,53 @@ impl Ruleset {
             });
         }
         target
+    }
+}
+
+/// What the express lane of bridged packets asks (see [`crate::hook`]).
+impl Ruleset {
+    /// A number that every change of a rule or policy changes.
+    pub(crate) const fn change(&self) -> u64 {
+        self.change
+    }
+
+    /// The way that a remembered packet took.
+    pub(crate) fn trail_of(&self, same: Same) -> Option<Trail> {
+        let known = self.remembered.get(same.place())?.as_ref()?;
+        (known.rules == self.change && known.same == same).then_some(known.trail)
+    }
+
+    /// Whether a base chain accepts the packet by its policy, and will for as long as no rule changes.
+    pub(crate) fn lets_pass(&self, chain: ChainId, facts: &Facts) -> bool {
+        let Some(chain) = self.chain(chain) else {
+            return false;
+        };
+        let matched = chain.candidates(facts).any(|rule| {
+            let placed = self.slots[rule as usize].placed.as_ref();
+            placed.is_some_and(|placed| {
+                let matches = &placed.rule.matches;
+                matches.asks_addresses() || matches.holds(facts, &|_| false)
+            })
+        });
+        !matched && matches!(chain.base, Some((_, Verdict::Accept)))
+    }
+
+    /// Counts a packet that `chain` accepts by its policy.
+    pub(crate) fn count_passed(&mut self, chain: ChainId, weight: Counter) {
+        self.pass(chain, weight);
+    }
+
+    /// Counts a packet that goes the way of `trail` through `chain`.
+    pub(crate) fn count_along(&mut self, chain: ChainId, trail: &Trail, weight: Counter) {
+        for &rule in &trail.rules[..trail.len] {
+            self.slots[rule as usize].counter.add(weight);
+        }
+        if trail.by_policy {
+            self.pass(chain, weight);
+            self.last = None;
+        } else {
+            self.last = trail.last(&self.slots);
+        }
     }
 }
 

@@ -23,8 +23,12 @@
 //! - bridged packets pass PREROUTING, FORWARD and POSTROUTING with the bridge's interface at both ends
 //!   (`br_netfilter`).
 //!
+//! All three hooks of a bridged packet at once are [`Netfilter::run_bridged`]: much faster for flows that
+//! go on (see `lane`).
+//!
 //! A namespace without rules and connections does nothing at all here.
 
+mod lane;
 #[cfg(test)]
 mod tests;
 
@@ -162,6 +166,7 @@ pub struct Netfilter {
     pub rules: Ruleset,
     cursor: Cursor,
     last: Option<Last>,
+    lanes: lane::Lanes,
 }
 
 impl Netfilter {
@@ -284,6 +289,7 @@ impl Netfilter {
     /// A dropped packet takes the connection that it would have started with it.
     fn forget_unconfirmed(&mut self, known: Known) {
         if let Some(at) = known.conn
+            && known.state == State::New
             && self.conntrack.conn(at).is_some_and(|conn| !conn.confirmed)
         {
             self.conntrack.remove(at);
@@ -317,7 +323,7 @@ impl Netfilter {
         let is_local = |address| env.is_local(address);
         let target = match known.conn {
             Some(at) if known.state != State::Related => {
-                let same = visit.same(at, known);
+                let same = same(at, known, visit.hook, visit.path);
                 self.rules
                     .ask_for_connection(chain, &facts, &is_local, same)
             }
@@ -582,19 +588,6 @@ impl Visit<'_> {
         }
     }
 
-    fn same(&self, at: ConnRef, known: Known) -> Same {
-        Same {
-            slot: at.slot,
-            generation: at.generation,
-            reply: known.direction == Direction::Reply,
-            hook: self.hook,
-            input: self.path.input,
-            output: self.path.output,
-            bridged: self.path.bridged,
-            state: known.state,
-        }
-    }
-
     /// It may have been sent by this namespace to itself.
     fn may_be_looped(&self) -> bool {
         self.hook == Hook::Prerouting && !self.path.bridged
@@ -615,5 +608,19 @@ impl Visit<'_> {
             self.read = read(self.bytes, &self.packet);
         }
         self.rewrite = Some(rewrite);
+    }
+}
+
+/// What packets have in common that share a remembered verdict.
+fn same(at: ConnRef, known: Known, hook: Hook, path: &Path) -> Same {
+    Same {
+        slot: at.slot,
+        generation: at.generation,
+        reply: known.direction == Direction::Reply,
+        hook,
+        input: path.input,
+        output: path.output,
+        bridged: path.bridged,
+        state: known.state,
     }
 }

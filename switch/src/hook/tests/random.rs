@@ -146,3 +146,146 @@ fn inner() -> impl Strategy<Value = Vec<u8>> {
         bytes
     })
 }
+
+/// One step of a bridged flow's life.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    /// A packet: protocol, towards the server, TCP flags, which flow.
+    Packet(bool, bool, u8, u8),
+    Wait(u16),
+    /// A rule comes: in the raw or the filter table; it drops one flow's port.
+    Drop(bool, u8),
+    /// All rules of those go.
+    Forget,
+}
+
+fn any_step() -> impl Strategy<Value = Step> {
+    let flags = prop::sample::select(vec![SYN, SYN | 0x10, 0x10, 0x18, 0x11, 0x04]);
+    prop_oneof![
+        12 => (any::<bool>(), any::<bool>(), flags, 0u8..3)
+            .prop_map(|(tcp, there, flags, flow)| Step::Packet(tcp, there, flags, flow)),
+        2 => (0u16..200).prop_map(Step::Wait),
+        1 => (any::<bool>(), 0u8..3).prop_map(|(raw, flow)| Step::Drop(raw, flow)),
+        1 => Just(Step::Forget),
+    ]
+}
+
+/// A firewall that a step was told to, with the rules that come and go.
+struct Bridged {
+    nf: Netfilter,
+    passing: Vec<RuleId>,
+}
+
+impl Bridged {
+    fn new() -> Self {
+        let mut nf = masquerading(Limits { connections: 4 });
+        for matches in [
+            Match {
+                states: crate::filter::States::ANSWERS,
+                ..Match::default()
+            },
+            Match {
+                input: IfMatch::Is(BRIDGE),
+                ..Match::default()
+            },
+        ] {
+            let (table, hook) = (Table::Filter, Hook::Forward);
+            add(&mut nf, Family::V4, table, hook, matches, Action::Accept);
+        }
+        Self {
+            nf,
+            passing: Vec::new(),
+        }
+    }
+
+    fn rules(&mut self, step: Step) {
+        match step {
+            Step::Drop(raw, flow) => {
+                let (table, hook) = if raw {
+                    (Table::Raw, Hook::Prerouting)
+                } else {
+                    (Table::Filter, Hook::Forward)
+                };
+                let matches = Match {
+                    source_port: Some(40_000 + u16::from(flow)),
+                    ..Match::default()
+                };
+                let chain = ChainId::base(Family::V4, table, hook).unwrap();
+                let drop = rule(matches, Action::Drop(DropReason::Filtered));
+                self.passing
+                    .push(self.nf.rules.add(chain, -1, drop).unwrap());
+            }
+            Step::Forget => {
+                for rule in self.passing.drain(..) {
+                    self.nf.rules.remove(rule);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn state(&self, now: Time) -> (Vec<String>, Vec<String>) {
+        let list = self.nf.conntrack.list(now);
+        let lines = list.iter().map(|conn| conn.line(now).to_string());
+        let tables = [Table::Raw, Table::Nat, Table::Filter];
+        let rules = tables.map(|table| {
+            self.nf
+                .rules
+                .list(Family::V4, table, true, &|_| "if".into())
+        });
+        (lines.collect(), rules.to_vec())
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    /// Packets over the express lane and hook by hook: the same verdicts, states, timers and counters.
+    #[test]
+    fn the_lane_changes_nothing(steps in prop::collection::vec(any_step(), 1..120)) {
+        let (mut fast, mut slow) = (Bridged::new(), Bridged::new());
+        let mut now = Time::from_secs(1);
+        let path = Path { input: Some(BRIDGE), output: Some(BRIDGE), bridged: true };
+        for step in steps {
+            fast.rules(step);
+            slow.rules(step);
+            if let Step::Wait(seconds) = step {
+                now += core::time::Duration::from_secs(u64::from(seconds));
+            }
+            let Step::Packet(is_tcp, there, flags, flow) = step else { continue };
+            let client = format!("172.17.0.3:{}", 40_000 + u16::from(flow));
+            let (from, to) = if there {
+                (client.as_str(), "172.17.0.2:80")
+            } else {
+                ("172.17.0.2:80", client.as_str())
+            };
+            let packet = if is_tcp { tcp(from, to, flags) } else { udp(from, to) };
+            let (mut one, mut other) = (packet.clone(), packet);
+            let whole = fast.nf.run_bridged(now, &mut one.bytes, false, BRIDGE, &Host, 3);
+            let mut verdict = Verdict::Accept;
+            for hook in [Hook::Prerouting, Hook::Forward, Hook::Postrouting] {
+                let bytes = &mut other.bytes;
+                let outcome = slow.nf.run_for(now, hook, bytes, false, &path, &Host, 3);
+                verdict = outcome.verdict;
+                if verdict != Verdict::Accept {
+                    break;
+                }
+            }
+            prop_assert_eq!(whole.verdict, verdict);
+            prop_assert_eq!(one.bytes, other.bytes);
+            prop_assert_eq!(fast.state(now), slow.state(now));
+        }
+    }
+}
+
+#[test]
+fn a_flow_that_goes_on_has_a_lane() {
+    let mut bridged = Bridged::new();
+    let mut packet = udp("172.17.0.3:40000", "172.17.0.2:80");
+    for _ in 0..3 {
+        let nf = &mut bridged.nf;
+        let outcome = nf.run_bridged(Time::ZERO, &mut packet.bytes, false, BRIDGE, &Host, 1);
+        assert_eq!(outcome.verdict, Verdict::Accept);
+    }
+    assert_eq!(bridged.nf.lanes_used(), 1);
+}

@@ -250,6 +250,11 @@ fn a_dropped_first_packet_starts_nothing() {
         assert_eq!(out(&mut nf, T0, &packet), Err(DropReason::Filtered));
     }
     assert!(nf.conntrack.is_empty());
+    let Read::Flow(flow) = read(&packet.bytes, &packet.packet()) else {
+        panic!("a TCP segment")
+    };
+    let found = nf.conntrack.find_translated(T0, &flow.tuple);
+    assert_eq!(found, None, "not even on its way");
     assert_eq!(nf.rules.chain(chain).unwrap().passed().packets, 100);
 }
 

@@ -1,8 +1,8 @@
 //! Docker's firewall: the rules that the daemon keeps in the host's namespace, edited as networks and
 //! published ports come and go.
 //!
-//! After moby's bridge driver with its iptables backend, for two engines: [`v20`] as the records of
-//! Docker 20.10 have them rule by rule, [`v29`] as Docker 29 has them (the same verdicts as its nftables
+//! After moby's bridge driver with its iptables backend, for two engines: `v20` as the records of
+//! Docker 20.10 have them rule by rule, `v29` as Docker 29 has them (the same verdicts as its nftables
 //! backend). Per family; a network without a subnet of a family has no rules of it, and a daemon that does
 //! not filter IPv6 has none at all there. An edit costs the rules that it changes, not those that there are.
 //!
