@@ -43,6 +43,34 @@ pub trait Hooks: fmt::Debug {
         frames: u32,
     ) -> Outcome;
 
+    /// Runs prerouting, forward and postrouting over a packet that crosses the bridge whose interface is
+    /// `bridge`, as br_netfilter does.
+    fn run_bridged(
+        &mut self,
+        now: Time,
+        bytes: &mut [u8],
+        csum_partial: bool,
+        bridge: IfId,
+        env: &dyn Env,
+        frames: u32,
+    ) -> Outcome {
+        let path = Path {
+            input: Some(bridge),
+            output: Some(bridge),
+            bridged: true,
+        };
+        let mut all = Outcome::ACCEPT;
+        for hook in [Hook::Prerouting, Hook::Forward, Hook::Postrouting] {
+            let outcome = self.run_for(now, hook, bytes, csum_partial, &path, env, frames);
+            all.verdict = outcome.verdict;
+            all.rewrite = outcome.rewrite.or(all.rewrite);
+            if outcome.verdict != Verdict::Accept {
+                break;
+            }
+        }
+        all
+    }
+
     /// The firewall, to look at.
     fn netfilter(&self) -> Option<&Netfilter> {
         None
@@ -70,6 +98,18 @@ impl Hooks for Netfilter {
         frames: u32,
     ) -> Outcome {
         self.run_for(now, hook, bytes, csum_partial, path, env, frames)
+    }
+
+    fn run_bridged(
+        &mut self,
+        now: Time,
+        bytes: &mut [u8],
+        csum_partial: bool,
+        bridge: IfId,
+        env: &dyn Env,
+        frames: u32,
+    ) -> Outcome {
+        self.run_bridged(now, bytes, csum_partial, bridge, env, frames)
     }
 
     fn netfilter(&self) -> Option<&Netfilter> {
@@ -142,22 +182,25 @@ impl Netns {
         self.run_path(cx, hook, frame, &path)
     }
 
-    /// Runs `hook` over an IP packet that crosses `bridge` and is not routed, as br_netfilter does.
+    /// Runs the hooks over an IP packet that crosses `bridge` and is not routed, as br_netfilter does.
     /// The frame starts at the IP header, is nobody else's and no fragment. `None` if it died there.
     #[must_use]
-    pub fn bridged(
-        &mut self,
-        cx: &mut Cx<'_>,
-        hook: Hook,
-        frame: Frame,
-        bridge: IfId,
-    ) -> Option<Frame> {
-        let path = Path {
-            input: Some(bridge),
-            output: Some(bridge),
-            bridged: true,
+    pub fn bridged(&mut self, cx: &mut Cx<'_>, frame: Frame, bridge: IfId) -> Option<Frame> {
+        let Self {
+            netfilter,
+            ifaces,
+            fib,
+            ..
+        } = self;
+        let Some(hooks) = netfilter.as_mut().filter(|hooks| !hooks.is_empty()) else {
+            return Some(frame);
         };
-        self.run_path(cx, hook, frame, &path)
+        let meta = cx.pool.meta(&frame);
+        let frames = frame_count(cx, &frame).0 as u32;
+        let bytes = cx.pool.bytes_mut(&frame);
+        let env = View { ifaces, fib };
+        let outcome = hooks.run_bridged(cx.now, bytes, meta.csum_partial, bridge, &env, frames);
+        conclude(cx, frame, bridge, outcome)
     }
 
     fn run_path(
@@ -182,17 +225,21 @@ impl Netns {
         let env = View { ifaces, fib };
         let partial = meta.csum_partial;
         let outcome = hooks.run_for(cx.now, hook, bytes, partial, path, &env, frames);
-        let place = path.output.or(path.input).unwrap_or(LO);
-        if let Some(rewrite) = outcome.rewrite {
-            cx.trace
-                .event(cx.now, meta.id, place, What::Rewritten(rewrite));
-        }
-        match outcome.verdict {
-            Verdict::Accept => Some(frame),
-            Verdict::Drop(reason) => {
-                cx.trace.drop(cx.now, cx.pool, frame, place, reason);
-                None
-            }
+        conclude(cx, frame, path.output.or(path.input).unwrap_or(LO), outcome)
+    }
+}
+
+/// What a hook decided takes effect; `None` if the frame died.
+fn conclude(cx: &mut Cx<'_>, frame: Frame, place: IfId, outcome: Outcome) -> Option<Frame> {
+    if let Some(rewrite) = outcome.rewrite {
+        let id = cx.pool.meta(&frame).id;
+        cx.trace.event(cx.now, id, place, What::Rewritten(rewrite));
+    }
+    match outcome.verdict {
+        Verdict::Accept => Some(frame),
+        Verdict::Drop(reason) => {
+            cx.trace.drop(cx.now, cx.pool, frame, place, reason);
+            None
         }
     }
 }
