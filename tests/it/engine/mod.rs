@@ -8,6 +8,7 @@
 
 mod accept;
 mod cells;
+mod facts;
 mod fields;
 mod record;
 mod replay;
