@@ -10,7 +10,7 @@ use super::replay::named;
 
 /// A record, asked for facts.
 #[derive(Clone, Copy, Debug)]
-pub struct Facts<'a>(pub &'a Record);
+pub(super) struct Facts<'a>(pub(super) &'a Record);
 
 fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
@@ -26,12 +26,12 @@ impl<'a> Facts<'a> {
     }
 
     /// It is a container.
-    pub fn is_container(self, name: &str) -> bool {
+    pub(super) fn is_container(self, name: &str) -> bool {
         self.container(name).is_some()
     }
 
     /// The networks on which a container has an address, each with that address.
-    pub fn networks_of(self, name: &str) -> Vec<(&'a str, Ipv4Addr)> {
+    pub(super) fn networks_of(self, name: &str) -> Vec<(&'a str, Ipv4Addr)> {
         let networks = self.container(name).map(|found| &found["networks"]);
         networks
             .and_then(Value::as_object)
@@ -43,12 +43,12 @@ impl<'a> Facts<'a> {
             .collect()
     }
 
-    pub fn is_internal(self, network: &str) -> bool {
+    pub(super) fn is_internal(self, network: &str) -> bool {
         self.network(network)["internal"].as_bool() == Some(true)
     }
 
     /// A container on internal networks and on no other.
-    pub fn internal_only(self, name: &str) -> bool {
+    pub(super) fn internal_only(self, name: &str) -> bool {
         let networks = self.networks_of(name);
         !networks.is_empty()
             && networks
@@ -56,7 +56,7 @@ impl<'a> Facts<'a> {
                 .all(|(network, _)| self.is_internal(network))
     }
 
-    pub fn option(self, network: &str, option: &str) -> &'a str {
+    pub(super) fn option(self, network: &str, option: &str) -> &'a str {
         text(&self.network(network)["options"][option])
     }
 
@@ -69,15 +69,34 @@ impl<'a> Facts<'a> {
     }
 
     /// An address is in a subnet of one of the container's networks.
-    pub fn on_link(self, name: &str, address: IpAddr) -> bool {
+    pub(super) fn on_link(self, name: &str, address: IpAddr) -> bool {
         self.networks_of(name).iter().any(|(network, _)| {
             self.subnets(network)
                 .any(|subnet| subnet.contains(&address))
         })
     }
 
+    /// The same for the networks that it would be on if it ran.
+    pub(super) fn may_be_on_link(self, name: &str, address: IpAddr) -> bool {
+        let networks = self.container(name).map(|found| &found["networks"]);
+        networks
+            .and_then(Value::as_object)
+            .into_iter()
+            .flatten()
+            .any(|(network, _)| {
+                self.subnets(network)
+                    .any(|subnet| subnet.contains(&address))
+            })
+    }
+
+    /// `running`, `created`, …
+    pub(super) fn state(self, name: &str) -> &'a str {
+        self.container(name)
+            .map_or("", |found| text(&found["state"]))
+    }
+
     /// Two containers share a network.
-    pub fn share_a_network(self, one: &str, other: &str) -> bool {
+    pub(super) fn share_a_network(self, one: &str, other: &str) -> bool {
         let others = self.networks_of(other);
         one == other
             || self
@@ -87,7 +106,7 @@ impl<'a> Facts<'a> {
     }
 
     /// The first address of the subnets of a container's networks, where the bridge is.
-    pub fn gateways(self, name: &str) -> Vec<String> {
+    pub(super) fn gateways(self, name: &str) -> Vec<String> {
         let networks = self.container(name).map(|found| &found["networks"]);
         networks
             .and_then(Value::as_object)
@@ -98,27 +117,27 @@ impl<'a> Facts<'a> {
     }
 
     /// A container's port (`80/tcp`) is published, at any address of the host.
-    pub fn is_published(self, name: &str, port: &str) -> bool {
+    pub(super) fn is_published(self, name: &str, port: &str) -> bool {
         self.container(name)
             .and_then(|found| found["ports"][port].as_array())
             .is_some_and(|bindings| !bindings.is_empty())
     }
 
-    pub fn proxy_is_off(self) -> bool {
+    pub(super) fn proxy_is_off(self) -> bool {
         Record::texts(&self.0.json["daemon_flags"])
             .iter()
             .any(|flag| flag == "--userland-proxy=false")
     }
 
     /// The host's file names a resolver on the host's loopback.
-    pub fn resolver_on_loopback(self) -> bool {
+    pub(super) fn resolver_on_loopback(self) -> bool {
         text(&self.0.json["uplink"]["dns_upstream"])
             .parse::<IpAddr>()
             .is_ok_and(|address| address.is_loopback())
     }
 
     /// A network of the container has a default gateway that is not the bridge.
-    pub fn gateway_is_another(self, name: &str) -> bool {
+    pub(super) fn gateway_is_another(self, name: &str) -> bool {
         self.networks_of(name).iter().any(|(network, _)| {
             let configs = self.network(network)["ipam"].as_array();
             configs.into_iter().flatten().any(|config| {
@@ -130,7 +149,7 @@ impl<'a> Facts<'a> {
 
     /// The static address (network, container, address) that was refused because the network's subnet
     /// had not been stated.
-    pub fn refused_static(self) -> Option<(&'a str, &'a str, Ipv4Addr)> {
+    pub(super) fn refused_static(self) -> Option<(&'a str, &'a str, Ipv4Addr)> {
         let commands = self.0.json["post"].as_array()?;
         commands
             .iter()
