@@ -1,5 +1,6 @@
 //! One binary with all integration tests: a file a feature.
 
+mod conformance;
 mod engine;
 mod kernel;
 mod rig;

@@ -165,22 +165,11 @@ fn networks(record: &Record, replayed: &Replayed, check: &mut Check<'_>) {
             .map(|config| format!("{} {}", text(&config["Subnet"]), text(&config["IPRange"])))
             .collect();
         expected.sort();
-        let mut subnets: Vec<String> = seen
-            .leases
+        let shown = replayed.lab.docker().network_inspect(name);
+        let mut subnets: Vec<String> = shown
             .iter()
-            .map(|lease| {
-                // What was asked for is shown as it was written.
-                let asked = lease.asked.as_ref().map(|asked| asked.subnet.clone());
-                let subnet = asked.filter(|text| !text.is_empty());
-                let range = lease
-                    .range
-                    .map(|range| range.to_string())
-                    .unwrap_or_default();
-                format!(
-                    "{} {range}",
-                    subnet.unwrap_or_else(|| lease.subnet.to_string())
-                )
-            })
+            .flat_map(|shown| &shown.ipam.config)
+            .map(|config| format!("{} {}", config.subnet, config.ip_range))
             .collect();
         subnets.sort();
         check(

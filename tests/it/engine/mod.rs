@@ -8,10 +8,13 @@
 
 mod accept;
 mod cells;
+mod facts;
 mod fields;
 mod record;
 mod replay;
 mod shell;
+
+use std::path::Path;
 
 use emulator_core::docker::spec::Engine;
 
@@ -73,13 +76,22 @@ fn run(records: &[Record], engine: Engine, what: &str) {
     }
     cells.report(&format!("{what}, cells"));
     fields.report(&format!("{what}, fields"));
-    let wrong: Vec<&String> = fields.wrong.iter().chain(&cells.wrong).collect();
-    let shown: Vec<&str> = wrong.iter().take(200).map(|line| line.as_str()).collect();
-    assert!(
-        wrong.is_empty(),
-        "{} differences, the first ones:\n{}",
+    let wrong: Vec<&str> = fields
+        .wrong
+        .iter()
+        .chain(&cells.wrong)
+        .map(String::as_str)
+        .collect();
+    if wrong.is_empty() {
+        return;
+    }
+    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{what}.txt"));
+    std::fs::write(&file, wrong.join("\n")).unwrap();
+    panic!(
+        "{} differences (all in {}), the first ones:\n{}",
         wrong.len(),
-        shown.join("\n")
+        file.display(),
+        wrong[..wrong.len().min(100)].join("\n")
     );
 }
 

@@ -44,7 +44,7 @@ pub fn parse_link(text: &str) -> Result<(&str, &str), Error> {
 }
 
 impl Docker {
-    /// Reads a new container's links and finds whom they mean.
+    /// Reads a new container's links and finds whom they mean: one an alias, the last that was written.
     pub(super) fn resolve_links(
         &self,
         mode: &Mode,
@@ -53,34 +53,43 @@ impl Docker {
         if matches!(mode, Mode::User(_) | Mode::Container(_)) {
             return Ok(Vec::new());
         }
-        links
-            .iter()
-            .map(|text| {
-                let (name, alias) = parse_link(text)?;
-                let mut child = self.container_key(name).map_err(|e| {
-                    Error::new(
-                        Kind::Invalid,
-                        format!("could not get container for {name}: {e}"),
-                    )
-                })?;
-                // Whoever shares a namespace stands for its owner.
-                while let Some(Mode::Container(next)) =
-                    self.containers.get(child).map(|c| c.mode.clone())
-                {
-                    child = self.container_key(&next)?;
-                }
-                if self.containers.get(child).is_some_and(|c| c.mode == Mode::Host) {
-                    return Err(Error::new(
-                        Kind::Invalid,
-                        "conflicting options: host type networking can't be used with links. This would result in undefined behavior",
-                    ));
-                }
-                Ok(LegacyLink {
-                    child,
-                    alias: alias.to_owned(),
-                })
-            })
-            .collect()
+        let mut found: Vec<LegacyLink> = Vec::new();
+        for text in links {
+            let link = self.resolve_link(text)?;
+            match found.iter_mut().find(|other| other.alias == link.alias) {
+                Some(other) => *other = link,
+                None => found.push(link),
+            }
+        }
+        Ok(found)
+    }
+
+    fn resolve_link(&self, text: &str) -> Result<LegacyLink, Error> {
+        let (name, alias) = parse_link(text)?;
+        let mut child = self.container_key(name).map_err(|e| {
+            Error::new(
+                Kind::Invalid,
+                format!("could not get container for {name}: {e}"),
+            )
+        })?;
+        // Whoever shares a namespace stands for its owner.
+        while let Some(Mode::Container(next)) = self.containers.get(child).map(|c| c.mode.clone()) {
+            child = self.container_key(&next)?;
+        }
+        if self
+            .containers
+            .get(child)
+            .is_some_and(|c| c.mode == Mode::Host)
+        {
+            return Err(Error::new(
+                Kind::Invalid,
+                "conflicting options: host type networking can't be used with links. This would result in undefined behavior",
+            ));
+        }
+        Ok(LegacyLink {
+            child,
+            alias: alias.to_owned(),
+        })
     }
 
     /// Writes the lines of a container's links, and refuses those that lead nowhere.
