@@ -8,9 +8,13 @@ use super::engine::{Congestion, TcpState};
 use crate::app::SockOpt;
 use crate::netns::Errno;
 
-/// Buffer size of either direction unless an option asks for another: 16 KiB, taken when the
-/// handshake starts.
-pub const DEFAULT_BUFFER: usize = 16 * 1024;
+/// Bytes that wait to be acknowledged unless an option asks for another size: the start of Linux's
+/// `tcp_wmem`, which grows there and not here.
+pub const SEND_BUFFER: usize = 16 * 1024;
+/// Bytes that wait to be read unless an option asks for another size: the window that Linux opens with
+/// a `tcp_rmem` of 131,072. A sender with its own default buffer never fills it, so its window need
+/// not be told anew after each read.
+pub const RECV_BUFFER: usize = 64 * 1024;
 /// The smallest buffer that an option gets (Linux: `SOCK_MIN_RCVBUF`).
 pub const MIN_BUFFER: usize = 2304;
 /// The largest buffer that an option gets.
@@ -40,8 +44,8 @@ pub struct TcpOptions {
 impl Default for TcpOptions {
     fn default() -> Self {
         Self {
-            recv_buffer: DEFAULT_BUFFER,
-            send_buffer: DEFAULT_BUFFER,
+            recv_buffer: RECV_BUFFER,
+            send_buffer: SEND_BUFFER,
             nodelay: false,
             keepalive: None,
             hop_limit: 64,
