@@ -1,6 +1,8 @@
 //! One binary with all integration tests: a file a feature.
 
+mod captures;
 mod engine;
 mod kernel;
 mod rig;
+mod scenes;
 mod walls;
