@@ -217,9 +217,14 @@ impl Stage {
         let ns = self.ns(who);
         let app = self.lab.spawn(ns, app);
         let code = self.lab.run_app_for(app, Duration::from_secs(60));
-        let (out, err) = self.lab.take_output(app);
+        let out: String = self
+            .lab
+            .take_output(app)
+            .into_iter()
+            .map(|(_, text)| text)
+            .collect();
         let code = code.map_or_else(|| "still runs".to_owned(), |code| code.to_string());
-        self.printed += &format!("{who}$ {what}\n{out}{err}[{code}]\n");
+        self.printed += &format!("{who}$ {what}\n{out}[{code}]\n");
         self.drain();
     }
 
