@@ -8,13 +8,14 @@ use super::engine::{Congestion, TcpState};
 use crate::app::SockOpt;
 use crate::netns::Errno;
 
-/// Bytes that wait to be acknowledged unless an option asks for another size: the start of Linux's
-/// `tcp_wmem`, which grows there and not here.
-pub const SEND_BUFFER: usize = 16 * 1024;
-/// Bytes that wait to be read unless an option asks for another size: the window that Linux opens with
-/// a `tcp_rmem` of 131,072. A sender with its own default buffer never fills it, so its window need
-/// not be told anew after each read.
-pub const RECV_BUFFER: usize = 64 * 1024;
+/// Bytes that wait to be acknowledged unless an option asks for another size, taken when the handshake
+/// starts: two segments of the largest MTU whose acknowledgements are delayed, so that no sender waits
+/// for one. Linux starts at 16 KiB (`tcp_wmem`) and grows.
+pub const SEND_BUFFER: usize = 32 * 1024;
+/// Bytes that wait to be read unless an option asks for another size (Linux: 128 KiB at the start,
+/// `tcp_rmem`). A sender with its own default buffer takes a third of the window at most, so that a
+/// reader who keeps up need not tell the window anew.
+pub const RECV_BUFFER: usize = 96 * 1024;
 /// The smallest buffer that an option gets (Linux: `SOCK_MIN_RCVBUF`).
 pub const MIN_BUFFER: usize = 2304;
 /// The largest buffer that an option gets.
