@@ -2,7 +2,8 @@
 //!
 //! After draft-ietf-opsawg-pcapng: one section; an interface block when an interface is first seen,
 //! nanosecond timestamps, a direction on each packet, comments, names for addresses, statistics at the
-//! end. Blocks are laid out by `pcap-file`; nothing here writes a file: whoever owns the capture drains
+//! end. Each frame carries its number (`epb_packetid`), the same wherever it is recorded; the pieces of a
+//! super-segment share theirs. Blocks are laid out by `pcap-file`; nothing here writes a file: whoever owns the capture drains
 //! [`Capture::pending`]. The same calls give the same bytes: the clock is the lab's, put behind a
 //! fixed [`EPOCH`].
 //!
@@ -10,7 +11,7 @@
 //! of its own. Its buffer is bounded; a packet that does not fit is left out and counted, on the next
 //! packet of its interface (`epb_dropcount`) and in the statistics (`isb_osdrop`).
 //!
-//! Left out: decryption secrets, packet numbers and verdicts, several sections.
+//! Left out: decryption secrets, verdicts, several sections.
 
 use core::fmt;
 use core::mem;
@@ -29,7 +30,7 @@ use pcap_file::pcapng::blocks::interface_statistics::{
 use pcap_file::pcapng::blocks::name_resolution::{
     Ipv4Record, Ipv6Record, NameResolutionBlock, Record,
 };
-use pcap_file::pcapng::blocks::opt_common::CommonOption;
+use pcap_file::pcapng::blocks::opt_common::{CommonOption, UnknownOption};
 use pcap_file::pcapng::blocks::section_header::{SectionHeaderBlock, SectionHeaderOption};
 use pcap_file::pcapng::{PcapNgBlock, PcapNgWriter};
 use pcap_file::{DataLink, Endianness};
@@ -50,6 +51,8 @@ const NAME_MAX: usize = 255;
 const COMMENT_MAX: usize = 4096;
 /// Names that one address has at most.
 const NAMES_MAX: usize = 64;
+/// Code of the option `epb_packetid`, which `pcap-file` has no name for.
+const PACKET_ID: u16 = 5;
 /// A block's bytes besides its payload and comment, rounded up.
 const BLOCK_OVERHEAD: usize = 128;
 
@@ -115,6 +118,8 @@ struct Interface {
     watched: bool,
     reported: bool,
     captured: u64,
+    /// Frames that died there.
+    dropped: u64,
     lost: u64,
     /// Of those lost, the ones since the last packet that was recorded.
     lost_since: u64,
@@ -194,6 +199,7 @@ impl Capture {
             watched: true,
             reported: false,
             captured: 0,
+            dropped: 0,
             lost: 0,
             lost_since: 0,
         };
@@ -274,13 +280,29 @@ impl Capture {
         bytes: &[u8],
         comment: Option<&str>,
     ) -> Result<(), CaptureFull> {
+        self.record(now, interface, direction, bytes, None, comment)
+    }
+
+    fn record(
+        &mut self,
+        now: Time,
+        interface: IfId,
+        direction: Direction,
+        bytes: &[u8],
+        id: Option<u64>,
+        comment: Option<&str>,
+    ) -> Result<(), CaptureFull> {
         if !self.watches(interface) {
             return Ok(());
+        }
+        if let (Direction::Unknown, Some(known)) = (direction, self.interfaces.get_mut(&interface))
+        {
+            known.dropped += 1;
         }
         let comment = comment.map(|text| plain(text, COMMENT_MAX));
         let size = bytes.len() + comment.as_ref().map_or(0, String::len) + BLOCK_OVERHEAD;
         let fits = self.pending_len() + size <= self.limits.buffer;
-        if fits && self.write_packet(now, interface, direction, bytes, comment) {
+        if fits && self.write_packet(now, interface, direction, bytes, id, comment) {
             return Ok(());
         }
         self.lost += 1;
@@ -297,6 +319,7 @@ impl Capture {
         interface: IfId,
         direction: Direction,
         bytes: &[u8],
+        id: Option<u64>,
         comment: Option<String>,
     ) -> bool {
         let Some(interface_id) = self.number(interface) else {
@@ -314,6 +337,11 @@ impl Capture {
         let lost_since = mem::take(&mut known.lost_since);
         if lost_since > 0 {
             options.push(EnhancedPacketOption::DropCount(lost_since));
+        }
+        let number = id.map(u64::to_le_bytes);
+        if let Some(number) = &number {
+            let number = CommonOption::Unknown(UnknownOption::new(PACKET_ID, number));
+            options.push(EnhancedPacketOption::Common(number));
         }
         if let Some(comment) = comment {
             let comment = CommonOption::Comment(Cow::Owned(comment));
@@ -346,23 +374,25 @@ impl Capture {
         if !self.watches(interface) {
             return Ok(());
         }
+        let id = Some(meta.id);
         if meta.gso_size > 0 {
             let mut comment = comment;
             let mut result = Ok(());
             segment::cut(bytes, meta.gso_size, |piece| {
-                let recorded = self.packet(now, interface, direction, piece, comment.take());
+                let comment = comment.take();
+                let recorded = self.record(now, interface, direction, piece, id, comment);
                 result = result.and(recorded);
             });
             return result;
         }
         if !meta.csum_partial {
-            return self.packet(now, interface, direction, bytes, comment);
+            return self.record(now, interface, direction, bytes, id, comment);
         }
         let mut copy = mem::take(&mut self.scratch);
         copy.clear();
         copy.extend_from_slice(bytes);
         segment::fill_checksums(&mut copy);
-        let result = self.packet(now, interface, direction, &copy, comment);
+        let result = self.record(now, interface, direction, &copy, id, comment);
         self.scratch = copy;
         result
     }
@@ -481,6 +511,14 @@ impl Capture {
     pub fn swap(&mut self, drained: &mut Vec<u8>) {
         drained.clear();
         mem::swap(drained, self.writer.get_mut());
+    }
+
+    /// Frames that died at the interface while it was watched, recorded or not.
+    #[must_use]
+    pub fn dropped(&self, interface: IfId) -> u64 {
+        self.interfaces
+            .get(&interface)
+            .map_or(0, |known| known.dropped)
     }
 
     /// Packets that were not recorded because the buffer was full.

@@ -132,7 +132,8 @@ impl Trace {
         };
         let meta = pool.meta(frame);
         let rewrite = self.rewrites.remove(&meta.id);
-        if !capture.watches(place) {
+        // What a flood brought to a station that it is not for is no loss, and recorded already.
+        if reason == DropReason::NotForUs || !capture.watches(place) {
             return;
         }
         let comment = DropComment { reason, rewrite }.to_string();

@@ -1,7 +1,9 @@
 //! One binary with all integration tests: a file a feature.
 
+mod captures;
 mod conformance;
 mod engine;
 mod kernel;
 mod rig;
+mod scenes;
 mod walls;

@@ -58,6 +58,7 @@ impl Docker {
         network.mtu = options.mtu;
         let plan = BridgePlan {
             name: name.clone(),
+            network: network.name().to_owned(),
             mac,
             mtu: options.mtu,
             addresses: bridge_addresses(network, &options),

@@ -18,6 +18,8 @@ pub type Mac = [u8; 6];
 pub struct BridgePlan {
     /// `docker0`, `br-0123456789ab`, or as the network's options say.
     pub name: String,
+    /// The name of the network that it carries.
+    pub network: String,
     /// Its MAC.
     pub mac: Mac,
     /// Its MTU, and that of its ports.

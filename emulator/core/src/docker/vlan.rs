@@ -48,6 +48,7 @@ impl Docker {
                 let name = format!("{prefix}-{}", ids::short(&network.id));
                 let plan = BridgePlan {
                     name: parent.clone().unwrap_or(name),
+                    network: network.name().to_owned(),
                     mac: self.ids.mac(&format!("bridge:{}", network.name())),
                     mtu: network.mtu,
                     addresses: Vec::new(),

@@ -282,20 +282,9 @@ impl Lab {
         self.net.capture_take()
     }
 
-    /// Ends the capture, with the names of all addresses.
+    /// Ends the capture.
     pub fn capture_finish(&mut self) {
-        let mut names = Vec::new();
-        for netns in self.net.all_ns().filter(|netns| netns.name() != "wires") {
-            for iface in netns.ifaces() {
-                let addresses = iface.addrs.iter().map(|address| address.net.addr());
-                names.extend(
-                    addresses
-                        .filter(|addr| !addr.is_loopback())
-                        .map(|addr| (addr, netns.name().to_owned())),
-                );
-            }
-        }
-        self.net.capture_finish(&names);
+        self.net.capture_finish();
     }
 
     /// Starts an application in a namespace.

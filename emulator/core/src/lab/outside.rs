@@ -102,7 +102,7 @@ impl Builder<'_> {
             mtu: 1500,
             ipv6: true,
         };
-        // The other end is a port of nobody's bridge; it lives in the same namespace but has no use there.
+        // The other end is a port of nobody's bridge.
         let port = VethPlan {
             ns: self.wires(),
             name: &format!("p{}", self.net.next_iface().0),
@@ -151,8 +151,13 @@ fn standard(net: &mut Net, apps: &mut Apps, rng: &Rng) -> Places {
     let gateway = net.ns_add("gateway");
     let internet = net.ns_add("internet");
     let mut build = Builder { net, rng };
-    let (segment, _) = build.net.bridge_add(None, build.mac("mac:uplink"), 1500);
-    let (beyond, _) = build.net.bridge_add(None, build.mac("mac:beyond"), 1500);
+    let (segment, _) = build
+        .net
+        .bridge_add(None, "uplink", build.mac("mac:uplink"), 1500);
+    let (beyond, _) = build
+        .net
+        .bridge_add(None, "beyond", build.mac("mac:beyond"), 1500);
+    build.net.segment_far(beyond);
     let uplink = build.plug(
         host,
         "eth0",
@@ -219,7 +224,9 @@ fn recorded(net: &mut Net, apps: &mut Apps, resolver: IpAddr, rng: &Rng) -> Plac
     let host = host(net);
     let lan = net.ns_add("outside");
     let mut build = Builder { net, rng };
-    let (segment, _) = build.net.bridge_add(None, build.mac("mac:uplink"), 1500);
+    let (segment, _) = build
+        .net
+        .bridge_add(None, "uplink", build.mac("mac:uplink"), 1500);
     let uplink = build.plug(host, "up0", segment, &["192.0.2.2/24"]);
     let out = build.plug(lan, "up1", segment, &["192.0.2.1/24"]);
     build.via(host, "0.0.0.0/0", "192.0.2.1", uplink);

@@ -172,9 +172,9 @@ impl Hands<'_> {
 impl Plumb for Hands<'_> {
     fn bridge_add(&mut self, plan: &BridgePlan) -> (BridgeId, IfId) {
         let owner = Some((self.state.host, plan.name.as_str()));
-        let (bridge, iface) = self
-            .net
-            .bridge_add(owner, EthernetAddress(plan.mac), plan.mtu);
+        let (bridge, iface) =
+            self.net
+                .bridge_add(owner, &plan.network, EthernetAddress(plan.mac), plan.mtu);
         for &address in &plan.addresses {
             // The model hands out no address twice.
             let _fresh = self.net.addr_add(iface, address);

@@ -64,19 +64,31 @@ impl Net {
             Decision::Flood { local } => {
                 self.trace
                     .event(self.now, self.pool.meta(&frame).id, own, What::Flooded);
-                if local && owner.is_some() {
-                    // The stack's own copy meets the hooks of the namespace, not those of the bridge.
-                    if let Some(copy) = self.pool.copy(&frame) {
-                        self.bridge_local(owner, copy, own);
-                    }
-                }
+                // The stack's own copy meets the hooks of the namespace, not those of the bridge, and
+                // comes last, so that an answer does not overtake the question.
+                let copy = (local && owner.is_some()).then(|| self.bridge_copy(&frame, own));
                 if let Some(frame) = self.bridge_hooks(bridge, frame) {
                     self.trace
                         .frame(self.now, &self.pool, &frame, own, Direction::In);
                     self.bridge_flood(bridge, Some(port), frame);
                 }
+                if let Some(copy) = copy.flatten() {
+                    self.bridge_local(owner, copy, own);
+                }
             }
         }
+    }
+
+    /// A copy for the stack, or `None` and a drop when there is no buffer for it.
+    fn bridge_copy(&mut self, frame: &Frame, own: IfId) -> Option<Frame> {
+        let copy = self.pool.copy(frame);
+        if copy.is_none() {
+            self.trace.drops.count(DropReason::PoolEmpty);
+            let what = What::Dropped(DropReason::PoolEmpty);
+            self.trace
+                .event(self.now, self.pool.meta(frame).id, own, what);
+        }
+        copy
     }
 
     fn bridge_local(&mut self, owner: Option<NsId>, frame: Frame, own: IfId) {
@@ -95,13 +107,19 @@ impl Net {
         let decision = slot
             .bridge
             .output_super(self.now, self.pool.bytes(&frame), gso_size);
-        self.trace
-            .frame(self.now, &self.pool, &frame, iface, Direction::Out);
         match decision {
             Decision::Drop(reason) => self.bridge_drop(frame, iface, reason),
             Decision::Local => self.bridge_drop(frame, iface, DropReason::BridgeSamePort),
-            Decision::Port(to) => self.bridge_send(bridge, to, frame),
-            Decision::Flood { .. } => self.bridge_flood(bridge, None, frame),
+            Decision::Port(to) => {
+                self.trace
+                    .frame(self.now, &self.pool, &frame, iface, Direction::Out);
+                self.bridge_send(bridge, to, frame);
+            }
+            Decision::Flood { .. } => {
+                self.trace
+                    .frame(self.now, &self.pool, &frame, iface, Direction::Out);
+                self.bridge_flood(bridge, None, frame);
+            }
         }
     }
 
@@ -162,8 +180,11 @@ impl Net {
         {
             return Some(frame);
         }
+        let number = self.pool.meta(&frame).id;
         let Some(frame) = self.pool.unshare(frame) else {
             self.trace.drops.count(DropReason::PoolEmpty);
+            let what = What::Dropped(DropReason::PoolEmpty);
+            self.trace.event(self.now, number, own, what);
             return None;
         };
         self.pool.pull(&frame, ether.payload);

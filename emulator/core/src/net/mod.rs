@@ -62,7 +62,7 @@ pub(crate) enum Plug {
     /// A macvlan or ipvlan interface on top of this one.
     Child { parent: IfId },
     /// A bridge that is nobody's; the interface only gives it a number.
-    Segment,
+    Segment(BridgeId),
 }
 
 /// Who reads what arrives at an interface.
@@ -88,8 +88,12 @@ pub(crate) struct Socket {
 #[derive(Debug)]
 pub(crate) struct BridgeSlot {
     pub(crate) bridge: switch::bridge::Bridge,
-    /// The namespace that it belongs to; `None` for the uplink's segment, which is nobody's.
+    /// The namespace that it belongs to; `None` for a segment outside the host, which is nobody's.
     pub(crate) owner: Option<NsId>,
+    /// What captures say about it: the name of the network or segment.
+    pub(crate) about: String,
+    /// A frame that crosses it has crossed a nearer segment as it is.
+    pub(crate) far: bool,
 }
 
 /// How a data plane is made.
@@ -332,7 +336,7 @@ impl Net {
         match plug {
             Plug::Veth { link, side, .. } => self.links[link.0 as usize].as_mut()?.receive(side),
             Plug::Child { .. } => self.children.take(iface),
-            Plug::Bridge(_) | Plug::Nothing | Plug::Segment => None,
+            Plug::Bridge(_) | Plug::Nothing | Plug::Segment(_) => None,
         }
     }
 
@@ -373,7 +377,7 @@ impl Net {
             Plug::Veth { .. } => self.carry(iface, frame),
             Plug::Bridge(bridge) => self.bridge_output(bridge, iface, frame),
             Plug::Child { parent } => self.child_output(iface, parent, frame),
-            Plug::Nothing | Plug::Segment => {
+            Plug::Nothing | Plug::Segment(_) => {
                 self.trace.drop(
                     self.now,
                     &mut self.pool,

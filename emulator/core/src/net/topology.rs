@@ -99,7 +99,7 @@ impl Net {
     pub fn peer(&self, iface: IfId) -> Option<IfId> {
         match self.sockets.get(iface.0 as usize)?.plug {
             Plug::Veth { peer, .. } => Some(peer),
-            Plug::Bridge(_) | Plug::Child { .. } | Plug::Nothing | Plug::Segment => None,
+            Plug::Bridge(_) | Plug::Child { .. } | Plug::Nothing | Plug::Segment(_) => None,
         }
     }
 
@@ -155,24 +155,33 @@ impl Net {
             master: None,
             ipv6: plan.ipv6,
         };
+        let own = link_local(plan.mac.0);
         self.with_ns(plan.ns, |netns, cx| {
             // Names are checked by whoever draws them; numbers are new.
             let mut made = netns
                 .iface_add(config)
                 .and_then(|()| netns.iface_up(cx, id, true));
             if plan.ipv6 {
-                let address = IpNet::new_assert(link_local(plan.mac.0).into(), 64);
+                let address = IpNet::new_assert(own.into(), 64);
                 made = made.and_then(|()| netns.addr_add(id, address));
             }
             debug_assert_eq!(made, Ok(()), "interface {} of {}", id.0, netns.name());
         });
-        self.watch(id);
+        if plan.ipv6 {
+            self.capture_name(plan.ns, own.into());
+        }
+        // A bridge is watched once it is there.
+        if kind != IfaceKind::Bridge {
+            self.watch(id);
+        }
     }
 
-    /// Makes a bridge. With an owner it has an interface in that namespace, which is up.
+    /// Makes a bridge. With an owner it has an interface in that namespace, which is up; without one it
+    /// is a segment outside the host. `about` is the network's name, for captures.
     pub fn bridge_add(
         &mut self,
         owner: Option<(NsId, &str)>,
+        about: &str,
         mac: EthernetAddress,
         mtu: u32,
     ) -> (BridgeId, IfId) {
@@ -192,7 +201,7 @@ impl Net {
             }
             None => {
                 let wires = self.wires();
-                self.socket_add(wires, Plug::Segment)
+                self.socket_add(wires, Plug::Segment(id))
             }
         };
         let limits = Limits {
@@ -203,7 +212,10 @@ impl Net {
         self.bridges.push(Some(Box::new(BridgeSlot {
             bridge,
             owner: owner.map(|(ns, _)| ns),
+            about: about.to_owned(),
+            far: false,
         })));
+        self.watch(iface);
         (id, iface)
     }
 
@@ -211,6 +223,14 @@ impl Net {
     #[must_use]
     pub const fn bridge_numbers(&self) -> usize {
         self.bridges.len()
+    }
+
+    /// Marks a segment whose frames have all crossed a nearer segment unchanged: a capture at
+    /// crossings leaves it out.
+    pub fn segment_far(&mut self, id: BridgeId) {
+        if let Some(slot) = self.bridges.get_mut(id.0 as usize).and_then(Option::as_mut) {
+            slot.far = true;
+        }
     }
 
     /// The bridge, if it is still there.
@@ -337,8 +357,13 @@ impl Net {
     /// As `ip addr add`.
     pub fn addr_add(&mut self, iface: IfId, address: IpNet) -> Result<(), Errno> {
         let ns = self.ns_of(iface).ok_or(Errno::NoDev)?;
-        self.with_ns(ns, |netns, _| netns.addr_add(iface, address))
-            .unwrap_or(Err(Errno::NoDev))
+        let added = self
+            .with_ns(ns, |netns, _| netns.addr_add(iface, address))
+            .unwrap_or(Err(Errno::NoDev));
+        if added.is_ok() {
+            self.capture_name(ns, address.addr());
+        }
+        added
     }
 
     /// Announces the addresses of an interface `count` times, `interval` apart.

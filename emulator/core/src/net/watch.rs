@@ -1,14 +1,20 @@
 //! Capturing: which interfaces are recorded, and under which names.
 //!
-//! At crossings (the default) a frame stands once for each bridge that it crosses, under the bridge's
-//! name, so that a run without losses shows nothing to Wireshark that looks like a retransmission.
-//! Everywhere, it stands at each end of each veth pair as well.
+//! At crossings (the default) a frame stands once for each bridge or segment that it crosses, so that a
+//! run without losses shows nothing to Wireshark that looks like a retransmission. A frame that dies
+//! there stands once more or instead, with the reason. Behind the gateway a frame is the one that crossed
+//! the uplink, so that segment is left out. Everywhere, a frame stands at each end of each veth pair as
+//! well, and is known by its number.
+//!
+//! Names of addresses are written when the addresses are given out, so that a reader knows them before
+//! the first packet, and those of containers that are gone as well. Left out: `lo`, which is no wire.
+
+use core::net::IpAddr;
 
 use switch::capture::{Capture, Limits};
 
 use super::{Net, Plug};
-use crate::id::IfId;
-use crate::netns::LO;
+use crate::id::{BridgeId, IfId, NsId};
 
 /// Where a capture looks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,42 +29,77 @@ pub enum CaptureAt {
 impl Net {
     /// Starts a capture of everything that is there and of what comes later.
     pub fn capture_start(&mut self, at: CaptureAt, limits: Limits) {
-        self.trace.capture = Some(Box::new(Capture::new(limits)));
+        let mut capture = Capture::new(limits);
+        capture.names(&self.names());
+        self.trace.capture = Some(Box::new(capture));
         self.capture_at = Some(at);
         for number in 2..self.sockets.len() as u32 {
             self.watch(IfId(number));
         }
     }
 
+    /// Every address of the lab and whose it is.
+    fn names(&self) -> Vec<(IpAddr, String)> {
+        self.all_ns()
+            .flat_map(|netns| netns.ifaces().map(move |iface| (netns, iface)))
+            .flat_map(|(netns, iface)| {
+                let addresses = iface.addrs.iter().map(|address| address.net.addr());
+                addresses.map(move |address| (address, netns.name().to_owned()))
+            })
+            .filter(|(address, _)| !address.is_loopback())
+            .collect()
+    }
+
+    /// Tells a capture whose a new address is.
+    pub(super) fn capture_name(&mut self, ns: NsId, address: IpAddr) {
+        if address.is_loopback() || self.trace.capture.is_none() {
+            return;
+        }
+        let Some(name) = self.ns(ns).map(|netns| netns.name().to_owned()) else {
+            return;
+        };
+        if let Some(capture) = self.trace.capture.as_mut() {
+            capture.names(&[(address, name)]);
+        }
+    }
+
     /// Adds an interface to the capture, if there is one and it looks there.
     pub(super) fn watch(&mut self, iface: IfId) {
         let Some(at) = self.capture_at else { return };
-        let bridge = matches!(
-            self.sockets[iface.0 as usize].plug,
-            Plug::Bridge(_) | Plug::Segment
-        );
-        if at == CaptureAt::Crossing && !bridge {
-            return;
-        }
-        let ns = self.sockets[iface.0 as usize].ns;
-        let Some(netns) = self.ns(ns) else { return };
-        let (name, description) = match netns.iface(iface) {
-            Some(found) if bridge => (
-                found.name.clone(),
-                format!("bridge {} of {}", found.name, netns.name()),
-            ),
-            Some(found) => (
-                format!("{}:{}", netns.name(), found.name),
-                format!("{} of {}", found.name, netns.name()),
-            ),
-            None => (
-                format!("segment{}", iface.0),
-                "a segment outside the host".to_owned(),
-            ),
+        let everywhere = at == CaptureAt::All;
+        let labels = match self.sockets[iface.0 as usize].plug {
+            Plug::Bridge(bridge) => self.bridge_labels(bridge, iface),
+            Plug::Segment(bridge) => self.segment_labels(bridge, everywhere),
+            Plug::Veth { .. } | Plug::Child { .. } if everywhere => self.iface_labels(iface),
+            Plug::Veth { .. } | Plug::Child { .. } | Plug::Nothing => None,
         };
-        if let Some(capture) = self.trace.capture.as_mut() {
+        if let (Some((name, description)), Some(capture)) = (labels, self.trace.capture.as_mut()) {
             capture.interface(iface, &name, &description, 0);
         }
+    }
+
+    fn bridge_labels(&self, bridge: BridgeId, iface: IfId) -> Option<(String, String)> {
+        let slot = self.bridges.get(bridge.0 as usize)?.as_ref()?;
+        let name = &self.ns(slot.owner?)?.iface(iface)?.name;
+        Some((name.clone(), format!("network {}", slot.about)))
+    }
+
+    fn segment_labels(&self, bridge: BridgeId, everywhere: bool) -> Option<(String, String)> {
+        let slot = self.bridges.get(bridge.0 as usize)?.as_ref()?;
+        let shown = everywhere || !slot.far;
+        shown.then(|| {
+            let description = format!("segment {} outside the host", slot.about);
+            (slot.about.clone(), description)
+        })
+    }
+
+    fn iface_labels(&self, iface: IfId) -> Option<(String, String)> {
+        let netns = self.ns(self.sockets[iface.0 as usize].ns)?;
+        let name = &netns.iface(iface)?.name;
+        Some((
+            format!("{}:{name}", netns.name()),
+            format!("{name} of {}", netns.name()),
+        ))
     }
 
     /// The bytes captured since the last call.
@@ -70,25 +111,22 @@ impl Net {
             .unwrap_or_default()
     }
 
-    /// Ends the capture: the names of addresses and each interface's statistics are its last blocks.
-    pub fn capture_finish(&mut self, names: &[(core::net::IpAddr, String)]) {
+    /// Ends the capture: each interface's statistics are its last blocks.
+    pub fn capture_finish(&mut self) {
         let now = self.now;
-        let ids: Vec<IfId> = (2..self.sockets.len() as u32).map(IfId).collect();
-        let counters: Vec<(IfId, u64)> = ids
-            .into_iter()
+        let received: Vec<(IfId, u64)> = (2..self.sockets.len() as u32)
+            .map(IfId)
             .filter_map(|id| {
                 let netns = self.ns(self.sockets[id.0 as usize].ns)?;
                 Some((id, netns.iface(id)?.rx.packets))
             })
-            .filter(|(id, _)| *id != LO)
             .collect();
         let Some(capture) = self.trace.capture.as_mut() else {
             return;
         };
-        capture.names(names);
-        for (id, received) in counters {
+        for (id, received) in received {
             if capture.watches(id) {
-                capture.statistics(now, id, received, 0);
+                capture.statistics(now, id, received, capture.dropped(id));
             }
         }
         capture.finish(now);

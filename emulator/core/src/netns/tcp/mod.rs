@@ -34,7 +34,8 @@ use switch::{Frame, Pool, Time};
 
 pub use engine::{Congestion, TcpState};
 pub use options::{
-    Counters, DEFAULT_BUFFER, IcmpKind, MAX_BUFFER, MIN_BUFFER, PortUse, TcpOptions, TcpSocket,
+    Counters, IcmpKind, MAX_BUFFER, MIN_BUFFER, PortUse, RECV_BUFFER, SEND_BUFFER, TcpOptions,
+    TcpSocket,
 };
 
 use demux::Demux;

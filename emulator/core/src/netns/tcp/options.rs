@@ -8,9 +8,14 @@ use super::engine::{Congestion, TcpState};
 use crate::app::SockOpt;
 use crate::netns::Errno;
 
-/// Buffer size of either direction unless an option asks for another: 16 KiB, taken when the
-/// handshake starts.
-pub const DEFAULT_BUFFER: usize = 16 * 1024;
+/// Bytes that wait to be acknowledged unless an option asks for another size, taken when the handshake
+/// starts: two segments of the largest MTU whose acknowledgements are delayed, so that no sender waits
+/// for one. Linux starts at 16 KiB (`tcp_wmem`) and grows.
+pub const SEND_BUFFER: usize = 32 * 1024;
+/// Bytes that wait to be read unless an option asks for another size (Linux: 128 KiB at the start,
+/// `tcp_rmem`). A sender with its own default buffer takes a third of the window at most, so that a
+/// reader who keeps up need not tell the window anew.
+pub const RECV_BUFFER: usize = 96 * 1024;
 /// The smallest buffer that an option gets (Linux: `SOCK_MIN_RCVBUF`).
 pub const MIN_BUFFER: usize = 2304;
 /// The largest buffer that an option gets.
@@ -40,8 +45,8 @@ pub struct TcpOptions {
 impl Default for TcpOptions {
     fn default() -> Self {
         Self {
-            recv_buffer: DEFAULT_BUFFER,
-            send_buffer: DEFAULT_BUFFER,
+            recv_buffer: RECV_BUFFER,
+            send_buffer: SEND_BUFFER,
             nodelay: false,
             keepalive: None,
             hop_limit: 64,

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::netns::tcp::segment::{ACK, Bare};
-use crate::netns::tcp::{Congestion, TcpState};
+use crate::netns::tcp::{Congestion, RECV_BUFFER, SEND_BUFFER, TcpState};
 
 /// Sends `data` from A to B, reading as it comes, until B sees the end. Both are closed then.
 fn transfer(rig: &mut Rig, a: TcpId, b: TcpId, data: &[u8], until: Time) {
@@ -47,7 +47,7 @@ fn a_mebibyte_arrives_whole_over_both_families() {
             let largest = rig.log.iter().map(|sent| sent.len).max().unwrap();
             assert!(largest <= mtu);
             let last = rig.log.last().unwrap().at - start;
-            // 65 windows of 16 KiB there and back, and no stall of an acknowledgement between them.
+            // 32 send buffers there and back, and no stall of an acknowledgement between them.
             assert!(last < Duration::from_millis(50), "{last:?} at MTU {mtu}");
             rig.run_for(Duration::from_secs(121));
             let listener = rig.tcp(B).sockets()[0].id.unwrap();
@@ -125,7 +125,7 @@ fn a_reader_that_stops_stops_the_sender() {
             taken += n;
         }
     });
-    assert_eq!(taken, 2 * 16 * 1024);
+    assert_eq!(taken, SEND_BUFFER + RECV_BUFFER);
     assert!(!rig.tcp(A).ready(a).writable);
     rig.ends[A].wakes.clear();
     // Longer than any limit on silence: the peer answers the probes.
