@@ -8,7 +8,7 @@
 //! The anchor makes the same pooled copies (the sender's bytes into a buffer, one copy per veth pair in
 //! *copy* mode) from a pool of the same kind, with the same comparison, and nothing else.
 
-use crate::common::lab::{Host, events, on_docker0};
+use crate::common::lab::{Host, assert_tracked, events, on_docker0};
 use crate::common::{Rounds, compare, rate};
 use switch::link::Mode;
 use switch::Pool;
@@ -191,6 +191,7 @@ pub(crate) fn run() {
                 ("veth-docker0-veth", |rounds| wire.rate(rounds)),
                 ("the same pooled copies, bare", |rounds| bare.rate(rounds)),
             );
+            assert_tracked(&wire.lab, 1);
             assert_eq!(wire.lab.net().pool.in_use(), 0, "a frame was lost");
         }
     }

@@ -6,7 +6,7 @@
 //!
 //! The anchor is the same with one connection in the namespaces.
 
-use crate::common::lab::{Host, connection_to, events, listener, on_docker0};
+use crate::common::lab::{Host, assert_tracked, connection_to, events, listener, on_docker0};
 use crate::common::{Rounds, compare, rate};
 use vethlab::core::app::Sys;
 use vethlab::core::id::SockId;
@@ -32,6 +32,7 @@ impl Crowd {
         for _ in 0..sockets {
             last = Some(connection_to(&mut lab, a, (b, 80), listener, BUFFER));
         }
+        assert_tracked(&lab, sockets);
         let (client, server) = last.expect("at least one");
         Self {
             lab,

@@ -8,7 +8,7 @@
 
 use std::time::Instant;
 
-use crate::common::lab::{container, lab, network, quiet, start};
+use crate::common::lab::{assert_tracked, container, lab, network, quiet, start};
 use crate::common::{rounds, si, spread};
 use vethlab::core::lab::probe::{Answer, Question};
 use vethlab::core::lab::{Lab, LabConfig};
@@ -36,6 +36,7 @@ fn check(mut lab: Lab, count: usize) {
         let address = u32::from_be_bytes(host(number).v4);
         assert_eq!(address, 0x0a0a_0002 + number as u32);
     }
+    assert_tracked(&lab, 0);
     let (first, last) = (host(0), host(count - 1));
     let ping = Question::Ping(last.v4.into());
     let answer = lab.probe(first.ns, &ping, core::time::Duration::from_secs(1));

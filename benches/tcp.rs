@@ -8,7 +8,7 @@
 //! The anchor is smoltcp alone: two interfaces back to back, the same buffers, checksums, MTU and writes.
 
 use crate::bare::Pair;
-use crate::common::lab::{Host, checksums, connection, events, listener, on_docker0, wait};
+use crate::common::lab::{Host, assert_tracked, checksums, connection, events, listener, on_docker0, wait};
 use crate::common::{Rounds, compare, rate};
 use vethlab::core::app::Sys;
 use vethlab::core::id::SockId;
@@ -58,6 +58,7 @@ impl Ours {
         checksums(&mut lab, &hosts, full);
         let (a, b) = (hosts[0], hosts[1]);
         let (client, server) = connection(&mut lab, a, b, BUFFER);
+        assert_tracked(&lab, 1);
         Self {
             lab,
             a,

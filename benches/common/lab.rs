@@ -84,6 +84,15 @@ pub(crate) fn on_docker0(config: LabConfig, count: usize) -> (Lab, Vec<Host>) {
     (lab, hosts)
 }
 
+/// Docker's rules stand in the host's namespace, and at least so many connections are tracked there.
+pub(crate) fn assert_tracked(lab: &Lab, connections: usize) {
+    let host = lab.net().ns(lab.places().host).expect("the host");
+    let firewall = host.firewall().expect("the host has a firewall");
+    assert!(!firewall.rules.is_empty(), "docker0's rules are on");
+    let tracked = firewall.conntrack.len();
+    assert!(tracked >= connections, "{tracked} of {connections} are tracked");
+}
+
 /// Works off what waits now and throws the events away; their number.
 pub(crate) fn quiet(lab: &mut Lab) -> u64 {
     while !matches!(lab.poll(), Output::Idle(_)) {}
