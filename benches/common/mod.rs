@@ -4,19 +4,21 @@
 //! A B A B …, and the ratio is taken pair by pair. Printed: median (min..max) of each, and of the ratio.
 //! `--smoke` runs one short round of each, to see that it works.
 
+pub(crate) mod lab;
+
 use std::time::{Duration, Instant};
 
 /// How long and how often.
 #[derive(Clone, Copy, Debug)]
-pub struct Rounds {
+pub(crate) struct Rounds {
     /// Counted rounds.
-    pub count: usize,
+    pub(crate) count: usize,
     /// The least time that one measurement takes.
-    pub at_least: Duration,
+    pub(crate) at_least: Duration,
 }
 
 /// Five rounds of 200 ms, or one short one with `--smoke`.
-pub fn rounds() -> Rounds {
+pub(crate) fn rounds() -> Rounds {
     if std::env::args().any(|arg| arg == "--smoke") {
         Rounds { count: 1, at_least: Duration::from_millis(5) }
     } else {
@@ -25,7 +27,7 @@ pub fn rounds() -> Rounds {
 }
 
 /// Units of work a second: runs `work` (which returns how many units it did) until `at_least` passed.
-pub fn rate(rounds: Rounds, mut work: impl FnMut() -> u64) -> f64 {
+pub(crate) fn rate(rounds: Rounds, mut work: impl FnMut() -> u64) -> f64 {
     let start = Instant::now();
     let mut units = 0;
     loop {
@@ -38,14 +40,14 @@ pub fn rate(rounds: Rounds, mut work: impl FnMut() -> u64) -> f64 {
 }
 
 /// Median, least and most of some figures.
-pub fn spread(figures: &[f64]) -> (f64, f64, f64) {
+pub(crate) fn spread(figures: &[f64]) -> (f64, f64, f64) {
     let mut sorted = figures.to_vec();
     sorted.sort_by(f64::total_cmp);
     (sorted[sorted.len() / 2], sorted[0], sorted[sorted.len() - 1])
 }
 
 /// A figure with a prefix: `12.3 M`.
-pub fn si(figure: f64) -> String {
+pub(crate) fn si(figure: f64) -> String {
     match figure {
         f if f >= 1e9 => format!("{:.2} G", f / 1e9),
         f if f >= 1e6 => format!("{:.2} M", f / 1e6),
@@ -63,7 +65,7 @@ fn show(figures: &[f64], unit: &str) -> String {
 }
 
 /// Measures `ours` and `anchor` in turn and prints the row.
-pub fn compare(
+pub(crate) fn compare(
     name: &str,
     unit: &str,
     (ours_name, mut ours): (&str, impl FnMut(Rounds) -> f64),

@@ -150,6 +150,11 @@ impl Trace {
         core::mem::take(&mut self.events)
     }
 
+    /// The same without giving the memory away: nothing is allocated for the events that come next.
+    pub fn drain(&mut self) -> impl Iterator<Item = Event> + '_ {
+        self.events.drain(..)
+    }
+
     /// Events that were left out because nobody took the earlier ones.
     #[must_use]
     pub const fn lost_events(&self) -> u64 {

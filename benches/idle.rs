@@ -1,0 +1,78 @@
+//! Does an idle socket cost anything while others work?
+//!
+//! API: socket calls by `Lab::sys`, `Lab::poll`. One request and response of 1 B over one connection between
+//! two containers, while so many others are open between the same two and say nothing. On: docker0's rules
+//! with connection tracking, counters, events.
+//!
+//! The anchor is the same with one connection in the namespaces.
+
+use crate::common::lab::{Host, assert_tracked, connection_to, events, listener, on_docker0};
+use crate::common::{Rounds, compare, rate};
+use vethlab::core::app::Sys;
+use vethlab::core::id::SockId;
+use vethlab::core::lab::{Lab, LabConfig, Output};
+
+/// Bytes of each socket's buffers.
+const BUFFER: usize = 4096;
+
+struct Crowd {
+    lab: Lab,
+    a: Host,
+    b: Host,
+    client: SockId,
+    server: SockId,
+}
+
+impl Crowd {
+    fn new(sockets: usize) -> Self {
+        let (mut lab, hosts) = on_docker0(LabConfig::default(), 2);
+        let (a, b) = (hosts[0], hosts[1]);
+        let listener = listener(&mut lab, b, 80, BUFFER);
+        let mut last = None;
+        for _ in 0..sockets {
+            last = Some(connection_to(&mut lab, a, (b, 80), listener, BUFFER));
+        }
+        assert_tracked(&lab, sockets);
+        let (client, server) = last.expect("at least one");
+        Self {
+            lab,
+            a,
+            b,
+            client,
+            server,
+        }
+    }
+
+    fn request(&mut self) -> u64 {
+        let (a, b) = (self.a.ns, self.b.ns);
+        for (from, by, to, at) in [
+            (a, self.client, b, self.server),
+            (b, self.server, a, self.client),
+        ] {
+            assert_eq!(self.lab.sys(from).send(by, &[7]), Ok(1));
+            while !matches!(self.lab.poll(), Output::Idle(_)) {}
+            let mut heard = [0; 2];
+            assert_eq!(self.lab.sys(to).recv(at, &mut heard), Ok(1));
+            assert_eq!(heard[0], 7);
+        }
+        assert!(events(&mut self.lab) >= 6);
+        1
+    }
+
+    fn rate(&mut self, rounds: Rounds) -> f64 {
+        rate(rounds, || (0..64).map(|_| self.request()).sum())
+    }
+}
+
+pub(crate) fn run() {
+    println!("idle: request and response of 1 B among open connections; on: rules, counters, events");
+    for sockets in [10, 100, 1_000, 10_000] {
+        let (mut one, mut many) = (Crowd::new(1), Crowd::new(sockets));
+        compare(
+            &format!("{sockets} connections in each namespace"),
+            "/s",
+            ("among them", |rounds| many.rate(rounds)),
+            ("1 connection", |rounds| one.rate(rounds)),
+        );
+    }
+}
