@@ -8,7 +8,9 @@
 //! The anchor is smoltcp alone: two interfaces back to back, the same buffers, checksums, MTU and writes.
 
 use crate::bare::Pair;
-use crate::common::lab::{Host, assert_tracked, checksums, connection, events, listener, on_docker0, wait};
+use crate::common::lab::{
+    Host, assert_tracked, checksums, connection, events, listener, on_docker0, wait,
+};
 use crate::common::{Rounds, compare, rate};
 use vethlab::core::app::Sys;
 use vethlab::core::id::SockId;
@@ -29,7 +31,11 @@ impl Stream {
     fn new() -> Self {
         Self(
             (0..PERIOD + CHUNK)
-                .map(|at| ((at % PERIOD) as u32).wrapping_mul(2_654_435_761).to_be_bytes()[0])
+                .map(|at| {
+                    ((at % PERIOD) as u32)
+                        .wrapping_mul(2_654_435_761)
+                        .to_be_bytes()[0]
+                })
                 .collect(),
         )
     }
@@ -176,7 +182,11 @@ fn bare_bulk(pair: &mut Pair, stream: &Stream, buffer: &mut [u8], at: &mut (u64,
     let before = at.1;
     while pair.socket(1).can_recv() {
         let count = pair.socket(1).recv_slice(buffer).expect("open");
-        assert!(buffer[..count] == *stream.at(at.1, count), "at byte {}", at.1);
+        assert!(
+            buffer[..count] == *stream.at(at.1, count),
+            "at byte {}",
+            at.1
+        );
         at.1 += count as u64;
     }
     at.1 - before
@@ -201,11 +211,14 @@ fn bits(rounds: Rounds, mut bytes: impl FnMut() -> u64) -> f64 {
 
 pub(crate) fn run() {
     println!("tcp: socket calls by Lab::sys, two containers on docker0, copy mode, MTU 1500;");
-    println!("  on: docker0's rules with connection tracking, counters, events; all bytes compared");
+    println!(
+        "  on: docker0's rules with connection tracking, counters, events; all bytes compared"
+    );
     let stream = Stream::new();
     for (full, word) in [(true, "checksums"), (false, "partial checksums")] {
         let mut ours = Ours::new(full);
-        let (mut pair, mut buffer, mut at) = (Pair::connected(full, BUFFER), vec![0; CHUNK], (0, 0));
+        let (mut pair, mut buffer, mut at) =
+            (Pair::connected(full, BUFFER), vec![0; CHUNK], (0, 0));
         compare(
             &format!("bulk, {word}, 256 KiB buffers"),
             "bit/s",
@@ -213,7 +226,9 @@ pub(crate) fn run() {
                 bits(rounds, || ours.bulk(&stream))
             }),
             ("smoltcp back to back", |rounds| {
-                bits(rounds, || bare_bulk(&mut pair, &stream, &mut buffer, &mut at))
+                bits(rounds, || {
+                    bare_bulk(&mut pair, &stream, &mut buffer, &mut at)
+                })
             }),
         );
         let (mut ours, mut pair) = (Ours::new(full), Pair::connected(full, BUFFER));

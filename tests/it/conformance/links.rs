@@ -27,7 +27,7 @@ pub(super) const CASES: &[(u32, &str, &str)] = &[
         ping aa gw@six/6 = ok
         let bb = ip bb@six/6
         resolve aa bb = 172.18.0.3 $bb
-        "
+        ",
     ),
     (
         22,

@@ -256,7 +256,8 @@ impl Play {
                 .map(|port| port.trim_end_matches("/udp").parse().unwrap())
                 .collect()
         };
-        self.lab.spawn(ns, Box::new(Probe::new(of(false), of(true))));
+        self.lab
+            .spawn(ns, Box::new(Probe::new(of(false), of(true))));
         self.lab.settle();
         Ok(())
     }
@@ -321,7 +322,11 @@ impl Play {
             .get(network)
             .and_then(|place| place.endpoint.as_ref())
             .ok_or("not on that network")?;
-        let own = if v6 { endpoint.v6.map(Into::into) } else { endpoint.v4.map(Into::into) };
+        let own = if v6 {
+            endpoint.v6.map(Into::into)
+        } else {
+            endpoint.v4.map(Into::into)
+        };
         own.map(|net: ipnet::IpNet| net.addr())
             .ok_or_else(|| "no such address".to_owned())
     }
@@ -462,7 +467,9 @@ impl Play {
             return Ok("-".to_owned());
         };
         let dev = netns.iface(route.dev).map_or("?", |iface| &iface.name);
-        let via = route.via.map_or_else(|| "link".to_owned(), |via| via.to_string());
+        let via = route
+            .via
+            .map_or_else(|| "link".to_owned(), |via| via.to_string());
         Ok(format!("{via} {dev}"))
     }
 

@@ -367,12 +367,10 @@ impl Daemon for LabEngine {
     fn list(&mut self, all: bool, filters: &Filters) -> Result<Vec<Summary>, Error> {
         let docker = self.lab.docker();
         let found = docker.list(all, &pairs(filters))?;
-        let mut rows: Vec<Summary> = found
+        Ok(found
             .into_iter()
             .map(|container| self.summary(container))
-            .collect();
-        rows.reverse();
-        Ok(rows)
+            .collect())
     }
 
     fn inspect(&mut self, container: &str) -> Result<Value, Error> {
