@@ -6,4 +6,5 @@ mod engine;
 mod kernel;
 mod rig;
 mod scenes;
+mod transcripts;
 mod walls;

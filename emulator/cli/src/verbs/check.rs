@@ -70,6 +70,24 @@ fn check(args: &CheckArgs) -> Result<(), String> {
         None => None,
     };
     let running = up(&mut lab, &project);
+    if let Some((key, error)) = running.networks.first() {
+        let network = project.network(key);
+        let subnet = network
+            .and_then(|network| network.ipam.first())
+            .map(|subnet| subnet.at);
+        let at = subnet.or_else(|| network.map(|network| network.at));
+        let place = at.map_or_else(String::new, |at| format!("{}: ", project.locate(at)));
+        return Err(format!("{place}networks.{key}: {error}"));
+    }
+    for started in &running.containers {
+        if let (Some(error), Some(service)) = (&started.error, project.service(&started.service)) {
+            eprintln!(
+                "{}: {} does not start: {error}",
+                project.locate(service.at),
+                started.container
+            );
+        }
+    }
     let terminal = io::stderr().is_terminal();
     let filled = matrix(
         &mut lab,
@@ -121,7 +139,7 @@ fn table(matrix: &Matrix) -> String {
     let mut last = "";
     for cell in &matrix.cells {
         if last != cell.from && !last.is_empty() {
-            rows.push(Vec::new());
+            rows.push(vec![String::new(); 6]);
         }
         last = &cell.from;
         rows.push(row(cell));
@@ -130,7 +148,7 @@ fn table(matrix: &Matrix) -> String {
         "project {}, seed {}\n\n{}",
         matrix.project,
         matrix.seed,
-        align(&lines(&rows))
+        columns(&rows)
     );
     for (name, error) in &matrix.failed {
         text.push_str(&format!("\n{name} does not run: {error}\n"));
@@ -166,7 +184,11 @@ fn row(cell: &Cell) -> Vec<String> {
     ]
 }
 
-/// The rows as lines of cells between tabs; blanks at the end are of no use to anybody.
-fn lines(rows: &[Vec<String>]) -> String {
-    rows.iter().map(|row| row.join("\t") + "\n").collect()
+/// The rows in columns, without blanks at the end of a line.
+fn columns(rows: &[Vec<String>]) -> String {
+    let cells: String = rows.iter().map(|row| row.join("\t") + "\n").collect();
+    align(&cells)
+        .lines()
+        .map(|line| line.trim_end().to_owned() + "\n")
+        .collect()
 }

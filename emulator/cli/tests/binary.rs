@@ -1,0 +1,197 @@
+//! The binary as a person runs it: what it prints, where errors point, how it exits.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn vethlab(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_vethlab"))
+        .args(args)
+        .current_dir(root())
+        .env_clear()
+        .output()
+        .unwrap()
+}
+
+fn scratch(name: &str, bytes: &[u8]) -> String {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("binary");
+    fs::create_dir_all(&folder).unwrap();
+    let path = folder.join(name);
+    fs::write(&path, bytes).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+fn texts(output: &Output) -> (String, String) {
+    (
+        String::from_utf8_lossy(&output.stdout).into_owned(),
+        String::from_utf8_lossy(&output.stderr).into_owned(),
+    )
+}
+
+/// The matrices of the examples are as committed; `VETHLAB_BLESS=1` writes them.
+#[test]
+fn the_examples_answer_as_before() {
+    for name in ["voting-app", "turn-server", "shop"] {
+        let file = format!("examples/{name}/compose.yaml");
+        let output = vethlab(&["check", &file, "--format", "json"]);
+        let (out, err) = texts(&output);
+        assert_eq!(output.status.code(), Some(0), "{err}");
+        let golden =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/{name}.json"));
+        if std::env::var_os("VETHLAB_BLESS").is_some() {
+            fs::write(&golden, &out).unwrap();
+        }
+        assert_eq!(
+            out,
+            fs::read_to_string(&golden).unwrap(),
+            "{file} answers otherwise than {}",
+            golden.display()
+        );
+        // Once more, and as text: the same run, the same bytes.
+        assert_eq!(
+            texts(&vethlab(&["check", &file, "--format", "json"])).0,
+            out
+        );
+        assert!(
+            texts(&vethlab(&["check", &file]))
+                .0
+                .starts_with(&format!("project {name}, seed 0\n"))
+        );
+    }
+}
+
+#[test]
+fn what_the_voting_app_allows() {
+    let output = vethlab(&[
+        "check",
+        "examples/voting-app/compose.yaml",
+        "--format",
+        "json",
+    ]);
+    let matrix: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let cell = |from: &str, to: &str, port: u64| {
+        let found = matrix["cells"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|cell| cell["from"] == from && cell["to"] == to && cell["port"] == port);
+        found
+            .unwrap_or_else(|| panic!("{from} → {to}:{port}"))
+            .clone()
+    };
+    let by_name = cell("worker", "db", 5432);
+    assert_eq!(by_name["connected"], true);
+    assert_eq!(by_name["via"], "voting-app_back-tier");
+    assert_eq!(cell("lan", "vote", 80)["via"], "host 192.0.2.2:5000");
+    // Published on loopback: the host itself, and nobody else.
+    assert_eq!(cell("host", "result", 9229)["connected"], true);
+    assert_eq!(cell("lan", "result", 9229)["connected"], false);
+    assert_eq!(cell("lan", "db", 5432)["reason"], "not-published");
+}
+
+#[test]
+fn bad_input_is_refused_with_its_place() {
+    let deep = "[".repeat(100_000);
+    let laughs = {
+        let mut text = "x-a: &a [1,1,1,1,1,1,1,1,1]\n".to_owned();
+        for (from, to) in
+            ["ab", "bc", "cd", "de", "ef", "fg", "gh", "hi"].map(|pair| pair.split_at(1))
+        {
+            text.push_str(&format!(
+                "x-{to}: &{to} [{}]\n",
+                vec![format!("*{from}"); 9].join(",")
+            ));
+        }
+        text + "services: {a: {image: x}}\n"
+    };
+    let cases: &[(&str, &[u8], &str)] = &[
+        ("unknown-key.yaml", b"services:\n  web:\n    image: x\n    prots: [80]\n", ":4:5"),
+        ("not-yaml.yaml", b"services: [\n", "not-yaml.yaml:"),
+        ("latin.yaml", b"services: {caf\xe9: {image: x}}\n", "UTF-8"),
+        ("address.yaml", b"services:\n  a:\n    image: x\n    networks: {n: {ipv4_address: 10.0.0.300}}\nnetworks: {n: {}}\n", ":4:"),
+        ("deep.yaml", deep.as_bytes(), "deep.yaml:"),
+        ("laughs.yaml", laughs.as_bytes(), "laughs.yaml:"),
+        ("pasta.yaml", b"services:\n  a:\n    image: x\n    network_mode: pasta:-4\n", ":4:"),
+    ];
+    for (name, bytes, place) in cases {
+        let path = scratch(name, bytes);
+        let output = vethlab(&["check", &path]);
+        let (out, err) = texts(&output);
+        assert_eq!(output.status.code(), Some(2), "{name}: {err}");
+        assert!(err.contains(place) && err.contains(name), "{name}: {err}");
+        assert!(out.is_empty() && !err.contains("panicked"), "{name}: {err}");
+    }
+}
+
+#[test]
+fn files_that_cannot_be_read() {
+    for (args, word) in [
+        (
+            &["check", "no/such/compose.yaml"][..],
+            "no/such/compose.yaml",
+        ),
+        (&["check", "examples"][..], "directory"),
+        (&["play", "no/such.md"][..], "no/such.md"),
+        (
+            &[
+                "check",
+                "examples/shop/compose.yaml",
+                "--capture",
+                "no/such/folder/x.pcapng",
+            ][..],
+            "no/such/folder",
+        ),
+        (&["check", "--engine", "19", "x"][..], "19"),
+    ] {
+        let output = vethlab(args);
+        let (_, err) = texts(&output);
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {err}");
+        assert!(err.contains(word), "{args:?}: {err}");
+    }
+}
+
+#[test]
+fn overlapping_subnets_are_refused_in_dockers_words() {
+    let path = scratch(
+        "overlap.yaml",
+        b"services:\n  a: {image: x, networks: [m, n]}\nnetworks:\n  m: {ipam: {config: [{subnet: 10.0.0.0/16}]}}\n  n: {ipam: {config: [{subnet: 10.0.1.0/24}]}}\n",
+    );
+    let output = vethlab(&["check", &path]);
+    let (_, err) = texts(&output);
+    assert_eq!(output.status.code(), Some(2), "{err}");
+    assert!(
+        err.contains("Pool overlaps with other one on this address space")
+            && err.contains("overlap.yaml:5"),
+        "{err}"
+    );
+}
+
+#[test]
+fn a_transcript_that_differs_exits_with_1() {
+    let page = b"```console\n$ docker network ls -q | wc -l\n4\n```\n";
+    let path = scratch("differs.md", page);
+    let output = vethlab(&["play", &path]);
+    let (out, _) = texts(&output);
+    assert_eq!(output.status.code(), Some(1), "{out}");
+    assert!(out.contains("-4") && out.contains("+3"), "{out}");
+    let output = vethlab(&["play", "--bless", &path]);
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(vethlab(&["play", &path]).status.code(), Some(0));
+}
+
+#[test]
+fn every_verb_has_help_with_an_example() {
+    for verb in ["check", "play"] {
+        let output = vethlab(&[verb, "--help"]);
+        let (out, _) = texts(&output);
+        assert_eq!(output.status.code(), Some(0));
+        assert!(
+            out.contains("Examples:") && out.contains("Exit codes:"),
+            "{out}"
+        );
+    }
+}
