@@ -173,6 +173,7 @@ fn reach(record: &Record, engine: Engine, replayed: &mut Replayed, tally: &mut T
             for (what, recorded) in entries(probes) {
                 let path = format!("/reach/{from}/{target}/{what}");
                 if record.unstable(&path) {
+                    tally.unstable += 1;
                     continue;
                 }
                 let place = Place {
@@ -269,6 +270,7 @@ fn published(record: &Record, engine: Engine, replayed: &mut Replayed, tally: &m
             for (target, recorded) in entries(targets) {
                 let path = format!("/published/{opening}/{from}/{target}/r");
                 if record.unstable(&path) {
+                    tally.unstable += 1;
                     continue;
                 }
                 let place = Place {
