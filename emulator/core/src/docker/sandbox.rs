@@ -307,12 +307,10 @@ impl Docker {
             Ok(()) => set(true, before.1, way_v6),
             Err(_) => Ok(()),
         };
-        if let Some(sandbox) = &mut container.sandbox {
-            if v4.is_ok() {
-                sandbox.way_v4 = way_v4;
-                if v6.is_ok() {
-                    sandbox.way_v6 = way_v6;
-                }
+        if let (Some(sandbox), Ok(())) = (&mut container.sandbox, &v4) {
+            sandbox.way_v4 = way_v4;
+            if v6.is_ok() {
+                sandbox.way_v6 = way_v6;
             }
         }
         v4.and(v6)

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use ipnet::IpNet;
 use switch::Rng;
 use switch::wire::EthernetAddress;
 
