@@ -23,18 +23,24 @@ use record::Record;
 
 /// What became of the comparisons of one or more records.
 #[derive(Debug, Default)]
-pub struct Tally {
-    pub equal: usize,
+pub(crate) struct Tally {
+    pub(crate) equal: usize,
     /// Under which names differences were accepted, and how often.
-    pub accepted: std::collections::BTreeMap<&'static str, usize>,
+    pub(crate) accepted: std::collections::BTreeMap<&'static str, usize>,
     /// Cells whose answer differed between two runs of the engine, so that nothing can be said of them.
-    pub unstable: usize,
+    pub(crate) unstable: usize,
     /// What differs for no known reason.
-    pub wrong: Vec<String>,
+    pub(crate) wrong: Vec<String>,
 }
 
 impl Tally {
-    pub fn check(&mut self, engine: Engine, place: &cells::Place<'_>, expected: &str, seen: &str) {
+    pub(crate) fn check(
+        &mut self,
+        engine: Engine,
+        place: &cells::Place<'_>,
+        expected: &str,
+        seen: &str,
+    ) {
         if expected == seen {
             self.equal += 1;
             return;
