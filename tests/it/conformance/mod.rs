@@ -3,15 +3,12 @@
 //!
 //! A case is a script, see [`script`]; its number is the one of the list of cases.
 
+mod compose;
 mod links;
+mod list;
 mod names;
 mod reach;
 mod script;
-
-use std::collections::BTreeSet;
-use std::fs;
-
-use crate::rig::root;
 
 /// All cases of this module.
 fn here() -> impl Iterator<Item = &'static (u32, &'static str, &'static str)> {

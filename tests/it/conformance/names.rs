@@ -37,9 +37,12 @@ pub(super) const CASES: &[(u32, &str, &str)] = &[
         "
         net int internal subnet=10.1.0.0/24
         run server net=int
-        run cc net=int dns=10.1.0.2
-        dig cc up.example A = SERVFAIL
-        run out net=bridge dns=192.0.2.1
+        run client net=int dns=10.1.0.2
+        dig client up.example A = SERVFAIL
+        names server
+        dig client up.example A = NOERROR 198.51.100.7
+        dig client nx.example A = NXDOMAIN
+        dig server up.example A = SERVFAIL
         ",
     ),
     (

@@ -1,12 +1,12 @@
 //! The language of the conformance cases: a line a verb, or a question with its answer.
 //!
 //! ```text
-//! daemon icc=off                    the daemon's flags (first line only)
-//! net n1 subnet=10.1.0.0/24         verbs: net, run, connect, disconnect, stop, start, restart, rm, rmnet,
-//! run c1 net=n1 p=8080:80             serve, route, wait
-//! ! run c2 net=none p=x => text     a verb that fails, and a part of its message
-//! let m = mac c1 eth0               a question's answer, later `$m`
-//! ping c1 c2@n1 = ok                a question and its answer (`!=`: any other)
+//! daemon icc=off                     the daemon's flags (first line only)
+//! net n1 subnet=10.1.0.0/24          verbs: net, run, connect, disconnect, stop, start, restart, rm,
+//! run c1 net=n1 p=8080:80              rmnet, serve (ports), names (a DNS server), route, wait
+//! ! run c2 net=none p=x => text      a verb that fails, and a part of its message
+//! let m = mac c1 eth0                a question's answer, later `$m`
+//! ping c1 c2@n1 = ok                 a question and its answer (`!=`: any other)
 //! ```
 //!
 //! `c@net` is the IPv4 address of a container on a network, `c@net/6` its IPv6 address, `gw@net` and
@@ -23,6 +23,7 @@ use emulator_core::id::NsId;
 use emulator_core::lab::probe::{Answer, Question};
 use emulator_core::lab::{Lab, LabConfig};
 use emulator_core::netns::{Errno, Route};
+use emulator_core::service::resolver::ResolverApp;
 use emulator_core::tools::Probe;
 
 /// How long a question may take.
@@ -240,6 +241,13 @@ impl Play {
                 Ok(())
             }
             ["serve", place, ports @ ..] => return self.serve(place, ports),
+            // A DNS server that knows `up.example`.
+            ["names", place] => {
+                let ns = self.ns(place)?;
+                let server = ResolverApp::new(dns::upstream::World::Recorded);
+                self.lab.spawn(ns, Box::new(server));
+                Ok(())
+            }
             ["route", place, net, via] => return self.route(place, net, via),
             _ => return Err("no such verb".to_owned()),
         };

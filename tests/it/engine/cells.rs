@@ -22,16 +22,16 @@ const PAUSE: Duration = Duration::from_secs(4);
 
 /// Where a value stands in a record.
 #[derive(Clone, Debug)]
-pub struct Place<'a> {
-    pub record: &'a Record,
+pub(crate) struct Place<'a> {
+    pub(crate) record: &'a Record,
     /// `dns`, `reach`, `published`, or the name of a field.
-    pub kind: &'static str,
+    pub(crate) kind: &'static str,
     /// Who asked.
-    pub from: &'a str,
+    pub(crate) from: &'a str,
     /// Who was asked: the rest of the path.
-    pub to: String,
+    pub(crate) to: String,
     /// The probe: `ping`, `tcp/80`, `closed`, …
-    pub what: &'a str,
+    pub(crate) what: &'a str,
 }
 
 impl fmt::Display for Place<'_> {
@@ -44,7 +44,7 @@ impl fmt::Display for Place<'_> {
     }
 }
 
-pub fn compare(record: &Record, engine: Engine, replayed: &mut Replayed) -> Tally {
+pub(crate) fn compare(record: &Record, engine: Engine, replayed: &mut Replayed) -> Tally {
     let mut tally = Tally::default();
     dns(record, engine, replayed, &mut tally);
     reach(record, engine, replayed, &mut tally);
@@ -173,6 +173,7 @@ fn reach(record: &Record, engine: Engine, replayed: &mut Replayed, tally: &mut T
             for (what, recorded) in entries(probes) {
                 let path = format!("/reach/{from}/{target}/{what}");
                 if record.unstable(&path) {
+                    tally.unstable += 1;
                     continue;
                 }
                 let place = Place {
@@ -239,7 +240,8 @@ fn answer_text(answer: &Answer, question: &Question<'_>, owner: &str) -> String 
         // Who answers says `name address`.
         Answer::Open(bytes) => {
             let text = String::from_utf8_lossy(bytes);
-            let (by, source) = text.trim().split_once(' ').unwrap_or((text.trim(), ""));
+            let text = text.trim();
+            let (by, source) = text.split_once(' ').unwrap_or((text, ""));
             let mut seen = format!("open src {source}");
             // A bridge's own address is the host's.
             let owner = if owner.starts_with("gateway:") {
@@ -269,6 +271,7 @@ fn published(record: &Record, engine: Engine, replayed: &mut Replayed, tally: &m
             for (target, recorded) in entries(targets) {
                 let path = format!("/published/{opening}/{from}/{target}/r");
                 if record.unstable(&path) {
+                    tally.unstable += 1;
                     continue;
                 }
                 let place = Place {

@@ -11,7 +11,7 @@ use super::cells::Place;
 use super::record::Record;
 use super::replay::{Replayed, named};
 
-pub fn compare(record: &Record, engine: Engine, replayed: &Replayed) -> Tally {
+pub(crate) fn compare(record: &Record, engine: Engine, replayed: &Replayed) -> Tally {
     let mut tally = Tally::default();
     let mut check = |kind: &'static str, from: &str, to: &str, expected: &str, seen: &str| {
         let place = Place {

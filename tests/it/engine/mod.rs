@@ -23,16 +23,24 @@ use record::Record;
 
 /// What became of the comparisons of one or more records.
 #[derive(Debug, Default)]
-pub struct Tally {
-    pub equal: usize,
+pub(crate) struct Tally {
+    pub(crate) equal: usize,
     /// Under which names differences were accepted, and how often.
-    pub accepted: std::collections::BTreeMap<&'static str, usize>,
+    pub(crate) accepted: std::collections::BTreeMap<&'static str, usize>,
+    /// Cells whose answer differed between two runs of the engine, so that nothing can be said of them.
+    pub(crate) unstable: usize,
     /// What differs for no known reason.
-    pub wrong: Vec<String>,
+    pub(crate) wrong: Vec<String>,
 }
 
 impl Tally {
-    pub fn check(&mut self, engine: Engine, place: &cells::Place<'_>, expected: &str, seen: &str) {
+    pub(crate) fn check(
+        &mut self,
+        engine: Engine,
+        place: &cells::Place<'_>,
+        expected: &str,
+        seen: &str,
+    ) {
         if expected == seen {
             self.equal += 1;
             return;
@@ -47,6 +55,7 @@ impl Tally {
 
     fn merge(&mut self, other: Self) {
         self.equal += other.equal;
+        self.unstable += other.unstable;
         for (name, count) in other.accepted {
             *self.accepted.entry(name).or_default() += count;
         }
@@ -56,9 +65,10 @@ impl Tally {
     fn report(&self, what: &str) {
         let accepted: usize = self.accepted.values().sum();
         let line = format!(
-            "{what}: {} equal, {accepted} accepted, {} wrong",
+            "{what}: {} equal, {accepted} accepted, {} wrong, {} unstable in the record",
             self.equal,
-            self.wrong.len()
+            self.wrong.len(),
+            self.unstable
         );
         crate::rig::say(&line);
         for (name, count) in &self.accepted {

@@ -7,14 +7,14 @@ use serde_json::Value;
 
 /// One record.
 #[derive(Debug)]
-pub struct Record {
-    pub name: String,
-    pub compose: String,
-    pub json: Value,
+pub(crate) struct Record {
+    pub(crate) name: String,
+    pub(crate) compose: String,
+    pub(crate) json: Value,
 }
 
 /// The records of a folder, by name.
-pub fn load(folder: &Path) -> Vec<Record> {
+pub(crate) fn load(folder: &Path) -> Vec<Record> {
     let mut names: Vec<String> = fs::read_dir(folder)
         .unwrap()
         .filter_map(|entry| entry.unwrap().file_name().into_string().ok())
@@ -36,7 +36,7 @@ pub fn load(folder: &Path) -> Vec<Record> {
 
 impl Record {
     /// The texts of an array.
-    pub fn texts(value: &Value) -> Vec<String> {
+    pub(crate) fn texts(value: &Value) -> Vec<String> {
         value
             .as_array()
             .into_iter()
@@ -46,7 +46,7 @@ impl Record {
     }
 
     /// The paths whose value differed between two runs of the engine.
-    pub fn unstable(&self, path: &str) -> bool {
+    pub(crate) fn unstable(&self, path: &str) -> bool {
         Self::texts(&self.json["unstable"])
             .iter()
             .any(|unstable| path.starts_with(unstable.as_str()) || unstable == path)

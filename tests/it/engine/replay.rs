@@ -16,13 +16,13 @@ use super::record::Record;
 
 /// A record's topology as it runs in a lab.
 #[derive(Debug)]
-pub struct Replayed {
-    pub lab: Lab,
+pub(crate) struct Replayed {
+    pub(crate) lab: Lab,
     /// The project, or why it was refused.
-    pub project: Result<Project, String>,
-    pub up: Up,
+    pub(crate) project: Result<Project, String>,
+    pub(crate) up: Up,
     /// What the commands before and after said: exit code, output, errors.
-    pub commands: Vec<(i32, String, String)>,
+    pub(crate) commands: Vec<(i32, String, String)>,
 }
 
 /// Answers on some ports with its name and the address that it sees, as the recorder's process did.
@@ -103,7 +103,7 @@ impl App for Oracle {
     }
 }
 
-pub fn replay(record: &Record, engine: Engine) -> Replayed {
+pub(crate) fn replay(record: &Record, engine: Engine) -> Replayed {
     let resolver = record.json["uplink"]["dns_upstream"]
         .as_str()
         .unwrap_or("192.0.2.1")
@@ -229,7 +229,7 @@ impl Replayed {
     }
 
     /// The namespace that a record calls `name`.
-    pub fn ns(&self, name: &str) -> Option<NsId> {
+    pub(crate) fn ns(&self, name: &str) -> Option<NsId> {
         match name {
             "host" => Some(self.lab.places().host),
             "outside" => Some(self.lab.places().lan),
@@ -239,7 +239,7 @@ impl Replayed {
 
     /// The host port behind which a container's port is published at `host` ("0.0.0.0:32768"): the
     /// recorded one if it is taken, else (an ephemeral one) the one that was drawn.
-    pub fn host_port(&self, container: &str, port: &str, host: &str) -> Option<u16> {
+    pub(crate) fn host_port(&self, container: &str, port: &str, host: &str) -> Option<u16> {
         let (address, number) = host.rsplit_once(':')?;
         let address: core::net::IpAddr = address.trim_matches(['[', ']']).parse().ok()?;
         let number: u16 = number.parse().ok()?;
@@ -256,7 +256,7 @@ impl Replayed {
     }
 
     /// `text` with the record's placeholders for ids filled in.
-    pub fn fill_ids(&self, text: &str) -> String {
+    pub(crate) fn fill_ids(&self, text: &str) -> String {
         let mut out = String::new();
         let mut rest = text;
         while let Some((before, after)) = rest.split_once('<') {
@@ -296,7 +296,7 @@ impl Replayed {
 }
 
 /// The part of a JSON array's entries that has `name`.
-pub fn named<'a>(list: &'a Value, name: &str) -> Option<&'a Value> {
+pub(crate) fn named<'a>(list: &'a Value, name: &str) -> Option<&'a Value> {
     list.as_array()?
         .iter()
         .find(|entry| entry["name"].as_str() == Some(name))

@@ -2,7 +2,7 @@
 use emulator_core::docker::spec::{ContainerSpec, EndpointSpec, NetworkSpec};
 use emulator_core::lab::Lab;
 
-pub fn run(lab: &mut Lab, line: &str) -> (i32, String, String) {
+pub(crate) fn run(lab: &mut Lab, line: &str) -> (i32, String, String) {
     let words: Vec<&str> = line.split_whitespace().collect();
     let result = match *words {
         ["docker", "network", "create", name] => lab

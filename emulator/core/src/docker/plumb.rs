@@ -130,6 +130,9 @@ pub struct LinkRule {
     pub port: Port,
 }
 
+/// An interface, and the gateway behind it if there is one.
+pub type DefaultRoute = (IfId, Option<IpAddr>);
+
 /// What the daemon asks of the kernel. Nothing here fails for Docker's reasons: those were checked
 /// before; what fails is a limit of the lab or of Linux, in the words of the tool that meets it.
 pub trait Plumb {
@@ -156,9 +159,19 @@ pub trait Plumb {
     fn attach(&mut self, ns: NsId, plan: &AttachPlan) -> Result<IfId, String>;
     /// Takes an attachment away.
     fn detach(&mut self, ns: NsId, iface: IfId);
-    /// Sets or clears the default route of one family: through `via` on `iface`, or straight out of
-    /// `iface` if `via` is `None`.
-    fn default_route(&mut self, ns: NsId, v6: bool, route: Option<(IfId, Option<IpAddr>)>);
+    /// Puts the default route `new` of one family in the place of `old`, which was set here before: through
+    /// an address on an interface, or straight out of the interface. Default routes that somebody else
+    /// made stay. If `new` cannot be set, `old` is kept.
+    ///
+    /// # Errors
+    /// `file exists` when there is a default route besides.
+    fn default_route(
+        &mut self,
+        ns: NsId,
+        v6: bool,
+        old: Option<DefaultRoute>,
+        new: Option<DefaultRoute>,
+    ) -> Result<(), String>;
 
     /// Opens published ports of an endpoint: firewall rules, and a docker-proxy each if the daemon
     /// runs it.

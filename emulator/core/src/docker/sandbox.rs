@@ -272,7 +272,7 @@ impl Docker {
         let (v4, v6) = order::ways_out(&ranks, engine);
         let way = |place: Option<usize>| place.and_then(|i| endpoints.get(i)).map(|e| e.key);
         let (way_v4, way_v6) = (way(v4), way(v6));
-        self.move_routes(world, container, way_v4, way_v6);
+        self.move_routes(world, container, way_v4, way_v6)?;
         self.move_ports(world, container, way_v4, way_v6)
     }
 
@@ -282,30 +282,50 @@ impl Docker {
         container: &mut Container,
         way_v4: Option<u32>,
         way_v6: Option<u32>,
-    ) {
-        let Some(ns) = container.ns else {
-            return;
+    ) -> Result<(), Error> {
+        let (Some(ns), Some(sandbox)) = (container.ns, &container.sandbox) else {
+            return Ok(());
         };
-        let route = |container: &Container, key: Option<u32>, v6: bool| {
+        let before = (sandbox.way_v4, sandbox.way_v6);
+        // An endpoint that has gone took its route along.
+        let route = |key: Option<u32>, v6: bool| {
             let endpoint = container.endpoint_by_key(key?)?;
             let way = if v6 { endpoint.way_v6 } else { endpoint.way_v4 };
             Some((endpoint.iface?, way.and_then(Way::address)))
         };
-        let (r4, r6) = (
-            route(container, way_v4, false),
-            route(container, way_v6, true),
-        );
-        let Some(sandbox) = &mut container.sandbox else {
-            return;
+        let mut set = |v6: bool, old: Option<u32>, new: Option<u32>| {
+            if old == new {
+                return Ok(());
+            }
+            let done = world
+                .plumb
+                .default_route(ns, v6, route(old, v6), route(new, v6));
+            done.map_err(|why| self.no_gateway(v6, &why))
         };
-        if sandbox.way_v4 != way_v4 {
+        let v4 = set(false, before.0, way_v4);
+        let v6 = match &v4 {
+            Ok(()) => set(true, before.1, way_v6),
+            Err(_) => Ok(()),
+        };
+        if let (Some(sandbox), Ok(())) = (&mut container.sandbox, &v4) {
             sandbox.way_v4 = way_v4;
-            world.plumb.default_route(ns, false, r4);
+            if v6.is_ok() {
+                sandbox.way_v6 = way_v6;
+            }
         }
-        if sandbox.way_v6 != way_v6 {
-            sandbox.way_v6 = way_v6;
-            world.plumb.default_route(ns, true, r6);
-        }
+        v4.and(v6)
+    }
+
+    fn no_gateway(&self, v6: bool, why: &str) -> Error {
+        let family = if v6 { "IPv6 " } else { "" };
+        let when = match self.config.engine {
+            Engine::V29 => "",
+            Engine::V20_10 => " while updating gateway",
+        };
+        Error::new(
+            Kind::System,
+            format!("failed to set {family}gateway{when}: {why}"),
+        )
     }
 }
 

@@ -10,7 +10,9 @@ use super::config::DaemonConfig;
 use super::engine::{Docker, World};
 use super::error::Error;
 use super::names::{EndpointKey, Names, NetKey, SandboxKey, View};
-use super::plumb::{AttachPlan, AttachTo, BridgePlan, LinkRule, NetworkRules, Plumb, Published};
+use super::plumb::{
+    AttachPlan, AttachTo, BridgePlan, DefaultRoute, LinkRule, NetworkRules, Plumb, Published,
+};
 use super::ports::parse_port_spec;
 use super::spec::{ContainerSpec, EndpointSpec, Engine, IpamConfig, NetworkSpec};
 use crate::id::{BridgeId, IfId, NsId};
@@ -113,11 +115,23 @@ impl Plumb for Kernel {
         // As Linux does with the routes of an interface that goes.
         self.routes.retain(|_, (of, _)| *of != iface.0);
     }
-    fn default_route(&mut self, ns: NsId, v6: bool, route: Option<(IfId, Option<IpAddr>)>) {
-        match route {
-            Some((iface, via)) => self.routes.insert((ns.0, v6), (iface.0, via)),
-            None => self.routes.remove(&(ns.0, v6)),
-        };
+    fn default_route(
+        &mut self,
+        ns: NsId,
+        v6: bool,
+        old: Option<DefaultRoute>,
+        new: Option<DefaultRoute>,
+    ) -> Result<(), String> {
+        let there = self.routes.remove(&(ns.0, v6));
+        assert_eq!(
+            there,
+            old.map(|(iface, via)| (iface.0, via)),
+            "the one that was set"
+        );
+        if let Some((iface, via)) = new {
+            self.routes.insert((ns.0, v6), (iface.0, via));
+        }
+        Ok(())
     }
     fn publish(
         &mut self,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use ipnet::IpNet;
 use switch::Rng;
 use switch::wire::EthernetAddress;
 
@@ -13,7 +13,7 @@ use crate::app::{Family, SockKind, SockOpt};
 use crate::docker::DaemonConfig;
 use crate::docker::names::{EndpointKey, NetKey, SandboxKey, View};
 use crate::docker::plumb::{
-    AttachPlan, AttachTo, BridgePlan, LinkRule, NetworkRules, Plumb, Published,
+    AttachPlan, AttachTo, BridgePlan, DefaultRoute, LinkRule, NetworkRules, Plumb, Published,
 };
 use crate::docker::rules::DockerRules;
 use crate::docker::spec::{Engine, Proto};
@@ -241,23 +241,32 @@ impl Plumb for Hands<'_> {
         self.net.iface_remove(iface);
     }
 
-    fn default_route(&mut self, ns: NsId, v6: bool, route: Option<(IfId, Option<IpAddr>)>) {
-        self.net.with_ns(ns, |netns, _| {
-            let everything = if v6 {
-                IpNet::V6(Ipv6Net::default())
-            } else {
-                IpNet::V4(Ipv4Net::default())
-            };
-            while netns.route_del(everything, None, None).is_ok() {}
-            if let Some((iface, via)) = route {
-                let route = match via {
-                    Some(via) => Route::default_via(via, iface),
-                    None => Route::default_on_link(v6, iface),
-                };
-                // The model checked that the gateway is on the link.
-                let _added = netns.route_add(route);
+    fn default_route(
+        &mut self,
+        ns: NsId,
+        v6: bool,
+        old: Option<DefaultRoute>,
+        new: Option<DefaultRoute>,
+    ) -> Result<(), String> {
+        let route = |(iface, via): DefaultRoute| match via {
+            Some(via) => Route::default_via(via, iface),
+            None => Route::default_on_link(v6, iface),
+        };
+        let done = self.net.with_ns(ns, |netns, _| {
+            if let Some(old) = old.map(route) {
+                // Somebody in the container may have taken it away.
+                let _gone = netns.route_del(old.dst, old.via, Some(old.dev));
             }
+            let added = new.map_or(Ok(()), |new| netns.route_add(route(new)));
+            if let (Err(_), Some(old)) = (added, old) {
+                let _there = netns.route_add(route(old));
+            }
+            added
         });
+        match done {
+            Some(Err(errno)) => Err(errno.text().to_lowercase()),
+            Some(Ok(())) | None => Ok(()),
+        }
     }
 
     fn publish(
