@@ -1,6 +1,7 @@
 //! One binary with all integration tests: a file a feature.
 
 mod captures;
+mod determinism;
 mod engine;
 mod kernel;
 mod rig;
