@@ -77,11 +77,7 @@ fn copying_and_moving_are_the_same_run() {
             mode: Mode::Move,
             ..How::default()
         };
-        assert_same(
-            scene.name,
-            &scene.run(How::default()),
-            &scene.run(moved),
-        );
+        assert_same(scene.name, &scene.run(How::default()), &scene.run(moved));
     }
 }
 
