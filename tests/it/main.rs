@@ -2,6 +2,7 @@
 
 mod captures;
 mod conformance;
+mod determinism;
 mod engine;
 mod kernel;
 mod rig;

@@ -87,10 +87,7 @@ impl Net {
     fn segment_labels(&self, bridge: BridgeId, everywhere: bool) -> Option<(String, String)> {
         let slot = self.bridges.get(bridge.0 as usize)?.as_ref()?;
         let shown = everywhere || !slot.far;
-        shown.then(|| {
-            let description = format!("segment {} outside the host", slot.about);
-            (slot.about.clone(), description)
-        })
+        shown.then(|| (slot.about.clone(), "outside the host".to_owned()))
     }
 
     fn iface_labels(&self, iface: IfId) -> Option<(String, String)> {
