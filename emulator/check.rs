@@ -6,7 +6,7 @@
 //! is tried on the host's addresses and on the gateways of the asker's networks. The first way that
 //! works is the answer's `via`; if none does, `reason` says why the first one failed.
 
-use core::net::{IpAddr, SocketAddr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::time::Duration;
 use std::io;
 
@@ -226,7 +226,20 @@ fn network_of(lab: &Lab, asker: &Asker, address: IpAddr) -> String {
         .unwrap_or_else(|| "route".to_owned())
 }
 
+/// How a container's port is open on the host: published, or because the container shares its namespace.
 fn openings(lab: &Lab, container: &str, port: Port) -> Vec<Opening> {
+    if lab.namespace(container) == Some(lab.places().host) {
+        let any = [
+            IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        ];
+        return any
+            .map(|host_ip| Opening {
+                host_ip,
+                host_port: port.number,
+            })
+            .to_vec();
+    }
     lab.published(container)
         .into_iter()
         .filter(|published| published.port == port && published.host_port != 0)
@@ -237,7 +250,7 @@ fn openings(lab: &Lab, container: &str, port: Port) -> Vec<Opening> {
         .collect()
 }
 
-/// The addresses at which an asker finds a published port, with a label for each.
+/// The addresses at which an asker finds a port of the host, with a label for each.
 fn doors(lab: &Lab, asker: &Asker, opening: Opening) -> Vec<(SocketAddr, String)> {
     let mut doors = Vec::new();
     let mut door = |label: &str, address: IpAddr| {
@@ -248,17 +261,9 @@ fn doors(lab: &Lab, asker: &Asker, opening: Opening) -> Vec<(SocketAddr, String)
             doors.push((at, format!("{label} {at}")));
         }
     };
-    if asker.label == "host" {
-        door(
-            "host",
-            if opening.host_ip.is_ipv4() {
-                "127.0.0.1"
-            } else {
-                "::1"
-            }
-            .parse()
-            .unwrap_or(opening.host_ip),
-        );
+    if asker.ns == lab.places().host {
+        door("host", Ipv4Addr::LOCALHOST.into());
+        door("host", Ipv6Addr::LOCALHOST.into());
     }
     for address in lab.host_addresses() {
         door("host", address);

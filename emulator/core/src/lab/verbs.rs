@@ -490,7 +490,7 @@ impl Lab {
             .map(|endpoint| endpoint.network_name.clone())
     }
 
-    /// The addresses of the host on its uplink.
+    /// The addresses of the host on its uplink, link-local ones left out.
     #[must_use]
     pub fn host_addresses(&self) -> Vec<IpAddr> {
         self.net
@@ -501,6 +501,9 @@ impl Lab {
                     .addrs
                     .iter()
                     .map(|address| address.net.addr())
+                    .filter(
+                        |address| !matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local()),
+                    )
                     .collect()
             })
             .unwrap_or_default()
