@@ -144,11 +144,13 @@ impl Apps {
     }
 
     pub(crate) fn mark(&mut self, net: &mut Net, app: AppId) {
-        if let Some(slot) = self.slots.get_mut(&app) {
-            if !slot.marked && !slot.held && slot.exit.is_none() {
-                slot.marked = true;
-                net.mark_app(app);
-            }
+        if let Some(slot) = self.slots.get_mut(&app)
+            && !slot.marked
+            && !slot.held
+            && slot.exit.is_none()
+        {
+            slot.marked = true;
+            net.mark_app(app);
         }
     }
 

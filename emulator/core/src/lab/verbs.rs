@@ -14,9 +14,10 @@ use ipnet::IpNet;
 
 use super::Lab;
 use super::plumbing::{Hands, NamesIn, profile};
+use crate::app::App;
 use crate::docker::container::Container;
 use crate::docker::plumb::Published;
-use crate::docker::spec::{ContainerSpec, EndpointSpec, NetworkSpec, Proto};
+use crate::docker::spec::{ContainerSpec, EndpointSpec, NetworkSpec, Port, Proto};
 use crate::docker::verbs::list::NetworkFilters;
 use crate::docker::{Created, Docker, Error, World};
 use crate::id::{AppId, NsId};
@@ -70,7 +71,28 @@ impl Sandboxes {
     }
 }
 
-/// What an image runs if nobody says otherwise.
+/// What an image is, as far as its network goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Image {
+    /// Listens on the ports that the container declares.
+    Service,
+    /// Runs the command that it is given.
+    Shell,
+    /// A web server on port 80, besides the ports that the container declares.
+    Web,
+}
+
+impl Image {
+    fn of(image: &str) -> Self {
+        match image_name(image) {
+            "alpine" | "busybox" | "netshoot" | "ubuntu" => Self::Shell,
+            "http" | "httpd" | "nginx" => Self::Web,
+            _ => Self::Service,
+        }
+    }
+}
+
+/// An image's name without registry, folder, tag and digest.
 fn image_name(image: &str) -> &str {
     let last = image.rsplit('/').next().unwrap_or(image);
     last.split([':', '@']).next().unwrap_or(last)
@@ -352,38 +374,39 @@ impl Lab {
         let Ok(container) = self.docker.container(container) else {
             return;
         };
-        let Some(ns) = container.ns else { return };
-        let (key, spec, exposed) = (container.key, container.spec.clone(), container.exposed());
-        if !self.run_images {
+        let (Some(ns), true) = (container.ns, self.run_images) else {
             return;
-        }
-        let name = image_name(&spec.image);
-        let main = match name {
-            "busybox" | "alpine" | "ubuntu" | "netshoot" => {
-                // A command that is no tool of ours (a shell, a loop in one) waits to be stopped.
-                (!spec.command.is_empty())
-                    .then(|| tools::spawn(&spec.command).ok())
-                    .flatten()
-            }
-            "http" | "httpd" | "nginx" => Some(Box::new(Web::new(80)) as Box<dyn crate::app::App>),
-            _ => None,
+        };
+        let (key, command, exposed) = (
+            container.key,
+            container.spec.command.clone(),
+            container.exposed(),
+        );
+        let image = Image::of(&container.spec.image);
+        let main: Option<Box<dyn App>> = match image {
+            // A command that is no tool of ours (a shell, a loop in one) waits to be stopped.
+            Image::Shell if command.is_empty() => None,
+            Image::Shell => tools::spawn(&command).ok(),
+            Image::Web => Some(Box::new(Web::new(80))),
+            Image::Service => None,
         };
         if let Some(main) = main {
             let app = self.apps.spawn(&mut self.net, ns, main);
             self.sandboxes.mains.insert(key, app);
         }
-        let web = matches!(name, "http" | "httpd" | "nginx");
+        if image == Image::Shell {
+            return;
+        }
+        let taken =
+            |port: &Port| image == Image::Web && port.number == 80 && port.proto == Proto::Tcp;
         let ports = |proto: Proto| -> Vec<u16> {
-            exposed
+            let declared = exposed
                 .iter()
-                .filter(|port| port.proto == proto && !(web && port.number == 80))
-                .map(|port| port.number)
-                .collect()
+                .filter(|port| port.proto == proto && !taken(port));
+            declared.map(|port| port.number).collect()
         };
         let (tcp, udp) = (ports(Proto::Tcp), ports(Proto::Udp));
-        if !matches!(name, "busybox" | "alpine" | "ubuntu" | "netshoot")
-            && !(tcp.is_empty() && udp.is_empty())
-        {
+        if !tcp.is_empty() || !udp.is_empty() {
             self.apps
                 .spawn(&mut self.net, ns, Box::new(Probe::new(tcp, udp)));
         }
