@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::Tally;
 use super::cells::Place;
 use super::record::Record;
-use super::replay::{Replayed, named};
+use super::replay::Replayed;
 
 pub(crate) fn compare(record: &Record, engine: Engine, replayed: &Replayed) -> Tally {
     let mut tally = Tally::default();
@@ -260,18 +260,12 @@ fn containers(record: &Record, replayed: &Replayed, check: &mut Check<'_>) {
                 &way(endpoint.way_v4),
             );
         }
-        files(record, replayed, recorded, name, check);
+        files(replayed, recorded, name, check);
         ports(replayed, recorded, name, check);
     }
 }
 
-fn files(
-    record: &Record,
-    replayed: &Replayed,
-    recorded: &Value,
-    name: &str,
-    check: &mut Check<'_>,
-) {
+fn files(replayed: &Replayed, recorded: &Value, name: &str, check: &mut Check<'_>) {
     let docker = replayed.lab.docker();
     if !recorded["etc_hosts"].is_null() {
         let mut expected: Vec<String> = Record::texts(&recorded["etc_hosts"])
@@ -295,7 +289,6 @@ fn files(
             .join("|");
         check("resolv.conf", name, "", &expected, &seen);
     }
-    let _ = record;
 }
 
 fn ports(replayed: &Replayed, recorded: &Value, name: &str, check: &mut Check<'_>) {
@@ -394,7 +387,6 @@ fn namespaces(record: &Record, replayed: &Replayed, check: &mut Check<'_>) {
             check("routes", name, field, &expected.join("|"), &seen.join("|"));
         }
     }
-    let _ = named;
 }
 
 fn is_link_local(route: &Route) -> bool {
