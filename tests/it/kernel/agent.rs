@@ -183,7 +183,7 @@ fn on_socket(sock: &mut Sock, verb: &str, rest: &[&str]) -> String {
 }
 
 /// Reads calls from standard input until it ends.
-pub fn serve() {
+pub(crate) fn serve() {
     let mut socks = BTreeMap::new();
     println!("agent ready");
     for line in io::stdin().lock().lines() {

@@ -14,14 +14,14 @@ use crate::rig::skip;
 
 /// Which host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Host {
+pub(crate) enum Host {
     A,
     B,
 }
 
 /// A socket call. Sockets have names, chosen by the scenario.
 #[derive(Clone, Debug)]
-pub enum Call {
+pub(crate) enum Call {
     /// `listen NAME ADDR BACKLOG`: a TCP listener.
     Listen(&'static str, &'static str, u32),
     /// `accept LISTENER NAME`.
@@ -49,10 +49,10 @@ pub enum Call {
 }
 
 /// One step: who calls what.
-pub type Step = (Host, Call);
+pub(crate) type Step = (Host, Call);
 
 /// Something that can run a scenario.
-pub trait Machine {
+pub(crate) trait Machine {
     /// The outcome of one call.
     fn call(&mut self, host: Host, call: &Call) -> String;
 }

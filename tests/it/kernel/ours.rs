@@ -14,14 +14,14 @@ use switch::wire::EthernetAddress;
 use super::{Call, Host, Machine};
 
 /// Our side.
-pub struct Ours {
+pub(crate) struct Ours {
     lab: Lab,
     hosts: [NsId; 2],
     socks: BTreeMap<(usize, String), (SockKind, SockId)>,
 }
 
 impl Ours {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut lab = Lab::new(LabConfig::default()).unwrap();
         let net = lab.net_mut();
         let hosts = [net.ns_add("a"), net.ns_add("b")];

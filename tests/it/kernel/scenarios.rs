@@ -6,7 +6,7 @@ use super::Call::{
 use super::Host::{A, B};
 use super::Step;
 
-pub fn all() -> Vec<(&'static str, Vec<Step>)> {
+pub(crate) fn all() -> Vec<(&'static str, Vec<Step>)> {
     let mut all = vec![
         (
             "a port where nobody listens",

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{Call, Host, Machine};
 
 /// Set for the copy of this test binary that runs inside a namespace.
-pub const AGENT: &str = "VETHLAB_KERNEL_AGENT";
+pub(crate) const AGENT: &str = "VETHLAB_KERNEL_AGENT";
 
 struct Agent {
     child: Child,
@@ -16,7 +16,7 @@ struct Agent {
 }
 
 /// The kernel's side.
-pub struct Theirs {
+pub(crate) struct Theirs {
     holders: Vec<Child>,
     agents: Vec<Agent>,
 }
@@ -57,7 +57,7 @@ fn holder(mut command: Command) -> Option<Child> {
 }
 
 impl Theirs {
-    pub fn new() -> Option<Self> {
+    pub(crate) fn new() -> Option<Self> {
         let mut first = Command::new("unshare");
         first.arg("-Urn");
         let mut theirs = Self {
