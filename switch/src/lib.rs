@@ -11,8 +11,14 @@
 //! Every frame has a fate: it is delivered, or it dies with a [`verdict::DropReason`].
 #![forbid(unsafe_code)]
 
+pub mod bridge;
+pub mod capture;
+pub mod fdb;
 pub mod frame;
+pub mod link;
+pub mod ring;
 pub mod rng;
+pub mod segment;
 pub mod time;
 pub mod trace;
 pub mod verdict;

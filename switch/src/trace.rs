@@ -1,18 +1,34 @@
 //! The one stream of events: what happened to each frame, counted, listened to, captured.
 //!
-//! Counting is always on; events are built only while somebody listens.
+//! Counting is always on; events are built only while somebody listens, and packets recorded only
+//! while there is a [`Capture`] that watches the interface. With neither, an event costs a branch.
 
+use core::fmt;
+use std::collections::BTreeMap;
+
+use crate::capture::{Capture, CaptureFull, Direction};
 use crate::frame::{Frame, Pool};
 use crate::time::Time;
-use crate::verdict::{DropReason, Drops, Event, IfId, What};
+use crate::verdict::{DropReason, Drops, Event, IfId, Rewrite, What};
+use crate::wire::{ETHER_LEN, Ether, EthernetAddress, EthernetProtocol, Packet};
+
+/// Events that wait to be taken, at most; later ones are counted and left out.
+pub const EVENTS: usize = 1 << 20;
+/// Frames whose rewrite waits to be written beside them, at most; the oldest is forgotten.
+const REWRITES: usize = 4096;
 
 /// Where every part of the data plane reports to.
 #[derive(Debug, Default)]
 pub struct Trace {
     /// Frames that died, by reason.
     pub drops: Drops,
+    /// What records packets, if anything does.
+    pub capture: Option<Box<Capture>>,
     listening: bool,
     events: Vec<Event>,
+    lost_events: u64,
+    /// By frame: what was rewritten since it was last recorded.
+    rewrites: BTreeMap<u64, Rewrite>,
 }
 
 impl Trace {
@@ -23,14 +39,66 @@ impl Trace {
 
     /// Reports one step of a frame's life.
     pub fn event(&mut self, at: Time, frame: u64, place: IfId, what: What) {
-        if self.listening {
-            self.events.push(Event {
-                at,
-                frame,
-                place,
-                what,
-            });
+        if let (Some(_), What::Rewritten(rewrite)) = (&self.capture, what) {
+            self.note(frame, rewrite);
         }
+        if !self.listening {
+            return;
+        }
+        if self.events.len() >= EVENTS {
+            self.lost_events += 1;
+            return;
+        }
+        self.events.push(Event {
+            at,
+            frame,
+            place,
+            what,
+        });
+    }
+
+    /// Reports an address translation. A capture writes it beside the frame where the frame is next
+    /// recorded. The same as [`Self::event`] with [`What::Rewritten`].
+    pub fn rewritten(&mut self, at: Time, frame: u64, place: IfId, rewrite: Rewrite) {
+        self.event(at, frame, place, What::Rewritten(rewrite));
+    }
+
+    fn note(&mut self, frame: u64, rewrite: Rewrite) {
+        if self.rewrites.len() >= REWRITES && !self.rewrites.contains_key(&frame) {
+            self.rewrites.pop_first();
+        }
+        // Two translations on one way are told as one: from what it was first to what it is last.
+        self.rewrites
+            .entry(frame)
+            .and_modify(|known| {
+                known.to_source = rewrite.to_source;
+                known.to_destination = rewrite.to_destination;
+            })
+            .or_insert(rewrite);
+    }
+
+    /// `frame` crosses the interface `place`: a capture that watches it records it.
+    pub fn frame(
+        &mut self,
+        at: Time,
+        pool: &Pool,
+        frame: &Frame,
+        place: IfId,
+        direction: Direction,
+    ) {
+        let Some(capture) = &mut self.capture else {
+            return;
+        };
+        if !capture.watches(place) {
+            return;
+        }
+        let meta = pool.meta(frame);
+        let rewrite = self.rewrites.remove(&meta.id);
+        let comment = rewrite.map(|rewrite| What::Rewritten(rewrite).to_string());
+        let bytes = pool.bytes(frame);
+        let recorded = capture.frame(at, place, direction, bytes, meta, comment.as_deref());
+        // The capture counts what it loses.
+        let _: Result<(), CaptureFull> = recorded;
     }
 
     /// Ends `frame`'s life at `place` for `reason`.
@@ -43,13 +111,94 @@ impl Trace {
         reason: DropReason,
     ) {
         self.drops.count(reason);
-        let id = pool.meta(&frame).id;
-        self.event(at, id, place, What::Dropped(reason));
+        if self.listening || self.capture.is_some() {
+            let id = pool.meta(&frame).id;
+            self.event(at, id, place, What::Dropped(reason));
+            self.record_drop(at, pool, &frame, place, reason);
+        }
         pool.free(frame);
+    }
+
+    fn record_drop(
+        &mut self,
+        at: Time,
+        pool: &Pool,
+        frame: &Frame,
+        place: IfId,
+        reason: DropReason,
+    ) {
+        let Some(capture) = &mut self.capture else {
+            return;
+        };
+        let meta = pool.meta(frame);
+        let rewrite = self.rewrites.remove(&meta.id);
+        if !capture.watches(place) {
+            return;
+        }
+        let comment = DropComment { reason, rewrite }.to_string();
+        let bytes = pool.bytes(frame);
+        let framed = framed(bytes);
+        let bytes = framed.as_deref().unwrap_or(bytes);
+        let recorded = capture.frame(at, place, Direction::Unknown, bytes, meta, Some(&comment));
+        // The capture counts what it loses.
+        let _: Result<(), CaptureFull> = recorded;
     }
 
     /// The events since the last call, in order.
     pub fn take(&mut self) -> Vec<Event> {
         core::mem::take(&mut self.events)
+    }
+
+    /// Events that were left out because nobody took the earlier ones.
+    #[must_use]
+    pub const fn lost_events(&self) -> u64 {
+        self.lost_events
+    }
+}
+
+struct DropComment {
+    reason: DropReason,
+    rewrite: Option<Rewrite>,
+}
+
+impl fmt::Display for DropComment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", What::Dropped(self.reason))?;
+        match self.rewrite {
+            Some(rewrite) => write!(f, "; {}", What::Rewritten(rewrite)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A packet that died behind its Ethernet header, as a frame with an Ethernet header of zeros; `None` if
+/// `bytes` are a frame already or nothing that can be read.
+fn framed(bytes: &[u8]) -> Option<Vec<u8>> {
+    if is_frame(bytes) {
+        return None;
+    }
+    let packet = Packet::parse(bytes).ok()?;
+    let protocol = if packet.source.is_ipv4() {
+        EthernetProtocol::Ipv4
+    } else {
+        EthernetProtocol::Ipv6
+    };
+    let zero = EthernetAddress([0; 6]);
+    let mut frame = vec![0; ETHER_LEN];
+    Ether::emit(&mut frame, zero, zero, protocol);
+    frame.extend_from_slice(bytes);
+    Some(frame)
+}
+
+fn is_frame(bytes: &[u8]) -> bool {
+    let Ok(ether) = Ether::parse(bytes) else {
+        return false;
+    };
+    match ether.protocol {
+        EthernetProtocol::Arp => true,
+        EthernetProtocol::Ipv4 | EthernetProtocol::Ipv6 => {
+            Packet::parse(&bytes[ether.payload..]).is_ok()
+        }
+        _ => false,
     }
 }

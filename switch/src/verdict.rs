@@ -40,6 +40,10 @@ macro_rules! drop_reasons {
 }
 
 drop_reasons! {
+    /// Both the port that it came from and the one that it is for are isolated.
+    BridgeIsolated = "isolated bridge ports do not reach each other",
+    /// The bridge has no other port that is up, so there is nowhere to send it.
+    BridgeNoPort = "no other bridge port is up",
     /// The bridge port is down or has been taken off its bridge.
     BridgePortDown = "bridge port is down",
     /// The bridge sends nothing back out of the port that it came from (hairpin is off).
@@ -48,6 +52,8 @@ drop_reasons! {
     BridgeLinkLocal = "link-local group address is not forwarded",
     /// The source address is a group address.
     BridgeSourceMulticast = "source MAC is a group address",
+    /// The source address is zero.
+    BridgeSourceZero = "source MAC is zero",
     /// A transport or network checksum is wrong.
     ChecksumBad = "bad checksum",
     /// A new flow and no room in the connection table.
@@ -72,6 +78,8 @@ drop_reasons! {
     FragmentQueueFull = "reassembly queue is full",
     /// Fragments that overlap (RFC 5722).
     FragmentOverlap = "overlapping fragments",
+    /// The frame is longer than the MTU of the interface that would receive it.
+    FrameTooLong = "longer than the receiving interface's MTU",
     /// Larger than the next link carries and not allowed to be cut.
     FragmentationNeeded = "larger than the MTU and DF is set",
     /// The network header is wrong.
@@ -199,14 +207,20 @@ pub enum What {
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} frame {} if{} ", self.at, self.frame, self.place.0)?;
-        match self.what {
-            What::Delivered => f.write_str("delivered"),
-            What::Dropped(reason) => write!(f, "dropped: {reason}"),
-            What::Flooded => f.write_str("flooded"),
-            What::Forwarded(to) => write!(f, "forwarded to if{}", to.0),
-            What::Learned(port) => write!(f, "learned behind if{}", port.0),
-            What::Rewritten(rewrite) => write!(f, "rewritten: {rewrite}"),
-            What::Sent => f.write_str("sent"),
+        write!(f, "{}", self.what)
+    }
+}
+
+impl fmt::Display for What {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Delivered => f.write_str("delivered"),
+            Self::Dropped(reason) => write!(f, "dropped: {reason}"),
+            Self::Flooded => f.write_str("flooded"),
+            Self::Forwarded(to) => write!(f, "forwarded to if{}", to.0),
+            Self::Learned(port) => write!(f, "learned behind if{}", port.0),
+            Self::Rewritten(rewrite) => write!(f, "rewritten: {rewrite}"),
+            Self::Sent => f.write_str("sent"),
         }
     }
 }

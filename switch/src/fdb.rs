@@ -1,0 +1,518 @@
+//! The forwarding database of a bridge: which address is behind which port.
+//!
+//! After Linux's `net/bridge/br_fdb.c`: an address is learned from every frame that it sends, moves
+//! when it is seen at another port, and is forgotten 300 s after it was last seen. Ageing is checked
+//! when an entry is looked up; entries that nobody asks for are swept a few at a time when others
+//! are learned, so no timer runs. Differences: the table is bounded (Linux bounds it on request), a
+//! full table does not learn and counts that; and a static entry does not move, as with `sticky`.
+//!
+//! In front of the table sixteen hints remember where recent addresses stand. A hint is checked
+//! against the entry before it counts, so nothing has to be undone when entries move or go.
+
+use core::time::Duration;
+
+use foldhash::fast::FixedState;
+use indexmap::IndexMap;
+
+use crate::time::Time;
+use crate::wire::EthernetAddress;
+
+/// How long a learned address is remembered (`ageing_time`, IEEE 802.1D §7.9.2).
+pub const AGEING: Duration = Duration::from_secs(300);
+/// Learned addresses that a table holds unless the lab says otherwise. A flood of made-up addresses
+/// costs about 3 MiB a bridge.
+pub const LIMIT: usize = 65_536;
+
+const HINTS: usize = 16;
+/// Entries looked at for age when an address is learned.
+const SWEEP: usize = 2;
+/// The same when the table is full.
+const SWEEP_FULL: usize = 16;
+const MAC_BITS: u32 = 48;
+
+/// A port of a bridge: a small number, the lowest free one when the port is added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PortId(pub u32);
+
+/// Why an entry is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// Seen as the source of a frame. Ages, moves, goes when its port goes down.
+    Learned,
+    /// An address of the bridge or of one of its ports: frames for it go up (`permanent`).
+    Local,
+    /// Put there by hand. Does not age or move (`static sticky`).
+    Static,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    used: Time,
+    port: Option<PortId>,
+    kind: Kind,
+}
+
+/// An entry as `bridge fdb` shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The address.
+    pub address: EthernetAddress,
+    /// The VLAN that it is known in; 0 in a bridge that does not filter by VLAN.
+    pub vlan: u16,
+    /// The port that it is behind; none for the bridge's own address.
+    pub port: Option<PortId>,
+    /// Why it is there.
+    pub kind: Kind,
+    /// How long ago it was last seen (since it was added, if it was not learned).
+    pub age: Duration,
+}
+
+/// What seeing a source address did to the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Learning {
+    /// A new entry.
+    Added,
+    /// It was behind this other port until now.
+    Moved(PortId),
+    /// Seen again where it was.
+    Known,
+    /// The entry is local or static and stays as it is.
+    Fixed,
+    /// The table is full.
+    Refused,
+}
+
+/// A bounded table of addresses. An empty one owns no memory besides this value.
+#[derive(Debug)]
+pub struct Fdb {
+    entries: IndexMap<u64, Slot, FixedState>,
+    hints: [u32; HINTS],
+    ageing: Duration,
+    limit: usize,
+    cursor: usize,
+    /// Entries that are not learned.
+    fixed: usize,
+    refused: u64,
+}
+
+fn key(vlan: u16, address: EthernetAddress) -> u64 {
+    let [a, b, c, d, e, f] = address.0;
+    u64::from(vlan) << MAC_BITS | u64::from_be_bytes([0, 0, a, b, c, d, e, f])
+}
+
+const fn hint(key: u64) -> usize {
+    (key ^ (key >> 4)) as usize % HINTS
+}
+
+impl Fdb {
+    /// An empty table that learns at most `limit` addresses and forgets them after [`AGEING`].
+    #[must_use]
+    pub fn new(limit: usize) -> Self {
+        Self {
+            entries: IndexMap::with_hasher(FixedState::default()),
+            hints: [0; HINTS],
+            ageing: AGEING,
+            limit: limit.min(u32::MAX as usize),
+            cursor: 0,
+            fixed: 0,
+            refused: 0,
+        }
+    }
+
+    /// Changes how long a learned address is remembered.
+    pub const fn set_ageing(&mut self, ageing: Duration) {
+        self.ageing = ageing;
+    }
+
+    fn is_old(&self, now: Time, slot: &Slot) -> bool {
+        slot.kind == Kind::Learned && now.since(slot.used) >= self.ageing
+    }
+
+    fn find(&mut self, key: u64) -> Option<usize> {
+        let hinted = self.hints[hint(key)] as usize;
+        if let Some((&found, _)) = self.entries.get_index(hinted)
+            && found == key
+        {
+            return Some(hinted);
+        }
+        let index = self.entries.get_index_of(&key)?;
+        self.hints[hint(key)] = index as u32;
+        Some(index)
+    }
+
+    /// `address` was the source of a frame that came in at `port`.
+    pub fn learn(
+        &mut self,
+        now: Time,
+        vlan: u16,
+        address: EthernetAddress,
+        port: PortId,
+    ) -> Learning {
+        let key = key(vlan, address);
+        let Some(index) = self.find(key) else {
+            return self.add(now, key, port);
+        };
+        let is_old = self.is_old(now, &self.entries[index]);
+        let slot = &mut self.entries[index];
+        if slot.kind != Kind::Learned {
+            return Learning::Fixed;
+        }
+        slot.used = now;
+        match slot.port.replace(port) {
+            _ if is_old => Learning::Added,
+            Some(before) if before != port => Learning::Moved(before),
+            _ => Learning::Known,
+        }
+    }
+
+    fn add(&mut self, now: Time, key: u64, port: PortId) -> Learning {
+        let sweep = if self.is_full() { SWEEP_FULL } else { SWEEP };
+        self.sweep(now, sweep);
+        if self.is_full() {
+            self.refused += 1;
+            return Learning::Refused;
+        }
+        let slot = Slot {
+            used: now,
+            port: Some(port),
+            kind: Kind::Learned,
+        };
+        self.entries.insert(key, slot);
+        Learning::Added
+    }
+
+    fn is_full(&self) -> bool {
+        self.learned() >= self.limit
+    }
+
+    /// Looks at `count` entries behind the last sweep's and forgets the old ones.
+    fn sweep(&mut self, now: Time, count: usize) {
+        for _ in 0..count {
+            match self.entries.get_index(self.cursor) {
+                Some((_, slot)) if self.is_old(now, slot) => {
+                    self.entries.swap_remove_index(self.cursor);
+                }
+                Some(_) => self.cursor += 1,
+                None => self.cursor = 0,
+            }
+        }
+    }
+
+    /// Where `address` is: the kind of entry and its port. An old entry is forgotten here.
+    pub fn lookup(
+        &mut self,
+        now: Time,
+        vlan: u16,
+        address: EthernetAddress,
+    ) -> Option<(Kind, Option<PortId>)> {
+        let index = self.find(key(vlan, address))?;
+        let slot = self.entries[index];
+        if self.is_old(now, &slot) {
+            self.entries.swap_remove_index(index);
+            return None;
+        }
+        Some((slot.kind, slot.port))
+    }
+
+    /// Adds an address of the bridge itself (`port` is `None`) or of a port. It replaces what was
+    /// known of the address; the limit is for learned ones.
+    pub fn insert_local(
+        &mut self,
+        now: Time,
+        vlan: u16,
+        address: EthernetAddress,
+        port: Option<PortId>,
+    ) {
+        self.insert(now, key(vlan, address), port, Kind::Local);
+    }
+
+    /// Adds an entry by hand (`bridge fdb add`). It replaces what was known of the address.
+    pub fn insert_static(&mut self, now: Time, vlan: u16, address: EthernetAddress, port: PortId) {
+        self.insert(now, key(vlan, address), Some(port), Kind::Static);
+    }
+
+    fn insert(&mut self, now: Time, key: u64, port: Option<PortId>, kind: Kind) {
+        let used = now;
+        let before = self.entries.insert(key, Slot { used, port, kind });
+        if before.is_none_or(|slot| slot.kind == Kind::Learned) {
+            self.fixed += 1;
+        }
+    }
+
+    /// Removes an entry of any kind; says whether there was one.
+    pub fn remove(&mut self, vlan: u16, address: EthernetAddress) -> bool {
+        let removed = self.entries.swap_remove(&key(vlan, address));
+        if removed.is_some_and(|slot| slot.kind != Kind::Learned) {
+            self.fixed -= 1;
+        }
+        removed.is_some()
+    }
+
+    /// Forgets all that was learned. O(entries).
+    pub fn flush(&mut self) {
+        self.entries.retain(|_, slot| slot.kind != Kind::Learned);
+    }
+
+    /// Forgets what was learned at `port`, as when it goes down. O(entries).
+    pub fn flush_port(&mut self, port: PortId) {
+        self.entries
+            .retain(|_, slot| slot.port != Some(port) || slot.kind != Kind::Learned);
+    }
+
+    /// Removes every entry of `port`, as when it leaves the bridge. O(entries).
+    pub fn remove_port(&mut self, port: PortId) {
+        self.flush_port(port);
+        let before = self.entries.len();
+        self.entries.retain(|_, slot| slot.port != Some(port));
+        self.fixed -= before - self.entries.len();
+    }
+
+    /// Number of entries of all kinds, old ones that were not swept yet included.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Number of learned entries, never above the limit.
+    #[must_use]
+    pub fn learned(&self) -> usize {
+        self.entries.len() - self.fixed
+    }
+
+    /// There is no entry.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Addresses that were not learned because the table was full.
+    #[must_use]
+    pub const fn refused(&self) -> u64 {
+        self.refused
+    }
+
+    /// The entries that count at `now`, by port (the bridge's own first), then VLAN and address.
+    #[must_use]
+    pub fn entries(&self, now: Time) -> Vec<Entry> {
+        let live = |slot: &Slot| !self.is_old(now, slot);
+        let mut entries: Vec<_> = self.entries.iter().filter(|(_, slot)| live(slot)).collect();
+        entries.sort_unstable_by_key(|&(&key, slot)| (slot.port, key));
+        entries
+            .into_iter()
+            .map(|(key, slot)| {
+                let [v, w, mac @ ..] = key.to_be_bytes();
+                Entry {
+                    address: EthernetAddress(mac),
+                    vlan: u16::from_be_bytes([v, w]),
+                    port: slot.port,
+                    kind: slot.kind,
+                    age: now.since(slot.used),
+                }
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const P1: PortId = PortId(1);
+    const P2: PortId = PortId(2);
+
+    fn mac(last: u16) -> EthernetAddress {
+        let [a, b] = last.to_be_bytes();
+        EthernetAddress([2, 0x42, 0xac, 0x11, a, b])
+    }
+
+    fn at(secs: u64) -> Time {
+        Time::from_secs(secs)
+    }
+
+    fn port_of(fdb: &mut Fdb, now: Time, address: EthernetAddress) -> Option<PortId> {
+        fdb.lookup(now, 0, address).and_then(|(_, port)| port)
+    }
+
+    #[test]
+    fn a_station_is_learned_and_moves() {
+        let mut fdb = Fdb::new(LIMIT);
+        assert!(fdb.is_empty());
+        assert_eq!(port_of(&mut fdb, at(0), mac(1)), None);
+        assert_eq!(fdb.learn(at(0), 0, mac(1), P1), Learning::Added);
+        assert_eq!(fdb.learn(at(1), 0, mac(1), P1), Learning::Known);
+        assert_eq!(port_of(&mut fdb, at(1), mac(1)), Some(P1));
+        assert_eq!(fdb.learn(at(2), 0, mac(1), P2), Learning::Moved(P1));
+        assert_eq!(port_of(&mut fdb, at(2), mac(1)), Some(P2));
+        assert_eq!(fdb.len(), 1);
+    }
+
+    #[test]
+    fn vlans_are_apart() {
+        let mut fdb = Fdb::new(LIMIT);
+        fdb.learn(at(0), 7, mac(1), P1);
+        assert_eq!(port_of(&mut fdb, at(0), mac(1)), None);
+        assert_eq!(
+            fdb.lookup(at(0), 7, mac(1)),
+            Some((Kind::Learned, Some(P1)))
+        );
+    }
+
+    /// `has_expired` in Linux: `updated + ageing_time <= now`.
+    #[test]
+    fn it_is_forgotten_at_exactly_300_s() {
+        let mut fdb = Fdb::new(LIMIT);
+        fdb.learn(at(10), 0, mac(1), P1);
+        let last = Time::from_nanos(at(310).as_nanos() - 1);
+        assert_eq!(port_of(&mut fdb, last, mac(1)), Some(P1));
+        assert_eq!(fdb.entries(last).len(), 1);
+        assert!(fdb.entries(at(310)).is_empty());
+        assert_eq!(port_of(&mut fdb, at(310), mac(1)), None);
+        assert!(fdb.is_empty());
+
+        fdb.learn(at(400), 0, mac(1), P1);
+        fdb.learn(at(600), 0, mac(1), P1);
+        assert_eq!(port_of(&mut fdb, at(899), mac(1)), Some(P1));
+        assert_eq!(fdb.learn(at(900), 0, mac(1), P2), Learning::Added);
+    }
+
+    #[test]
+    fn a_full_table_learns_only_when_others_are_old() {
+        let mut fdb = Fdb::new(2);
+        fdb.learn(at(0), 0, mac(1), P1);
+        fdb.learn(at(100), 0, mac(2), P1);
+        assert_eq!(fdb.learn(at(200), 0, mac(3), P1), Learning::Refused);
+        assert_eq!((fdb.len(), fdb.refused()), (2, 1));
+        assert_eq!(fdb.learn(at(250), 0, mac(2), P2), Learning::Moved(P1));
+        assert_eq!(fdb.learn(at(300), 0, mac(3), P1), Learning::Added);
+        assert_eq!(port_of(&mut fdb, at(300), mac(1)), None);
+        assert_eq!(port_of(&mut fdb, at(300), mac(2)), Some(P2));
+        assert_eq!(port_of(&mut fdb, at(300), mac(3)), Some(P1));
+        assert_eq!(fdb.len(), 2);
+    }
+
+    #[test]
+    fn learning_sweeps_what_nobody_asks_for() {
+        let mut fdb = Fdb::new(LIMIT);
+        for last in 0..100 {
+            fdb.learn(at(0), 0, mac(last), P1);
+        }
+        for last in 100..250 {
+            fdb.learn(at(300), 0, mac(last), P1);
+        }
+        assert_eq!(fdb.len(), 150);
+    }
+
+    #[test]
+    fn local_and_static_entries_stay() {
+        let mut fdb = Fdb::new(0);
+        fdb.insert_local(at(0), 0, mac(1), None);
+        fdb.insert_static(at(0), 0, mac(2), P1);
+        fdb.insert_static(at(0), 0, mac(2), P1);
+        assert_eq!((fdb.len(), fdb.learned()), (2, 0));
+        assert_eq!(fdb.learn(at(1), 0, mac(1), P2), Learning::Fixed);
+        assert_eq!(fdb.learn(at(1), 0, mac(2), P2), Learning::Fixed);
+        assert_eq!(fdb.lookup(at(9999), 0, mac(1)), Some((Kind::Local, None)));
+        assert_eq!(
+            fdb.lookup(at(9999), 0, mac(2)),
+            Some((Kind::Static, Some(P1)))
+        );
+        fdb.flush_port(P1);
+        assert_eq!(fdb.len(), 2);
+        fdb.remove_port(P1);
+        assert_eq!(fdb.len(), 1);
+        assert!(fdb.remove(0, mac(1)) && !fdb.remove(0, mac(1)));
+        assert_eq!(fdb.learned(), 0);
+    }
+
+    #[test]
+    fn fixed_entries_leave_the_limit_to_learned_ones() {
+        let mut fdb = Fdb::new(2);
+        fdb.learn(at(0), 0, mac(1), P1);
+        for last in 1..6 {
+            fdb.insert_local(at(0), 0, mac(last), Some(P2));
+        }
+        assert_eq!(fdb.learn(at(0), 0, mac(11), P1), Learning::Added);
+        assert_eq!(fdb.learn(at(0), 0, mac(12), P1), Learning::Added);
+        assert_eq!(fdb.learn(at(0), 0, mac(13), P1), Learning::Refused);
+        assert_eq!((fdb.len(), fdb.learned()), (7, 2));
+        fdb.remove_port(P2);
+        assert_eq!((fdb.len(), fdb.learned()), (2, 2));
+        fdb.flush();
+        assert!(fdb.is_empty());
+    }
+
+    #[test]
+    fn a_port_is_flushed_alone_and_the_list_is_in_order() {
+        let mut fdb = Fdb::new(LIMIT);
+        fdb.insert_local(at(0), 0, mac(99), None);
+        for (last, port) in [(5, P2), (4, P1), (3, P2), (1, P1)] {
+            fdb.learn(at(1), 0, mac(last), port);
+        }
+        let order = |fdb: &Fdb| -> Vec<_> {
+            fdb.entries(at(3))
+                .iter()
+                .map(|entry| (entry.port.map(|port| port.0), entry.address.0[5]))
+                .collect()
+        };
+        assert_eq!(
+            order(&fdb),
+            [
+                (None, 99),
+                (Some(1), 1),
+                (Some(1), 4),
+                (Some(2), 3),
+                (Some(2), 5)
+            ]
+        );
+        assert_eq!(fdb.entries(at(3))[1].age, Duration::from_secs(2));
+        fdb.flush_port(P1);
+        assert_eq!(order(&fdb), [(None, 99), (Some(2), 3), (Some(2), 5)]);
+    }
+
+    #[test]
+    fn an_idle_table_is_small() {
+        assert!(size_of::<Fdb>() <= 216, "{} bytes", size_of::<Fdb>());
+    }
+
+    proptest! {
+        /// Against a plain map that is swept completely before every step.
+        #[test]
+        fn it_agrees_with_a_plain_map(steps in proptest::collection::vec((0_u16..40, 0_u32..3, 0_u64..120, 0_u8..8), 1..400)) {
+            let mut fdb = Fdb::new(LIMIT);
+            let mut plain = std::collections::BTreeMap::new();
+            let mut now = Time::ZERO;
+            for (last, port, wait, what) in steps {
+                now += Duration::from_secs(wait);
+                plain.retain(|_, &mut (_, seen): &mut (PortId, Time)| now.since(seen) < AGEING);
+                match what {
+                    0 => {
+                        fdb.flush_port(PortId(port));
+                        plain.retain(|_, &mut (at, _)| at != PortId(port));
+                    }
+                    1..4 => {
+                        fdb.learn(now, 0, mac(last), PortId(port));
+                        plain.insert(last, (PortId(port), now));
+                    }
+                    _ => {}
+                }
+                let expected = plain.get(&last).map(|&(port, _)| port);
+                prop_assert_eq!(port_of(&mut fdb, now, mac(last)), expected);
+                prop_assert_eq!(fdb.entries(now).len(), plain.len());
+            }
+        }
+
+        #[test]
+        fn the_limit_is_never_passed(steps in proptest::collection::vec((0_u16..500, 0_u64..40), 1..300), limit in 0_usize..20) {
+            let mut fdb = Fdb::new(limit);
+            let mut now = Time::ZERO;
+            let mut refused = 0;
+            for (last, wait) in steps {
+                now += Duration::from_secs(wait);
+                refused += u64::from(fdb.learn(now, 0, mac(last), P1) == Learning::Refused);
+                prop_assert!(fdb.len() <= limit);
+            }
+            prop_assert_eq!(fdb.refused(), refused);
+        }
+    }
+}

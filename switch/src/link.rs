@@ -1,0 +1,387 @@
+//! A veth pair: what one end sends, the other end receives.
+//!
+//! After Linux's `drivers/net/veth.c`: two interfaces back to back, no latency, no rate, and the
+//! checks of `is_skb_forwardable`: the receiver has to be up and the frame no longer than its MTU,
+//! an Ethernet header and one tag. In Linux the buffer itself changes hands; the tutorials describe
+//! a copy. Both are here as [`Mode`].
+//!
+//! ```text
+//!   Side::A  carry ──▶ [ ring to B ] ──▶ receive  Side::B
+//!            receive ◀── [ ring to A ] ◀── carry
+//! ```
+//!
+//! Left out: XDP, NAPI and queues per core. Delay, loss and rate are not properties of a veth.
+
+use core::fmt;
+
+use crate::frame::{Frame, Pool};
+use crate::ring::Ring;
+use crate::segment;
+use crate::verdict::DropReason;
+use crate::wire::ETHER_LEN;
+
+/// Frames that wait in one direction unless the lab says otherwise.
+pub const CAPACITY: usize = 1024;
+/// The MTU of a new link.
+pub const MTU: u32 = 1500;
+/// What a frame may be longer than the MTU: its Ethernet header and one 802.1Q tag.
+const OVERHEAD: usize = ETHER_LEN + 4;
+
+/// How a frame crosses a link.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// The sender's buffer is copied into a fresh one for the receiver, and freed.
+    #[default]
+    Copy,
+    /// The buffer changes hands. A flooded frame stays shared until somebody has to write
+    /// ([`Pool::unshare`]).
+    Move,
+}
+
+/// An end of a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Side {
+    /// One end.
+    A,
+    /// The other end.
+    B,
+}
+
+impl Side {
+    /// The other end.
+    #[must_use]
+    pub const fn peer(self) -> Self {
+        match self {
+            Self::A => Self::B,
+            Self::B => Self::A,
+        }
+    }
+}
+
+/// What an end has seen, as `ip -s link` counts. A super-segment counts as the frames, and the
+/// bytes, into which a wire edge would cut it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Frames that arrived in this end's ring.
+    pub rx_frames: u64,
+    /// Their bytes, Ethernet headers included.
+    pub rx_bytes: u64,
+    /// Frames that arrived and were thrown away unread: [`Link::drain`].
+    pub rx_dropped: u64,
+    /// Frames that reached the other end's ring.
+    pub tx_frames: u64,
+    /// Their bytes, Ethernet headers included.
+    pub tx_bytes: u64,
+    /// Frames that this end could not send.
+    pub tx_dropped: u64,
+}
+
+#[derive(Debug)]
+struct End {
+    counters: Counters,
+    mtu: u32,
+    up: bool,
+}
+
+/// A veth pair with a bounded ring in each direction.
+///
+/// An idle link owns no memory besides this value, which is smaller than 200 bytes.
+#[derive(Debug)]
+pub struct Link {
+    /// Frames for side A, frames for side B.
+    rings: [Ring; 2],
+    ends: [End; 2],
+    capacity: u32,
+    mode: Mode,
+}
+
+impl Link {
+    /// A pair with both ends up and an MTU of 1500 that holds `capacity` frames a direction, rounded
+    /// up to a power of two (at least 1, at most 2³¹).
+    #[must_use]
+    pub fn new(mode: Mode, capacity: usize) -> Self {
+        let capacity = u32::try_from(capacity).unwrap_or(u32::MAX).min(1 << 31);
+        let end = || End {
+            counters: Counters::default(),
+            mtu: MTU,
+            up: true,
+        };
+        Self {
+            rings: [Ring::new(), Ring::new()],
+            ends: [end(), end()],
+            capacity: capacity.next_power_of_two(),
+            mode,
+        }
+    }
+
+    /// Sends `frame` from one end: it waits in the ring of the other.
+    ///
+    /// # Errors
+    /// The frame, still the caller's, and why it did not cross: [`DropReason::InterfaceDown`] if
+    /// either end is down, [`DropReason::FrameTooLong`] for the receiver's MTU (a super-segment has
+    /// any length), [`DropReason::RingFull`], [`DropReason::PoolEmpty`] in [`Mode::Copy`].
+    pub fn carry(
+        &mut self,
+        pool: &mut Pool,
+        from: Side,
+        frame: Frame,
+    ) -> Result<(), (Frame, DropReason)> {
+        let gso_size = pool.meta(&frame).gso_size;
+        let (frames, bytes) = if gso_size == 0 {
+            (1, pool.len(&frame) as u64)
+        } else {
+            segment::wire_size(pool.bytes(&frame), gso_size)
+        };
+        let carried = match self.refusal(from, pool.len(&frame), gso_size) {
+            Some(reason) => Err((frame, reason)),
+            None => self.enqueue(pool, from, frame),
+        };
+        let tx = &mut self.ends[from as usize].counters;
+        if carried.is_err() {
+            tx.tx_dropped += frames;
+            return carried;
+        }
+        tx.tx_frames += frames;
+        tx.tx_bytes += bytes;
+        let rx = &mut self.ends[from.peer() as usize].counters;
+        rx.rx_frames += frames;
+        rx.rx_bytes += bytes;
+        carried
+    }
+
+    fn refusal(&self, from: Side, len: usize, gso_size: u16) -> Option<DropReason> {
+        let receiver = &self.ends[from.peer() as usize];
+        if !(receiver.up && self.ends[from as usize].up) {
+            Some(DropReason::InterfaceDown)
+        } else if gso_size == 0 && len > receiver.mtu as usize + OVERHEAD {
+            Some(DropReason::FrameTooLong)
+        } else if self.rings[from.peer() as usize].len() >= self.capacity as usize {
+            Some(DropReason::RingFull)
+        } else {
+            None
+        }
+    }
+
+    fn enqueue(
+        &mut self,
+        pool: &mut Pool,
+        from: Side,
+        frame: Frame,
+    ) -> Result<(), (Frame, DropReason)> {
+        let received = match self.mode {
+            Mode::Move => frame,
+            Mode::Copy => match pool.copy(&frame) {
+                Some(copy) => {
+                    pool.free(frame);
+                    copy
+                }
+                None => return Err((frame, DropReason::PoolEmpty)),
+            },
+        };
+        self.rings[from.peer() as usize]
+            .push(received, self.capacity as usize)
+            .map_err(|frame| (frame, DropReason::RingFull))
+    }
+
+    /// Takes the frame that has waited longest for `side`. In [`Mode::Move`] it may be shared:
+    /// [`Pool::unshare`] it before writing.
+    pub fn receive(&mut self, side: Side) -> Option<Frame> {
+        self.rings[side as usize].pop()
+    }
+
+    /// Number of frames that wait for `side`.
+    #[must_use]
+    pub fn waiting(&self, side: Side) -> usize {
+        self.rings[side as usize].len()
+    }
+
+    /// Takes the frames that wait for `side` when the end goes down or the link is removed, and
+    /// counts each as one dropped there. The caller ends their lives (see [`crate::trace::Trace`]).
+    pub fn drain(&mut self, side: Side) -> impl Iterator<Item = Frame> + '_ {
+        let counters = &mut self.ends[side as usize].counters;
+        let ring = &mut self.rings[side as usize];
+        core::iter::from_fn(move || {
+            let frame = ring.pop()?;
+            counters.rx_dropped += 1;
+            Some(frame)
+        })
+    }
+
+    /// Brings an end up or takes it down. Frames that wait stay; see [`Self::drain`].
+    pub const fn set_up(&mut self, side: Side, up: bool) {
+        self.ends[side as usize].up = up;
+    }
+
+    /// Whether the end is up.
+    #[must_use]
+    pub const fn is_up(&self, side: Side) -> bool {
+        self.ends[side as usize].up
+    }
+
+    /// Both ends are up: each sees a carrier (without one, Linux prints `NO-CARRIER`).
+    #[must_use]
+    pub const fn has_carrier(&self) -> bool {
+        self.ends[0].up && self.ends[1].up
+    }
+
+    /// Sets the largest packet, in bytes, that the end takes in.
+    pub const fn set_mtu(&mut self, side: Side, mtu: u32) {
+        self.ends[side as usize].mtu = mtu;
+    }
+
+    /// The largest packet, in bytes, that the end takes in.
+    #[must_use]
+    pub const fn mtu(&self, side: Side) -> u32 {
+        self.ends[side as usize].mtu
+    }
+
+    /// What the end has seen.
+    #[must_use]
+    pub const fn counters(&self, side: Side) -> &Counters {
+        &self.ends[side as usize].counters
+    }
+
+    /// Frames that one direction holds at most.
+    #[must_use]
+    pub const fn capacity(&self) -> usize {
+        self.capacity as usize
+    }
+
+    /// How frames cross.
+    #[must_use]
+    pub const fn mode(&self) -> Mode {
+        self.mode
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Copy => "copy",
+            Self::Move => "move",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::{PoolLimits, SMALL};
+
+    fn pass(link: &mut Link, pool: &mut Pool, bytes: &[u8]) -> Result<(), DropReason> {
+        let frame = pool.from_bytes(bytes).unwrap();
+        link.carry(pool, Side::A, frame).map_err(|(frame, reason)| {
+            pool.free(frame);
+            reason
+        })
+    }
+
+    #[test]
+    fn an_idle_link_is_small() {
+        assert!(size_of::<Link>() < 200, "{} bytes", size_of::<Link>());
+    }
+
+    #[test]
+    fn copy_gives_another_buffer_and_move_the_same() {
+        for mode in [Mode::Copy, Mode::Move] {
+            let mut pool = Pool::default();
+            let mut link = Link::new(mode, 4);
+            let frame = pool.from_bytes(b"a frame of some bytes").unwrap();
+            let id = pool.meta(&frame).id;
+            let kept = pool.share(&frame);
+            link.carry(&mut pool, Side::A, frame).unwrap();
+            assert_eq!(link.waiting(Side::B), 1);
+            assert!(link.receive(Side::A).is_none());
+            let received = link.receive(Side::B).unwrap();
+            assert_eq!(received == kept, mode == Mode::Move);
+            assert_eq!(pool.bytes(&received), b"a frame of some bytes");
+            assert_eq!(pool.meta(&received).id, id);
+            pool.free(received);
+            pool.free(kept);
+            assert_eq!(pool.in_use(), 0);
+        }
+    }
+
+    #[test]
+    fn a_full_ring_and_an_empty_pool_refuse() {
+        let mut pool = Pool::new(PoolLimits { small: 3, large: 0 });
+        let mut link = Link::new(Mode::Copy, 2);
+        pass(&mut link, &mut pool, b"one").unwrap();
+        pass(&mut link, &mut pool, b"two").unwrap();
+        assert_eq!(
+            pass(&mut link, &mut pool, b"three"),
+            Err(DropReason::RingFull)
+        );
+        link.drain(Side::B).for_each(|frame| pool.free(frame));
+        assert_eq!(pool.in_use(), 0);
+        assert_eq!(link.counters(Side::B).rx_dropped, 2);
+        assert_eq!(link.counters(Side::A).tx_dropped, 1);
+
+        let mut pool = Pool::new(PoolLimits { small: 1, large: 0 });
+        assert_eq!(
+            pass(&mut link, &mut pool, b"no buffer for a copy"),
+            Err(DropReason::PoolEmpty)
+        );
+        assert_eq!(pool.in_use(), 0);
+    }
+
+    #[test]
+    fn both_ends_have_to_be_up() {
+        let mut pool = Pool::default();
+        for side in [Side::A, Side::B] {
+            let mut link = Link::new(Mode::Move, CAPACITY);
+            link.set_up(side, false);
+            assert!(!link.has_carrier());
+            assert_eq!(
+                pass(&mut link, &mut pool, b"x"),
+                Err(DropReason::InterfaceDown)
+            );
+            link.set_up(side, true);
+            assert_eq!(pass(&mut link, &mut pool, b"x"), Ok(()));
+            let left = link.receive(Side::B).unwrap();
+            pool.free(left);
+        }
+        assert_eq!(pool.in_use(), 0);
+    }
+
+    /// `is_skb_forwardable`: MTU, 14 bytes of Ethernet and 4 of a tag, measured at the receiver.
+    #[test]
+    fn the_receivers_mtu_counts() {
+        let mut pool = Pool::default();
+        let mut link = Link::new(Mode::Copy, 8);
+        link.set_mtu(Side::A, 100);
+        assert_eq!(pass(&mut link, &mut pool, &[0; 1518]), Ok(()));
+        assert_eq!(
+            pass(&mut link, &mut pool, &[0; 1519]),
+            Err(DropReason::FrameTooLong)
+        );
+        let large = pool.alloc(SMALL * 4).unwrap();
+        pool.bytes_mut(&large).fill(0);
+        pool.meta_mut(&large).gso_size = 1448;
+        link.carry(&mut pool, Side::A, large).unwrap();
+        for _ in 0..2 {
+            let frame = link.receive(Side::B).unwrap();
+            pool.free(frame);
+        }
+        assert_eq!(pool.in_use(), 0);
+    }
+
+    #[test]
+    fn counters_agree_at_both_ends() {
+        let mut pool = Pool::default();
+        let mut link = Link::new(Mode::Copy, 8);
+        pass(&mut link, &mut pool, &[0; 60]).unwrap();
+        pass(&mut link, &mut pool, &[0; 40]).unwrap();
+        let (a, b) = (*link.counters(Side::A), *link.counters(Side::B));
+        assert_eq!((a.tx_frames, a.tx_bytes), (2, 100));
+        assert_eq!((b.rx_frames, b.rx_bytes), (2, 100));
+        assert_eq!((a.rx_frames, b.tx_frames), (0, 0));
+    }
+
+    #[test]
+    fn capacity_is_a_power_of_two() {
+        for (asked, given) in [(0, 1), (1, 1), (3, 4), (1024, 1024), (1025, 2048)] {
+            assert_eq!(Link::new(Mode::Copy, asked).capacity(), given);
+        }
+    }
+}
