@@ -333,3 +333,25 @@ fn a_crash_of_the_engine_is_one_connections_reset() {
     let caught = crate::netns::tcp::run::guarded(|| panic!("sequence arithmetic"));
     assert_eq!(caught, None::<()>);
 }
+
+/// Both ends connect to each other, neither hears that its SYN arrived, and both give up.
+#[test]
+fn closing_while_both_ends_open_leaves_nothing() {
+    let mut rig = Rig::new();
+    rig.wire = Box::new(|sent| {
+        let first = sent.segment.flags & ACK == 0;
+        first.then_some(DELAY).into_iter().collect()
+    });
+    let a = rig.connect(V4[0], V4[1]);
+    let (local, remote) = (address(V4[1]), address(V4[0]));
+    let options = TcpOptions::default();
+    let b = rig.with(B, |tcp, cx| tcp.connect(cx, local, remote, 1500, &options));
+    let b = b.unwrap();
+    rig.run_for(DELAY * 2);
+    assert_eq!(rig.tcp(A).state(a), TcpState::SynReceived);
+    assert_eq!(rig.tcp(B).state(b), TcpState::SynReceived);
+    rig.close(A, a);
+    rig.close(B, b);
+    rig.run_for(Duration::from_secs(2_000));
+    rig.assert_empty();
+}
