@@ -333,7 +333,8 @@ impl World {
     fn check(&self, frame: &Frame) {
         let (bytes, meta) = (self.pool.bytes(frame), self.pool.meta(frame));
         let packet = Packet::parse(bytes).expect("a packet");
-        assert_eq!((packet.protocol, packet.len), (IpProtocol::Tcp, bytes.len()));
+        let whole = (IpProtocol::Tcp, bytes.len());
+        assert_eq!((packet.protocol, packet.len), whole, "{bytes:02x?}");
         assert!(packet.dont_fragment && packet.hop_limit > 0);
         assert!(packet.source.is_ipv6() || header_checksum_ok(bytes));
         assert!(meta.csum_partial || transport_checksum_ok(bytes, &packet));
@@ -376,7 +377,8 @@ impl World {
     }
 
     fn input(&mut self, to: usize, frame: Frame) {
-        let Ok(packet) = Packet::parse(self.pool.bytes(&frame)) else {
+        let packet = Packet::parse(self.pool.bytes(&frame));
+        let Some(packet) = packet.ok().filter(|packet| packet.protocol == IpProtocol::Tcp) else {
             self.pool.free(frame);
             return;
         };
