@@ -108,9 +108,7 @@ impl World {
     fn input(&mut self, script: &mut Script<'_>) {
         let port = PortId(u32::from(script.below(PORTS)));
         let (frame, gso_size) = frame(script);
-        let decision = self
-            .bridge
-            .input_super(self.now, port, &frame, gso_size);
+        let decision = self.bridge.input_super(self.now, port, &frame, gso_size);
         self.frames += segment::wire_size(&frame, gso_size).0;
         if let Some(learned) = self.bridge.learned() {
             assert_eq!(learned.port, port);

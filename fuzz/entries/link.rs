@@ -112,10 +112,7 @@ impl World {
         assert_eq!(self.sent, self.received + self.refused + waiting);
         assert!(self.pool.in_use() <= LIMITS.small + LIMITS.large);
         for side in [Side::A, Side::B] {
-            let (here, there) = (
-                self.link.counters(side),
-                self.link.counters(side.peer()),
-            );
+            let (here, there) = (self.link.counters(side), self.link.counters(side.peer()));
             assert_eq!(here.tx_frames, there.rx_frames);
             assert_eq!(here.tx_bytes, there.rx_bytes);
         }

@@ -28,7 +28,10 @@ struct Host;
 impl Env for Host {
     fn is_local(&self, addr: IpAddr) -> bool {
         let own = [(UPLINK, addr), (BRIDGE, addr)];
-        addr.is_loopback() || own.iter().any(|&(out, to)| self.source_for(out, to) == Some(addr))
+        addr.is_loopback()
+            || own
+                .iter()
+                .any(|&(out, to)| self.source_for(out, to) == Some(addr))
     }
 
     fn source_for(&self, output: IfId, destination: IpAddr) -> Option<IpAddr> {
@@ -36,9 +39,7 @@ impl Env for Host {
             (BRIDGE, IpAddr::V4(_)) => Some(Ipv4Addr::new(172, 17, 0, 1).into()),
             (BRIDGE, IpAddr::V6(_)) => Some(Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 1).into()),
             (UPLINK, IpAddr::V4(_)) => Some(Ipv4Addr::new(192, 0, 2, 2).into()),
-            (UPLINK, IpAddr::V6(_)) => {
-                Some(Ipv6Addr::new(0x2001, 0xdb8, 0, 1, 0, 0, 0, 2).into())
-            }
+            (UPLINK, IpAddr::V6(_)) => Some(Ipv6Addr::new(0x2001, 0xdb8, 0, 1, 0, 0, 0, 2).into()),
             _ => None,
         }
     }
@@ -76,7 +77,14 @@ pub fn nat(data: &[u8]) {
     }
 }
 
-fn add(nf: &mut Netfilter, family: Family, table: Table, hook: Hook, matches: Match, action: Action) {
+fn add(
+    nf: &mut Netfilter,
+    family: Family,
+    table: Table,
+    hook: Hook,
+    matches: Match,
+    action: Action,
+) {
     let chain = ChainId::base(family, table, hook).expect("a base chain");
     let rule = Rule {
         matches,
@@ -98,7 +106,14 @@ fn firewall(bits: u8) -> Netfilter {
             ..Match::default()
         };
         if bits & 1 == 0 {
-            add(&mut nf, family, Table::Nat, Hook::Postrouting, out, Action::Masquerade);
+            add(
+                &mut nf,
+                family,
+                Table::Nat,
+                Hook::Postrouting,
+                out,
+                Action::Masquerade,
+            );
         }
         let published = Match {
             destination_port: Some(8080),
@@ -113,7 +128,14 @@ fn firewall(bits: u8) -> Netfilter {
             states: States::ANSWERS,
             ..Match::default()
         };
-        add(&mut nf, family, Table::Filter, Hook::Forward, answers, Action::Accept);
+        add(
+            &mut nf,
+            family,
+            Table::Filter,
+            Hook::Forward,
+            answers,
+            Action::Accept,
+        );
         let invalid = Match {
             states: States::of(&[State::Invalid]),
             ..Match::default()
@@ -128,7 +150,14 @@ fn firewall(bits: u8) -> Netfilter {
             ..Match::default()
         };
         let drop = Action::Drop(DropReason::FilteredUnpublished);
-        add(&mut nf, family, Table::Filter, Hook::Forward, unpublished, drop);
+        add(
+            &mut nf,
+            family,
+            Table::Filter,
+            Hook::Forward,
+            unpublished,
+            drop,
+        );
     }
     nf
 }
@@ -178,8 +207,14 @@ fn through(nf: &mut Netfilter, now: Time, bytes: &mut Vec<u8>, step: u8) -> bool
         match outcome.rewrite {
             Some(rewrite) => {
                 let (old, new) = (ends(&before), ends(bytes));
-                assert_eq!(old, Some((rewrite.from_source.ip(), rewrite.from_destination.ip())));
-                assert_eq!(new, Some((rewrite.to_source.ip(), rewrite.to_destination.ip())));
+                assert_eq!(
+                    old,
+                    Some((rewrite.from_source.ip(), rewrite.from_destination.ip()))
+                );
+                assert_eq!(
+                    new,
+                    Some((rewrite.to_source.ip(), rewrite.to_destination.ip()))
+                );
             }
             None => assert_eq!(ends(&before), ends(bytes), "a rewrite untold"),
         }
@@ -244,7 +279,8 @@ fn address(script: &mut Script<'_>) -> IpAddr {
 fn packet(script: &mut Script<'_>) -> Vec<u8> {
     let (source, destination) = (address(script), address(script));
     let protocol = [6, 17, 1, 58, 132, script.u8()][usize::from(script.below(6))];
-    let ports = [script.below(4), script.below(4)].map(|port| [80, 8080, 40_000, 7][usize::from(port)]);
+    let ports =
+        [script.below(4), script.below(4)].map(|port| [80, 8080, 40_000, 7][usize::from(port)]);
     let mut body: Vec<u8> = ports.map(u16::to_be_bytes).concat();
     if matches!(protocol, 1 | 58) {
         body = vec![script.u8(), 0, 0, 0];
@@ -310,6 +346,10 @@ fn quoted(bytes: &[u8], script: &mut Script<'_>) -> Vec<u8> {
     };
     let mut body = vec![kind, code, 0, 0, 0, 0, 5, 0];
     body.extend_from_slice(quote);
-    let from = if from.is_ipv4() == v4 { from } else { packet.destination };
+    let from = if from.is_ipv4() == v4 {
+        from
+    } else {
+        packet.destination
+    };
     wrap(from, packet.source, if v4 { 1 } else { 58 }, &body)
 }

@@ -156,8 +156,16 @@ impl World {
     fn options(script: &mut Script<'_>) -> TcpOptions {
         let bits = script.u8();
         TcpOptions {
-            recv_buffer: if bits & 1 == 0 { 16_384 } else { usize::from(script.u16()) },
-            send_buffer: if bits & 2 == 0 { 16_384 } else { usize::from(script.u16()) },
+            recv_buffer: if bits & 1 == 0 {
+                16_384
+            } else {
+                usize::from(script.u16())
+            },
+            send_buffer: if bits & 2 == 0 {
+                16_384
+            } else {
+                usize::from(script.u16())
+            },
             nodelay: bits & 4 != 0,
             linger_zero: bits & 8 != 0,
             v6_only: bits & 16 != 0,
@@ -232,7 +240,10 @@ impl World {
         let mut buffer = vec![0; usize::from(script.u16())];
         if let Ok(len) = self.ends[end].tcp.recv(id, &mut buffer) {
             let (_, received) = self.moved.entry((end, id)).or_default();
-            let same = buffer[..len].iter().zip(*received..).all(|(&byte, at)| byte == pattern(at));
+            let same = buffer[..len]
+                .iter()
+                .zip(*received..)
+                .all(|(&byte, at)| byte == pattern(at));
             assert!(same || self.forged, "other bytes than were sent");
             *received += len;
         }
@@ -341,7 +352,10 @@ impl World {
         // Every path of IPv6 carries 1280 bytes (RFC 8200 §5).
         let least = if packet.source.is_ipv6() { 1280 } else { 0 };
         let (len, mtu) = (bytes.len(), self.mtu.max(least));
-        assert!(meta.gso_size > 0 || len <= mtu, "{len} bytes on a path of {mtu}");
+        assert!(
+            meta.gso_size > 0 || len <= mtu,
+            "{len} bytes on a path of {mtu}"
+        );
     }
 
     fn put(&mut self, to: usize, frame: Frame) {
@@ -378,7 +392,10 @@ impl World {
 
     fn input(&mut self, to: usize, frame: Frame) {
         let packet = Packet::parse(self.pool.bytes(&frame));
-        let Some(packet) = packet.ok().filter(|packet| packet.protocol == IpProtocol::Tcp) else {
+        let Some(packet) = packet
+            .ok()
+            .filter(|packet| packet.protocol == IpProtocol::Tcp)
+        else {
             self.pool.free(frame);
             return;
         };

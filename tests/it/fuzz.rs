@@ -3,6 +3,10 @@
 use std::fs;
 use std::path::Path;
 
+#[allow(
+    unreachable_pub,
+    reason = "the fuzz targets call them from another crate"
+)]
 #[path = "../../fuzz/entries/mod.rs"]
 mod entries;
 
