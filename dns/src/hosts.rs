@@ -22,7 +22,8 @@ impl Hosts {
             let line = line.split('#').next().unwrap_or_default();
             let mut words = line.split_ascii_whitespace();
             let address = words.next()?.parse().ok()?;
-            Some((address, words.map(str::to_owned).collect()))
+            let names: Vec<String> = words.map(str::to_owned).collect();
+            (!names.is_empty()).then_some((address, names))
         });
         Self {
             lines: lines.collect(),
@@ -72,5 +73,12 @@ mod tests {
         assert!(addresses("alpha", Family::V6).is_empty());
         let own = "172.18.0.2".parse().expect("v4");
         assert_eq!(hosts.name_of(own), Some("alpha.lab.example"));
+    }
+
+    #[test]
+    fn an_address_alone_says_nothing() {
+        let hosts = Hosts::parse("172.18.0.2\n172.18.0.2 # alpha\n172.18.0.2 beta\n");
+        let own = "172.18.0.2".parse().expect("v4");
+        assert_eq!(hosts.name_of(own), Some("beta"));
     }
 }

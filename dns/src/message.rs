@@ -220,7 +220,10 @@ impl<'a> Query<'a> {
         if questions > 1 || answers > 1 || authorities > 1 || additionals > 2 {
             return Err(Malformed::Sections);
         }
-        let (name, end) = name::read(bytes, HEADER_LEN).map_err(|_| Malformed::Unreadable)?;
+        // Read by itself: in front of the first name there is only the header for a pointer to point to.
+        let body = bytes.get(HEADER_LEN..).ok_or(Malformed::Unreadable)?;
+        let (name, length) = name::read(body, 0).map_err(|_| Malformed::Unreadable)?;
+        let end = HEADER_LEN + length;
         let question = bytes
             .get(HEADER_LEN..end + 4)
             .ok_or(Malformed::Unreadable)?;

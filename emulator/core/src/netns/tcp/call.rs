@@ -200,7 +200,8 @@ impl Tcp {
 
     /// `close(2)`. With data unread or [`TcpOptions::linger_zero`] the other side gets a reset;
     /// otherwise the connection goes on without its socket until it is closed. A listener's
-    /// connections that nobody accepted are reset.
+    /// connections that nobody accepted are reset, and so is one that both ends were opening at once:
+    /// smoltcp 0.14 would never get a FIN behind a SYN that was not acknowledged.
     pub fn close(&mut self, cx: &mut TcpCx<'_>, id: TcpId) {
         self.now = cx.now;
         if self.slots.listener(id).is_some() {
@@ -213,7 +214,10 @@ impl Tcp {
         let state = conn.state();
         if !conn.mapped || state == TcpState::SynSent {
             self.release(id.slot);
-        } else if conn.recv_queue() > 0 || conn.options.linger_zero {
+        } else if conn.recv_queue() > 0
+            || conn.options.linger_zero
+            || state == TcpState::SynReceived
+        {
             self.reset(cx, id.slot);
         } else {
             self.orphan(id.slot);

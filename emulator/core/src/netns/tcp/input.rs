@@ -75,6 +75,14 @@ impl Tcp {
             self.reset(cx, slot);
             return Ok(());
         }
+        if !conn.state().opening() && segment.flags & (SYN | RST) == SYN {
+            // RFC 5961 §4, as Linux does it: an acknowledgement in place of belief.
+            let challenge = conn.bare(conn.marks.sent, ACK);
+            let (stamp, counters) = (&mut self.stamp, &mut self.counters);
+            send_bare(&challenge, cx.pool, cx.out, stamp, counters);
+            cx.pool.free(frame);
+            return Ok(());
+        }
         if echo(conn, segment) {
             conn.hear(cx.now, segment);
             cx.pool.free(frame);

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::netns::tcp::TcpState;
-use crate::netns::tcp::segment::{ACK, FIN, RST, SYN};
+use crate::netns::tcp::segment::{ACK, Bare, FIN, RST, SYN};
 use crate::netns::tcp::timewait::TIME_WAIT;
 
 const MS: Duration = Duration::from_millis(1);
@@ -332,4 +332,69 @@ fn a_crash_of_the_engine_is_one_connections_reset() {
     assert_eq!(rig.recv(B, other_b).unwrap(), b"alive");
     let caught = crate::netns::tcp::run::guarded(|| panic!("sequence arithmetic"));
     assert_eq!(caught, None::<()>);
+}
+
+/// A SYN crosses ours, then comes the reset that ours was answered with, too old to count: what is left
+/// when the program gives up is gone.
+#[test]
+fn closing_while_both_ends_open_leaves_nothing() {
+    let mut rig = Rig::new();
+    rig.wire = Box::new(nothing);
+    let a = rig.connect(V4[0], V4[1]);
+    rig.flush();
+    let ours = rig.log.last().unwrap().segment;
+    let syn = Bare {
+        local: ours.local,
+        remote: ours.remote,
+        seq: 108,
+        ack: 0,
+        flags: SYN,
+        window: 2000,
+        hop_limit: 64,
+    };
+    let reset = Bare {
+        seq: 0,
+        ack: ours.end(),
+        flags: RST | ACK,
+        ..syn
+    };
+    for bare in [syn, reset] {
+        let frame = bare.emit(&mut rig.pool).unwrap();
+        rig.pool.meta_mut(&frame).csum_partial = true;
+        rig.deliver(A, frame);
+        rig.flush();
+        assert_eq!(rig.tcp(A).state(a), TcpState::SynReceived);
+    }
+    rig.close(A, a);
+    rig.run_for(Duration::from_secs(2_000));
+    rig.assert_empty();
+}
+
+/// RFC 5961 §4: a SYN with FIN and all the right numbers is answered and changes nothing.
+#[test]
+fn a_syn_into_a_closing_connection_is_not_believed() {
+    let mut rig = Rig::new();
+    let (a, _) = rig.pair(V4);
+    rig.wire = Box::new(nothing);
+    rig.close(A, a);
+    rig.flush();
+    let fin = rig.log.last().unwrap().segment;
+    let forged = Bare {
+        local: fin.local,
+        remote: fin.remote,
+        seq: fin.ack,
+        ack: fin.end(),
+        flags: SYN | FIN | ACK,
+        window: 1000,
+        hop_limit: 64,
+    };
+    let frame = forged.emit(&mut rig.pool).unwrap();
+    rig.pool.meta_mut(&frame).csum_partial = true;
+    rig.deliver(A, frame);
+    rig.flush();
+    let answer = rig.log.last().unwrap().segment;
+    assert_eq!((answer.flags, answer.seq), (ACK, fin.end()));
+    rig.run_for(Duration::from_secs(2_000));
+    assert_eq!(rig.tcp(A).connections(), 0);
+    assert_eq!(rig.tcp(A).deadline(), None);
 }
