@@ -4,6 +4,7 @@ mod captures;
 mod conformance;
 mod determinism;
 mod engine;
+mod fuzz;
 mod kernel;
 mod properties;
 mod rig;

@@ -270,8 +270,7 @@ impl World {
         let made = made.and_then(|_| self.lab.start(&name(at)));
         self.note(made.map_err(|error| error.to_string()));
         if let Some(ns) = self.lab.namespace(&name(at)) {
-            self.lab
-                .spawn(ns, Box::new(Probe::new(vec![80], vec![9])));
+            self.lab.spawn(ns, Box::new(Probe::new(vec![80], vec![9])));
         }
     }
 
@@ -369,9 +368,11 @@ impl World {
                 self.note(done);
             }
             Step::Connect(network, at) => {
-                let done =
-                    self.lab
-                        .network_connect(&net_name(network), &name(at), EndpointSpec::default());
+                let done = self.lab.network_connect(
+                    &net_name(network),
+                    &name(at),
+                    EndpointSpec::default(),
+                );
                 self.note(done);
             }
             Step::Disconnect(network, at) => {
@@ -597,7 +598,12 @@ fn the_random_steps_reach_what_they_are_for() {
         answers.extend(world.answers);
         events.extend(world.events);
     }
-    let some = |word: &str| answers.iter().filter(|answer| answer.contains(word)).count();
+    let some = |word: &str| {
+        answers
+            .iter()
+            .filter(|answer| answer.contains(word))
+            .count()
+    };
     for word in ["Open", "ConnRefused", "Timeout", "echo for", "172.1"] {
         assert!(some(word) > 3, "{word}: {answers:#?}");
     }
