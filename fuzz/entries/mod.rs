@@ -26,8 +26,11 @@ pub use link::link;
 pub use resolv_conf::resolv_conf;
 pub use tcp::tcp;
 
+/// What a target calls with each input.
+pub type Entry = fn(&[u8]);
+
 /// Every target by its name, which is also the name of its corpus.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+pub const TARGETS: &[(&str, Entry)] = &[
     ("bridge", bridge),
     ("capture", capture),
     ("compose", compose),
