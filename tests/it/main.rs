@@ -5,6 +5,7 @@ mod conformance;
 mod determinism;
 mod engine;
 mod kernel;
+mod properties;
 mod rig;
 mod scenes;
 mod transcripts;

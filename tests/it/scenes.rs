@@ -458,15 +458,12 @@ impl Drink {
     }
 
     fn go_on(&mut self, sys: &mut dyn Sys) -> Result<(), Errno> {
-        let sock = match self.sock {
-            Some(sock) => sock,
-            None => {
-                let sock = *self.sock.insert(sys.socket(SockKind::Tcp, Family::V4)?);
-                match sys.connect(sock, self.to) {
-                    Ok(()) | Err(Errno::InProgress) => return Err(Errno::WouldBlock),
-                    Err(errno) => return Err(errno),
-                }
-            }
+        let Some(sock) = self.sock else {
+            let sock = *self.sock.insert(sys.socket(SockKind::Tcp, Family::V4)?);
+            return match sys.connect(sock, self.to) {
+                Ok(()) | Err(Errno::InProgress) => Err(Errno::WouldBlock),
+                Err(errno) => Err(errno),
+            };
         };
         if let Some(errno) = sys.take_error(sock) {
             return Err(errno);

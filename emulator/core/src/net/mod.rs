@@ -105,6 +105,8 @@ pub struct NetConfig {
     pub ring: usize,
     /// Ports that a bridge takes: 1,023 as Linux does, unless lifted.
     pub bridge_ports: usize,
+    /// Addresses that a bridge learns.
+    pub bridge_addresses: usize,
     /// Buffers.
     pub pool: PoolLimits,
 }
@@ -115,6 +117,7 @@ impl Default for NetConfig {
             mode: Mode::Copy,
             ring: 1024,
             bridge_ports: switch::bridge::PORTS,
+            bridge_addresses: switch::fdb::LIMIT,
             pool: PoolLimits::default(),
         }
     }
@@ -180,6 +183,18 @@ impl Net {
             tx: VecDeque::new(),
             wakes: Vec::new(),
         }
+    }
+
+    /// Every veth pair, to look at.
+    pub fn links(&self) -> impl Iterator<Item = &Link> {
+        self.links.iter().filter_map(Option::as_deref)
+    }
+
+    /// Every bridge, to look at.
+    pub fn bridges(&self) -> impl Iterator<Item = &switch::bridge::Bridge> {
+        self.bridges
+            .iter()
+            .filter_map(|slot| slot.as_deref().map(|slot| &slot.bridge))
     }
 
     /// Now.

@@ -206,7 +206,7 @@ impl Net {
         };
         let limits = Limits {
             ports: self.config.bridge_ports,
-            ..Limits::default()
+            addresses: self.config.bridge_addresses,
         };
         let bridge = Bridge::new(iface, mac, limits);
         self.bridges.push(Some(Box::new(BridgeSlot {
