@@ -13,8 +13,11 @@ mod compose_files;
 mod dns_message;
 mod dns_upstream_reply;
 mod link;
+mod namespace;
+mod nat;
 mod resolv_conf;
 mod tcp;
+mod transcript;
 
 pub use bridge::bridge;
 pub use capture::capture;
@@ -23,8 +26,11 @@ pub use compose_files::compose_files;
 pub use dns_message::dns_message;
 pub use dns_upstream_reply::dns_upstream_reply;
 pub use link::link;
+pub use namespace::namespace;
+pub use nat::nat;
 pub use resolv_conf::resolv_conf;
 pub use tcp::tcp;
+pub use transcript::transcript;
 
 /// What a target calls with each input.
 pub type Entry = fn(&[u8]);
@@ -38,8 +44,11 @@ pub const TARGETS: &[(&str, Entry)] = &[
     ("dns_message", dns_message),
     ("dns_upstream_reply", dns_upstream_reply),
     ("link", link),
+    ("namespace", namespace),
+    ("nat", nat),
     ("resolv_conf", resolv_conf),
     ("tcp", tcp),
+    ("transcript", transcript),
 ];
 
 /// An input read as a list of steps, from the front. Numbers are big-endian.

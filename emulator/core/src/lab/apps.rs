@@ -154,15 +154,9 @@ impl Apps {
         }
     }
 
-    /// Holds the applications of a namespace, or lets them go on.
-    pub(crate) fn hold(&mut self, net: &mut Net, ns: NsId, held: bool) {
-        let all: Vec<AppId> = self
-            .slots
-            .iter()
-            .filter(|(_, slot)| slot.ns == ns)
-            .map(|(&id, _)| id)
-            .collect();
-        for app in all {
+    /// Holds applications, or lets them go on.
+    pub(crate) fn hold(&mut self, net: &mut Net, all: &[AppId], held: bool) {
+        for &app in all {
             if let Some(slot) = self.slots.get_mut(&app) {
                 // The embedded DNS is the daemon's, not the container's.
                 slot.held = held && matches!(slot.program, Some(Program::App(_)));

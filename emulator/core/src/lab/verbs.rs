@@ -39,6 +39,8 @@ pub struct Sandboxes {
     resolvers: BTreeMap<NsId, AppId>,
     /// The main program of each container that has one.
     mains: BTreeMap<u32, AppId>,
+    /// All that the image of each container started, the main program too.
+    programs: BTreeMap<u32, Vec<AppId>>,
 }
 
 impl Sandboxes {
@@ -331,7 +333,8 @@ impl Lab {
     pub fn pause(&mut self, container: &str) -> Result<(), Error> {
         self.docker.pause(container)?;
         if let Some(ns) = self.namespace(container) {
-            self.apps.hold(&mut self.net, ns, true);
+            let held = self.processes(container, ns);
+            self.apps.hold(&mut self.net, &held, true);
         }
         Ok(())
     }
@@ -343,7 +346,8 @@ impl Lab {
     pub fn unpause(&mut self, container: &str) -> Result<(), Error> {
         self.docker.unpause(container)?;
         if let Some(ns) = self.namespace(container) {
-            self.apps.hold(&mut self.net, ns, false);
+            let held = self.processes(container, ns);
+            self.apps.hold(&mut self.net, &held, false);
         }
         Ok(())
     }
@@ -393,6 +397,7 @@ impl Lab {
         if let Some(main) = main {
             let app = self.apps.spawn(&mut self.net, ns, main);
             self.sandboxes.mains.insert(key, app);
+            self.sandboxes.programs.entry(key).or_default().push(app);
         }
         if image == Image::Shell {
             return;
@@ -407,8 +412,9 @@ impl Lab {
         };
         let (tcp, udp) = (ports(Proto::Tcp), ports(Proto::Udp));
         if !tcp.is_empty() || !udp.is_empty() {
-            self.apps
-                .spawn(&mut self.net, ns, Box::new(Probe::new(tcp, udp)));
+            let probe = Box::new(Probe::new(tcp, udp));
+            let app = self.apps.spawn(&mut self.net, ns, probe);
+            self.sandboxes.programs.entry(key).or_default().push(app);
         }
     }
 
@@ -417,9 +423,32 @@ impl Lab {
         let Ok(container) = self.docker.container(container) else {
             return;
         };
-        if let Some(app) = self.sandboxes.mains.remove(&container.key) {
+        self.sandboxes.mains.remove(&container.key);
+        for app in self
+            .sandboxes
+            .programs
+            .remove(&container.key)
+            .into_iter()
+            .flatten()
+        {
             self.apps.kill(&mut self.net, app);
         }
+    }
+
+    /// What runs in a container: everything in its namespace, or only what its image started where the
+    /// namespace is not its alone.
+    fn processes(&self, container: &str, ns: NsId) -> Vec<AppId> {
+        let key = self.docker.container(container).map(|found| found.key).ok();
+        let alone = ns != self.places.host
+            && self
+                .docker
+                .containers()
+                .all(|other| Some(other.key) == key || other.ns != Some(ns));
+        if alone {
+            return self.apps.running(ns).map(|(app, _)| app).collect();
+        }
+        let programs = key.and_then(|key| self.sandboxes.programs.get(&key));
+        programs.cloned().unwrap_or_default()
     }
 
     /// The first process of a container has ended with `code`: the container stops, and goes if it was

@@ -504,6 +504,8 @@ impl Netns {
 
     /// Gives back every frame that the namespace holds, before it goes away.
     pub fn clear(&mut self, cx: &mut Cx<'_>) {
+        // First: what the sockets still send waits below.
+        self.close_all(cx);
         let ids: Vec<IfId> = self.ifaces.iter().map(|iface| iface.id).collect();
         for id in ids {
             self.forget_neighbours(cx, id);
@@ -514,7 +516,6 @@ impl Netns {
         for frame in self.reassembly.clear() {
             cx.drop(frame, LO, DropReason::InterfaceDown);
         }
-        self.close_all(cx);
         self.timers = Timers::default();
     }
 }
