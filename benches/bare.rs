@@ -108,7 +108,10 @@ impl Pair {
             let end = &mut pair.ends[host as usize];
             end.checksums = checksums;
             let mac = HardwareAddress::Ethernet(EthernetAddress([2, 0, 0, 0, 0, host + 1]));
-            let mut device = Split { end, given: Vec::new() };
+            let mut device = Split {
+                end,
+                given: Vec::new(),
+            };
             let mut iface = Interface::new(Config::new(mac), &mut device, Instant::from_millis(1));
             iface.update_ip_addrs(|addrs| {
                 addrs

@@ -94,12 +94,16 @@ impl Names {
 }
 
 pub(crate) fn run() {
-    println!("dns: A query for a container's name to 127.0.0.11 over UDP; on: rules, counters, events");
+    println!(
+        "dns: A query for a container's name to 127.0.0.11 over UDP; on: rules, counters, events"
+    );
     let (mut names, mut echo) = (Names::new(), Names::new());
     compare(
         "query and answer",
         "/s",
-        ("embedded DNS", |rounds: Rounds| rate(rounds, || names.resolve())),
+        ("embedded DNS", |rounds: Rounds| {
+            rate(rounds, || names.resolve())
+        }),
         ("UDP echo on 127.0.0.1", |rounds: Rounds| {
             rate(rounds, || echo.echoed())
         }),

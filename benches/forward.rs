@@ -10,8 +10,8 @@
 
 use crate::common::lab::{Host, assert_tracked, events, on_docker0};
 use crate::common::{Rounds, compare, rate};
-use switch::link::Mode;
 use switch::Pool;
+use switch::link::Mode;
 use vethlab::core::lab::{Input, Lab, LabConfig, Output};
 use vethlab::core::net::NetConfig;
 
@@ -110,7 +110,11 @@ impl Wire {
         loop {
             number(&mut self.expected, self.heard);
             let expected = &self.expected;
-            match self.lab.net_mut().raw_recv(self.b.eth0, |bytes| bytes == expected) {
+            match self
+                .lab
+                .net_mut()
+                .raw_recv(self.b.eth0, |bytes| bytes == expected)
+            {
                 Some(same) => assert!(same, "frame {} is not as it was sent", self.heard),
                 None => break,
             }
@@ -156,7 +160,8 @@ impl Bare {
     fn burst(&mut self) -> u64 {
         for at in 0..u64::from(BURST) {
             number(&mut self.sent, self.next + at);
-            self.held.push(self.pool.from_bytes(&self.sent).expect("a buffer"));
+            self.held
+                .push(self.pool.from_bytes(&self.sent).expect("a buffer"));
         }
         for _ in 0..self.copies {
             for frame in &mut self.held {
@@ -180,7 +185,9 @@ impl Bare {
 
 pub(crate) fn run() {
     println!("forward: raw_send on eth0 of one container, docker0, raw_recv on eth0 of another;");
-    println!("  on: docker0's rules with connection tracking, counters, events; all bytes compared");
+    println!(
+        "  on: docker0's rules with connection tracking, counters, events; all bytes compared"
+    );
     for mode in [Mode::Copy, Mode::Move] {
         for len in [64, 1514] {
             let mut wire = Wire::new(mode, len);

@@ -65,7 +65,9 @@ impl Crowd {
 }
 
 pub(crate) fn run() {
-    println!("idle: request and response of 1 B among open connections; on: rules, counters, events");
+    println!(
+        "idle: request and response of 1 B among open connections; on: rules, counters, events"
+    );
     for sockets in [10, 100, 1_000, 10_000] {
         let (mut one, mut many) = (Crowd::new(1), Crowd::new(sockets));
         compare(

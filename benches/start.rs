@@ -44,7 +44,9 @@ fn check(mut lab: Lab, count: usize) {
 }
 
 pub(crate) fn run() {
-    println!("start: Lab::new, network_create, create and start of each container; on: rules, counters, events");
+    println!(
+        "start: Lab::new, network_create, create and start of each container; on: rules, counters, events"
+    );
     let rounds = rounds();
     for image in ["busybox", "nginx"] {
         let sizes = [2, 100, 1000];

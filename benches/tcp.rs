@@ -8,7 +8,9 @@
 //! The anchor is smoltcp alone: two interfaces back to back, the same buffers, checksums, MTU and writes.
 
 use crate::bare::Pair;
-use crate::common::lab::{Host, assert_tracked, checksums, connection, events, listener, on_docker0, wait};
+use crate::common::lab::{
+    Host, assert_tracked, checksums, connection, events, listener, on_docker0, wait,
+};
 use crate::common::{Rounds, compare, rate};
 use vethlab::core::app::Sys;
 use vethlab::core::id::SockId;
@@ -23,25 +25,29 @@ const CHUNK: usize = 64 * 1024;
 const PERIOD: usize = 65_521;
 
 /// The stream from any position on: `CHUNK` bytes of it.
-struct Stream(Vec<u8>);
+pub(crate) struct Stream(Vec<u8>);
 
 impl Stream {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(
             (0..PERIOD + CHUNK)
-                .map(|at| ((at % PERIOD) as u32).wrapping_mul(2_654_435_761).to_be_bytes()[0])
+                .map(|at| {
+                    ((at % PERIOD) as u32)
+                        .wrapping_mul(2_654_435_761)
+                        .to_be_bytes()[0]
+                })
                 .collect(),
         )
     }
 
-    fn at(&self, position: u64, len: usize) -> &[u8] {
+    pub(crate) fn at(&self, position: u64, len: usize) -> &[u8] {
         let start = (position % PERIOD as u64) as usize;
         &self.0[start..start + len.min(CHUNK)]
     }
 }
 
 /// A connection between two containers.
-struct Ours {
+pub(crate) struct Ours {
     lab: Lab,
     a: Host,
     b: Host,
@@ -53,7 +59,7 @@ struct Ours {
 }
 
 impl Ours {
-    fn new(full: bool) -> Self {
+    pub(crate) fn new(full: bool) -> Self {
         let (mut lab, hosts) = on_docker0(LabConfig::default(), 2);
         checksums(&mut lab, &hosts, full);
         let (a, b) = (hosts[0], hosts[1]);
@@ -72,7 +78,7 @@ impl Ours {
     }
 
     /// Writes what fits, moves it, reads and compares it; the bytes that arrived.
-    fn bulk(&mut self, stream: &Stream) -> u64 {
+    pub(crate) fn bulk(&mut self, stream: &Stream) -> u64 {
         let before = self.heard;
         while let Ok(count) = self
             .lab
@@ -106,7 +112,7 @@ impl Ours {
     }
 
     /// One byte there and one back.
-    fn request(&mut self, byte: u8) -> u64 {
+    pub(crate) fn request(&mut self, byte: u8) -> u64 {
         let (a, b) = (self.a.ns, self.b.ns);
         for (from, by, to, at) in [
             (a, self.client, b, self.server),
@@ -125,7 +131,7 @@ impl Ours {
 }
 
 /// A new connection, one byte each way, and a reset.
-struct Calls {
+pub(crate) struct Calls {
     lab: Lab,
     a: Host,
     b: Host,
@@ -133,7 +139,7 @@ struct Calls {
 }
 
 impl Calls {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let (mut lab, hosts) = on_docker0(LabConfig::default(), 2);
         checksums(&mut lab, &hosts, true);
         let listener = listener(&mut lab, hosts[1], 80, 16 * 1024);
@@ -145,7 +151,7 @@ impl Calls {
         }
     }
 
-    fn call(&mut self, byte: u8) -> u64 {
+    pub(crate) fn call(&mut self, byte: u8) -> u64 {
         let to = (self.b, 80);
         let (client, server) =
             crate::common::lab::connection_to(&mut self.lab, self.a, to, self.listener, 16 * 1024);
@@ -176,7 +182,11 @@ fn bare_bulk(pair: &mut Pair, stream: &Stream, buffer: &mut [u8], at: &mut (u64,
     let before = at.1;
     while pair.socket(1).can_recv() {
         let count = pair.socket(1).recv_slice(buffer).expect("open");
-        assert!(buffer[..count] == *stream.at(at.1, count), "at byte {}", at.1);
+        assert!(
+            buffer[..count] == *stream.at(at.1, count),
+            "at byte {}",
+            at.1
+        );
         at.1 += count as u64;
     }
     at.1 - before
@@ -195,17 +205,20 @@ fn bare_request(pair: &mut Pair, byte: u8) -> u64 {
     1
 }
 
-fn bits(rounds: Rounds, mut bytes: impl FnMut() -> u64) -> f64 {
+pub(crate) fn bits(rounds: Rounds, mut bytes: impl FnMut() -> u64) -> f64 {
     rate(rounds, || 8 * bytes())
 }
 
 pub(crate) fn run() {
     println!("tcp: socket calls by Lab::sys, two containers on docker0, copy mode, MTU 1500;");
-    println!("  on: docker0's rules with connection tracking, counters, events; all bytes compared");
+    println!(
+        "  on: docker0's rules with connection tracking, counters, events; all bytes compared"
+    );
     let stream = Stream::new();
     for (full, word) in [(true, "checksums"), (false, "partial checksums")] {
         let mut ours = Ours::new(full);
-        let (mut pair, mut buffer, mut at) = (Pair::connected(full, BUFFER), vec![0; CHUNK], (0, 0));
+        let (mut pair, mut buffer, mut at) =
+            (Pair::connected(full, BUFFER), vec![0; CHUNK], (0, 0));
         compare(
             &format!("bulk, {word}, 256 KiB buffers"),
             "bit/s",
@@ -213,7 +226,9 @@ pub(crate) fn run() {
                 bits(rounds, || ours.bulk(&stream))
             }),
             ("smoltcp back to back", |rounds| {
-                bits(rounds, || bare_bulk(&mut pair, &stream, &mut buffer, &mut at))
+                bits(rounds, || {
+                    bare_bulk(&mut pair, &stream, &mut buffer, &mut at)
+                })
             }),
         );
         let (mut ours, mut pair) = (Ours::new(full), Pair::connected(full, BUFFER));

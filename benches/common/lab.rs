@@ -90,7 +90,10 @@ pub(crate) fn assert_tracked(lab: &Lab, connections: usize) {
     let firewall = host.firewall().expect("the host has a firewall");
     assert!(!firewall.rules.is_empty(), "docker0's rules are on");
     let tracked = firewall.conntrack.len();
-    assert!(tracked >= connections, "{tracked} of {connections} are tracked");
+    assert!(
+        tracked >= connections,
+        "{tracked} of {connections} are tracked"
+    );
 }
 
 /// Works off what waits now and throws the events away; their number.
@@ -123,13 +126,18 @@ pub(crate) fn listener(lab: &mut Lab, on: Host, port: u16, buffer: usize) -> Soc
     let mut sys = lab.sys(on.ns);
     let sock = sys.socket(SockKind::Tcp, Family::V4).expect("a socket");
     sized(&mut sys, sock, buffer);
-    sys.bind(sock, SocketAddr::from((on.v4, port))).expect("it binds");
+    sys.bind(sock, SocketAddr::from((on.v4, port)))
+        .expect("it binds");
     sys.listen(sock, 1024).expect("it listens");
     sock
 }
 
 fn sized(sys: &mut impl Sys, sock: SockId, buffer: usize) {
-    for option in [SockOpt::RecvBuffer(buffer), SockOpt::SendBuffer(buffer), SockOpt::NoDelay(true)] {
+    for option in [
+        SockOpt::RecvBuffer(buffer),
+        SockOpt::SendBuffer(buffer),
+        SockOpt::NoDelay(true),
+    ] {
         sys.set(sock, option).expect("an option");
     }
 }
@@ -156,6 +164,7 @@ pub(crate) fn connection_to(
 /// Checksums are filled in and checked, as on a real wire; else they stay partial, as veth leaves them.
 pub(crate) fn checksums(lab: &mut Lab, hosts: &[Host], on: bool) {
     for host in hosts {
-        lab.net_mut().with_ns(host.ns, |netns, _| netns.offload = !on);
+        lab.net_mut()
+            .with_ns(host.ns, |netns, _| netns.offload = !on);
     }
 }

@@ -20,9 +20,15 @@ pub(crate) struct Rounds {
 /// Five rounds of 200 ms, or one short one with `--smoke`.
 pub(crate) fn rounds() -> Rounds {
     if std::env::args().any(|arg| arg == "--smoke") {
-        Rounds { count: 1, at_least: Duration::from_millis(5) }
+        Rounds {
+            count: 1,
+            at_least: Duration::from_millis(5),
+        }
     } else {
-        Rounds { count: 5, at_least: Duration::from_millis(200) }
+        Rounds {
+            count: 5,
+            at_least: Duration::from_millis(200),
+        }
     }
 }
 
@@ -43,7 +49,11 @@ pub(crate) fn rate(rounds: Rounds, mut work: impl FnMut() -> u64) -> f64 {
 pub(crate) fn spread(figures: &[f64]) -> (f64, f64, f64) {
     let mut sorted = figures.to_vec();
     sorted.sort_by(f64::total_cmp);
-    (sorted[sorted.len() / 2], sorted[0], sorted[sorted.len() - 1])
+    (
+        sorted[sorted.len() / 2],
+        sorted[0],
+        sorted[sorted.len() - 1],
+    )
 }
 
 /// A figure with a prefix: `12.3 M`.
@@ -61,7 +71,12 @@ pub(crate) fn si(figure: f64) -> String {
 
 fn show(figures: &[f64], unit: &str) -> String {
     let (median, least, most) = spread(figures);
-    format!("{}{unit} ({}..{})", si(median), si(least).trim_end(), si(most).trim_end())
+    format!(
+        "{}{unit} ({}..{})",
+        si(median),
+        si(least).trim_end(),
+        si(most).trim_end()
+    )
 }
 
 /// Measures `ours` and `anchor` in turn and prints the row.

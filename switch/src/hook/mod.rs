@@ -68,6 +68,9 @@ impl Hook {
     }
 }
 
+/// The hooks that a bridged packet passes, in order (`br_netfilter`).
+pub const BRIDGED: [Hook; 3] = [Hook::Prerouting, Hook::Forward, Hook::Postrouting];
+
 /// Where a packet is at a hook.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Path {
@@ -212,29 +215,12 @@ impl Netfilter {
             return Outcome::ACCEPT;
         }
         self.rules.clear_last();
-        if !matches!(bytes.first().map(|byte| byte >> 4), Some(4 | 6)) {
+        if !is_ip(bytes) {
             return Outcome::ACCEPT;
         }
-        let packet = match Packet::parse(bytes) {
-            Ok(packet) => packet,
+        let mut visit = match Visit::new(now, hook, bytes, csum_partial, path, env, frames) {
+            Ok(visit) => visit,
             Err(reason) => return Outcome::drop(reason),
-        };
-        let read = read(bytes, &packet);
-        let mut visit = Visit {
-            now,
-            hook,
-            bytes,
-            packet,
-            read,
-            checksum: if csum_partial {
-                Checksum::Partial
-            } else {
-                Checksum::Full
-            },
-            path,
-            env,
-            frames,
-            rewrite: None,
         };
         match self.visit(&mut visit) {
             Ok(()) => Outcome {
@@ -243,6 +229,43 @@ impl Netfilter {
             },
             Err(reason) => Outcome::drop(reason),
         }
+    }
+
+    /// The hooks of a bridged packet, one after the other: what [`Self::run_for`] does at each of
+    /// [`BRIDGED`], with the packet read once. `told` hears of each translation.
+    #[allow(clippy::too_many_arguments)]
+    pub fn run_bridged(
+        &mut self,
+        now: Time,
+        bytes: &mut [u8],
+        csum_partial: bool,
+        path: &Path,
+        env: &dyn Env,
+        frames: u32,
+        told: &mut dyn FnMut(Rewrite),
+    ) -> Verdict {
+        if self.is_empty() || !is_ip(bytes) {
+            return Verdict::Accept;
+        }
+        let [first, ..] = BRIDGED;
+        let mut visit = match Visit::new(now, first, bytes, csum_partial, path, env, frames) {
+            Ok(visit) => visit,
+            Err(reason) => return Verdict::Drop(reason),
+        };
+        for hook in BRIDGED {
+            self.rules.clear_last();
+            visit.hook = hook;
+            if let Err(reason) = self.visit(&mut visit) {
+                return Verdict::Drop(reason);
+            }
+            if let Some(rewrite) = visit.rewrite.take() {
+                told(rewrite);
+                if let Err(reason) = visit.read_again() {
+                    return Verdict::Drop(reason);
+                }
+            }
+        }
+        Verdict::Accept
     }
 
     fn visit(&mut self, visit: &mut Visit<'_>) -> Result<(), DropReason> {
@@ -554,7 +577,50 @@ impl Netfilter {
     }
 }
 
+/// Whether `bytes` say that they are an IP packet.
+fn is_ip(bytes: &[u8]) -> bool {
+    matches!(bytes.first().map(|byte| byte >> 4), Some(4 | 6))
+}
+
+impl<'a> Visit<'a> {
+    fn new(
+        now: Time,
+        hook: Hook,
+        bytes: &'a mut [u8],
+        csum_partial: bool,
+        path: &'a Path,
+        env: &'a dyn Env,
+        frames: u32,
+    ) -> Result<Self, DropReason> {
+        let packet = Packet::parse(bytes)?;
+        let read = read(bytes, &packet);
+        Ok(Self {
+            now,
+            hook,
+            bytes,
+            packet,
+            read,
+            checksum: if csum_partial {
+                Checksum::Partial
+            } else {
+                Checksum::Full
+            },
+            path,
+            env,
+            frames,
+            rewrite: None,
+        })
+    }
+}
+
 impl Visit<'_> {
+    /// Reads the packet as it is now.
+    fn read_again(&mut self) -> Result<(), DropReason> {
+        self.packet = Packet::parse(self.bytes)?;
+        self.read = read(self.bytes, &self.packet);
+        Ok(())
+    }
+
     fn chain(&self, table: Table) -> Option<ChainId> {
         ChainId::base(Family::of(self.packet.source), table, self.hook)
     }

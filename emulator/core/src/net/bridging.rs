@@ -7,7 +7,6 @@
 
 use switch::bridge::{Decision, PortId};
 use switch::capture::Direction;
-use switch::hook::Hook;
 use switch::verdict::What;
 use switch::wire::{Ether, EthernetProtocol};
 use switch::{DropReason, Frame};
@@ -168,11 +167,7 @@ impl Net {
             return None;
         };
         self.pool.pull(&frame, ether.payload);
-        let frame = self.with_ns(ns, |netns, cx| {
-            [Hook::Prerouting, Hook::Forward, Hook::Postrouting]
-                .into_iter()
-                .try_fold(frame, |frame, hook| netns.bridged(cx, hook, frame, own))
-        })??;
+        let frame = self.with_hooks(ns, |netns, cx| netns.bridged(cx, frame, own))??;
         // The header is still there, in front of the packet.
         self.pool.push(&frame, ether.payload);
         Some(frame)

@@ -13,9 +13,9 @@
 use core::fmt;
 use core::net::{IpAddr, SocketAddr};
 
-pub use switch::hook::{Env, Hook, Netfilter, Outcome, Path};
+pub use switch::hook::{BRIDGED, Env, Hook, Netfilter, Outcome, Path};
 
-use switch::verdict::{Verdict, What};
+use switch::verdict::{Rewrite, Verdict, What};
 use switch::wire::Packet;
 use switch::{Frame, IfId, Time};
 
@@ -42,6 +42,31 @@ pub trait Hooks: fmt::Debug {
         env: &dyn Env,
         frames: u32,
     ) -> Outcome;
+
+    /// Runs the hooks of a bridged packet ([`BRIDGED`]) one after the other; `told` hears of each
+    /// translation.
+    #[expect(clippy::too_many_arguments, reason = "what a hook is told of a packet")]
+    fn run_bridged(
+        &mut self,
+        now: Time,
+        bytes: &mut [u8],
+        csum_partial: bool,
+        path: &Path,
+        env: &dyn Env,
+        frames: u32,
+        told: &mut dyn FnMut(Rewrite),
+    ) -> Verdict {
+        for hook in BRIDGED {
+            let outcome = self.run_for(now, hook, bytes, csum_partial, path, env, frames);
+            if let Some(rewrite) = outcome.rewrite {
+                told(rewrite);
+            }
+            if outcome.verdict != Verdict::Accept {
+                return outcome.verdict;
+            }
+        }
+        Verdict::Accept
+    }
 
     /// The firewall, to look at.
     fn netfilter(&self) -> Option<&Netfilter> {
@@ -70,6 +95,19 @@ impl Hooks for Netfilter {
         frames: u32,
     ) -> Outcome {
         self.run_for(now, hook, bytes, csum_partial, path, env, frames)
+    }
+
+    fn run_bridged(
+        &mut self,
+        now: Time,
+        bytes: &mut [u8],
+        csum_partial: bool,
+        path: &Path,
+        env: &dyn Env,
+        frames: u32,
+        told: &mut dyn FnMut(Rewrite),
+    ) -> Verdict {
+        self.run_bridged(now, bytes, csum_partial, path, env, frames, told)
     }
 
     fn netfilter(&self) -> Option<&Netfilter> {
@@ -142,22 +180,38 @@ impl Netns {
         self.run_path(cx, hook, frame, &path)
     }
 
-    /// Runs `hook` over an IP packet that crosses `bridge` and is not routed, as br_netfilter does.
+    /// Runs the hooks over an IP packet that crosses `bridge` and is not routed, as br_netfilter does.
     /// The frame starts at the IP header, is nobody else's and no fragment. `None` if it died there.
     #[must_use]
-    pub fn bridged(
-        &mut self,
-        cx: &mut Cx<'_>,
-        hook: Hook,
-        frame: Frame,
-        bridge: IfId,
-    ) -> Option<Frame> {
+    pub fn bridged(&mut self, cx: &mut Cx<'_>, frame: Frame, bridge: IfId) -> Option<Frame> {
+        let Self {
+            netfilter,
+            ifaces,
+            fib,
+            ..
+        } = self;
+        let Some(hooks) = netfilter.as_mut().filter(|hooks| !hooks.is_empty()) else {
+            return Some(frame);
+        };
         let path = Path {
             input: Some(bridge),
             output: Some(bridge),
             bridged: true,
         };
-        self.run_path(cx, hook, frame, &path)
+        let meta = cx.pool.meta(&frame);
+        let frames = frame_count(cx, &frame).0 as u32;
+        let (now, trace) = (cx.now, &mut *cx.trace);
+        let mut told = |rewrite| trace.rewritten(now, meta.id, bridge, rewrite);
+        let env = View { ifaces, fib };
+        let bytes = cx.pool.bytes_mut(&frame);
+        let partial = meta.csum_partial;
+        match hooks.run_bridged(now, bytes, partial, &path, &env, frames, &mut told) {
+            Verdict::Accept => Some(frame),
+            Verdict::Drop(reason) => {
+                cx.trace.drop(now, cx.pool, frame, bridge, reason);
+                None
+            }
+        }
     }
 
     fn run_path(
