@@ -7,16 +7,21 @@ mod common;
 mod dns;
 mod forward;
 mod idle;
+mod kernel;
 mod start;
 mod tcp;
 
 fn main() {
+    if let Ok(work) = std::env::var(kernel::AGENT) {
+        return kernel::agent(&work);
+    }
     let questions: &[(&str, fn())] = &[
         ("forward", forward::run),
         ("tcp", tcp::run),
         ("start", start::run),
         ("idle", idle::run),
         ("dns", dns::run),
+        ("kernel", kernel::run),
     ];
     let named: Vec<String> = std::env::args()
         .skip(1)

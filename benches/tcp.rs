@@ -25,10 +25,10 @@ const CHUNK: usize = 64 * 1024;
 const PERIOD: usize = 65_521;
 
 /// The stream from any position on: `CHUNK` bytes of it.
-struct Stream(Vec<u8>);
+pub(crate) struct Stream(Vec<u8>);
 
 impl Stream {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(
             (0..PERIOD + CHUNK)
                 .map(|at| {
@@ -40,14 +40,14 @@ impl Stream {
         )
     }
 
-    fn at(&self, position: u64, len: usize) -> &[u8] {
+    pub(crate) fn at(&self, position: u64, len: usize) -> &[u8] {
         let start = (position % PERIOD as u64) as usize;
         &self.0[start..start + len.min(CHUNK)]
     }
 }
 
 /// A connection between two containers.
-struct Ours {
+pub(crate) struct Ours {
     lab: Lab,
     a: Host,
     b: Host,
@@ -59,7 +59,7 @@ struct Ours {
 }
 
 impl Ours {
-    fn new(full: bool) -> Self {
+    pub(crate) fn new(full: bool) -> Self {
         let (mut lab, hosts) = on_docker0(LabConfig::default(), 2);
         checksums(&mut lab, &hosts, full);
         let (a, b) = (hosts[0], hosts[1]);
@@ -78,7 +78,7 @@ impl Ours {
     }
 
     /// Writes what fits, moves it, reads and compares it; the bytes that arrived.
-    fn bulk(&mut self, stream: &Stream) -> u64 {
+    pub(crate) fn bulk(&mut self, stream: &Stream) -> u64 {
         let before = self.heard;
         while let Ok(count) = self
             .lab
@@ -112,7 +112,7 @@ impl Ours {
     }
 
     /// One byte there and one back.
-    fn request(&mut self, byte: u8) -> u64 {
+    pub(crate) fn request(&mut self, byte: u8) -> u64 {
         let (a, b) = (self.a.ns, self.b.ns);
         for (from, by, to, at) in [
             (a, self.client, b, self.server),
@@ -131,7 +131,7 @@ impl Ours {
 }
 
 /// A new connection, one byte each way, and a reset.
-struct Calls {
+pub(crate) struct Calls {
     lab: Lab,
     a: Host,
     b: Host,
@@ -139,7 +139,7 @@ struct Calls {
 }
 
 impl Calls {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let (mut lab, hosts) = on_docker0(LabConfig::default(), 2);
         checksums(&mut lab, &hosts, true);
         let listener = listener(&mut lab, hosts[1], 80, 16 * 1024);
@@ -151,7 +151,7 @@ impl Calls {
         }
     }
 
-    fn call(&mut self, byte: u8) -> u64 {
+    pub(crate) fn call(&mut self, byte: u8) -> u64 {
         let to = (self.b, 80);
         let (client, server) =
             crate::common::lab::connection_to(&mut self.lab, self.a, to, self.listener, 16 * 1024);
@@ -205,7 +205,7 @@ fn bare_request(pair: &mut Pair, byte: u8) -> u64 {
     1
 }
 
-fn bits(rounds: Rounds, mut bytes: impl FnMut() -> u64) -> f64 {
+pub(crate) fn bits(rounds: Rounds, mut bytes: impl FnMut() -> u64) -> f64 {
     rate(rounds, || 8 * bytes())
 }
 

@@ -17,6 +17,8 @@ pub const SMALL: usize = 2048;
 pub const LARGE: usize = 66 * 1024;
 
 const CLASS: u32 = 1 << 31;
+/// A line of the cache.
+const LINE: usize = 64;
 
 /// A frame in a [`Pool`]: owned by one place at a time, given back with [`Pool::free`].
 ///
@@ -49,7 +51,9 @@ struct Class {
     bytes: Vec<u8>,
     slots: Vec<Slot>,
     free: Vec<u32>,
-    size: usize,
+    /// From one buffer to the next: a cache line more than a buffer, so that the heads of frames do not
+    /// all fall into the same few sets of the first-level cache.
+    stride: usize,
     limit: usize,
 }
 
@@ -86,11 +90,12 @@ impl Class {
             bytes: Vec::new(),
             slots: Vec::new(),
             free: Vec::new(),
-            size,
+            stride: size + LINE,
             limit,
         }
     }
 
+    #[inline]
     fn take(&mut self) -> Option<u32> {
         if let Some(index) = self.free.pop() {
             return Some(index);
@@ -99,7 +104,7 @@ impl Class {
         if index >= self.limit {
             return None;
         }
-        self.bytes.resize((index + 1) * self.size, 0);
+        self.bytes.resize((index + 1) * self.stride, 0);
         self.slots.push(Slot::default());
         u32::try_from(index).ok()
     }
@@ -122,6 +127,7 @@ impl Pool {
         }
     }
 
+    #[inline]
     fn class(&self, frame: &Frame) -> (&Class, usize) {
         if frame.0 & CLASS == 0 {
             (&self.small, frame.0 as usize)
@@ -130,6 +136,7 @@ impl Pool {
         }
     }
 
+    #[inline]
     fn class_mut(&mut self, frame: &Frame) -> (&mut Class, usize) {
         if frame.0 & CLASS == 0 {
             (&mut self.small, frame.0 as usize)
@@ -138,16 +145,19 @@ impl Pool {
         }
     }
 
+    #[inline]
     fn slot(&self, frame: &Frame) -> &Slot {
         let (class, index) = self.class(frame);
         &class.slots[index]
     }
 
+    #[inline]
     fn slot_mut(&mut self, frame: &Frame) -> &mut Slot {
         let (class, index) = self.class_mut(frame);
         &mut class.slots[index]
     }
 
+    #[inline]
     fn take(&mut self, len: usize) -> Option<Frame> {
         if HEADROOM + len <= SMALL {
             self.small.take().map(Frame)
@@ -161,6 +171,7 @@ impl Pool {
     /// A frame of `len` bytes with a new number and [`HEADROOM`] in front of it, or `None` when the
     /// pool is at its limit or `len` is more than a large buffer holds. The bytes are whatever the
     /// buffer held before.
+    #[inline]
     pub fn alloc(&mut self, len: usize) -> Option<Frame> {
         let frame = self.take(len)?;
         let id = self.next_id;
@@ -178,6 +189,7 @@ impl Pool {
     }
 
     /// A frame that holds `bytes`.
+    #[inline]
     pub fn from_bytes(&mut self, bytes: &[u8]) -> Option<Frame> {
         let frame = self.alloc(bytes.len())?;
         self.bytes_mut(&frame).copy_from_slice(bytes);
@@ -185,6 +197,7 @@ impl Pool {
     }
 
     /// Gives `frame` back.
+    #[inline]
     pub fn free(&mut self, frame: Frame) {
         let (class, index) = self.class_mut(&frame);
         let slot = &mut class.slots[index];
@@ -197,41 +210,47 @@ impl Pool {
 
     /// The bytes of `frame`.
     #[must_use]
+    #[inline]
     pub fn bytes(&self, frame: &Frame) -> &[u8] {
         let (class, index) = self.class(frame);
         let slot = &class.slots[index];
-        let start = index * class.size + slot.start as usize;
+        let start = index * class.stride + slot.start as usize;
         &class.bytes[start..start + slot.len as usize]
     }
 
     /// The bytes of `frame`, to write. A frame that is [shared](Self::share) has to be
     /// [made unique](Self::unshare) first.
+    #[inline]
     pub fn bytes_mut(&mut self, frame: &Frame) -> &mut [u8] {
         let (class, index) = self.class_mut(frame);
         let slot = class.slots[index];
         debug_assert_eq!(slot.refs, 1, "a shared frame is not written");
-        let start = index * class.size + slot.start as usize;
+        let start = index * class.stride + slot.start as usize;
         &mut class.bytes[start..start + slot.len as usize]
     }
 
     /// Number of bytes in `frame`.
     #[must_use]
+    #[inline]
     pub fn len(&self, frame: &Frame) -> usize {
         self.slot(frame).len as usize
     }
 
     /// What is known of `frame`.
     #[must_use]
+    #[inline]
     pub fn meta(&self, frame: &Frame) -> Meta {
         self.slot(frame).meta
     }
 
     /// What is known of `frame`, to change.
+    #[inline]
     pub fn meta_mut(&mut self, frame: &Frame) -> &mut Meta {
         &mut self.slot_mut(frame).meta
     }
 
     /// Takes `count` bytes off the front (at most all of them).
+    #[inline]
     pub fn pull(&mut self, frame: &Frame, count: usize) {
         let slot = self.slot_mut(frame);
         let count = (count as u32).min(slot.len);
@@ -243,6 +262,7 @@ impl Pool {
     ///
     /// # Panics
     /// If there is less headroom than that: new frames have [`HEADROOM`].
+    #[inline]
     pub fn push(&mut self, frame: &Frame, count: usize) {
         let slot = self.slot_mut(frame);
         assert!(
@@ -260,6 +280,7 @@ impl Pool {
     }
 
     /// A second frame with the same bytes, number and marks, or `None` at the limit.
+    #[inline]
     pub fn copy(&mut self, frame: &Frame) -> Option<Frame> {
         let from = *self.slot(frame);
         let copy = self.take(from.len as usize)?;
@@ -279,20 +300,21 @@ impl Pool {
             } else {
                 &mut self.small
             };
-            let at = source * class.size + from.start as usize;
+            let at = source * class.stride + from.start as usize;
             class
                 .bytes
-                .copy_within(at..at + len, target * class.size + HEADROOM);
+                .copy_within(at..at + len, target * class.stride + HEADROOM);
         } else {
             // A large buffer whose frame shrank: its copy fits a small one.
-            let at = source * LARGE + from.start as usize;
-            let to = target * SMALL + HEADROOM;
+            let at = source * self.large.stride + from.start as usize;
+            let to = target * self.small.stride + HEADROOM;
             self.small.bytes[to..to + len].copy_from_slice(&self.large.bytes[at..at + len]);
         }
         Some(copy)
     }
 
     /// A second owner of the same bytes, for flooding without copies. Both give it back.
+    #[inline]
     pub fn share(&mut self, frame: &Frame) -> Frame {
         self.slot_mut(frame).refs += 1;
         Frame(frame.0)
@@ -300,6 +322,7 @@ impl Pool {
 
     /// `frame` with bytes of its own: itself if nobody shares it, else a copy (or `None` at the
     /// limit; the share is given back either way).
+    #[inline]
     pub fn unshare(&mut self, frame: Frame) -> Option<Frame> {
         if self.slot(&frame).refs == 1 {
             return Some(frame);

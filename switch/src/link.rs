@@ -120,6 +120,7 @@ impl Link {
     /// The frame, still the caller's, and why it did not cross: [`DropReason::InterfaceDown`] if
     /// either end is down, [`DropReason::FrameTooLong`] for the receiver's MTU (a super-segment has
     /// any length), [`DropReason::RingFull`], [`DropReason::PoolEmpty`] in [`Mode::Copy`].
+    #[inline]
     pub fn carry(
         &mut self,
         pool: &mut Pool,
@@ -192,6 +193,7 @@ impl Link {
 
     /// Takes the frame that has waited longest for `side`. In [`Mode::Move`] it may be shared:
     /// [`Pool::unshare`] it before writing.
+    #[inline]
     pub fn receive(&mut self, side: Side) -> Option<Frame> {
         self.rings[side as usize].pop()
     }

@@ -26,6 +26,7 @@ impl Ring {
     ///
     /// # Errors
     /// The frame itself, when the ring is full.
+    #[inline]
     pub fn push(&mut self, frame: Frame, bound: usize) -> Result<(), Frame> {
         if self.frames.len() >= bound {
             return Err(frame);
@@ -35,6 +36,7 @@ impl Ring {
     }
 
     /// Takes the frame that waits longest.
+    #[inline]
     pub fn pop(&mut self) -> Option<Frame> {
         self.frames.pop_front()
     }

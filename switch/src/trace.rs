@@ -38,6 +38,7 @@ impl Trace {
     }
 
     /// Reports one step of a frame's life.
+    #[inline]
     pub fn event(&mut self, at: Time, frame: u64, place: IfId, what: What) {
         if let (Some(_), What::Rewritten(rewrite)) = (&self.capture, what) {
             self.note(frame, rewrite);
@@ -78,6 +79,7 @@ impl Trace {
     }
 
     /// `frame` crosses the interface `place`: a capture that watches it records it.
+    #[inline]
     pub fn frame(
         &mut self,
         at: Time,
@@ -86,6 +88,12 @@ impl Trace {
         place: IfId,
         direction: Direction,
     ) {
+        if self.capture.is_some() {
+            self.record(at, pool, frame, place, direction);
+        }
+    }
+
+    fn record(&mut self, at: Time, pool: &Pool, frame: &Frame, place: IfId, direction: Direction) {
         let Some(capture) = &mut self.capture else {
             return;
         };

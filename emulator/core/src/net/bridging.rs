@@ -188,7 +188,7 @@ impl Net {
             return None;
         };
         self.pool.pull(&frame, ether.payload);
-        let frame = self.with_ns(ns, |netns, cx| netns.bridged(cx, frame, own))??;
+        let frame = self.with_hooks(ns, |netns, cx| netns.bridged(cx, frame, own))??;
         // The header is still there, in front of the packet.
         self.pool.push(&frame, ether.payload);
         Some(frame)

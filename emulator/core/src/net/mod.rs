@@ -220,6 +220,17 @@ impl Net {
         ns: NsId,
         act: impl FnOnce(&mut Netns, &mut Cx<'_>) -> T,
     ) -> Option<T> {
+        let result = self.with_hooks(ns, act)?;
+        self.after(ns);
+        Some(result)
+    }
+
+    /// The same for what sends nothing and sets no timer: the hooks.
+    pub(crate) fn with_hooks<T>(
+        &mut self,
+        ns: NsId,
+        act: impl FnOnce(&mut Netns, &mut Cx<'_>) -> T,
+    ) -> Option<T> {
         let slot = self.namespaces.get_mut(ns.0 as usize)?;
         let netns = slot.as_mut()?;
         let mut cx = Cx {
@@ -229,9 +240,7 @@ impl Net {
             tx: &mut self.tx,
             wakes: &mut self.wakes,
         };
-        let result = act(netns, &mut cx);
-        self.after(ns);
-        Some(result)
+        Some(act(netns, &mut cx))
     }
 
     /// After a namespace ran: send its frames, and note when it wants to run again.

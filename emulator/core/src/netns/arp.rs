@@ -38,9 +38,15 @@ impl Netns {
         }
         let iface = arrival.iface;
         let request = operation == ArpOperation::Request;
-        let for_us = request && self.fib.is_local(target.into());
         // Somebody else with one of our addresses: Linux does not argue.
         let ours = self.fib.is_local(source.into());
+        let is_target = |target: Ipv4Addr| self.fib.is_local(target.into());
+        let for_us = request
+            && if target == source {
+                ours
+            } else {
+                is_target(target)
+            };
         if for_us && (source.is_unspecified() || !ours) {
             if !source.is_unspecified() {
                 let claim = claim(mac.0, false, Override::Always, true);

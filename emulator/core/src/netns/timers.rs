@@ -25,19 +25,27 @@ pub(super) enum Timer {
 #[derive(Debug, Default)]
 pub(super) struct Timers {
     set: BTreeSet<(Time, Timer)>,
+    /// The time of the first: asked for after each frame.
+    next: Option<Time>,
 }
 
 impl Timers {
     pub(super) fn arm(&mut self, at: Time, timer: Timer) {
         self.set.insert((at, timer));
+        self.next = Some(self.next.map_or(at, |next| next.min(at)));
     }
 
     pub(super) fn cancel(&mut self, at: Time, timer: Timer) {
         self.set.remove(&(at, timer));
+        self.look();
     }
 
-    pub(super) fn next(&self) -> Option<Time> {
-        self.set.first().map(|&(at, _)| at)
+    fn look(&mut self) {
+        self.next = self.set.first().map(|&(at, _)| at);
+    }
+
+    pub(super) const fn next(&self) -> Option<Time> {
+        self.next
     }
 
     /// Takes the first timer that is due.
@@ -45,6 +53,8 @@ impl Timers {
         if self.next()? > now {
             return None;
         }
-        self.set.pop_first().map(|(_, timer)| timer)
+        let first = self.set.pop_first();
+        self.look();
+        first.map(|(_, timer)| timer)
     }
 }

@@ -1,0 +1,216 @@
+//! Nothing is allocated for a frame once a lab runs: forwarding, UDP, TCP request and response, NAT.
+//!
+//! A binary of its own, because it counts every allocation of the process. Each test warms its path up,
+//! so that rings, tables and buffers have grown, then repeats it and looks at the count of its own thread.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use vethlab::core::app::{Family, SockKind, Sys};
+use vethlab::core::docker::spec::ContainerSpec;
+use vethlab::core::id::{IfId, NsId, SockId};
+use vethlab::core::lab::{Input, Lab, LabConfig, Output};
+use vethlab::core::netns::Errno;
+
+thread_local! {
+    static COUNT: Cell<u64> = const { Cell::new(0) };
+}
+
+struct Counting;
+
+fn count() {
+    // A thread that is ending has no counter any more.
+    let _ended = COUNT.try_with(|count| count.set(count.get() + 1));
+}
+
+// SAFETY: every call goes to the system's allocator as it came; counting allocates nothing.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: as above.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count();
+        // SAFETY: as above.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const WARM: u32 = 2_000;
+const COUNTED: u32 = 2_000;
+
+/// Allocations in `COUNTED` rounds of `act`, after `WARM` of them.
+fn steady(lab: &mut Lab, mut act: impl FnMut(&mut Lab)) -> u64 {
+    for _ in 0..WARM {
+        act(lab);
+    }
+    let before = COUNT.with(Cell::get);
+    for _ in 0..COUNTED {
+        act(lab);
+    }
+    COUNT.with(Cell::get) - before
+}
+
+fn quiet(lab: &mut Lab) {
+    while !matches!(lab.poll(), Output::Idle(_)) {}
+    lab.net_mut().trace.drain().for_each(drop);
+}
+
+/// Two containers on docker0, their announcements over, events on.
+fn lab() -> (Lab, [NsId; 2]) {
+    let mut lab = Lab::new(LabConfig::default()).unwrap();
+    lab.net_mut().trace.listen(true);
+    for name in ["web", "db"] {
+        let spec = ContainerSpec {
+            name: Some(name.to_owned()),
+            image: "busybox".to_owned(),
+            ..ContainerSpec::default()
+        };
+        lab.create(spec).unwrap();
+        lab.start(name).unwrap();
+    }
+    lab.run_for(Duration::from_secs(5));
+    quiet(&mut lab);
+    let hosts = ["web", "db"].map(|name| lab.namespace(name).unwrap());
+    (lab, hosts)
+}
+
+fn eth0(lab: &Lab, ns: NsId) -> (IfId, [u8; 6], IpAddr) {
+    let eth0 = lab.net().ns(ns).unwrap().iface_named("eth0").unwrap();
+    (eth0.id, eth0.mac, eth0.addrs[0].net.addr())
+}
+
+fn socket(lab: &mut Lab, ns: NsId, kind: SockKind) -> SockId {
+    lab.sys(ns).socket(kind, Family::V4).unwrap()
+}
+
+/// A byte from one socket to another.
+fn pass(lab: &mut Lab, from: (NsId, SockId), to: (NsId, SockId)) {
+    assert_eq!(lab.sys(from.0).send(from.1, b"x"), Ok(1));
+    quiet(lab);
+    let mut heard = [0; 4];
+    assert_eq!(lab.sys(to.0).recv(to.1, &mut heard), Ok(1));
+}
+
+/// Time goes on a little, and what is due happens.
+fn tick(lab: &mut Lab) {
+    let now = lab.now() + Duration::from_micros(10);
+    lab.handle(now, Input::Tick);
+}
+
+/// Connected UDP sockets at both ends.
+fn udp_pair(lab: &mut Lab, [a, b]: [NsId; 2]) -> [(NsId, SockId); 2] {
+    let (from, to) = (eth0(lab, a).2, eth0(lab, b).2);
+    let ends = [(a, from, 4001, to, 4002), (b, to, 4002, from, 4001)];
+    ends.map(|(ns, own, port, peer, peer_port)| {
+        let sock = socket(lab, ns, SockKind::Udp);
+        let mut sys = lab.sys(ns);
+        sys.bind(sock, SocketAddr::new(own, port)).unwrap();
+        sys.connect(sock, SocketAddr::new(peer, peer_port)).unwrap();
+        (ns, sock)
+    })
+}
+
+/// A TCP connection from a namespace to an address of another's, accepted there.
+fn tcp_pair(
+    lab: &mut Lab,
+    a: NsId,
+    to: SocketAddr,
+    (b, at): (NsId, SocketAddr),
+) -> [(NsId, SockId); 2] {
+    let listener = socket(lab, b, SockKind::Tcp);
+    lab.sys(b).bind(listener, at).unwrap();
+    lab.sys(b).listen(listener, 8).unwrap();
+    let client = socket(lab, a, SockKind::Tcp);
+    assert_eq!(lab.sys(a).connect(client, to), Err(Errno::InProgress));
+    quiet(lab);
+    assert_eq!(lab.sys(a).take_error(client), None);
+    let (server, _) = lab.sys(b).accept(listener).unwrap();
+    [(a, client), (b, server)]
+}
+
+#[test]
+fn the_counter_counts() {
+    let before = COUNT.with(Cell::get);
+    drop(std::hint::black_box(vec![0_u8; 100]));
+    assert_eq!(COUNT.with(Cell::get), before + 1);
+}
+
+#[test]
+fn forwarding_allocates_nothing() {
+    let (mut lab, [a, b]) = lab();
+    let ((from, mac, _), (to, peer, _)) = (eth0(&lab, a), eth0(&lab, b));
+    lab.net_mut().raw(from, true);
+    lab.net_mut().raw(to, true);
+    let mut frame = [peer, mac].concat();
+    frame.extend_from_slice(&[0x88, 0xb5]);
+    frame.resize(64, 7);
+    let allocated = steady(&mut lab, |lab| {
+        tick(lab);
+        lab.net_mut().raw_send(from, &frame).unwrap();
+        quiet(lab);
+        assert_eq!(
+            lab.net_mut().raw_recv(to, |bytes| bytes == frame),
+            Some(true)
+        );
+    });
+    assert_eq!(allocated, 0);
+}
+
+#[test]
+fn udp_allocates_nothing() {
+    let (mut lab, hosts) = lab();
+    let [a, b] = udp_pair(&mut lab, hosts);
+    let allocated = steady(&mut lab, |lab| {
+        tick(lab);
+        pass(lab, a, b);
+        pass(lab, b, a);
+    });
+    assert_eq!(allocated, 0);
+}
+
+#[test]
+fn tcp_allocates_nothing() {
+    let (mut lab, [a, b]) = lab();
+    let at = SocketAddr::new(eth0(&lab, b).2, 80);
+    let [client, server] = tcp_pair(&mut lab, a, at, (b, at));
+    let allocated = steady(&mut lab, |lab| {
+        tick(lab);
+        pass(lab, client, server);
+        pass(lab, server, client);
+    });
+    assert_eq!(allocated, 0);
+}
+
+#[test]
+fn address_translation_allocates_nothing() {
+    let (mut lab, [a, _]) = lab();
+    // From a container to the other machine on the uplink: masqueraded by the host.
+    let lan = lab.places().lan;
+    let at = SocketAddr::from(([192, 0, 2, 9], 8080));
+    let [client, server] = tcp_pair(&mut lab, a, at, (lan, at));
+    let seen = lab.sys(lan).peer_addr(server.1).unwrap();
+    assert_eq!(
+        seen.ip(),
+        IpAddr::from([192, 0, 2, 2]),
+        "it is not masqueraded"
+    );
+    let allocated = steady(&mut lab, |lab| {
+        tick(lab);
+        pass(lab, client, server);
+        pass(lab, server, client);
+    });
+    assert_eq!(allocated, 0);
+}
