@@ -1,6 +1,6 @@
 //! The data plane: namespaces, links and bridges, and the worklist that moves frames between them.
 //!
-//! One rule: *whoever fills a ring marks its reader*. [`Net::step`] takes the next mark in FIFO order,
+//! One rule: *whoever fills a ring marks its reader*. `Net::step` takes the next mark in FIFO order,
 //! does a bounded amount of work there, and returns; nothing is called back, nothing recurses.
 //!
 //! ```text

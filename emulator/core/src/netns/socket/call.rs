@@ -17,7 +17,7 @@ impl Netns {
     /// `socket(2)`.
     ///
     /// # Errors
-    /// [`Errno::NoBufs`] when the namespace has [`SOCKETS`].
+    /// [`Errno::NoBufs`] when the namespace has `SOCKETS`.
     pub fn socket(&mut self, kind: SockKind, family: Family) -> Result<SockId, Errno> {
         self.sockets.insert(self.id, Socket::new(kind, family))
     }
