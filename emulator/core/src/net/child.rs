@@ -113,12 +113,12 @@ impl Net {
             return Some(frame);
         };
         if !ether.destination.is_unicast() {
-            self.to_every_child(parent, None, &frame);
+            self.give_every_child(parent, None, &frame);
             return Some(frame);
         }
         match self.child_for(parent, None, &ether, &frame) {
             Some(child) => {
-                self.to_child(child, frame);
+                self.give_child(child, frame);
                 None
             }
             None => Some(frame),
@@ -144,7 +144,7 @@ impl Net {
             .map(|(id, _)| id)
     }
 
-    fn to_every_child(&mut self, parent: IfId, except: Option<IfId>, frame: &Frame) {
+    fn give_every_child(&mut self, parent: IfId, except: Option<IfId>, frame: &Frame) {
         let all: Vec<IfId> = self
             .children
             .of(parent)
@@ -153,13 +153,13 @@ impl Net {
             .collect();
         for id in all {
             match self.pool.copy(frame) {
-                Some(copy) => self.to_child(id, copy),
+                Some(copy) => self.give_child(id, copy),
                 None => self.trace.drops.count(DropReason::PoolEmpty),
             }
         }
     }
 
-    fn to_child(&mut self, id: IfId, frame: Frame) {
+    fn give_child(&mut self, id: IfId, frame: Frame) {
         let full = self
             .children
             .by_id
@@ -189,12 +189,12 @@ impl Net {
             return;
         };
         if !ether.destination.is_unicast() {
-            self.to_every_child(parent, Some(child), &frame);
+            self.give_every_child(parent, Some(child), &frame);
             self.carry(parent, frame);
             return;
         }
         match self.child_for(parent, Some(child), &ether, &frame) {
-            Some(sibling) => self.to_child(sibling, frame),
+            Some(sibling) => self.give_child(sibling, frame),
             None => self.carry(parent, frame),
         }
     }

@@ -319,10 +319,10 @@ impl Net {
     }
 
     fn unplug(&mut self, iface: IfId, socket: Socket) {
-        if let Reader::Port { bridge, port } = socket.reader {
-            if let Some(slot) = self.bridges[bridge.0 as usize].as_mut() {
-                slot.bridge.remove_port(port);
-            }
+        if let Reader::Port { bridge, port } = socket.reader
+            && let Some(slot) = self.bridges[bridge.0 as usize].as_mut()
+        {
+            slot.bridge.remove_port(port);
         }
         let slot = &mut self.sockets[iface.0 as usize];
         slot.plug = Plug::Nothing;
