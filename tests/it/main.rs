@@ -6,6 +6,7 @@ mod determinism;
 mod engine;
 mod fuzz;
 mod kernel;
+mod lab;
 mod properties;
 mod rig;
 mod scenes;

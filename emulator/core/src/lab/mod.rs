@@ -12,7 +12,7 @@ pub mod probe;
 pub mod verbs;
 
 use core::time::Duration;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use dns::zone::Zones;
 use switch::capture::Limits;
@@ -221,14 +221,34 @@ impl Lab {
     /// Works off what can be done now, without letting time pass; what it tells is kept for
     /// [`Lab::poll`].
     pub fn settle(&mut self) {
-        let mut kept = VecDeque::new();
+        let mut kept = Vec::new();
         loop {
             match self.poll() {
                 Output::Idle(_) => break,
-                output => kept.push_back(output),
+                output => kept.push(output),
             }
         }
-        self.outputs = kept;
+        self.put_back(kept);
+    }
+
+    /// Keeps what was told for [`Lab::poll`], before what has not been told yet. A socket is ready once,
+    /// however often it was said, so that this does not grow with time.
+    fn put_back(&mut self, told: Vec<Output>) {
+        let mut ready = BTreeSet::new();
+        let later = core::mem::take(&mut self.outputs);
+        self.outputs = told
+            .into_iter()
+            .chain(later)
+            .filter(|output| match output {
+                Output::Ready(sock) => ready.insert(*sock),
+                Output::Exited(..) | Output::Idle(_) => true,
+            })
+            .collect();
+    }
+
+    /// Nothing more is told of a socket that is closed.
+    fn forget_ready(&mut self, sock: SockId) {
+        self.outputs.retain(|output| *output != Output::Ready(sock));
     }
 
     /// Virtual time: runs everything that happens until `until`, which is now then.
@@ -307,6 +327,8 @@ impl Lab {
     /// not end.
     pub fn run_app_for(&mut self, app: AppId, limit: Duration) -> Option<u8> {
         if let Some(code) = self.apps.exit_code(app) {
+            self.outputs
+                .retain(|output| !matches!(output, Output::Exited(id, _) if *id == app));
             return Some(code);
         }
         let until = self.now() + limit;
@@ -318,10 +340,10 @@ impl Lab {
             }
             _ => true,
         });
-        self.outputs.extend(
-            told.into_iter()
-                .filter(|output| !matches!(output, Output::Exited(id, _) if *id == app)),
-        );
+        let others = told
+            .into_iter()
+            .filter(|output| !matches!(output, Output::Exited(id, _) if *id == app));
+        self.put_back(others.collect());
         code
     }
 }

@@ -54,30 +54,31 @@ impl Lab {
         }
     }
 
-    /// Runs until `done` says something, at most until `limit` has passed.
+    /// Runs until `done` says something, at most until `limit` has passed. What is told of others than
+    /// `sock` is kept for [`Lab::poll`].
     fn wait<T>(
         &mut self,
         limit: Duration,
-        mut done: impl FnMut(&mut LabSys<'_>, NsId) -> Option<T>,
-        ns: NsId,
+        sock: SockId,
+        mut done: impl FnMut(&mut LabSys<'_>) -> Option<T>,
     ) -> Option<T> {
+        let own = Output::Ready(sock);
         let until = self.now() + limit;
-        loop {
-            if let Some(result) = done(&mut self.sys(ns), ns) {
-                return Some(result);
+        let mut kept = Vec::new();
+        let result = loop {
+            let result = done(&mut self.sys(sock.ns));
+            if result.is_some() || self.now() >= until {
+                break result;
             }
-            if self.now() >= until {
-                return None;
-            }
-            let mut ready = false;
-            self.run_while(until, |_, output| {
-                ready = matches!(output, Output::Ready(_));
-                !ready
-            });
+            let told = self.run_while(until, |_, output| *output != own);
+            let ready = told.last() == Some(&own);
+            kept.extend(told.into_iter().filter(|output| *output != own));
             if !ready {
-                return done(&mut self.sys(ns), ns);
+                break done(&mut self.sys(sock.ns));
             }
-        }
+        };
+        self.put_back(kept);
+        result
     }
 
     /// Asks `question` from `ns` and waits at most `limit`.
@@ -88,11 +89,12 @@ impl Lab {
             Err(errno) => return Answer::Failed(errno),
         };
         let answer = match question {
-            Question::Tcp(_, bytes) => self.probe_stream(ns, sock, bytes, limit),
-            Question::Ping(_) | Question::Udp(..) => self.probe_datagram(ns, sock, limit),
+            Question::Tcp(_, bytes) => self.probe_stream(sock, bytes, limit),
+            Question::Ping(_) | Question::Udp(..) => self.probe_datagram(sock, limit),
         };
         self.sys(ns).close(sock);
         self.settle();
+        self.forget_ready(sock);
         answer
     }
 
@@ -117,62 +119,54 @@ impl Lab {
         Ok(sock)
     }
 
-    fn probe_datagram(&mut self, ns: NsId, sock: SockId, limit: Duration) -> Answer {
+    fn probe_datagram(&mut self, sock: SockId, limit: Duration) -> Answer {
         let mut buffer = vec![0; ANSWER_LIMIT];
-        self.wait(
-            limit,
-            |sys, _| {
-                if let Some(errno) = sys.take_error(sock) {
-                    return Some(Answer::Failed(errno));
-                }
-                match sys.recv(sock, &mut buffer) {
-                    Ok(count) => Some(Answer::Open(buffer[..count].to_vec())),
-                    Err(Errno::WouldBlock) => None,
-                    Err(errno) => Some(Answer::Failed(errno)),
-                }
-            },
-            ns,
-        )
+        self.wait(limit, sock, |sys| {
+            if let Some(errno) = sys.take_error(sock) {
+                return Some(Answer::Failed(errno));
+            }
+            match sys.recv(sock, &mut buffer) {
+                Ok(count) => Some(Answer::Open(buffer[..count].to_vec())),
+                Err(Errno::WouldBlock) => None,
+                Err(errno) => Some(Answer::Failed(errno)),
+            }
+        })
         .unwrap_or(Answer::Timeout)
     }
 
-    fn probe_stream(&mut self, ns: NsId, sock: SockId, bytes: &[u8], limit: Duration) -> Answer {
+    fn probe_stream(&mut self, sock: SockId, bytes: &[u8], limit: Duration) -> Answer {
         let mut connected = false;
         let mut heard = Vec::new();
         let mut buffer = [0; 4096];
-        let answer = self.wait(
-            limit,
-            |sys, _| {
-                if !connected {
-                    if let Some(errno) = sys.take_error(sock) {
-                        return Some(Answer::Failed(errno));
-                    }
-                    if !sys.ready(sock).writable {
-                        return None;
-                    }
-                    connected = true;
-                    if !bytes.is_empty() {
-                        let _taken = sys.send(sock, bytes);
-                    }
+        let answer = self.wait(limit, sock, |sys| {
+            if !connected {
+                if let Some(errno) = sys.take_error(sock) {
+                    return Some(Answer::Failed(errno));
                 }
-                loop {
-                    match sys.recv(sock, &mut buffer) {
-                        Ok(0) if heard.is_empty() => return Some(Answer::Closed),
-                        Ok(0) => return Some(Answer::Open(core::mem::take(&mut heard))),
-                        Ok(count) => {
-                            heard.extend_from_slice(&buffer[..count]);
-                            heard.truncate(ANSWER_LIMIT);
-                        }
-                        Err(Errno::WouldBlock) => return None,
-                        Err(Errno::ConnReset) if connected && heard.is_empty() => {
-                            return Some(Answer::Closed);
-                        }
-                        Err(errno) => return Some(Answer::Failed(errno)),
-                    }
+                if !sys.ready(sock).writable {
+                    return None;
                 }
-            },
-            ns,
-        );
+                connected = true;
+                if !bytes.is_empty() {
+                    let _taken = sys.send(sock, bytes);
+                }
+            }
+            loop {
+                match sys.recv(sock, &mut buffer) {
+                    Ok(0) if heard.is_empty() => return Some(Answer::Closed),
+                    Ok(0) => return Some(Answer::Open(core::mem::take(&mut heard))),
+                    Ok(count) => {
+                        heard.extend_from_slice(&buffer[..count]);
+                        heard.truncate(ANSWER_LIMIT);
+                    }
+                    Err(Errno::WouldBlock) => return None,
+                    Err(Errno::ConnReset) if connected && heard.is_empty() => {
+                        return Some(Answer::Closed);
+                    }
+                    Err(errno) => return Some(Answer::Failed(errno)),
+                }
+            }
+        });
         match answer {
             Some(answer) => answer,
             // It is open; the server had nothing (more) to say, or does not close.

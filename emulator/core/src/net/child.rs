@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use core::net::IpAddr;
+use switch::verdict::What;
 use switch::wire::{Ether, EthernetAddress, EthernetProtocol, Packet};
 use switch::{DropReason, Frame};
 
@@ -154,7 +155,12 @@ impl Net {
         for id in all {
             match self.pool.copy(frame) {
                 Some(copy) => self.give_child(id, copy),
-                None => self.trace.drops.count(DropReason::PoolEmpty),
+                None => {
+                    self.trace.drops.count(DropReason::PoolEmpty);
+                    let what = What::Dropped(DropReason::PoolEmpty);
+                    self.trace
+                        .event(self.now, self.pool.meta(frame).id, id, what);
+                }
             }
         }
     }

@@ -27,8 +27,12 @@ impl Net {
     /// Sends a frame out of `iface`.
     ///
     /// # Errors
-    /// [`DropReason::PoolEmpty`] when there is no buffer for it; what becomes of it later is its fate.
+    /// [`DropReason::InterfaceDown`] when there never was such an interface, [`DropReason::PoolEmpty`] when
+    /// there is no buffer for it; what becomes of it later is its fate.
     pub fn raw_send(&mut self, iface: IfId, bytes: &[u8]) -> Result<(), DropReason> {
+        if iface >= self.next_iface() {
+            return Err(DropReason::InterfaceDown);
+        }
         let frame = self.pool.from_bytes(bytes).ok_or(DropReason::PoolEmpty)?;
         self.transmit(iface, frame);
         Ok(())

@@ -248,7 +248,11 @@ impl Net {
             return;
         };
         for (_, port) in slot.bridge.ports() {
-            self.sockets[port.interface.0 as usize].reader = Reader::Stack;
+            let iface = port.interface;
+            self.sockets[iface.0 as usize].reader = Reader::Stack;
+            if let Some(ns) = slot.owner {
+                self.with_ns(ns, |netns, _| netns.iface_master(iface, None));
+            }
         }
         if slot.owner.is_some() {
             self.iface_remove(slot.bridge.interface());

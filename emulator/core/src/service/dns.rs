@@ -61,20 +61,30 @@ impl Framing {
         Ok(())
     }
 
-    /// Reads what has come; `Ok(false)` at the end of the stream.
-    fn fill(&mut self, sys: &mut dyn Sys, sock: SockId) -> Result<bool, Errno> {
+    /// Reads some of what has come: whether there may be more, or how the stream ended.
+    fn fill(&mut self, sys: &mut dyn Sys, sock: SockId) -> Result<Filled, Errno> {
         let mut buffer = [0; 4096];
-        // A client that sends without reading gets no further than this.
-        while self.inbox.len() <= DATAGRAM + 2 {
-            match sys.recv(sock, &mut buffer) {
-                Ok(0) => return Ok(false),
-                Ok(count) => self.inbox.extend_from_slice(&buffer[..count]),
-                Err(Errno::WouldBlock) => return Ok(true),
-                Err(errno) => return Err(errno),
+        match sys.recv(sock, &mut buffer) {
+            Ok(0) => Ok(Filled::End),
+            Ok(count) => {
+                self.inbox.extend_from_slice(&buffer[..count]);
+                Ok(Filled::More)
             }
+            Err(Errno::WouldBlock) => Ok(Filled::All),
+            Err(errno) => Err(errno),
         }
-        Ok(true)
     }
+}
+
+/// How far the reading of a stream came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Filled {
+    /// There may be more.
+    More,
+    /// Nothing more has come yet.
+    All,
+    /// The other side sends nothing more.
+    End,
 }
 
 /// A query on its way to an upstream.
@@ -129,7 +139,10 @@ impl DnsService {
 
     /// Does what can be done now.
     pub(crate) fn run(&mut self, sys: &mut LabSys<'_>, zones: &Zones) -> Step {
-        if self.udp.is_none() && self.start(sys).is_err() {
+        if self.udp.is_none()
+            && let Err(errno) = self.start(sys)
+        {
+            sys.eprint(&format!("embedded DNS: {errno}\n"));
             return Step::Exit(1);
         }
         let now = sys.now().since(Time::ZERO);
@@ -201,32 +214,45 @@ impl DnsService {
         now: Duration,
         sock: SockId,
     ) -> bool {
-        let Some(framing) = self.streams.get_mut(&sock) else {
-            return false;
-        };
-        let Ok(open) = framing.fill(sys, sock) else {
-            return false;
-        };
-        while let Some(query) = self.streams.get_mut(&sock).and_then(Framing::next) {
-            match self.query(zones, now, &query, Transport::Tcp) {
-                Action::Reply(reply) => {
-                    if let Some(framing) = self.streams.get_mut(&sock) {
-                        framing.push(&reply);
-                    }
-                }
-                Action::Forward(id) => drop(self.clients.insert(id, Client::Stream(sock))),
-                Action::Ignore => return false,
+        let open = loop {
+            let Some(framing) = self.streams.get_mut(&sock) else {
+                return false;
+            };
+            if framing.flush(sys, sock).is_err() {
+                return false;
             }
-        }
+            // Who asks without reading gets no further than this: it goes on when the socket takes more.
+            if framing.outbox.len() > DATAGRAM {
+                return true;
+            }
+            if let Some(query) = framing.next() {
+                match self.query(zones, now, &query, Transport::Tcp) {
+                    Action::Reply(reply) => {
+                        if let Some(framing) = self.streams.get_mut(&sock) {
+                            framing.push(&reply);
+                        }
+                    }
+                    Action::Forward(id) => drop(self.clients.insert(id, Client::Stream(sock))),
+                    Action::Ignore => return false,
+                }
+                continue;
+            }
+            match framing.fill(sys, sock) {
+                Ok(Filled::More) => {}
+                Ok(Filled::All) => break true,
+                Ok(Filled::End) => break false,
+                Err(_) => return false,
+            }
+        };
+        let unsent = self
+            .streams
+            .get(&sock)
+            .is_some_and(|framing| !framing.outbox.is_empty());
         let waits = self
             .clients
             .values()
             .any(|client| matches!(client, Client::Stream(of) if *of == sock));
-        let flushed = self
-            .streams
-            .get_mut(&sock)
-            .is_some_and(|framing| framing.flush(sys, sock).is_ok());
-        flushed && (open || waits)
+        open || unsent || waits
     }
 
     fn close_stream(&mut self, sys: &mut LabSys<'_>, now: Duration, sock: SockId) {
@@ -340,6 +366,10 @@ impl DnsService {
 }
 
 fn hear_datagram(sys: &mut LabSys<'_>, sock: SockId) -> Result<Option<Vec<u8>>, Errno> {
+    // Of many queries under way, few have an answer: the buffer is made for those.
+    if !sys.ready(sock).readable {
+        return Ok(None);
+    }
     let mut buffer = vec![0; DATAGRAM];
     match sys.recv(sock, &mut buffer) {
         Ok(count) => {
@@ -363,10 +393,14 @@ fn hear_stream(
         return Ok(None);
     }
     framing.flush(sys, sock)?;
-    let open = framing.fill(sys, sock)?;
-    match framing.next() {
-        Some(message) => Ok(Some(message)),
-        None if open => Ok(None),
-        None => Err(Errno::ConnReset),
+    loop {
+        if let Some(message) = framing.next() {
+            return Ok(Some(message));
+        }
+        match framing.fill(sys, sock)? {
+            Filled::More => {}
+            Filled::All => return Ok(None),
+            Filled::End => return Err(Errno::ConnReset),
+        }
     }
 }

@@ -1,8 +1,10 @@
 //! docker-proxy: an application in the host's namespace for each published port.
 //!
 //! After moby `cmd/docker-proxy`: it accepts first and dials the container then, so a client of a port
-//! without a listener sees its connection accepted and closed. TCP half-close is passed on; a UDP
-//! flow ends after 90 s of silence; a UDP datagram is at most 65,507 bytes. SCTP is not carried.
+//! without a listener sees its connection accepted and closed. Each direction of a connection ends on
+//! its own, at the end of its stream or at an error of either side, and its end is passed on; when both
+//! have ended, the connection is over. A UDP flow ends after 90 s of silence; a UDP datagram is at
+//! most 65,507 bytes. SCTP is not carried.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::time::Duration;
@@ -18,6 +20,8 @@ use crate::netns::Errno;
 pub const UDP_IDLE: Duration = Duration::from_secs(90);
 /// Bytes of one direction that are read ahead of the slower side.
 const CHUNK: usize = 32 * 1024;
+/// The largest datagram.
+const DATAGRAM: usize = 65_507;
 /// UDP flows of one port.
 const MAX_FLOWS: usize = 4096;
 
@@ -31,43 +35,60 @@ fn family(addr: &SocketAddr) -> Family {
 /// One direction of a spliced connection.
 #[derive(Debug, Default)]
 struct Flow {
+    /// Read, and not taken by the other side yet: at most a chunk.
     pending: Vec<u8>,
-    sent: usize,
     read_eof: bool,
-    wrote_eof: bool,
+    ended: bool,
 }
 
 impl Flow {
-    /// Moves what can be moved from one socket to the other; `Err` if either is broken.
-    fn pump(&mut self, sys: &mut dyn Sys, from: SockId, to: SockId) -> Result<(), Errno> {
+    /// Moves what can be moved from one socket to the other, through `chunk`; `Err` if either is broken.
+    fn pump(
+        &mut self,
+        sys: &mut dyn Sys,
+        from: SockId,
+        to: SockId,
+        chunk: &mut [u8],
+    ) -> Result<(), Errno> {
         loop {
-            while self.sent < self.pending.len() {
-                match sys.send(to, &self.pending[self.sent..]) {
-                    Ok(count) => self.sent += count,
+            while !self.pending.is_empty() {
+                match sys.send(to, &self.pending) {
+                    Ok(count) => drop(self.pending.drain(..count)),
+                    // The other side calls when it takes more.
                     Err(Errno::WouldBlock) => return Ok(()),
                     Err(errno) => return Err(errno),
                 }
             }
             if self.read_eof {
-                if !self.wrote_eof {
-                    self.wrote_eof = true;
-                    sys.shutdown(to)?;
-                }
-                return Ok(());
+                self.ended = true;
+                return sys.shutdown(to);
             }
-            self.pending.resize(CHUNK, 0);
-            self.sent = 0;
-            let got = sys.recv(from, &mut self.pending);
-            self.pending.truncate(got.unwrap_or(0));
-            match got {
+            match sys.recv(from, chunk) {
                 Ok(0) => self.read_eof = true,
-                Ok(_) => {}
+                Ok(count) => {
+                    let sent = match sys.send(to, &chunk[..count]) {
+                        Ok(sent) => sent,
+                        Err(Errno::WouldBlock) => 0,
+                        Err(errno) => return Err(errno),
+                    };
+                    self.pending.extend_from_slice(&chunk[sent..count]);
+                }
                 Err(Errno::WouldBlock) => {
+                    // An idle connection holds nothing.
                     self.pending = Vec::new();
                     return Ok(());
                 }
                 Err(errno) => return Err(errno),
             }
+        }
+    }
+
+    /// The same; an error ends this direction, and the other side is told.
+    fn run(&mut self, sys: &mut dyn Sys, from: SockId, to: SockId, chunk: &mut [u8]) {
+        if !self.ended && self.pump(sys, from, to, chunk).is_err() {
+            self.ended = true;
+            self.pending = Vec::new();
+            let _gone = sys.shutdown(to);
         }
     }
 }
@@ -83,7 +104,7 @@ struct Splice {
 
 impl Splice {
     /// Whether the connection goes on.
-    fn run(&mut self, sys: &mut dyn Sys) -> bool {
+    fn run(&mut self, sys: &mut dyn Sys, chunk: &mut [u8]) -> bool {
         if !self.connected {
             let ready = sys.ready(self.server);
             if !ready.writable && !ready.error && !ready.hup {
@@ -94,11 +115,9 @@ impl Splice {
             }
             self.connected = true;
         }
-        let moved = self
-            .up
-            .pump(sys, self.client, self.server)
-            .and_then(|()| self.down.pump(sys, self.server, self.client));
-        moved.is_ok() && !(self.up.wrote_eof && self.down.wrote_eof)
+        self.up.run(sys, self.client, self.server, chunk);
+        self.down.run(sys, self.server, self.client, chunk);
+        !(self.up.ended && self.down.ended)
     }
 
     fn close(self, sys: &mut dyn Sys) {
@@ -113,6 +132,7 @@ pub struct TcpProxy {
     listener: SockId,
     target: SocketAddr,
     splices: Vec<Splice>,
+    chunk: Vec<u8>,
 }
 
 impl TcpProxy {
@@ -123,6 +143,7 @@ impl TcpProxy {
             listener,
             target,
             splices: Vec::new(),
+            chunk: Vec::new(),
         }
     }
 
@@ -152,9 +173,12 @@ impl App for TcpProxy {
                 Err(_) => sys.close(client),
             }
         }
+        if !self.splices.is_empty() {
+            self.chunk.resize(CHUNK, 0);
+        }
         let mut at = 0;
         while at < self.splices.len() {
-            if self.splices[at].run(sys) {
+            if self.splices[at].run(sys, &mut self.chunk) {
                 at += 1;
             } else {
                 self.splices.swap_remove(at).close(sys);
@@ -174,6 +198,7 @@ pub struct UdpProxy {
     socket: SockId,
     target: SocketAddr,
     flows: BTreeMap<SocketAddr, (SockId, Time)>,
+    buffer: Vec<u8>,
 }
 
 impl UdpProxy {
@@ -184,6 +209,7 @@ impl UdpProxy {
             socket,
             target,
             flows: BTreeMap::new(),
+            buffer: Vec::new(),
         }
     }
 
@@ -206,7 +232,8 @@ impl UdpProxy {
 
 impl App for UdpProxy {
     fn run(&mut self, sys: &mut dyn Sys) -> Step {
-        let mut buffer = vec![0; 65_507];
+        let mut buffer = core::mem::take(&mut self.buffer);
+        buffer.resize(DATAGRAM, 0);
         while let Ok(got) = sys.recv_from(self.socket, &mut buffer) {
             if let Ok(sock) = self.flow(sys, got.from) {
                 let _refused = sys.send(sock, &buffer[..got.len]);
@@ -218,16 +245,11 @@ impl App for UdpProxy {
         let now = sys.now();
         let mut over = Vec::new();
         for (&client, (sock, last)) in &mut self.flows {
-            loop {
-                match sys.recv(*sock, &mut buffer) {
-                    Ok(count) => {
-                        *last = now;
-                        let _lost = sys.send_to(self.socket, &buffer[..count], client);
-                    }
-                    // An error from the path ends nothing: the proxy waits for the next datagram.
-                    Err(Errno::WouldBlock) => break,
-                    Err(_) => {}
-                }
+            // An error from the path ends nothing: the proxy waits for the next datagram.
+            let _passed_over = sys.take_error(*sock);
+            while let Ok(count) = sys.recv(*sock, &mut buffer) {
+                *last = now;
+                let _lost = sys.send_to(self.socket, &buffer[..count], client);
             }
             if now.since(*last) >= UDP_IDLE {
                 over.push(client);
@@ -238,6 +260,7 @@ impl App for UdpProxy {
                 sys.close(sock);
             }
         }
+        self.buffer = buffer;
         let next = self.flows.values().map(|&(_, last)| last + UDP_IDLE).min();
         sys.wake_at(next.unwrap_or(Time::MAX));
         Step::Wait
