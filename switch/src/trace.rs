@@ -40,8 +40,8 @@ impl Trace {
     /// Reports one step of a frame's life.
     #[inline]
     pub fn event(&mut self, at: Time, frame: u64, place: IfId, what: What) {
-        if let (Some(_), What::Rewritten(rewrite)) = (&self.capture, &what) {
-            self.note(frame, **rewrite);
+        if let (Some(_), What::Rewritten(rewrite)) = (&self.capture, what) {
+            self.note(frame, rewrite);
         }
         if !self.listening {
             return;
@@ -59,14 +59,9 @@ impl Trace {
     }
 
     /// Reports an address translation. A capture writes it beside the frame where the frame is next
-    /// recorded. The same as [`Self::event`] with [`What::Rewritten`], and nothing is allocated for it
-    /// while nobody listens.
+    /// recorded. The same as [`Self::event`] with [`What::Rewritten`].
     pub fn rewritten(&mut self, at: Time, frame: u64, place: IfId, rewrite: Rewrite) {
-        if self.listening {
-            self.event(at, frame, place, What::Rewritten(Box::new(rewrite)));
-        } else if self.capture.is_some() {
-            self.note(frame, rewrite);
-        }
+        self.event(at, frame, place, What::Rewritten(rewrite));
     }
 
     fn note(&mut self, frame: u64, rewrite: Rewrite) {
@@ -107,7 +102,7 @@ impl Trace {
         }
         let meta = pool.meta(frame);
         let rewrite = self.rewrites.remove(&meta.id);
-        let comment = rewrite.map(|rewrite| What::Rewritten(Box::new(rewrite)).to_string());
+        let comment = rewrite.map(|rewrite| What::Rewritten(rewrite).to_string());
         let bytes = pool.bytes(frame);
         let recorded = capture.frame(at, place, direction, bytes, meta, comment.as_deref());
         // The capture counts what it loses.
@@ -184,7 +179,7 @@ impl fmt::Display for DropComment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", What::Dropped(self.reason))?;
         match self.rewrite {
-            Some(rewrite) => write!(f, "; {}", What::Rewritten(Box::new(rewrite))),
+            Some(rewrite) => write!(f, "; {}", What::Rewritten(rewrite)),
             None => Ok(()),
         }
     }

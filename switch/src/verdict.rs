@@ -179,7 +179,7 @@ impl fmt::Display for Rewrite {
 }
 
 /// One step of a frame's life, or its end.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Event {
     /// When.
     pub at: Time,
@@ -191,9 +191,8 @@ pub struct Event {
     pub what: What,
 }
 
-/// What happened to a frame at a place. Small, because every frame leaves several: only a translation has
-/// something beside it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What happened to a frame at a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum What {
     /// A stack consumed it.
     Delivered,
@@ -206,7 +205,7 @@ pub enum What {
     /// A bridge learned its source address behind this interface.
     Learned(IfId),
     /// An address translation changed it.
-    Rewritten(Box<Rewrite>),
+    Rewritten(Rewrite),
     /// A stack sent it.
     Sent,
 }

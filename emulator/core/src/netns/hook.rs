@@ -15,7 +15,7 @@ use core::net::{IpAddr, SocketAddr};
 
 pub use switch::hook::{Env, Hook, Netfilter, Outcome, Path};
 
-use switch::verdict::Verdict;
+use switch::verdict::{Verdict, What};
 use switch::wire::Packet;
 use switch::{Frame, IfId, Time};
 
@@ -233,7 +233,7 @@ impl Netns {
 fn conclude(cx: &mut Cx<'_>, frame: Frame, place: IfId, outcome: Outcome) -> Option<Frame> {
     if let Some(rewrite) = outcome.rewrite {
         let id = cx.pool.meta(&frame).id;
-        cx.trace.rewritten(cx.now, id, place, rewrite);
+        cx.trace.event(cx.now, id, place, What::Rewritten(rewrite));
     }
     match outcome.verdict {
         Verdict::Accept => Some(frame),
