@@ -1,10 +1,16 @@
 //! The one stream of events: what happened to each frame, counted, listened to, captured.
 //!
-//! Counting is always on; events are built only while somebody listens, and packets recorded only
+//! Counting is always on; events are kept only while somebody listens, and packets recorded only
 //! while there is a [`Capture`] that watches the interface. With neither, an event costs a branch.
+//! What waits to be taken is a [`Log`]: small records, of which [`Event`]s are made when they are taken.
+
+mod log;
 
 use core::fmt;
 use std::collections::BTreeMap;
+
+use self::log::Log;
+pub use self::log::{EVENTS, Events};
 
 use crate::capture::{Capture, CaptureFull, Direction};
 use crate::frame::{Frame, Pool};
@@ -12,8 +18,6 @@ use crate::time::Time;
 use crate::verdict::{DropReason, Drops, Event, IfId, Rewrite, What};
 use crate::wire::{ETHER_LEN, Ether, EthernetAddress, EthernetProtocol, Packet};
 
-/// Events that wait to be taken, at most; later ones are counted and left out.
-pub const EVENTS: usize = 1 << 20;
 /// Frames whose rewrite waits to be written beside them, at most; the oldest is forgotten.
 const REWRITES: usize = 4096;
 
@@ -25,8 +29,7 @@ pub struct Trace {
     /// What records packets, if anything does.
     pub capture: Option<Box<Capture>>,
     listening: bool,
-    events: Vec<Event>,
-    lost_events: u64,
+    log: Log,
     /// By frame: what was rewritten since it was last recorded.
     rewrites: BTreeMap<u64, Rewrite>,
 }
@@ -40,22 +43,23 @@ impl Trace {
     /// Reports one step of a frame's life.
     #[inline]
     pub fn event(&mut self, at: Time, frame: u64, place: IfId, what: What) {
-        if let (Some(_), What::Rewritten(rewrite)) = (&self.capture, what) {
-            self.note(frame, rewrite);
+        self.events(at, frame, 1, place, what);
+    }
+
+    /// Reports the same step of `count` frames, one after the other, whose numbers follow each other
+    /// from `first` on.
+    #[inline]
+    pub fn events(&mut self, at: Time, first: u64, count: u32, place: IfId, what: What) {
+        if let What::Rewritten(rewrite) = what
+            && self.capture.is_some()
+        {
+            for frame in first..first.saturating_add(u64::from(count)) {
+                self.note(frame, rewrite);
+            }
         }
-        if !self.listening {
-            return;
+        if self.listening {
+            self.log.push(at, first, count, place, what);
         }
-        if self.events.len() >= EVENTS {
-            self.lost_events += 1;
-            return;
-        }
-        self.events.push(Event {
-            at,
-            frame,
-            place,
-            what,
-        });
     }
 
     /// Reports an address translation. A capture writes it beside the frame where the frame is next
@@ -155,18 +159,18 @@ impl Trace {
 
     /// The events since the last call, in order.
     pub fn take(&mut self) -> Vec<Event> {
-        core::mem::take(&mut self.events)
+        self.drain().collect()
     }
 
-    /// The same without giving the memory away: nothing is allocated for the events that come next.
-    pub fn drain(&mut self) -> impl Iterator<Item = Event> + '_ {
-        self.events.drain(..)
+    /// The same without a list of them: nothing is allocated, now or for the events that come next.
+    pub fn drain(&mut self) -> Events<'_> {
+        self.log.drain()
     }
 
     /// Events that were left out because nobody took the earlier ones.
     #[must_use]
     pub const fn lost_events(&self) -> u64 {
-        self.lost_events
+        self.log.lost()
     }
 }
 

@@ -1,0 +1,267 @@
+//! Events that wait to be taken, in 32 bytes each or less.
+//!
+//! An [`Event`] is large for the sake of one kind, the address translation. Here translations stand
+//! aside, and what happens to frames with consecutive numbers at one place and moment, as when a burst
+//! crosses a bridge, is one record for all of them.
+
+use core::iter::FusedIterator;
+use std::vec;
+
+use crate::time::Time;
+use crate::verdict::{DropReason, Event, IfId, Rewrite, What};
+
+/// Events that wait to be taken, at most; later ones are counted and left out.
+pub const EVENTS: usize = 1 << 20;
+
+/// What happened. A translation stands among the [`Log::rewrites`], in the same order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Delivered,
+    Dropped(DropReason),
+    Flooded,
+    Forwarded(IfId),
+    Learned(IfId),
+    Rewritten,
+    Sent,
+}
+
+/// The same step of `count` frames with consecutive numbers.
+#[derive(Clone, Copy, Debug)]
+struct Record {
+    at: Time,
+    first: u64,
+    count: u32,
+    place: IfId,
+    step: Step,
+}
+
+/// The events since they were last taken.
+#[derive(Debug, Default)]
+pub(super) struct Log {
+    records: Vec<Record>,
+    rewrites: Vec<Rewrite>,
+    /// Events that the records stand for.
+    waiting: usize,
+    lost: u64,
+}
+
+impl Step {
+    #[inline]
+    const fn of(what: What) -> Self {
+        match what {
+            What::Delivered => Self::Delivered,
+            What::Dropped(reason) => Self::Dropped(reason),
+            What::Flooded => Self::Flooded,
+            What::Forwarded(to) => Self::Forwarded(to),
+            What::Learned(behind) => Self::Learned(behind),
+            What::Rewritten(_) => Self::Rewritten,
+            What::Sent => Self::Sent,
+        }
+    }
+}
+
+impl Log {
+    /// Events that were left out.
+    pub(super) const fn lost(&self) -> u64 {
+        self.lost
+    }
+
+    #[inline]
+    pub(super) fn push(&mut self, at: Time, first: u64, count: u32, place: IfId, what: What) {
+        if self.waiting + count as usize > EVENTS {
+            return self.overflow(at, first, count, place, what);
+        }
+        self.waiting += count as usize;
+        if let What::Rewritten(rewrite) = what {
+            self.rewrites
+                .extend(core::iter::repeat_n(rewrite, count as usize));
+        }
+        let record = Record {
+            at,
+            first,
+            count,
+            place,
+            step: Step::of(what),
+        };
+        if let Some(last) = self.records.last_mut()
+            && last.is_followed_by(&record)
+        {
+            last.count += count;
+        } else {
+            self.records.push(record);
+        }
+    }
+
+    /// Keeps as many of `count` events as there is room for.
+    #[cold]
+    fn overflow(&mut self, at: Time, first: u64, count: u32, place: IfId, what: What) {
+        let room = (EVENTS - self.waiting) as u32;
+        self.lost += u64::from(count - room);
+        if room > 0 {
+            self.push(at, first, room, place, what);
+        }
+    }
+
+    pub(super) fn drain(&mut self) -> Events<'_> {
+        let left = core::mem::take(&mut self.waiting);
+        Events {
+            records: self.records.drain(..),
+            rewrites: self.rewrites.drain(..),
+            run: None,
+            left,
+        }
+    }
+}
+
+impl Record {
+    /// `next` says the same of the frames that come next. Never of more than [`EVENTS`] in all.
+    #[inline]
+    fn is_followed_by(&self, next: &Self) -> bool {
+        self.first.wrapping_add(u64::from(self.count)) == next.first
+            && self.at == next.at
+            && self.place == next.place
+            && self.step == next.step
+    }
+}
+
+/// Events in order, taken out of the [`Trace`](super::Trace); those not looked at are gone as well.
+#[derive(Debug)]
+pub struct Events<'a> {
+    records: vec::Drain<'a, Record>,
+    rewrites: vec::Drain<'a, Rewrite>,
+    /// The record that is being told.
+    run: Option<Record>,
+    left: usize,
+}
+
+impl Iterator for Events<'_> {
+    type Item = Event;
+
+    #[inline]
+    fn next(&mut self) -> Option<Event> {
+        let mut run = match self.run.take() {
+            Some(run) => run,
+            None => self.records.next()?,
+        };
+        let what = match run.step {
+            Step::Delivered => What::Delivered,
+            Step::Dropped(reason) => What::Dropped(reason),
+            Step::Flooded => What::Flooded,
+            Step::Forwarded(to) => What::Forwarded(to),
+            Step::Learned(behind) => What::Learned(behind),
+            Step::Rewritten => What::Rewritten(self.rewrites.next()?),
+            Step::Sent => What::Sent,
+        };
+        let event = Event {
+            at: run.at,
+            frame: run.first,
+            place: run.place,
+            what,
+        };
+        self.left -= 1;
+        run.first = run.first.wrapping_add(1);
+        run.count -= 1;
+        if run.count > 0 {
+            self.run = Some(run);
+        }
+        Some(event)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left, Some(self.left))
+    }
+}
+
+impl ExactSizeIterator for Events<'_> {}
+impl FusedIterator for Events<'_> {}
+
+#[cfg(test)]
+mod tests {
+    use core::net::SocketAddr;
+
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_record_is_small() {
+        assert!(size_of::<Record>() <= 32, "{} bytes", size_of::<Record>());
+    }
+
+    #[test]
+    fn a_burst_is_one_record() {
+        let mut log = Log::default();
+        for frame in 5..69 {
+            log.push(Time::ZERO, frame, 1, IfId(2), What::Sent);
+        }
+        assert_eq!(log.records.len(), 1);
+        let frames: Vec<u64> = log.drain().map(|event| event.frame).collect();
+        assert_eq!(frames, (5..69).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn the_bound_holds_and_what_is_lost_is_counted() {
+        let mut log = Log::default();
+        let half = (EVENTS / 2) as u32;
+        log.push(Time::ZERO, 1, half, IfId(2), What::Sent);
+        log.push(Time::ZERO, 1, half + 5, IfId(3), What::Sent);
+        log.push(Time::ZERO, 7, 1, IfId(4), What::Delivered);
+        assert_eq!(log.lost(), 6);
+        let events = log.drain();
+        assert_eq!(events.len(), EVENTS);
+        assert_eq!(
+            events.filter(|event| event.place == IfId(3)).count(),
+            EVENTS / 2
+        );
+        log.push(Time::ZERO, 7, 1, IfId(4), What::Delivered);
+        assert_eq!((log.drain().count(), log.lost()), (1, 6));
+    }
+
+    #[test]
+    fn what_is_not_looked_at_is_gone() {
+        let mut log = Log::default();
+        log.push(Time::ZERO, 1, 10, IfId(2), What::Sent);
+        assert_eq!(log.drain().next().map(|event| event.frame), Some(1));
+        assert_eq!(log.drain().next(), None);
+    }
+
+    fn address(port: u16) -> SocketAddr {
+        SocketAddr::from(([172, 17, 0, 2], port))
+    }
+
+    fn any_what() -> impl Strategy<Value = What> {
+        prop_oneof![
+            Just(What::Sent),
+            Just(What::Delivered),
+            Just(What::Flooded),
+            Just(What::Dropped(DropReason::RingFull)),
+            Just(What::Dropped(DropReason::Martian)),
+            (0_u32..2).prop_map(|to| What::Forwarded(IfId(to))),
+            (0_u32..2).prop_map(|to| What::Learned(IfId(to))),
+            (0_u16..2).prop_map(|port| What::Rewritten(Rewrite {
+                from_source: address(1),
+                from_destination: address(2),
+                to_source: address(3),
+                to_destination: address(port),
+            })),
+        ]
+    }
+
+    proptest! {
+        /// One by one, in order.
+        #[test]
+        fn what_comes_out_went_in(
+            steps in prop::collection::vec((0_u64..2, 0_u64..4, 1_u32..4, 0_u32..2, any_what()), 0..200)
+        ) {
+            let (mut log, mut plain) = (Log::default(), Vec::new());
+            for (at, frame, count, place, what) in steps {
+                let (at, place) = (Time::from_secs(at), IfId(place));
+                log.push(at, frame, count, place, what);
+                let frames = frame..frame + u64::from(count);
+                plain.extend(frames.map(|frame| Event { at, frame, place, what }));
+            }
+            let told = log.drain();
+            prop_assert_eq!(told.len(), plain.len());
+            prop_assert_eq!(told.collect::<Vec<_>>(), plain);
+        }
+    }
+}
