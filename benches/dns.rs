@@ -8,7 +8,7 @@
 use core::net::SocketAddr;
 
 use crate::common::lab::{Host, container, events, host, lab, network, quiet, start};
-use crate::common::{Rounds, compare, rate};
+use crate::common::{Report, Rounds, Row, rate};
 use vethlab::core::app::{Family, SockKind, Sys};
 use vethlab::core::id::SockId;
 use vethlab::core::lab::{Lab, LabConfig};
@@ -93,14 +93,13 @@ impl Names {
     }
 }
 
-pub(crate) fn run() {
-    println!(
-        "dns: A query for a container's name to 127.0.0.11 over UDP; on: rules, counters, events"
+pub(crate) fn run(report: &mut Report) {
+    report.about(
+        "A query for a container's name to 127.0.0.11 over UDP; on: rules, counters, events",
     );
     let (mut names, mut echo) = (Names::new(), Names::new());
-    compare(
-        "query and answer",
-        "/s",
+    Row::rate("query and answer", "/s").reach(1e6).against(
+        report,
         ("embedded DNS", |rounds: Rounds| {
             rate(rounds, || names.resolve())
         }),

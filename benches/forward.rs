@@ -9,7 +9,7 @@
 //! *copy* mode) from a pool of the same kind, with the same comparison, and nothing else.
 
 use crate::common::lab::{Host, assert_tracked, events, on_docker0};
-use crate::common::{Rounds, compare, rate};
+use crate::common::{Plot, Report, Rounds, Row, rate};
 use switch::Pool;
 use switch::link::Mode;
 use vethlab::core::lab::{Input, Lab, LabConfig, Output};
@@ -183,18 +183,26 @@ impl Bare {
     }
 }
 
-pub(crate) fn run() {
-    println!("forward: raw_send on eth0 of one container, docker0, raw_recv on eth0 of another;");
-    println!(
-        "  on: docker0's rules with connection tracking, counters, events; all bytes compared"
+pub(crate) fn run(report: &mut Report) {
+    report.about(
+        "raw_send on eth0 of one container, docker0, raw_recv on eth0 of another; \
+         on: docker0's rules with connection tracking, counters, events; all bytes compared",
     );
     for mode in [Mode::Copy, Mode::Move] {
         for len in [64, 1514] {
             let mut wire = Wire::new(mode, len);
             let mut bare = Bare::new(&wire, mode);
-            compare(
-                &format!("{len} B, {mode:?}, frames/s"),
-                "frame/s",
+            let mut row = Row::rate(format!("{len} B, {mode:?}"), "frame/s")
+                .point(Plot::FrameSize, len as f64, format!("{mode:?}"))
+                .anchor_point(format!("{mode:?}, bare"));
+            match (mode, len) {
+                (Mode::Copy, 64) => row = row.reach(40e6),
+                (Mode::Copy, _) => row = row.ratio(0.5),
+                (Mode::Move, 64) => row = row.reach(80e6),
+                (Mode::Move, _) => {}
+            }
+            row.against(
+                report,
                 ("veth-docker0-veth", |rounds| wire.rate(rounds)),
                 ("the same pooled copies, bare", |rounds| bare.rate(rounds)),
             );

@@ -7,7 +7,7 @@
 //! The anchor is the same with one connection in the namespaces.
 
 use crate::common::lab::{Host, assert_tracked, connection_to, events, listener, on_docker0};
-use crate::common::{Rounds, compare, rate};
+use crate::common::{Plot, Report, Rounds, Row, rate};
 use vethlab::core::app::Sys;
 use vethlab::core::id::SockId;
 use vethlab::core::lab::{Lab, LabConfig, Output};
@@ -64,15 +64,20 @@ impl Crowd {
     }
 }
 
-pub(crate) fn run() {
-    println!(
-        "idle: request and response of 1 B among open connections; on: rules, counters, events"
-    );
-    for sockets in [10, 100, 1_000, 10_000] {
-        let (mut one, mut many) = (Crowd::new(1), Crowd::new(sockets));
-        compare(
-            &format!("{sockets} connections in each namespace"),
-            "/s",
+pub(crate) fn run(report: &mut Report) {
+    report.about("request and response of 1 B among open connections; on: rules, counters, events");
+    for sockets in [10, 100, 1_000, 10_000_u16] {
+        let (mut one, mut many) = (Crowd::new(1), Crowd::new(sockets.into()));
+        let mut row = Row::rate(format!("{sockets} connections in each namespace"), "/s").point(
+            Plot::Sockets,
+            f64::from(sockets),
+            "among idle connections",
+        );
+        if sockets == 10_000 {
+            row = row.ratio(0.85);
+        }
+        row.against(
+            report,
             ("among them", |rounds| many.rate(rounds)),
             ("1 connection", |rounds| one.rate(rounds)),
         );

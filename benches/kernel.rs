@@ -11,7 +11,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::common::{Rounds, compare, rounds};
+use crate::common::{Report, Rounds, Row, rounds};
 use crate::tcp::{Calls, Ours, Stream};
 
 /// Set for the copy of this binary that runs inside a namespace: what it does there.
@@ -240,45 +240,39 @@ fn serve_one(mut stream: TcpStream) {
     let _told = stream.write_all(&heard.to_be_bytes());
 }
 
-pub(crate) fn run() {
-    println!(
-        "kernel: the lab's TCP beside the Linux kernel's, veth-bridge-veth between two namespaces;"
-    );
-    println!(
-        "  lab: as in \"tcp\", with checksums; kernel: default offloads and buffers, blocking sockets, no rules"
+pub(crate) fn run(report: &mut Report) {
+    report.about(
+        "the lab's TCP beside the Linux kernel's, veth-bridge-veth between two namespaces; lab: as in \
+         \"tcp\", with checksums; kernel: default offloads and buffers, blocking sockets, no rules",
     );
     let kernel = match Kernel::new() {
         Ok(kernel) => kernel,
         Err(why) => {
-            println!("  SKIPPED: {why}");
-            return;
+            return report.skip("all rows", &why);
         }
     };
     // The first connection waits for the link.
     kernel.measure("rr", rounds());
     let stream = Stream::new();
     let mut ours = Ours::new(true);
-    compare(
-        "bulk",
-        "bit/s",
+    Row::rate("bulk", "bit/s").against(
+        report,
         ("lab", |rounds| {
             crate::tcp::bits(rounds, || ours.bulk(&stream))
         }),
         ("kernel", |rounds| kernel.measure("bulk", rounds)),
     );
     let mut ours = Ours::new(true);
-    compare(
-        "request and response of 1 B",
-        "/s",
+    Row::rate("request and response of 1 B", "/s").against(
+        report,
         ("lab", |rounds| {
             crate::common::rate(rounds, || ours.request(7))
         }),
         ("kernel", |rounds| kernel.measure("rr", rounds)),
     );
     let mut calls = Calls::new();
-    compare(
-        "connect, 1 B each way, reset",
-        "/s",
+    Row::rate("connect, 1 B each way, reset", "/s").against(
+        report,
         ("lab", |rounds| {
             crate::common::rate(rounds, || calls.call(9))
         }),

@@ -8,20 +8,27 @@ mod dns;
 mod forward;
 mod idle;
 mod kernel;
+mod peers;
 mod start;
 mod tcp;
+
+use common::Report;
+
+/// Measures its rows.
+type Run = fn(&mut Report);
 
 fn main() {
     if let Ok(work) = std::env::var(kernel::AGENT) {
         return kernel::agent(&work);
     }
-    let questions: &[(&str, fn())] = &[
+    let questions: &[(&'static str, Run)] = &[
         ("forward", forward::run),
         ("tcp", tcp::run),
         ("start", start::run),
         ("idle", idle::run),
         ("dns", dns::run),
         ("kernel", kernel::run),
+        ("peers", peers::run),
     ];
     let named: Vec<String> = std::env::args()
         .skip(1)
@@ -33,10 +40,23 @@ fn main() {
             "no bench is called {name}"
         );
     }
-    for (name, run) in questions {
+    let mut report = Report::new(!named.is_empty());
+    for &(name, run) in questions {
         if named.is_empty() || named.iter().any(|wanted| wanted == name) {
-            run();
+            report.ask(name);
+            run(&mut report);
             println!();
         }
+    }
+    if common::smoke() {
+        // The figures mean nothing, but the files can be made.
+        assert!(
+            report
+                .files()
+                .iter()
+                .all(|(_, content)| !content.is_empty())
+        );
+    } else {
+        report.write().expect("target/bench can be written");
     }
 }

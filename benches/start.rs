@@ -9,7 +9,7 @@
 use std::time::Instant;
 
 use crate::common::lab::{assert_tracked, container, lab, network, quiet, start};
-use crate::common::{rounds, si, spread};
+use crate::common::{Plot, Report, Row, rounds};
 use vethlab::core::lab::probe::{Answer, Question};
 use vethlab::core::lab::{Lab, LabConfig};
 
@@ -43,9 +43,10 @@ fn check(mut lab: Lab, count: usize) {
     assert!(matches!(answer, Answer::Open(_)), "{answer:?}");
 }
 
-pub(crate) fn run() {
-    println!(
-        "start: Lab::new, network_create, create and start of each container; on: rules, counters, events"
+pub(crate) fn run(report: &mut Report) {
+    report.about(
+        "Lab::new, network_create, create and start of each container; on: rules, counters, events; \
+         the anchor is so many times the figure of one of two",
     );
     let rounds = rounds();
     for image in ["busybox", "nginx"] {
@@ -60,26 +61,23 @@ pub(crate) fn run() {
                 check(lab, count);
             }
         }
-        let each: Vec<f64> = all[0].iter().map(|time| time / 2.0).collect();
         for (at, &count) in sizes.iter().enumerate() {
-            let ratio: Vec<f64> = all[at]
+            let scaled: Vec<f64> = all[0]
                 .iter()
-                .zip(&each)
-                .map(|(time, each)| time / count as f64 / each)
+                .map(|time| time / 2.0 * count as f64)
                 .collect();
-            println!("{count} containers of {image}");
-            for (word, times) in [("verbs alone", &verbs[at]), ("up and quiet", &all[at])] {
-                let (median, least, most) = spread(times);
-                println!(
-                    "  {word:<28} {}s ({}..{}), {}s each",
-                    si(median),
-                    si(least).trim_end(),
-                    si(most).trim_end(),
-                    si(median / count as f64)
+            Row::cost(format!("{count} containers of {image}, verbs alone"), "s").record(
+                report,
+                ("verbs", &verbs[at]),
+                None,
+            );
+            Row::cost(format!("{count} containers of {image}, up and quiet"), "s")
+                .point(Plot::Containers, count as f64, image)
+                .record(
+                    report,
+                    ("all", &all[at]),
+                    Some(("one of two, times", &scaled)),
                 );
-            }
-            let (median, least, most) = spread(&ratio);
-            println!("  each, to one of two          {median:.3} ({least:.3}..{most:.3})");
         }
     }
 }

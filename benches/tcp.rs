@@ -11,7 +11,7 @@ use crate::bare::Pair;
 use crate::common::lab::{
     Host, assert_tracked, checksums, connection, events, listener, on_docker0, wait,
 };
-use crate::common::{Rounds, compare, rate};
+use crate::common::{Report, Rounds, Row, rate};
 use vethlab::core::app::Sys;
 use vethlab::core::id::SockId;
 use vethlab::core::lab::{Lab, LabConfig, Output};
@@ -209,19 +209,19 @@ pub(crate) fn bits(rounds: Rounds, mut bytes: impl FnMut() -> u64) -> f64 {
     rate(rounds, || 8 * bytes())
 }
 
-pub(crate) fn run() {
-    println!("tcp: socket calls by Lab::sys, two containers on docker0, copy mode, MTU 1500;");
-    println!(
-        "  on: docker0's rules with connection tracking, counters, events; all bytes compared"
+pub(crate) fn run(report: &mut Report) {
+    report.about(
+        "socket calls by Lab::sys, two containers on docker0, copy mode, MTU 1500; \
+         on: docker0's rules with connection tracking, counters, events; all bytes compared",
     );
     let stream = Stream::new();
     for (full, word) in [(true, "checksums"), (false, "partial checksums")] {
         let mut ours = Ours::new(full);
         let (mut pair, mut buffer, mut at) =
             (Pair::connected(full, BUFFER), vec![0; CHUNK], (0, 0));
-        compare(
-            &format!("bulk, {word}, 256 KiB buffers"),
-            "bit/s",
+        let row = Row::rate(format!("bulk, {word}"), "bit/s").with("256 KiB buffers");
+        row.against(
+            report,
             ("veth-docker0-veth", |rounds| {
                 bits(rounds, || ours.bulk(&stream))
             }),
@@ -233,9 +233,8 @@ pub(crate) fn run() {
         );
         let (mut ours, mut pair) = (Ours::new(full), Pair::connected(full, BUFFER));
         let mut byte = 0_u8;
-        compare(
-            &format!("request and response of 1 B, {word}"),
-            "/s",
+        Row::rate(format!("request and response of 1 B, {word}"), "/s").against(
+            report,
             ("veth-docker0-veth", |rounds| {
                 rate(rounds, || {
                     byte = byte.wrapping_add(1);
@@ -248,9 +247,8 @@ pub(crate) fn run() {
         );
     }
     let (mut calls, mut pair) = (Calls::new(), Pair::connected(true, BUFFER));
-    compare(
-        "connect, 1 B each way, reset; checksums",
-        "/s",
+    Row::rate("connect, 1 B each way, reset; checksums", "/s").against(
+        report,
         ("veth-docker0-veth", |rounds| rate(rounds, || calls.call(9))),
         ("smoltcp: the 1 B each way", |rounds| {
             rate(rounds, || bare_request(&mut pair, 7))

@@ -1,12 +1,20 @@
-//! Rows of a benchmark: two things measured in turn, in one run, and the ratio between them.
+//! What all benches share: rounds, rates and medians; a row; the report of all rows; plots; the machine.
 //!
 //! These machines are shared and noisy, so an absolute figure means little: ours and its anchor run
-//! A B A B …, and the ratio is taken pair by pair. Printed: median (min..max) of each, and of the ratio.
+//! A B A B …, and the ratio is taken pair by pair. Shown: median (least..most) of each, and of the ratio.
 //! `--smoke` runs one short round of each, to see that it works.
 
 pub(crate) mod lab;
+pub(crate) mod machine;
+pub(crate) mod plot;
+pub(crate) mod report;
+pub(crate) mod row;
 
 use std::time::{Duration, Instant};
+
+pub(crate) use plot::Plot;
+pub(crate) use report::Report;
+pub(crate) use row::Row;
 
 /// How long and how often.
 #[derive(Clone, Copy, Debug)]
@@ -17,9 +25,14 @@ pub(crate) struct Rounds {
     pub(crate) at_least: Duration,
 }
 
+/// One short round is asked for.
+pub(crate) fn smoke() -> bool {
+    std::env::args().any(|arg| arg == "--smoke")
+}
+
 /// Five rounds of 200 ms, or one short one with `--smoke`.
 pub(crate) fn rounds() -> Rounds {
-    if std::env::args().any(|arg| arg == "--smoke") {
+    if smoke() {
         Rounds {
             count: 1,
             at_least: Duration::from_millis(5),
@@ -46,14 +59,22 @@ pub(crate) fn rate(rounds: Rounds, mut work: impl FnMut() -> u64) -> f64 {
 }
 
 /// Median, least and most of some figures.
-pub(crate) fn spread(figures: &[f64]) -> (f64, f64, f64) {
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Spread {
+    pub(crate) median: f64,
+    pub(crate) least: f64,
+    pub(crate) most: f64,
+}
+
+/// Of at least one figure.
+pub(crate) fn spread(figures: &[f64]) -> Spread {
     let mut sorted = figures.to_vec();
     sorted.sort_by(f64::total_cmp);
-    (
-        sorted[sorted.len() / 2],
-        sorted[0],
-        sorted[sorted.len() - 1],
-    )
+    Spread {
+        median: sorted[sorted.len() / 2],
+        least: sorted[0],
+        most: sorted[sorted.len() - 1],
+    }
 }
 
 /// A figure with a prefix: `12.3 M`.
@@ -67,35 +88,4 @@ pub(crate) fn si(figure: f64) -> String {
         f if f >= 1e-6 => format!("{:.2} µ", f * 1e6),
         f => format!("{:.2} n", f * 1e9),
     }
-}
-
-fn show(figures: &[f64], unit: &str) -> String {
-    let (median, least, most) = spread(figures);
-    format!(
-        "{}{unit} ({}..{})",
-        si(median),
-        si(least).trim_end(),
-        si(most).trim_end()
-    )
-}
-
-/// Measures `ours` and `anchor` in turn and prints the row.
-pub(crate) fn compare(
-    name: &str,
-    unit: &str,
-    (ours_name, mut ours): (&str, impl FnMut(Rounds) -> f64),
-    (anchor_name, mut anchor): (&str, impl FnMut(Rounds) -> f64),
-) {
-    let rounds = rounds();
-    let (mut a, mut b, mut ratio) = (Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..rounds.count {
-        a.push(ours(rounds));
-        b.push(anchor(rounds));
-        ratio.push(a[a.len() - 1] / b[b.len() - 1]);
-    }
-    let (median, least, most) = spread(&ratio);
-    println!("{name}");
-    println!("  {ours_name:<28} {}", show(&a, unit));
-    println!("  {anchor_name:<28} {}", show(&b, unit));
-    println!("  ratio                        {median:.3} ({least:.3}..{most:.3})");
 }
