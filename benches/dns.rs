@@ -20,7 +20,7 @@ fn query(id: u16) -> Vec<u8> {
     bytes
 }
 
-struct Names {
+pub(crate) struct Names {
     lab: Lab,
     web: Host,
     db: Host,
@@ -31,7 +31,7 @@ struct Names {
 }
 
 impl Names {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut lab = lab(LabConfig::default());
         lab.network_create(network("front", "10.10.0.0/24"))
             .expect("a network");
@@ -59,7 +59,7 @@ impl Names {
         }
     }
 
-    fn resolve(&mut self) -> u64 {
+    pub(crate) fn resolve(&mut self) -> u64 {
         self.id = self.id.wrapping_add(1);
         let asked = query(self.id);
         let sent = self.lab.sys(self.web.ns).send(self.sock, &asked);

@@ -11,6 +11,7 @@ mod kernel;
 mod peers;
 mod start;
 mod tcp;
+mod udp;
 
 use common::Report;
 
@@ -24,6 +25,7 @@ fn main() {
     let questions: &[(&'static str, Run)] = &[
         ("forward", forward::run),
         ("tcp", tcp::run),
+        ("udp", udp::run),
         ("start", start::run),
         ("idle", idle::run),
         ("dns", dns::run),
