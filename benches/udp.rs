@@ -160,7 +160,9 @@ impl Raw {
 }
 
 pub(crate) fn run() {
-    println!("udp: socket calls by Lab::sys, datagrams of {SIZE} B, {BATCH} sent a turn, copy mode;");
+    println!(
+        "udp: socket calls by Lab::sys, datagrams of {SIZE} B, {BATCH} sent a turn, copy mode;"
+    );
     println!("  on: docker0's rules with connection tracking, counters, events; all compared");
     let (mut flow, mut raw) = (Flow::bridged(), Raw::new());
     compare(

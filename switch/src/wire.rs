@@ -18,6 +18,16 @@ fn u16_at(bytes: &[u8], at: usize) -> u16 {
     u16::from_be_bytes([bytes[at], bytes[at + 1]])
 }
 
+fn v4_at(bytes: &[u8], at: usize) -> IpAddr {
+    Ipv4Addr::new(bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]).into()
+}
+
+fn v6_at(bytes: &[u8], at: usize) -> IpAddr {
+    let mut octets = [0; 16];
+    octets.copy_from_slice(&bytes[at..at + 16]);
+    Ipv6Addr::from(octets).into()
+}
+
 /// An Ethernet header (IEEE 802.3, Ethernet II), with the VLAN tags in front of the payload counted in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ether {
@@ -113,6 +123,7 @@ impl Packet {
     ///
     /// # Errors
     /// [`DropReason::Truncated`] or [`DropReason::HeaderMalformed`]. Checksums are not looked at.
+    #[inline]
     pub fn parse(bytes: &[u8]) -> Result<Self, DropReason> {
         match bytes.first().map(|byte| byte >> 4) {
             Some(4) => Self::parse_v4(bytes),
@@ -138,8 +149,8 @@ impl Packet {
         let offset = usize::from(flags & 0x1fff) * 8;
         let more = flags & 0x2000 != 0;
         Ok(Self {
-            source: Ipv4Addr::new(bytes[12], bytes[13], bytes[14], bytes[15]).into(),
-            destination: Ipv4Addr::new(bytes[16], bytes[17], bytes[18], bytes[19]).into(),
+            source: v4_at(bytes, 12),
+            destination: v4_at(bytes, 16),
             protocol: IpProtocol::from(bytes[9]),
             transport,
             len,
@@ -197,14 +208,9 @@ impl Packet {
                 break;
             }
         }
-        let address = |from: usize| {
-            let mut octets = [0; 16];
-            octets.copy_from_slice(&bytes[from..from + 16]);
-            IpAddr::from(Ipv6Addr::from(octets))
-        };
         Ok(Self {
-            source: address(8),
-            destination: address(24),
+            source: v6_at(bytes, 8),
+            destination: v6_at(bytes, 24),
             protocol: IpProtocol::from(next),
             transport: at,
             len,
@@ -212,6 +218,23 @@ impl Packet {
             fragment,
             dont_fragment: true,
         })
+    }
+
+    /// The same packet after its addresses may have been rewritten in `bytes`: nothing else of it is
+    /// ever translated that stands here.
+    #[must_use]
+    #[inline]
+    pub fn readdressed(&self, bytes: &[u8]) -> Self {
+        let (source, destination) = match bytes.first().map(|byte| byte >> 4) {
+            Some(4) if bytes.len() >= 20 => (v4_at(bytes, 12), v4_at(bytes, 16)),
+            Some(6) if bytes.len() >= 40 => (v6_at(bytes, 8), v6_at(bytes, 24)),
+            _ => return *self,
+        };
+        Self {
+            source,
+            destination,
+            ..*self
+        }
     }
 
     /// It is a fragment that has no upper header.
@@ -264,21 +287,42 @@ pub const fn updated(field: u16, old: u16, new: u16) -> u16 {
     !add(add(!field, !old), new)
 }
 
+/// Folds a sum of 32-bit words to 16 bits.
+#[inline]
+const fn folded(sum: u64) -> u16 {
+    let sum = (sum >> 32) + (sum & 0xffff_ffff);
+    let sum = (sum >> 16) + (sum & 0xffff);
+    let sum = (sum >> 16) + (sum & 0xffff);
+    ((sum >> 16) + (sum & 0xffff)) as u16
+}
+
 /// The pseudo-header sum of an upper packet (RFC 793 §3.1, RFC 8200 §8.1), not complemented.
 #[must_use]
+#[inline]
 pub fn pseudo_sum(source: IpAddr, destination: IpAddr, protocol: IpProtocol, len: usize) -> u16 {
-    let length = (len as u32).to_be_bytes();
-    let addresses = add(address_sum(source), address_sum(destination));
-    add(addresses, add(sum(&length), u16::from(u8::from(protocol))))
+    let addresses = words_of(source) + words_of(destination);
+    folded(addresses + len as u64 + u64::from(u8::from(protocol)))
+}
+
+/// The sum of the 32-bit words of an address.
+#[inline]
+fn words_of(address: IpAddr) -> u64 {
+    match address {
+        IpAddr::V4(v4) => u64::from(v4.to_bits()),
+        IpAddr::V6(v6) => {
+            let bits = v6.to_bits();
+            (0..4)
+                .map(|word| u64::from((bits >> (32 * word)) as u32))
+                .sum()
+        }
+    }
 }
 
 /// The folded sum of an address's bytes.
 #[must_use]
+#[inline]
 pub fn address_sum(address: IpAddr) -> u16 {
-    match address {
-        IpAddr::V4(v4) => sum(&v4.octets()),
-        IpAddr::V6(v6) => sum(&v6.octets()),
-    }
+    folded(words_of(address))
 }
 
 /// Writes the transport checksum of the IP packet `bytes` in full. Fragments and protocols without a
@@ -332,19 +376,35 @@ pub fn transport_checksum_ok(bytes: &[u8], packet: &Packet) -> bool {
     add(pseudo, sum(upper)) == 0xffff
 }
 
+/// The sum of the IPv4 header at the start of `bytes`. One without options is summed by words.
+#[inline]
+fn header_sum(bytes: &[u8]) -> u16 {
+    match bytes.first_chunk::<20>() {
+        Some(head) if head[0] & 0x0f == 5 => {
+            let words = head.chunks_exact(4);
+            folded(
+                words
+                    .map(|w| u64::from(u32::from_be_bytes([w[0], w[1], w[2], w[3]])))
+                    .sum(),
+            )
+        }
+        _ => sum(&bytes[..usize::from(bytes[0] & 0x0f) * 4]),
+    }
+}
+
 /// Writes the header checksum of the IPv4 packet `bytes`.
+#[inline]
 pub fn fill_header_checksum(bytes: &mut [u8]) {
-    let len = usize::from(bytes[0] & 0x0f) * 4;
     bytes[10..12].fill(0);
-    let check = !sum(&bytes[..len]);
+    let check = !header_sum(bytes);
     bytes[10..12].copy_from_slice(&check.to_be_bytes());
 }
 
 /// Whether the header checksum of the IPv4 packet `bytes` is right.
 #[must_use]
+#[inline]
 pub fn header_checksum_ok(bytes: &[u8]) -> bool {
-    let len = usize::from(bytes[0] & 0x0f) * 4;
-    sum(&bytes[..len]) == 0xffff
+    header_sum(bytes) == 0xffff
 }
 
 #[cfg(test)]
@@ -355,6 +415,32 @@ mod tests {
     #[test]
     fn the_example_of_rfc_1624() {
         assert_eq!(updated(0xdd2f, 0x5555, 0x3285), 0x0000);
+    }
+
+    /// Sums by words are the sums by bytes.
+    #[test]
+    fn sums_by_words_agree_with_those_by_bytes() {
+        let mut rng = crate::Rng::new(7);
+        for round in 0..2000 {
+            let mut bytes = [0; 40];
+            match round {
+                0 => {}
+                1 => bytes.fill(0xff),
+                _ => rng.fill(&mut bytes),
+            }
+            bytes[0] = 0x45;
+            assert_eq!(header_sum(&bytes), sum(&bytes[..20]));
+            let (source, destination) = (v6_at(&bytes, 1), v6_at(&bytes, 17));
+            assert_eq!(address_sum(source), sum(&bytes[1..17]));
+            let v4 = v4_at(&bytes, 20);
+            assert_eq!(address_sum(v4), sum(&bytes[20..24]));
+            let len = usize::from(u16_at(&bytes, 34));
+            let tail = add(sum(&(len as u32).to_be_bytes()), 17);
+            for (a, b) in [(source, destination), (v4, v4_at(&bytes, 28))] {
+                let whole = add(add(address_sum(a), address_sum(b)), tail);
+                assert_eq!(pseudo_sum(a, b, IpProtocol::Udp, len), whole);
+            }
+        }
     }
 
     fn udp_v4() -> Vec<u8> {

@@ -2,7 +2,7 @@
 
 use core::net::IpAddr;
 
-use switch::wire::{IpProtocol, fill_header_checksum};
+use switch::wire::{IpProtocol, Packet, fill_header_checksum};
 use switch::{Frame, Pool};
 
 /// What an IP header says.
@@ -26,13 +26,29 @@ impl Head {
     }
 
     /// A packet with this header and room for `upper` bytes behind it.
+    #[inline]
     pub(super) fn packet(&self, pool: &mut Pool, upper: usize) -> Option<Frame> {
         let frame = pool.alloc(self.len() + upper)?;
         self.emit(pool.bytes_mut(&frame));
         Some(frame)
     }
 
+    /// How a packet with this header and `upper` bytes behind it reads.
+    pub(super) fn read(&self, upper: usize) -> Packet {
+        Packet {
+            source: self.source,
+            destination: self.destination,
+            protocol: self.protocol,
+            transport: self.len(),
+            len: self.len() + upper,
+            hop_limit: self.hop_limit,
+            fragment: None,
+            dont_fragment: self.dont_fragment || self.source.is_ipv6(),
+        }
+    }
+
     /// Writes the header to the front of `bytes`, whose rest is the upper packet.
+    #[inline]
     fn emit(&self, bytes: &mut [u8]) {
         match (self.source, self.destination) {
             (IpAddr::V4(source), IpAddr::V4(destination)) => {

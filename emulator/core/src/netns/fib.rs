@@ -199,6 +199,7 @@ impl Table {
 pub struct Fib {
     local: [Table; 2],
     main: [Table; 2],
+    change: u64,
 }
 
 fn family(addr: IpAddr) -> usize {
@@ -206,7 +207,14 @@ fn family(addr: IpAddr) -> usize {
 }
 
 impl Fib {
+    /// A number that changes whenever a route may have changed.
+    pub(super) const fn change(&self) -> u64 {
+        self.change
+    }
+
+    /// The table of a route, to change.
     fn table(&mut self, route: &Route) -> &mut Table {
+        self.change += 1;
         let family = family(route.dst.addr());
         match route.kind {
             RouteKind::Broadcast | RouteKind::Local => &mut self.local[family],
@@ -272,6 +280,7 @@ impl Fib {
             hit
         };
         let family = family(dst.addr());
+        self.change += 1;
         if self.main[family].remove_where(&mut gone) + self.local[family].remove_where(&mut gone)
             == 0
         {
@@ -286,6 +295,7 @@ impl Fib {
 
     /// Takes away the routes of an interface: all, or with `keep_local` those of `main` only.
     pub(super) fn remove_dev(&mut self, dev: IfId, keep_local: bool) {
+        self.change += 1;
         for table in &mut self.main {
             table.remove_where(|route| route.dev == dev);
         }

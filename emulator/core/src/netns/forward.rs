@@ -43,11 +43,15 @@ impl Netns {
         };
         cx.event(&frame, arrival.iface, What::Forwarded(way.dev));
         // What becomes of it now is its fate; there is nobody to tell.
-        let _ = self.finish_output(cx, frame, way, input, arrival.fragment);
+        let packet = Packet {
+            hop_limit: packet.hop_limit - 1,
+            ..*packet
+        };
+        let _ = self.finish_output(cx, frame, &packet, &way, input, arrival.fragment);
     }
 
     fn may_forward(
-        &self,
+        &mut self,
         cx: &Cx<'_>,
         arrival: Arrival,
         frame: &Frame,

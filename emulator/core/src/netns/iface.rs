@@ -205,20 +205,42 @@ impl Iface {
 #[derive(Debug, Default)]
 pub struct Ifaces {
     list: Vec<Iface>,
+    change: u64,
 }
 
+/// So few interfaces are looked through one by one.
+const FEW: usize = 4;
+
 impl Ifaces {
+    #[inline]
     fn index(&self, id: IfId) -> Option<usize> {
+        if self.list.len() <= FEW {
+            return self.list.iter().position(|iface| iface.id == id);
+        }
         self.list.binary_search_by_key(&id, |iface| iface.id).ok()
+    }
+
+    /// A number that changes whenever an interface may have changed, counters aside.
+    pub(super) const fn change(&self) -> u64 {
+        self.change
     }
 
     /// The interface with this number.
     #[must_use]
+    #[inline]
     pub fn get(&self, id: IfId) -> Option<&Iface> {
         self.index(id).map(|at| &self.list[at])
     }
 
+    /// The interface, to change.
     pub(super) fn get_mut(&mut self, id: IfId) -> Option<&mut Iface> {
+        self.change += 1;
+        self.index(id).map(|at| &mut self.list[at])
+    }
+
+    /// The interface, to count what passes it.
+    #[inline]
+    pub(super) fn counted(&mut self, id: IfId) -> Option<&mut Iface> {
         self.index(id).map(|at| &mut self.list[at])
     }
 
@@ -240,6 +262,7 @@ impl Ifaces {
         match self.list.binary_search_by_key(&iface.id, |other| other.id) {
             Ok(_) => Err(Errno::Exist),
             Err(at) => {
+                self.change += 1;
                 self.list.insert(at, iface);
                 Ok(())
             }
@@ -247,6 +270,7 @@ impl Ifaces {
     }
 
     pub(super) fn remove(&mut self, id: IfId) -> Option<Iface> {
+        self.change += 1;
         self.index(id).map(|at| self.list.remove(at))
     }
 }

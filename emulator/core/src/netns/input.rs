@@ -10,6 +10,7 @@ use switch::wire::{Ether, EthernetProtocol, IpProtocol, Packet, header_checksum_
 use switch::{Frame, IfId};
 
 use super::addr::{martian_destination, martian_source};
+use super::dst::Inward;
 use super::fib::RouteKind;
 use super::hook::Hook;
 use super::icmp::Complaint;
@@ -37,7 +38,7 @@ impl Netns {
         };
         cx.pool.pull(&frame, payload);
         let (packets, bytes) = frame_count(cx, &frame);
-        if let Some(iface) = self.ifaces.get_mut(id) {
+        if let Some(iface) = self.ifaces.counted(id) {
             iface.rx.packets += packets;
             iface.rx.bytes += bytes;
         }
@@ -45,6 +46,7 @@ impl Netns {
             iface: id,
             unicast,
             looped: false,
+            broadcast: false,
             fragment: 0,
         };
         match protocol {
@@ -91,6 +93,7 @@ impl Netns {
             iface,
             unicast: iface == LO,
             looped: true,
+            broadcast: false,
             fragment: 0,
         };
         self.ip_input(cx, arrival, frame, version);
@@ -106,21 +109,24 @@ impl Netns {
             }
         };
         cx.pool.truncate(&frame, packet.len);
-        if !self.tracks() {
+        if self.tracks() {
+            self.track_input(cx, arrival, frame, &packet);
+        } else {
             self.route_input(cx, arrival, frame, &packet);
-            return;
         }
-        let Some((arrival, frame)) = self.reassemble(cx, arrival, frame, &packet) else {
+    }
+
+    /// PREROUTING and what follows.
+    fn track_input(&mut self, cx: &mut Cx<'_>, arrival: Arrival, frame: Frame, packet: &Packet) {
+        let Some((arrival, frame, packet)) = self.whole(cx, arrival, frame, packet) else {
             return;
         };
         let Some(frame) = self.run_hook(cx, Hook::Prerouting, frame, Some(arrival.iface), None)
         else {
             return;
         };
-        match Packet::parse(cx.pool.bytes(&frame)) {
-            Ok(packet) => self.route_input(cx, arrival, frame, &packet),
-            Err(reason) => cx.drop(frame, arrival.iface, reason),
-        }
+        let packet = packet.readdressed(cx.pool.bytes(&frame));
+        self.route_input(cx, arrival, frame, &packet);
     }
 
     fn check(
@@ -147,16 +153,16 @@ impl Netns {
 
     /// Decides where a packet goes: here, on, or nowhere.
     fn route_input(&mut self, cx: &mut Cx<'_>, arrival: Arrival, frame: Frame, packet: &Packet) {
-        if !arrival.looped && self.is_martian(arrival.iface, packet) {
+        let inward = self.judge(&arrival, packet);
+        if inward == Inward::Martian {
             cx.drop(frame, arrival.iface, DropReason::Martian);
             return;
         }
-        let destination = packet.destination;
-        if destination.is_multicast() {
+        if packet.destination.is_multicast() {
             let member = self
                 .ifaces
                 .get(arrival.iface)
-                .is_some_and(|iface| iface.is_member(destination));
+                .is_some_and(|iface| iface.is_member(packet.destination));
             if member {
                 self.local_input(cx, arrival, frame, packet);
             } else {
@@ -164,13 +170,33 @@ impl Netns {
             }
             return;
         }
+        match inward {
+            Inward::Local => self.local_input(cx, arrival, frame, packet),
+            Inward::Broadcast => {
+                let arrival = Arrival {
+                    broadcast: true,
+                    ..arrival
+                };
+                self.local_input(cx, arrival, frame, packet);
+            }
+            _ if arrival.looped => cx.drop(frame, arrival.iface, DropReason::NoRoute),
+            _ => self.forward(cx, arrival, frame, packet),
+        }
+    }
+
+    /// What a packet is to this namespace by its tables. A group counts as foreign.
+    pub(super) fn find_inward(&self, arrival: &Arrival, packet: &Packet) -> Inward {
+        if !arrival.looped && self.is_martian(arrival.iface, packet) {
+            return Inward::Martian;
+        }
+        if is_limited_broadcast(packet.destination) {
+            return Inward::Broadcast;
+        }
         let dev = (!arrival.looped).then_some(arrival.iface);
-        if is_limited_broadcast(destination) || self.local_route(destination, dev).is_some() {
-            self.local_input(cx, arrival, frame, packet);
-        } else if arrival.looped {
-            cx.drop(frame, arrival.iface, DropReason::NoRoute);
-        } else {
-            self.forward(cx, arrival, frame, packet);
+        match self.local_route(packet.destination, dev) {
+            Some(route) if route.kind == RouteKind::Broadcast => Inward::Broadcast,
+            Some(_) => Inward::Local,
+            None => Inward::Foreign,
         }
     }
 
@@ -195,24 +221,27 @@ impl Netns {
 
     /// A packet is for this namespace.
     fn local_input(&mut self, cx: &mut Cx<'_>, arrival: Arrival, frame: Frame, packet: &Packet) {
-        let Some((arrival, frame)) = self.reassemble(cx, arrival, frame, packet) else {
+        if packet.fragment.is_none() && !self.tracks() {
+            self.deliver(cx, arrival, frame, packet);
+            return;
+        }
+        let Some((arrival, frame, packet)) = self.whole(cx, arrival, frame, packet) else {
             return;
         };
         let Some(frame) = self.run_hook(cx, Hook::Input, frame, Some(arrival.iface), None) else {
             return;
         };
-        let packet = match Packet::parse(cx.pool.bytes(&frame)) {
-            Ok(packet) => packet,
-            Err(reason) => {
-                cx.drop(frame, arrival.iface, reason);
-                return;
-            }
-        };
+        let packet = packet.readdressed(cx.pool.bytes(&frame));
+        self.deliver(cx, arrival, frame, &packet);
+    }
+
+    /// Hands a packet to its protocol.
+    fn deliver(&mut self, cx: &mut Cx<'_>, arrival: Arrival, frame: Frame, packet: &Packet) {
         match (packet.protocol, packet.source.is_ipv4()) {
-            (IpProtocol::Icmp, true) => self.icmp_input(cx, arrival, frame, &packet),
-            (IpProtocol::Icmpv6, false) => self.icmpv6_input(cx, arrival, frame, &packet),
-            (IpProtocol::Tcp, _) => self.tcp_input(cx, arrival, frame, &packet),
-            (IpProtocol::Udp, _) => self.udp_input(cx, arrival, frame, &packet),
+            (IpProtocol::Icmp, true) => self.icmp_input(cx, arrival, frame, packet),
+            (IpProtocol::Icmpv6, false) => self.icmpv6_input(cx, arrival, frame, packet),
+            (IpProtocol::Tcp, _) => self.tcp_input(cx, arrival, frame, packet),
+            (IpProtocol::Udp, _) => self.udp_input(cx, arrival, frame, packet),
             (IpProtocol::Igmp, true) | (IpProtocol::Ipv6NoNxt, false) => {
                 cx.delivered(frame, arrival.iface);
             }
@@ -224,8 +253,29 @@ impl Netns {
         }
     }
 
-    /// Puts a fragment to its fellows. `None` while some are missing; a packet that is no fragment
-    /// goes through.
+    /// A packet that is no fragment: itself, or what its fragments made, read anew. `None` while some
+    /// are missing.
+    fn whole(
+        &mut self,
+        cx: &mut Cx<'_>,
+        arrival: Arrival,
+        frame: Frame,
+        packet: &Packet,
+    ) -> Option<(Arrival, Frame, Packet)> {
+        if packet.fragment.is_none() {
+            return Some((arrival, frame, *packet));
+        }
+        let (arrival, frame) = self.reassemble(cx, arrival, frame, packet)?;
+        match Packet::parse(cx.pool.bytes(&frame)) {
+            Ok(packet) => Some((arrival, frame, packet)),
+            Err(reason) => {
+                cx.drop(frame, arrival.iface, reason);
+                None
+            }
+        }
+    }
+
+    /// Puts a fragment to its fellows. `None` while some are missing.
     fn reassemble(
         &mut self,
         cx: &mut Cx<'_>,
@@ -233,9 +283,6 @@ impl Netns {
         frame: Frame,
         packet: &Packet,
     ) -> Option<(Arrival, Frame)> {
-        if packet.fragment.is_none() {
-            return Some((arrival, frame));
-        }
         let id = arrival.iface;
         let (joined, key) = self.reassembly.add(cx.now, cx.pool, frame, packet, id);
         match joined {
@@ -286,6 +333,7 @@ impl Netns {
                 iface,
                 unicast: true,
                 looped: false,
+                broadcast: false,
                 fragment: 0,
             };
             self.complain(cx, &first, Complaint::ReassemblyTimeout, Some(arrival));

@@ -22,6 +22,7 @@ pub mod addr;
 mod announce;
 mod arp;
 mod build;
+mod dst;
 pub mod errno;
 pub mod fib;
 mod forward;
@@ -65,6 +66,7 @@ pub use neigh::{Neighbour, Nud};
 pub use socket::{SockState, SocketInfo};
 
 use announce::Announcement;
+use dst::Destinations;
 use fib::Fib;
 use icmp::Limits;
 use iface::Ifaces;
@@ -122,6 +124,8 @@ struct Arrival {
     unicast: bool,
     /// The namespace sent it itself, over `lo` or as a copy of a broadcast.
     looped: bool,
+    /// It is for all stations of a link.
+    broadcast: bool,
     /// If it was reassembled on the way in: the size of its largest fragment, else 0.
     fragment: usize,
 }
@@ -134,6 +138,7 @@ pub struct Netns {
     rng: Rng,
     ifaces: Ifaces,
     fib: Fib,
+    destinations: Destinations,
     neighbours: Neighbours,
     timers: Timers,
     backlog: VecDeque<(IfId, Frame)>,
@@ -164,6 +169,7 @@ impl Netns {
             name: name.to_owned(),
             ifaces: Ifaces::default(),
             fib: Fib::default(),
+            destinations: Destinations::default(),
             neighbours: Neighbours::new(own.next_u32()),
             timers: Timers::default(),
             backlog: VecDeque::new(),
@@ -477,17 +483,19 @@ impl Netns {
 
     /// Whether [`Netns::poll`] has something to do.
     #[must_use]
+    #[inline]
     pub fn has_work(&self) -> bool {
         !self.backlog.is_empty() || self.streams.has_work()
     }
 
     /// When [`Netns::fire`] has something to do; `None` while the namespace is at rest.
     #[must_use]
+    #[inline]
     pub fn deadline(&self) -> Option<Time> {
-        [self.timers.next(), self.streams.deadline()]
-            .into_iter()
-            .flatten()
-            .min()
+        match (self.timers.next(), self.streams.deadline()) {
+            (Some(own), Some(streams)) => Some(own.min(streams)),
+            (own, streams) => own.or(streams),
+        }
     }
 
     /// Does what is due.

@@ -157,6 +157,8 @@ pub(super) enum Override {
 #[derive(Debug)]
 pub(super) struct Neighbours {
     entries: Vec<Entry>,
+    /// Where the neighbour that was sent to last stood.
+    last: usize,
     reachable: Duration,
 }
 
@@ -167,6 +169,7 @@ impl Neighbours {
         let spread = (base * u64::from(jitter)) >> 32;
         Self {
             entries: Vec::new(),
+            last: 0,
             reachable: Duration::from_millis(base / 2 + spread),
         }
     }
@@ -214,15 +217,18 @@ impl Neighbours {
         key: (IfId, IpAddr),
         frame: Frame,
     ) -> (Answer, Option<Time>) {
-        let at = match self.find(key) {
-            Ok(at) => at,
-            Err(_) => match self.insert(now, key) {
-                Some(at) => at,
-                None => return (Answer::Full(frame), None),
-            },
-        };
+        let again = self.entries.get(self.last).is_some_and(|e| e.key == key);
+        if !again {
+            self.last = match self.find(key) {
+                Ok(at) => at,
+                Err(_) => match self.insert(now, key) {
+                    Some(at) => at,
+                    None => return (Answer::Full(frame), None),
+                },
+            };
+        }
         let reachable = self.reachable;
-        let entry = &mut self.entries[at];
+        let entry = &mut self.entries[self.last];
         entry.used = now;
         if entry.state == Nud::Reachable && now.since(entry.confirmed) > reachable {
             entry.state = Nud::Stale;

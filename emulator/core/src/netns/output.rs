@@ -19,7 +19,7 @@ use super::timers::Timer;
 use super::{BACKLOG, Cx, Errno, LO, Netns, select};
 
 /// Where a packet goes next.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Way {
     pub(super) dev: IfId,
     /// The station to hand it to, or the group.
@@ -30,8 +30,8 @@ pub(super) struct Way {
 }
 
 impl Netns {
-    /// The way to `destination`, out of `dev` if that is given.
-    pub(super) fn route_to(&self, destination: IpAddr, dev: Option<IfId>) -> Result<Way, Errno> {
+    /// The way to `destination` by the tables, out of `dev` if that is given.
+    pub(super) fn find_way(&self, destination: IpAddr, dev: Option<IfId>) -> Result<Way, Errno> {
         let way = |dev, hop, kind, source| Way {
             dev,
             hop,
@@ -128,42 +128,59 @@ impl Netns {
         frame: Frame,
         way: Way,
     ) -> Result<(), Errno> {
-        cx.event(&frame, way.dev, What::Sent);
-        let (frame, way) = if self.tracks() {
-            self.output_hook(cx, frame, way)?
-        } else {
-            (frame, way)
-        };
-        if way.kind == RouteKind::Broadcast || way.kind == RouteKind::Multicast {
-            self.loop_copy(cx, &frame, &way);
+        match Packet::parse(cx.pool.bytes(&frame)) {
+            Ok(packet) => self.send_read(cx, frame, &packet, &way),
+            Err(reason) => {
+                cx.drop(frame, way.dev, reason);
+                Err(Errno::Invalid)
+            }
         }
-        self.finish_output(cx, frame, way, None, 0)
     }
 
-    fn output_hook(
+    /// The same for one whose header has been read.
+    pub(super) fn send_read(
         &mut self,
         cx: &mut Cx<'_>,
         frame: Frame,
-        way: Way,
-    ) -> Result<(Frame, Way), Errno> {
-        let destination = |cx: &Cx<'_>, frame: &Frame| {
-            Packet::parse(cx.pool.bytes(frame)).map(|packet| packet.destination)
-        };
-        let before = destination(cx, &frame);
+        packet: &Packet,
+        way: &Way,
+    ) -> Result<(), Errno> {
+        debug_assert_eq!(Packet::parse(cx.pool.bytes(&frame)).as_ref(), Ok(packet));
+        cx.event(&frame, way.dev, What::Sent);
+        if self.tracks() {
+            return self.send_tracked(cx, frame, packet, way);
+        }
+        if matches!(way.kind, RouteKind::Broadcast | RouteKind::Multicast) {
+            self.loop_copy(cx, &frame, way);
+        }
+        self.finish_output(cx, frame, packet, way, None, 0)
+    }
+
+    fn send_tracked(
+        &mut self,
+        cx: &mut Cx<'_>,
+        frame: Frame,
+        packet: &Packet,
+        way: &Way,
+    ) -> Result<(), Errno> {
         let frame = self
             .run_hook(cx, Hook::Output, frame, None, Some(way.dev))
             .ok_or(Errno::Perm)?;
-        let after = match destination(cx, &frame) {
-            Ok(after) if before != Ok(after) => after,
-            _ => return Ok((frame, way)),
-        };
-        match self.route_to(after, None) {
-            Ok(way) => Ok((frame, way)),
-            Err(errno) => {
-                cx.drop(frame, way.dev, DropReason::NoRoute);
-                Err(errno)
-            }
+        let after = packet.readdressed(cx.pool.bytes(&frame));
+        let mut way = *way;
+        if after.destination != packet.destination {
+            way = match self.route_to(after.destination, None) {
+                Ok(way) => way,
+                Err(errno) => {
+                    cx.drop(frame, way.dev, DropReason::NoRoute);
+                    return Err(errno);
+                }
+            };
         }
+        if matches!(way.kind, RouteKind::Broadcast | RouteKind::Multicast) {
+            self.loop_copy(cx, &frame, &way);
+        }
+        self.finish_output(cx, frame, &after, &way, None, 0)
     }
 
     /// A broadcast is also for its sender, a group packet if the interface is a member.
@@ -186,7 +203,7 @@ impl Netns {
             return;
         }
         if iface == LO
-            && let Some(lo) = self.ifaces.get_mut(LO)
+            && let Some(lo) = self.ifaces.counted(LO)
         {
             let bytes = (cx.pool.len(&frame) + ETHER_LEN) as u64;
             for counters in [&mut lo.tx, &mut lo.rx] {
@@ -203,26 +220,24 @@ impl Netns {
         &mut self,
         cx: &mut Cx<'_>,
         frame: Frame,
-        way: Way,
+        packet: &Packet,
+        way: &Way,
         input: Option<IfId>,
         fragment: usize,
     ) -> Result<(), Errno> {
-        let frame = self
-            .run_hook(cx, Hook::Postrouting, frame, input, Some(way.dev))
-            .ok_or(Errno::Perm)?;
+        let frame = if self.tracks() {
+            self.run_hook(cx, Hook::Postrouting, frame, input, Some(way.dev))
+                .ok_or(Errno::Perm)?
+        } else {
+            frame
+        };
         if way.dev == LO {
             self.loop_back(cx, LO, frame);
             return Ok(());
         }
-        let packet = match Packet::parse(cx.pool.bytes(&frame)) {
-            Ok(packet) => packet,
-            Err(reason) => {
-                cx.drop(frame, way.dev, reason);
-                return Err(Errno::Invalid);
-            }
-        };
+        // The source may be another one now; of what follows nothing asks for it.
         let mut mtu = if input.is_none() {
-            self.mtu(cx, &way, packet.destination)
+            self.mtu(cx, way, packet.destination)
         } else {
             self.ifaces
                 .get(way.dev)
@@ -231,8 +246,8 @@ impl Netns {
         if fragment > 0 {
             mtu = mtu.min(fragment);
         }
-        if wire_len(cx.pool, &frame, &packet) <= mtu {
-            self.neighbour_send(cx, frame, &way);
+        if wire_len(cx.pool, &frame, packet) <= mtu {
+            self.neighbour_send(cx, frame, way);
             return Ok(());
         }
         let refused = packet.source.is_ipv4() && packet.dont_fragment && fragment == 0;
@@ -242,7 +257,8 @@ impl Netns {
             cx.drop(frame, way.dev, DropReason::FragmentationNeeded);
             return Err(Errno::MsgSize);
         }
-        self.send_cut(cx, frame, &packet, mtu, &way)
+        let packet = packet.readdressed(cx.pool.bytes(&frame));
+        self.send_cut(cx, frame, &packet, mtu, way)
     }
 
     fn send_cut(
@@ -369,7 +385,7 @@ impl Netns {
         mac: Mac,
         protocol: EthernetProtocol,
     ) {
-        let Some(iface) = self.ifaces.get_mut(dev).filter(|iface| iface.up) else {
+        let Some(iface) = self.ifaces.counted(dev).filter(|iface| iface.up) else {
             cx.drop(frame, dev, DropReason::InterfaceDown);
             return;
         };
@@ -388,12 +404,17 @@ impl Netns {
 }
 
 /// How many frames a packet stands for on a wire, and their bytes.
+#[inline]
 pub(super) fn frame_count(cx: &Cx<'_>, frame: &Frame) -> (u64, u64) {
     let len = cx.pool.len(frame);
-    let gso = usize::from(cx.pool.meta(frame).gso_size);
-    if gso == 0 {
-        return (1, (len + ETHER_LEN) as u64);
+    match usize::from(cx.pool.meta(frame).gso_size) {
+        0 => (1, (len + ETHER_LEN) as u64),
+        gso => super_count(cx, frame, len, gso),
     }
+}
+
+/// The same for a super-segment.
+fn super_count(cx: &Cx<'_>, frame: &Frame, len: usize, gso: usize) -> (u64, u64) {
     let headers = match Packet::parse(cx.pool.bytes(frame)) {
         Ok(packet) => headers_len(cx.pool.bytes(frame), &packet),
         Err(_) => return (1, (len + ETHER_LEN) as u64),

@@ -120,7 +120,7 @@ impl Netns {
         match self.route_to(packet.destination, dev) {
             Ok(way) => {
                 // A segment that is lost is sent again; errors come back as ICMP.
-                let _ = self.send_packet(cx, frame, way);
+                let _ = self.send_read(cx, frame, &packet, &way);
             }
             Err(errno) => {
                 cx.drop(frame, LO, DropReason::NoRoute);
@@ -160,7 +160,7 @@ impl Netns {
         frame: Frame,
         packet: &Packet,
     ) {
-        let to_many = packet.destination.is_multicast() || self.is_broadcast(packet.destination);
+        let to_many = packet.destination.is_multicast() || arrival.broadcast;
         if to_many || !arrival.unicast {
             cx.drop(frame, arrival.iface, DropReason::NotForUs);
             return;

@@ -80,16 +80,16 @@ impl Netns {
         frame: Frame,
         packet: &Packet,
     ) {
-        let (packet, flow) = match self.udp_check(cx, arrival, &frame, packet) {
+        let (len, flow) = match udp_check(cx, arrival, &frame, packet) {
             Ok(checked) => checked,
             Err(reason) => {
                 cx.drop(frame, arrival.iface, reason);
                 return;
             }
         };
-        let to_many = packet.destination.is_multicast() || self.is_broadcast(packet.destination);
-        if to_many {
-            self.udp_fan_out(cx, arrival, frame, &packet, &flow);
+        let packet = &Packet { len, ..*packet };
+        if arrival.broadcast || packet.destination.is_multicast() {
+            self.udp_fan_out(cx, arrival, frame, packet, &flow);
             return;
         }
         let Some(slot) = self.udp_lookup(&flow) else {
@@ -99,42 +99,7 @@ impl Netns {
         };
         cx.pool.truncate(&frame, packet.len);
         cx.pool.pull(&frame, packet.transport + HEADER);
-        self.queue(cx, arrival, slot, frame, &packet, flow.remote);
-    }
-
-    fn udp_check(
-        &self,
-        cx: &Cx<'_>,
-        arrival: Arrival,
-        frame: &Frame,
-        packet: &Packet,
-    ) -> Result<(Packet, Ports), DropReason> {
-        let bytes = cx.pool.bytes(frame);
-        let upper = &bytes[packet.transport..packet.len];
-        if upper.len() < HEADER {
-            return Err(DropReason::Truncated);
-        }
-        let stated = usize::from(u16::from_be_bytes([upper[4], upper[5]]));
-        let gso = cx.pool.meta(frame).gso_size > 0;
-        if !gso && (stated < HEADER || stated > upper.len()) {
-            return Err(DropReason::HeaderMalformed);
-        }
-        let len = if gso {
-            packet.len
-        } else {
-            packet.transport + stated
-        };
-        let packet = Packet { len, ..*packet };
-        if !cx.pool.meta(frame).csum_partial && !transport_checksum_ok(bytes, &packet) {
-            return Err(DropReason::ChecksumBad);
-        }
-        let port = |at: usize| u16::from_be_bytes([upper[at], upper[at + 1]]);
-        let remote = SocketAddr::new(packet.source, port(0));
-        let flow = Ports {
-            local: SocketAddr::new(packet.destination, port(2)),
-            remote: with_scope(remote, arrival.iface.0),
-        };
-        Ok((packet, flow))
+        self.queue(cx, arrival, slot, frame, packet, flow.remote);
     }
 
     /// Every socket with the port gets a copy.
@@ -276,8 +241,9 @@ impl Netns {
         packet[4..6].copy_from_slice(&(upper as u16).to_be_bytes());
         packet[HEADER..].copy_from_slice(bytes);
         let partial = self.offload || way.dev == LO;
-        seal(cx, &frame, &head, upper, partial && fits)?;
-        self.send_packet(cx, frame, way)?;
+        let packet = head.read(upper);
+        seal(cx, &frame, &packet, partial && fits);
+        self.send_read(cx, frame, &packet, &way)?;
         Ok(bytes.len())
     }
 
@@ -295,25 +261,52 @@ impl Netns {
     }
 }
 
-/// Writes the checksum of a datagram: in full, or the pseudo-header's part only.
-fn seal(
-    cx: &mut Cx<'_>,
+/// Looks at a datagram's header and checksum: how long the packet is as far as the datagram goes, and its
+/// ends.
+fn udp_check(
+    cx: &Cx<'_>,
+    arrival: Arrival,
     frame: &Frame,
-    head: &Head,
-    upper: usize,
-    partial: bool,
-) -> Result<(), Errno> {
-    let bytes = cx.pool.bytes_mut(frame);
-    if partial {
-        let sum = pseudo_sum(head.source, head.destination, head.protocol, upper);
-        let at = head.len() + 6;
-        bytes[at..at + 2].copy_from_slice(&sum.to_be_bytes());
-        cx.pool.meta_mut(frame).csum_partial = true;
-        return Ok(());
+    packet: &Packet,
+) -> Result<(usize, Ports), DropReason> {
+    let bytes = cx.pool.bytes(frame);
+    let upper = &bytes[packet.transport..packet.len];
+    let Some(head) = upper.first_chunk::<HEADER>() else {
+        return Err(DropReason::Truncated);
+    };
+    let field = |at: usize| u16::from_be_bytes([head[at], head[at + 1]]);
+    let stated = usize::from(field(4));
+    let meta = cx.pool.meta(frame);
+    let mut len = packet.len;
+    if meta.gso_size == 0 {
+        if stated < HEADER || stated > upper.len() {
+            return Err(DropReason::HeaderMalformed);
+        }
+        len = packet.transport + stated;
     }
-    let packet = Packet::parse(bytes).map_err(|_| Errno::Invalid)?;
-    fill_transport_checksum(bytes, &packet);
-    Ok(())
+    if !meta.csum_partial && !transport_checksum_ok(bytes, &Packet { len, ..*packet }) {
+        return Err(DropReason::ChecksumBad);
+    }
+    let remote = SocketAddr::new(packet.source, field(0));
+    let flow = Ports {
+        local: SocketAddr::new(packet.destination, field(2)),
+        remote: with_scope(remote, arrival.iface.0),
+    };
+    Ok((len, flow))
+}
+
+/// Writes the checksum of a datagram: in full, or the pseudo-header's part only.
+fn seal(cx: &mut Cx<'_>, frame: &Frame, packet: &Packet, partial: bool) {
+    let bytes = cx.pool.bytes_mut(frame);
+    if !partial {
+        fill_transport_checksum(bytes, packet);
+        return;
+    }
+    let upper = packet.len - packet.transport;
+    let sum = pseudo_sum(packet.source, packet.destination, packet.protocol, upper);
+    let at = packet.transport + 6;
+    bytes[at..at + 2].copy_from_slice(&sum.to_be_bytes());
+    cx.pool.meta_mut(frame).csum_partial = true;
 }
 
 #[cfg(test)]

@@ -162,6 +162,14 @@ impl Netns {
         self.sockets.name(sock, local)
     }
 
+    /// Whether packets to `addr`, which may be an address of ours, go to all stations of a link.
+    fn sends_to_all(&mut self, addr: IpAddr) -> bool {
+        match self.route_to(addr, None) {
+            Ok(way) => way.kind == RouteKind::Broadcast,
+            Err(_) => self.is_broadcast(addr),
+        }
+    }
+
     /// A link-local destination of a connection or a ping has to name its interface.
     pub(in crate::netns) fn check_scope(&self, sock: SockId, to: SocketAddr) -> Result<(), Errno> {
         let link_local = matches!(to, SocketAddr::V6(v6) if v6.ip().is_unicast_link_local());
@@ -174,11 +182,12 @@ impl Netns {
 
     /// The destination a call means, its way, and the source for it.
     pub(in crate::netns) fn prepare(
-        &self,
+        &mut self,
         sock: SockId,
         to: SocketAddr,
     ) -> Result<(SocketAddr, Way, IpAddr), Errno> {
         let socket = self.sockets.get(sock)?;
+        let (local, may_broadcast) = (socket.local, socket.broadcast);
         let to = destination(to);
         match socket.family {
             Family::V4 if to.is_ipv6() => return Err(Errno::Invalid),
@@ -187,15 +196,15 @@ impl Netns {
             }
             Family::V4 | Family::V6 => {}
         }
-        let dev = scope_of(to).or_else(|| socket.local.and_then(scope_of));
+        let dev = scope_of(to).or_else(|| local.and_then(scope_of));
         let way = self.route_to(to.ip(), dev)?;
-        if way.kind == RouteKind::Broadcast && !socket.broadcast {
+        if way.kind == RouteKind::Broadcast && !may_broadcast {
             return Err(Errno::Access);
         }
-        let bound = socket
-            .local
+        let bound = local
             .map(|local| local.ip())
-            .filter(|ip| !ip.is_unspecified() && !ip.is_multicast() && !self.is_broadcast(*ip));
+            .filter(|ip| !ip.is_unspecified() && !ip.is_multicast())
+            .filter(|ip| !self.sends_to_all(*ip));
         let source = match bound {
             Some(bound) if bound.is_ipv4() != to.is_ipv4() => return Err(Errno::NetUnreach),
             Some(bound) if bound.is_loopback() && way.dev != LO => return Err(Errno::Invalid),

@@ -1,6 +1,7 @@
 //! Whole namespaces back to back, as a program and a wire see them.
 
 mod cost;
+mod destinations;
 mod errors;
 mod flows;
 mod fragments;
