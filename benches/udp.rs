@@ -11,7 +11,7 @@
 use core::net::{IpAddr, SocketAddr};
 
 use crate::common::lab::{Host, assert_tracked, events, on_docker0, quiet};
-use crate::common::{Rounds, compare, rate};
+use crate::common::{Report, Rounds, Row, rate};
 use vethlab::core::app::{Family, SockKind, Sys};
 use vethlab::core::id::{NsId, SockId};
 use vethlab::core::lab::{Lab, LabConfig, Output};
@@ -159,24 +159,22 @@ impl Raw {
     }
 }
 
-pub(crate) fn run() {
-    println!(
-        "udp: socket calls by Lab::sys, datagrams of {SIZE} B, {BATCH} sent a turn, copy mode;"
-    );
-    println!("  on: docker0's rules with connection tracking, counters, events; all compared");
+pub(crate) fn run(report: &mut Report) {
+    report.about(&format!(
+        "socket calls by Lab::sys, datagrams of {SIZE} B, {BATCH} sent a turn, copy mode; \
+         on: docker0's rules with connection tracking, counters, events; all compared"
+    ));
     let (mut flow, mut raw) = (Flow::bridged(), Raw::new());
-    compare(
-        "docker0, one way",
-        " datagrams/s",
+    Row::rate("docker0, one way", "datagrams/s").against(
+        report,
         ("veth-docker0-veth", |rounds: Rounds| {
             rate(rounds, || flow.there())
         }),
         ("raw frames", |rounds| rate(rounds, || raw.turn())),
     );
     let mut flow = Flow::masqueraded();
-    compare(
-        "masquerade, both ways",
-        " datagrams/s",
+    Row::rate("masquerade, both ways", "datagrams/s").against(
+        report,
         ("container-host-lan", |rounds: Rounds| {
             rate(rounds, || flow.both_ways())
         }),
