@@ -8,6 +8,7 @@
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::time::Duration;
+use std::collections::BTreeMap;
 use std::io;
 
 use emulator_compose::{Project, Service};
@@ -80,6 +81,9 @@ struct Opening {
     host_port: u16,
 }
 
+/// Those of a service, by its ports.
+type Openings = BTreeMap<Port, Vec<Opening>>;
+
 /// Fills the matrix. `progress` is called before each row.
 ///
 /// # Errors
@@ -92,19 +96,25 @@ pub fn matrix(
     mut progress: impl FnMut(&mut Lab, usize, usize) -> io::Result<()>,
 ) -> io::Result<Matrix> {
     let askers = askers(lab, project, up);
+    let services: Vec<(&Service, Vec<Port>, Openings)> = project
+        .services
+        .iter()
+        .filter(|service| up.running(&service.name).next().is_some())
+        .map(|service| {
+            let ports = listens(service);
+            let openings = openings(lab, up, &service.name, &ports);
+            (service, ports, openings)
+        })
+        .collect();
     let mut cells = Vec::new();
     for (done, asker) in askers.iter().enumerate() {
         progress(lab, done, askers.len())?;
-        for service in &project.services {
-            if up.running(&service.name).next().is_none() {
-                continue;
-            }
-            let ports = listens(service);
+        for (service, ports, openings) in &services {
             if ports.is_empty() {
                 cells.push(unknown(lab, asker, service));
             }
-            for port in ports {
-                cells.push(service_cell(lab, asker, service, up, port));
+            for &port in ports {
+                cells.push(service_cell(lab, asker, service, openings, port));
             }
         }
         if asker.label != "internet" {
@@ -194,7 +204,13 @@ fn resolve(lab: &mut Lab, asker: &Asker, name: &str, cell: &mut Cell) {
     }
 }
 
-fn service_cell(lab: &mut Lab, asker: &Asker, service: &Service, up: &Up, port: Port) -> Cell {
+fn service_cell(
+    lab: &mut Lab,
+    asker: &Asker,
+    service: &Service,
+    openings: &Openings,
+    port: Port,
+) -> Cell {
     let mut cell = empty(&asker.label, &service.name, Some(port));
     resolve(lab, asker, &service.name, &mut cell);
     if port.proto == Proto::Sctp {
@@ -211,10 +227,8 @@ fn service_cell(lab: &mut Lab, asker: &Asker, service: &Service, up: &Up, port: 
             )
         })
         .collect();
-    for started in up.running(&service.name) {
-        for opening in openings(lab, &started.container, port) {
-            ways.extend(doors(lab, asker, opening));
-        }
+    for &opening in openings.get(&port).into_iter().flatten() {
+        ways.extend(doors(lab, asker, opening));
     }
     try_ways(lab, asker, port.proto, &ways, &mut cell);
     cell
@@ -226,28 +240,36 @@ fn network_of(lab: &Lab, asker: &Asker, address: IpAddr) -> String {
         .unwrap_or_else(|| "route".to_owned())
 }
 
-/// How a container's port is open on the host: published, or because the container shares its namespace.
-fn openings(lab: &Lab, container: &str, port: Port) -> Vec<Opening> {
-    if lab.namespace(container) == Some(lab.places().host) {
-        let any = [
-            IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-            IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-        ];
-        return any
-            .map(|host_ip| Opening {
-                host_ip,
-                host_port: port.number,
-            })
-            .to_vec();
+/// How a service's ports are open on the host: published, or because a container shares its namespace.
+fn openings(lab: &Lab, up: &Up, service: &str, ports: &[Port]) -> Openings {
+    let mut openings = Openings::new();
+    for started in up.running(service) {
+        if lab.namespace(&started.container) == Some(lab.places().host) {
+            let any = [
+                IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+                IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+            ];
+            for &port in ports {
+                openings
+                    .entry(port)
+                    .or_default()
+                    .extend(any.map(|host_ip| Opening {
+                        host_ip,
+                        host_port: port.number,
+                    }));
+            }
+            continue;
+        }
+        for published in lab.published(&started.container) {
+            if published.host_port != 0 {
+                openings.entry(published.port).or_default().push(Opening {
+                    host_ip: published.host_ip,
+                    host_port: published.host_port,
+                });
+            }
+        }
     }
-    lab.published(container)
-        .into_iter()
-        .filter(|published| published.port == port && published.host_port != 0)
-        .map(|published| Opening {
-            host_ip: published.host_ip,
-            host_port: published.host_port,
-        })
-        .collect()
+    openings
 }
 
 /// The addresses at which an asker finds a port of the host, with a label for each.

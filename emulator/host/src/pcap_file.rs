@@ -2,7 +2,8 @@
 //!
 //! The core makes pcapng bytes; whoever drives it hands them over here. The queue is bounded, so a
 //! slow disk slows virtual time down and loses nothing. The file appears under its name only when it
-//! is whole: until then it grows beside it as `NAME.tmp`, and what stood there before stays.
+//! is whole: until then it grows beside it as `NAME.tmp`, and what stood there before stays. A pipe or
+//! a device that stands under the name is written into as it is.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
@@ -19,8 +20,8 @@ const QUEUE: usize = 64;
 pub struct PcapFile {
     chunks: Sender<Vec<u8>>,
     writer: JoinHandle<io::Result<()>>,
-    target: PathBuf,
-    growing: PathBuf,
+    /// The file as it grows and the name that it gets; nothing of a pipe or a device.
+    rename: Option<(PathBuf, PathBuf)>,
 }
 
 impl PcapFile {
@@ -35,10 +36,13 @@ impl PcapFile {
                 "is a directory",
             ));
         }
-        let mut growing = path.as_os_str().to_owned();
-        growing.push(".tmp");
-        let growing = PathBuf::from(growing);
-        let mut file = BufWriter::with_capacity(1 << 20, File::create(&growing)?);
+        let rename = (!is_stream(path)).then(|| {
+            let mut growing = path.as_os_str().to_owned();
+            growing.push(".tmp");
+            (PathBuf::from(growing), path.to_owned())
+        });
+        let at = rename.as_ref().map_or(path, |(growing, _)| growing);
+        let mut file = BufWriter::with_capacity(1 << 20, File::create(at)?);
         let (chunks, inbox) = bounded::<Vec<u8>>(QUEUE);
         let writer = std::thread::spawn(move || {
             for chunk in inbox {
@@ -49,8 +53,7 @@ impl PcapFile {
         Ok(Self {
             chunks,
             writer,
-            target: path.to_owned(),
-            growing,
+            rename,
         })
     }
 
@@ -74,15 +77,21 @@ impl PcapFile {
             .writer
             .join()
             .unwrap_or_else(|_| Err(io::Error::other("the capture's writer panicked")));
-        match written.and_then(|()| fs::rename(&self.growing, &self.target)) {
-            Ok(()) => Ok(()),
-            Err(error) => {
+        let Some((growing, target)) = self.rename else {
+            return written;
+        };
+        written
+            .and_then(|()| fs::rename(&growing, target))
+            .inspect_err(|_| {
                 // The half-written file is of no use to anybody; the error says what happened.
-                let _gone = fs::remove_file(&self.growing);
-                Err(error)
-            }
-        }
+                let _gone = fs::remove_file(&growing);
+            })
     }
+}
+
+/// Something stands at `path` that is not a file: a pipe, a terminal, `/dev/null`.
+fn is_stream(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|found| !found.is_file())
 }
 
 #[cfg(test)]
@@ -104,5 +113,16 @@ mod tests {
         assert!(PcapFile::create(&folder.join("no/such/folder.pcapng")).is_err());
         assert!(PcapFile::create(&folder).is_err());
         fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_device_is_written_into_and_stays() {
+        for (path, fits) in [("/dev/null", true), ("/dev/full", false)] {
+            let file = PcapFile::create(Path::new(path)).unwrap();
+            file.write(b"one".to_vec()).unwrap();
+            assert_eq!(file.finish().is_ok(), fits, "{path}");
+            assert!(is_stream(Path::new(path)), "{path}");
+        }
     }
 }
