@@ -22,6 +22,13 @@ use crate::schema;
 use crate::source::{self, MAX_FILE_BYTES, ReadError, Source};
 use crate::yaml;
 
+/// Where the first file begins: the place of what an empty project lacks.
+const FILE_START: Place = Place {
+    file: 0,
+    line: 1,
+    column: 1,
+    length: 1,
+};
 /// How many files one load may read.
 pub const MAX_FILES: usize = 256;
 /// How many nodes one load may make, of all files and of what `extends` copies.
@@ -181,7 +188,7 @@ impl Loader<'_> {
             .insert(naming::PROJECT_VARIABLE.to_owned(), name.clone());
         let root = self.model(documents, &scope).map_err(one)?;
         if root.entries().is_empty() {
-            return Err(one(Fault::bare(ErrorKind::Invalid, "empty compose file")));
+            return Err(one(Fault::invalid(FILE_START, "empty compose file")));
         }
         let faults = schema::validate(&root);
         if !faults.is_empty() {

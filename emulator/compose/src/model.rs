@@ -66,11 +66,11 @@ impl Project {
         }
     }
 
-    /// `file:line` of a place, for messages.
+    /// `file:line:column` of a place, for messages.
     #[must_use]
     pub fn locate(&self, at: Place) -> String {
         let file = self.files.get(at.file as usize).map_or("", String::as_str);
-        format!("{file}:{}", at.line)
+        format!("{file}:{}:{}", at.line, at.column)
     }
 }
 

@@ -469,7 +469,9 @@ fn what_is_refused_and_where() {
         );
         assert!(seen.3 == *message, "{}", seen.3);
     }
-    assert_eq!(refused("").3, "empty compose file");
+    let empty = refused("");
+    assert_eq!((empty.1, empty.2), (1, 1));
+    assert_eq!(empty.3, "empty compose file");
 }
 
 #[test]
@@ -668,7 +670,7 @@ networks: {x: {internal: true}, y: }
     assert_eq!(project.service("b").unwrap().ports[0].target, 91);
     let x = project.network("x").unwrap();
     assert!(x.internal && x.driver.is_some());
-    assert_eq!(project.locate(a.ports[2].at), "shop/over.yaml:2");
+    assert_eq!(project.locate(a.ports[2].at), "shop/over.yaml:2:25");
 }
 
 #[test]
@@ -697,7 +699,7 @@ fn services_extend_services() {
     assert_eq!(a.ports.len(), 2);
     assert_eq!(a.expose.len(), 1);
     assert_eq!(a.environment["A"].as_deref(), Some("1"));
-    assert_eq!(project.locate(a.ports[0].at), "base/common.yml:2");
+    assert_eq!(project.locate(a.ports[0].at), "base/common.yml:2:32");
     let b = project.service("b").unwrap();
     assert!(b.ports.is_empty());
     assert_eq!(b.hostname.as_ref().unwrap().value, "b");
