@@ -7,8 +7,6 @@
 use core::net::{IpAddr, SocketAddr};
 use std::collections::VecDeque;
 
-use foldhash::fast::FixedState;
-use hashbrown::HashMap;
 use switch::verdict::{DropReason, What};
 use switch::wire::Packet;
 use switch::{Frame, IfId, Time};
@@ -28,7 +26,32 @@ pub(super) struct Streams {
     tcp: Option<Box<Tcp>>,
     out: VecDeque<Frame>,
     woken: Vec<TcpId>,
-    owners: HashMap<TcpId, SockId, FixedState>,
+    owners: Owners,
+}
+
+/// Which socket holds a stream, by the stream's slot.
+#[derive(Debug, Default)]
+struct Owners(Vec<Option<(u32, SockId)>>);
+
+impl Owners {
+    fn get(&self, id: TcpId) -> Option<SockId> {
+        let (generation, sock) = (*self.0.get(id.slot as usize)?)?;
+        (generation == id.generation).then_some(sock)
+    }
+
+    fn insert(&mut self, id: TcpId, sock: SockId) {
+        let slot = id.slot as usize;
+        if slot >= self.0.len() {
+            self.0.resize(slot + 1, None);
+        }
+        self.0[slot] = Some((id.generation, sock));
+    }
+
+    fn remove(&mut self, id: TcpId) {
+        if self.get(id).is_some() {
+            self.0[id.slot as usize] = None;
+        }
+    }
 }
 
 impl Streams {
@@ -38,7 +61,7 @@ impl Streams {
             tcp: None,
             out: VecDeque::new(),
             woken: Vec::new(),
-            owners: HashMap::default(),
+            owners: Owners::default(),
         }
     }
 
@@ -104,8 +127,11 @@ impl Netns {
             self.stream_output(cx, frame);
         }
         let Streams { woken, owners, .. } = &mut self.streams;
-        cx.wakes
-            .extend(woken.drain(..).filter_map(|id| owners.get(&id)));
+        for id in woken.drain(..) {
+            if let Some(sock) = owners.get(id) {
+                cx.wakes.push(sock);
+            }
+        }
     }
 
     /// Routes a segment of ours.
@@ -380,7 +406,7 @@ impl Netns {
     }
 
     pub(super) fn stream_close(&mut self, cx: &mut Cx<'_>, id: TcpId) {
-        self.streams.owners.remove(&id);
+        self.streams.owners.remove(id);
         self.with_tcp(cx, |tcp, cx| tcp.close(cx, id));
     }
 
@@ -421,8 +447,8 @@ impl Netns {
             .map(|stream| {
                 let socket = stream
                     .id
-                    .and_then(|id| self.streams.owners.get(&id))
-                    .and_then(|&sock| self.sockets.get(sock).ok());
+                    .and_then(|id| self.streams.owners.get(id))
+                    .and_then(|sock| self.sockets.get(sock).ok());
                 SocketInfo {
                     kind: SockKind::Tcp,
                     family: if stream.local.is_ipv4() {

@@ -160,7 +160,9 @@ impl Tcp {
         if given > 0 {
             conn.read = conn.read.wrapping_add(given as u32);
             if conn.mapped {
-                self.touch(self.now, id.slot);
+                if conn.window_opened() {
+                    self.touch(self.now, id.slot);
+                }
             } else if conn.recv_queue() == 0 {
                 conn.engine = None;
             }

@@ -65,6 +65,8 @@ pub(super) struct Conn {
     pub(super) options: TcpOptions,
     /// The other side's initial sequence number.
     pub(super) peer_isn: u32,
+    /// What our window fields are scaled by (RFC 7323).
+    pub(super) shift: u8,
     /// Bytes that the application has read, modulo 2³².
     pub(super) read: u32,
     /// The other side's FIN has come, behind all of its data.
@@ -154,6 +156,7 @@ impl Conn {
             owner: origin.owner,
             options: origin.options,
             peer_isn: 0,
+            shift: 0,
             read: 0,
             ended: false,
             error: None,
@@ -204,6 +207,30 @@ impl Conn {
             state: self.state(),
             recv_queue: self.recv_queue(),
         }
+    }
+
+    /// Notes what the other side's SYN says.
+    pub(super) fn meet(&mut self, segment: &Segment, scales: bool) {
+        self.peer_isn = segment.seq;
+        let capacity = self.engine.as_ref().map_or(0, TcpEngine::recv_capacity);
+        let bits = usize::BITS - capacity.leading_zeros();
+        self.shift = if scales {
+            bits.saturating_sub(16) as u8
+        } else {
+            0
+        };
+    }
+
+    /// Reading may have opened the window far enough to be told: to twice of what the other side knows
+    /// of, or more (Linux: `tcp_cleanup_rbuf`).
+    pub(super) fn window_opened(&self) -> bool {
+        let Some(engine) = &self.engine else {
+            return false;
+        };
+        let room = engine.recv_capacity() - engine.recv_queue();
+        let edge = (self.marks.acking).wrapping_add(u32::from(self.marks.window) << self.shift);
+        let known = edge.wrapping_sub(self.recv_next()) as usize;
+        (room >> self.shift) / 2 >= known >> self.shift
     }
 
     /// A third of the send buffer is free (`sk_stream_is_writeable`).
@@ -313,6 +340,10 @@ impl Conn {
 
     /// The first of this layer's own limits.
     pub(super) fn limit(&self) -> Option<Time> {
+        if self.stalled.is_none() && self.options.keepalive.is_none() && self.ask_at.is_none() {
+            let opening = self.state().opening();
+            return opening.then(|| self.silence_ends()).flatten();
+        }
         let limits = [self.silence_ends(), self.keepalive_at(), self.ask_at];
         limits.into_iter().flatten().min()
     }

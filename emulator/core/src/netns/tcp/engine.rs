@@ -187,6 +187,8 @@ pub(super) trait TcpEngine: Sized + fmt::Debug {
     fn send_queue(&self) -> usize;
     /// Bytes of both buffers together.
     fn buffer_bytes(&self) -> usize;
+    /// Bytes of the receive buffer.
+    fn recv_capacity(&self) -> usize;
     /// Bytes of the send buffer.
     fn send_capacity(&self) -> usize;
     /// Switches Nagle's rule off or on.

@@ -105,14 +105,15 @@ impl Tcp {
         let bytes = cx.pool.bytes(&frame);
         self.counters.engine_runs += 1;
         let sound = guarded(|| engine.input(shared, path, cx.now, bytes, reply));
-        cx.pool.free(frame);
         if sound.is_none() {
+            cx.pool.free(frame);
             self.crashed(slot);
             return Ok(());
         }
         if before.state == TcpState::SynSent && conn.state() != TcpState::SynSent {
-            conn.peer_isn = segment.seq;
+            conn.meet(segment, scales(bytes));
         }
+        cx.pool.free(frame);
         conn.hear(cx.now, segment);
         let mut emitter = Emitter {
             pool: cx.pool,
@@ -212,6 +213,7 @@ impl Tcp {
         if sound.is_none() || engine.state() != TcpState::SynReceived {
             return Err((frame, DropReason::TcpRejected));
         }
+        let scaled = scales(bytes);
         cx.pool.free(frame);
         let mut isn = initial_sequence(cx.now, self.secret, local, remote);
         if let Some(last) = last {
@@ -227,7 +229,7 @@ impl Tcp {
             options,
         };
         let mut conn = Conn::new(cx.now, isn, engine, origin);
-        conn.peer_isn = segment.seq;
+        conn.meet(segment, scaled);
         let slot = self.slots.insert(Tenant::Conn(Box::new(conn))).slot;
         self.demux.insert(Tuple::new(local, remote), slot);
         if let Some(queues) = self.slots.listener_mut(listener) {
@@ -236,6 +238,11 @@ impl Tcp {
         self.mark(slot);
         Ok(())
     }
+}
+
+/// Whether the SYN in `bytes`, [prepared](prepare), offers to scale windows.
+fn scales(bytes: &[u8]) -> bool {
+    Packet::parse(bytes).is_ok_and(|packet| Segment::scales(bytes, &packet))
 }
 
 /// What every segment has to pass.

@@ -126,14 +126,13 @@ impl Tcp {
         let (shared, path) = (&mut self.shared, conn.path);
         let mut runs = 0;
         let last = guarded(|| {
-            let mut dry = false;
             loop {
+                runs += 1;
+                let dry = !engine.output(shared, path, at, &mut emitter);
                 let next = engine.next(shared, path, at);
                 if next != Next::Now || dry || runs == QUANTUM || emitter.out.len() >= OUT_LIMIT {
                     return (next, dry);
                 }
-                runs += 1;
-                dry = !engine.output(shared, path, at, &mut emitter);
             }
         });
         emitter.recover();
@@ -232,12 +231,12 @@ impl Tcp {
         }
     }
 
-    /// Asks an engine when it wants to run.
+    /// Asks an engine when it wants to run, unless it will be run anyway.
     pub(super) fn touch(&mut self, now: Time, slot: u32) {
         let Some(conn) = self.slots.conn_at(slot) else {
             return;
         };
-        let Some(engine) = &conn.engine else {
+        let Some(engine) = conn.engine.as_ref().filter(|_| !conn.queued) else {
             return;
         };
         let (shared, path) = (&mut self.shared, conn.path);

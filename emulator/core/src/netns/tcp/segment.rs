@@ -80,6 +80,25 @@ impl Segment {
         })
     }
 
+    /// Whether the options of a SYN, the IP packet `bytes`, offer to scale windows (RFC 7323 §2.2).
+    pub(super) fn scales(bytes: &[u8], packet: &Packet) -> bool {
+        let Some(segment) = bytes.get(packet.transport..packet.len) else {
+            return false;
+        };
+        let header = segment.get(12).map_or(0, |byte| usize::from(byte >> 4) * 4);
+        let mut options = segment.get(HEADER..header).unwrap_or(&[]);
+        while let [kind, rest @ ..] = options {
+            options = match (kind, rest) {
+                (0, _) => return false,
+                (1, _) => rest,
+                (3, _) => return true,
+                (_, [len, ..]) if *len >= 2 => rest.get(usize::from(*len) - 1..).unwrap_or(&[]),
+                _ => return false,
+            };
+        }
+        false
+    }
+
     /// All of `flags` are set.
     pub(super) const fn has(&self, flags: u8) -> bool {
         self.flags & flags == flags

@@ -400,6 +400,10 @@ impl TcpEngine for Smol {
         self.socket().recv_capacity() + self.socket().send_capacity()
     }
 
+    fn recv_capacity(&self) -> usize {
+        self.socket().recv_capacity()
+    }
+
     fn send_capacity(&self) -> usize {
         self.socket().send_capacity()
     }

@@ -11,20 +11,22 @@ use switch::Time;
 #[derive(Debug, Default)]
 pub(super) struct Timers {
     order: BTreeSet<(Time, u32)>,
+    /// The first of them: asked for after each frame.
+    first: Option<Time>,
 }
 
 impl Timers {
     /// The first time, or one before it.
-    pub(super) fn deadline(&self) -> Option<Time> {
-        self.order.first().map(|(at, _)| *at)
+    pub(super) const fn deadline(&self) -> Option<Time> {
+        self.first
     }
 
     /// Has `slot`, armed for `armed`, come up at `want` at the latest.
     pub(super) fn set(&mut self, slot: u32, armed: &mut Option<Time>, want: Option<Time>) {
-        if let (Some(at), Some(want)) = (*armed, want)
-            && at <= want
-        {
-            return;
+        match (*armed, want) {
+            (None, None) => return,
+            (Some(at), Some(want)) if at <= want => return,
+            _ => {}
         }
         if let Some(at) = armed.take() {
             self.order.remove(&(at, slot));
@@ -33,15 +35,20 @@ impl Timers {
             self.order.insert((at, slot));
             *armed = want;
         }
+        self.look();
+    }
+
+    fn look(&mut self) {
+        self.first = self.order.first().map(|(at, _)| *at);
     }
 
     /// Takes out a slot whose time has come.
     pub(super) fn pop(&mut self, now: Time) -> Option<u32> {
-        let (at, slot) = self.order.first().copied()?;
-        if at > now {
+        if self.first? > now {
             return None;
         }
-        self.order.remove(&(at, slot));
+        let (_, slot) = self.order.pop_first()?;
+        self.look();
         Some(slot)
     }
 }

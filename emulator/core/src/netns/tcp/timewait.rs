@@ -62,6 +62,8 @@ pub(super) enum Fate {
 pub(super) struct TimeWaits {
     entries: HashMap<Tuple, Entry, FixedState>,
     order: BTreeSet<(Time, Tuple)>,
+    /// The first of them: asked for after each frame.
+    first: Option<Time>,
 }
 
 impl TimeWaits {
@@ -88,6 +90,7 @@ impl TimeWaits {
         };
         self.entries.insert(tuple, entry);
         self.order.insert((expires, tuple));
+        self.look();
         true
     }
 
@@ -95,20 +98,25 @@ impl TimeWaits {
     pub(super) fn remove(&mut self, tuple: &Tuple) {
         if let Some(entry) = self.entries.remove(tuple) {
             self.order.remove(&(entry.expires, *tuple));
+            self.look();
         }
     }
 
     /// When the first entry ends.
-    pub(super) fn deadline(&self) -> Option<Time> {
-        self.order.first().map(|(at, _)| *at)
+    pub(super) const fn deadline(&self) -> Option<Time> {
+        self.first
+    }
+
+    fn look(&mut self) {
+        self.first = self.order.first().map(|(at, _)| *at);
     }
 
     /// Takes out an entry whose time has come.
     pub(super) fn expire(&mut self, now: Time) -> Option<Tuple> {
-        let (at, tuple) = self.order.first().copied()?;
-        if at > now {
+        if self.first? > now {
             return None;
         }
+        let (_, tuple) = self.order.first().copied()?;
         self.remove(&tuple);
         Some(tuple)
     }
@@ -139,6 +147,7 @@ impl TimeWaits {
             self.order.remove(&(entry.expires, *tuple));
             entry.expires = now + TIME_WAIT;
             self.order.insert((entry.expires, *tuple));
+            self.look();
         }
         fate
     }
