@@ -1,7 +1,9 @@
 //! Frames past the stack: what a packet socket with the interface to itself would do.
 //!
 //! For generators, fuzzers and measurements. A raw interface's frames wait in its ring, bounded like
-//! any other, until they are taken; its stack sees none of them.
+//! any other, until they are taken; its stack sees none of them. As with Linux's packet sockets on a
+//! veth, what a stack sent may be a super-segment, longer than the MTU and with a partial checksum,
+//! unless that is off there ([`Netns::offload`](crate::netns::Netns::offload)).
 
 use switch::{DropReason, Frame};
 

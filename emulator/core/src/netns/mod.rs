@@ -152,7 +152,9 @@ pub struct Netns {
     ip_id: u16,
     /// The firewall; `None` where there are no rules.
     netfilter: Option<Box<dyn Hooks>>,
-    /// Leave UDP checksums to real edges, as Linux does on veth (`tx-checksumming`). On at first.
+    /// Leave checksums to real edges and send TCP in super-segments, as Linux does on veth
+    /// (`tx-checksumming`, `tx-tcp-segmentation`, `tx-tcp6-segmentation`). On at first; open connections
+    /// follow.
     pub offload: bool,
     /// Limit the rate of ICMP errors as Linux does (`icmp_ratelimit`, `icmp_msgs_per_sec`). On at
     /// first.

@@ -104,12 +104,9 @@ impl Netns {
             woken,
             ..
         } = &mut self.streams;
-        let partial = self.offload;
-        let tcp = tcp.get_or_insert_with(|| {
-            let mut tcp = Box::new(Tcp::new(*seed));
-            tcp.set_partial_checksums(partial);
-            tcp
-        });
+        let tcp = tcp.get_or_insert_with(|| Box::new(Tcp::new(*seed)));
+        tcp.set_partial_checksums(self.offload);
+        tcp.set_offload(self.offload);
         let mut inner = TcpCx {
             now: cx.now,
             mtu,

@@ -68,8 +68,8 @@ impl Tcp {
         if self.demux.len() >= MAX_CONNECTIONS {
             return Err(Errno::NoBufs);
         }
-        let path = Smol::path(&mut self.shared, local, mtu, self.offload);
-        let made_with = setup(options, mtu, self.offload);
+        let path = self.path(local, mtu, options);
+        let made_with = setup(options, mtu);
         let engine = Smol::connect(&mut self.shared, path, cx.now, local, remote, &made_with);
         let isn = initial_sequence(cx.now, self.secret, local, remote);
         let engine = engine.ok_or(Errno::Invalid)?;

@@ -4,7 +4,7 @@
 //! wait included), `tcp_retries2` 15 and `tcp_orphan_retries` 8 as the times that those counts stand for
 //! with Linux's smallest retransmission timeout.
 
-use core::net::SocketAddr;
+use core::net::{Ipv6Addr, SocketAddr};
 use core::time::Duration;
 
 use switch::Time;
@@ -131,8 +131,8 @@ pub(super) enum Overdue {
 }
 
 /// What an engine for these options and this MTU is made with.
-pub(super) fn setup(options: &TcpOptions, mtu: usize, offload: bool) -> Setup {
-    let small = mtu < LARGE_MTU && !offload;
+pub(super) fn setup(options: &TcpOptions, mtu: usize) -> Setup {
+    let small = mtu < LARGE_MTU;
     Setup {
         recv_buffer: options.recv_buffer.clamp(MIN_BUFFER, MAX_BUFFER),
         send_buffer: options.send_buffer.clamp(MIN_BUFFER, MAX_BUFFER),
@@ -172,6 +172,14 @@ impl Conn {
             ask_at: None,
             asked: 0,
             armed: None,
+        }
+    }
+
+    /// Both addresses if they are IPv6.
+    pub(super) const fn v6(&self) -> Option<(Ipv6Addr, Ipv6Addr)> {
+        match (self.local, self.remote) {
+            (SocketAddr::V6(local), SocketAddr::V6(remote)) => Some((*local.ip(), *remote.ip())),
+            _ => None,
         }
     }
 

@@ -5,7 +5,7 @@
 //! up for the whole namespace and DF is set, as Linux does for TCP. A frame starts at its IP header
 //! and has headroom in front.
 
-use core::net::SocketAddr;
+use core::net::{Ipv6Addr, SocketAddr};
 use std::collections::VecDeque;
 
 use switch::{Frame, Pool};
@@ -108,12 +108,14 @@ pub(super) struct Emitter<'a> {
     pub(super) stamp: &'a mut Stamp,
     pub(super) counters: &'a mut Counters,
     pub(super) marks: &'a mut Marks,
+    /// Source and destination if the packets are IPv6's: the engine writes IPv4.
+    pub(super) v6: Option<(Ipv6Addr, Ipv6Addr)>,
     /// A frame that is being written; not `None` after a panic in the middle of it.
     pub(super) open: Option<Frame>,
 }
 
 impl Emitter<'_> {
-    /// One segment of `len` bytes with its IP header, which `write` fills. `gso_size` is not 0 for a
+    /// One segment of `len` bytes with its IPv4 header, which `write` fills. `gso_size` is not 0 for a
     /// super-segment. With no buffer left the segment is lost, as on a full ring.
     pub(super) fn segment<R>(
         &mut self,
@@ -121,13 +123,14 @@ impl Emitter<'_> {
         gso_size: u16,
         write: impl FnOnce(&mut [u8]) -> R,
     ) -> R {
-        let Some(frame) = self.pool.alloc(len) else {
+        let longer = self.longer();
+        let Some(frame) = self.pool.alloc(longer + len) else {
             self.counters.out_of_frames += 1;
             return write(&mut vec![0; len]);
         };
         self.open = Some(frame);
         let result = match &self.open {
-            Some(frame) => write(self.pool.bytes_mut(frame)),
+            Some(frame) => write(&mut self.pool.bytes_mut(frame)[longer..]),
             None => write(&mut []),
         };
         if let Some(frame) = self.open.take() {
@@ -138,10 +141,19 @@ impl Emitter<'_> {
 
     /// A segment that the engine wrote elsewhere.
     pub(super) fn copy(&mut self, bytes: &[u8]) {
-        match self.pool.from_bytes(bytes) {
-            Some(frame) => self.finish(frame, 0),
+        let longer = self.longer();
+        match self.pool.alloc(longer + bytes.len()) {
+            Some(frame) => {
+                self.pool.bytes_mut(&frame)[longer..].copy_from_slice(bytes);
+                self.finish(frame, 0);
+            }
             None => self.counters.out_of_frames += 1,
         }
+    }
+
+    /// What the IP header is longer than the one that the engine writes.
+    const fn longer(&self) -> usize {
+        if self.v6.is_some() { 20 } else { 0 }
     }
 
     /// Gives back a frame that was being written when the engine panicked.
@@ -153,7 +165,17 @@ impl Emitter<'_> {
 
     fn finish(&mut self, frame: Frame, gso_size: u16) {
         let bytes = self.pool.bytes_mut(&frame);
-        let transport = if bytes[0] >> 4 == 4 { 20 } else { 40 };
+        let transport = match self.v6 {
+            None => 20,
+            Some((source, destination)) => {
+                let hop_limit = bytes[20 + 8];
+                let payload = ((bytes.len() - 40) as u16).to_be_bytes();
+                bytes[..8].copy_from_slice(&[0x60, 0, 0, 0, payload[0], payload[1], 6, hop_limit]);
+                bytes[8..24].copy_from_slice(&source.octets());
+                bytes[24..40].copy_from_slice(&destination.octets());
+                40
+            }
+        };
         let end = mark(&mut bytes[transport..], self.marks);
         if after(end, self.marks.sent) {
             self.marks.sent = end;
@@ -272,6 +294,7 @@ mod tests {
             stamp: &mut stamp,
             counters: &mut counters,
             marks: &mut marks,
+            v6: None,
             open: None,
         };
         let done = super::super::run::guarded(|| {

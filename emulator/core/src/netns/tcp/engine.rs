@@ -2,7 +2,7 @@
 //!
 //! The layer above finds the connection, keeps listeners, TIME_WAIT, orphans, keepalive and the
 //! limits on retries; the engine has the sequence space, the windows, the buffers and retransmission.
-//! An engine knows no address but its own two and sees whole IP packets.
+//! An engine knows no address but its own two and sees whole IPv4 packets, in place of IPv6 ones too.
 
 use core::fmt;
 use core::net::SocketAddr;
@@ -148,14 +148,15 @@ pub(super) trait TcpEngine: Sized + fmt::Debug {
     /// A connection that waits for a SYN to `local`, to be given to [`input`](Self::input) at once.
     fn listen(local: SocketAddr, setup: &Setup) -> Option<Self>;
 
-    /// Takes the IP packet `packet`, whose checksums are known to be good. An answer that cannot wait
-    /// goes to `reply`.
+    /// Takes the packet `packet`, whose checksums are known to be good. A `burst` of several segments is
+    /// acknowledged without delay. An answer that cannot wait goes to `reply`.
     fn input(
         &mut self,
         shared: &mut Self::Shared,
         path: Self::Path,
         now: Time,
         packet: &[u8],
+        burst: bool,
         reply: &mut Reply,
     );
 

@@ -11,7 +11,7 @@ use super::engine::{TcpEngine, TcpState};
 use super::run::guarded;
 use super::segment::{ACK, FIN, RST, SYN, Segment, after};
 use super::slots::Tenant;
-use super::smol::Smol;
+use super::smol::{LOCAL, REMOTE, Smol};
 use super::timewait::Fate;
 use super::{MAX_CONNECTIONS, Tcp, TcpCx};
 
@@ -89,7 +89,11 @@ impl Tcp {
             self.touch(cx.now, slot);
             return Ok(());
         }
+        if conn.engine.is_none() {
+            return Err((frame, DropReason::NoSocket));
+        }
         let fin_again = fin_again(conn, segment);
+        let burst = cx.pool.meta(&frame).gso_size > 0;
         let Some(frame) = prepare(cx.pool, frame, packet, conn.marks.shift) else {
             self.counters.out_of_frames += 1;
             return Ok(());
@@ -104,7 +108,7 @@ impl Tcp {
         let (shared, path, reply) = (&mut self.shared, conn.path, &mut self.reply);
         let bytes = cx.pool.bytes(&frame);
         self.counters.engine_runs += 1;
-        let sound = guarded(|| engine.input(shared, path, cx.now, bytes, reply));
+        let sound = guarded(|| engine.input(shared, path, cx.now, bytes, burst, reply));
         if sound.is_none() {
             cx.pool.free(frame);
             self.crashed(slot);
@@ -120,6 +124,7 @@ impl Tcp {
             out: cx.out,
             stamp: &mut self.stamp,
             counters: &mut self.counters,
+            v6: conn.v6(),
             marks: &mut conn.marks,
             open: None,
         };
@@ -195,10 +200,12 @@ impl Tcp {
         }
         let options = queues.options;
         let (local, remote, mtu) = (segment.local, segment.remote, cx.mtu);
-        let path = Smol::path(&mut self.shared, local, mtu, self.offload);
-        let Some(mut engine) = Smol::listen(local, &setup(&options, mtu, self.offload)) else {
+        let path = self.path(local, mtu, &options);
+        let Some(mut engine) = Smol::listen(local, &setup(&options, mtu)) else {
             return Err((frame, DropReason::TcpRejected));
         };
+        let mut header = [0; 20];
+        header.copy_from_slice(&cx.pool.bytes(&frame)[packet.transport - 20..packet.transport]);
         let Some(frame) = prepare(cx.pool, frame, packet, None) else {
             self.counters.out_of_frames += 1;
             return Ok(());
@@ -206,11 +213,12 @@ impl Tcp {
         let (shared, reply) = (&mut self.shared, &mut self.reply);
         let bytes = cx.pool.bytes(&frame);
         self.counters.engine_runs += 1;
-        let sound = guarded(|| engine.input(shared, path, cx.now, bytes, reply));
+        let sound = guarded(|| engine.input(shared, path, cx.now, bytes, false, reply));
         self.counters.engine_panics += u64::from(sound.is_none());
         // Nothing is answered before the SYN-ACK.
         self.reply.take();
         if sound.is_none() || engine.state() != TcpState::SynReceived {
+            restore(cx.pool, &frame, packet, header);
             return Err((frame, DropReason::TcpRejected));
         }
         let scaled = scales(bytes);
@@ -310,19 +318,14 @@ fn strip(pool: &mut Pool, frame: &Frame, count: u32) {
     let len = pool.len(frame) - count as usize;
     pool.truncate(frame, len);
     let bytes = pool.bytes_mut(frame);
-    let transport = if bytes[0] >> 4 == 4 {
-        bytes[2..4].copy_from_slice(&(len as u16).to_be_bytes());
-        usize::from(bytes[0] & 0x0f) * 4
-    } else {
-        bytes[4..6].copy_from_slice(&((len - 40) as u16).to_be_bytes());
-        40
-    };
+    bytes[2..4].copy_from_slice(&(len as u16).to_be_bytes());
+    let transport = usize::from(bytes[0] & 0x0f) * 4;
     let seq = &mut bytes[transport + 4..transport + 8];
     let moved = u32::from_be_bytes([seq[0], seq[1], seq[2], seq[3]]).wrapping_add(count);
     seq.copy_from_slice(&moved.to_be_bytes());
 }
 
-/// Makes a packet what an engine expects: it alone in the frame, no IPv6 extension headers, and the
+/// Makes a packet what an engine expects: it alone in the frame, behind an IPv4 header, and the
 /// acknowledgement in the engine's own sequence numbers. `None` if the frame was shared and no other
 /// is left.
 fn prepare(pool: &mut Pool, frame: Frame, packet: &Packet, shift: Option<u32>) -> Option<Frame> {
@@ -336,13 +339,32 @@ fn prepare(pool: &mut Pool, frame: Frame, packet: &Packet, shift: Option<u32>) -
         let ack = u32::from_be_bytes([segment[8], segment[9], segment[10], segment[11]]);
         segment[8..12].copy_from_slice(&ack.wrapping_sub(shift).to_be_bytes());
     }
-    if bytes[0] >> 4 == 6 && packet.transport > 40 {
-        let extra = packet.transport - 40;
-        bytes.copy_within(..40, extra);
-        let payload = (packet.len - packet.transport) as u16;
-        bytes[extra + 4..extra + 6].copy_from_slice(&payload.to_be_bytes());
-        bytes[extra + 6] = 6;
-        pool.pull(&frame, extra);
+    if packet.source.is_ipv6() {
+        let header = &mut bytes[packet.transport - 20..packet.transport];
+        let len = ((packet.len - packet.transport + 20) as u16).to_be_bytes();
+        header[..12].copy_from_slice(&[
+            0x45,
+            0,
+            len[0],
+            len[1],
+            0,
+            0,
+            0x40,
+            0,
+            packet.hop_limit,
+            6,
+            0,
+            0,
+        ]);
+        header[12..16].copy_from_slice(&REMOTE.octets());
+        header[16..20].copy_from_slice(&LOCAL.octets());
+        pool.pull(&frame, packet.transport - 20);
     }
     Some(frame)
+}
+
+/// Takes back what [`prepare`] did to a SYN, whose last 20 bytes before the TCP header were `header`.
+fn restore(pool: &mut Pool, frame: &Frame, packet: &Packet, header: [u8; 20]) {
+    pool.push(frame, packet.len - pool.len(frame));
+    pool.bytes_mut(frame)[packet.transport - 20..packet.transport].copy_from_slice(&header);
 }

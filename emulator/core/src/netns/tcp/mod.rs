@@ -40,6 +40,7 @@ pub use options::{
 
 use demux::Demux;
 use emit::{Reply, Stamp};
+use engine::TcpEngine;
 use listen::Listeners;
 use segment::Bare;
 use slots::{Slots, Tenant};
@@ -129,10 +130,34 @@ impl Tcp {
         }
     }
 
-    /// Whether connections made from now on send super-segments over IPv4
+    /// Whether connections without congestion control send super-segments
     /// ([`switch::frame::Meta::gso_size`]). Off at first. They always have partial checksums.
-    pub const fn set_offload(&mut self, on: bool) {
-        self.offload = on;
+    pub fn set_offload(&mut self, on: bool) {
+        if core::mem::replace(&mut self.offload, on) != on {
+            let conns = self.slots.iter();
+            let conns = conns.filter(|(_, tenant)| matches!(tenant, Tenant::Conn(_)));
+            let slots: Vec<u32> = conns.map(|(id, _)| id.slot).collect();
+            for slot in slots {
+                self.repath(slot);
+            }
+        }
+    }
+
+    /// The path of a connection from `local` over this MTU. Congestion control counts segments, and
+    /// super-segments would starve under it.
+    fn path(&mut self, local: SocketAddr, mtu: usize, options: &TcpOptions) -> smol::PathIx {
+        let offload = self.offload && options.congestion == Congestion::None;
+        smol::Smol::path(&mut self.shared, local, mtu, offload)
+    }
+
+    fn repath(&mut self, slot: u32) {
+        if let Some(conn) = self.slots.conn_at(slot) {
+            let (local, mtu, options) = (conn.local, conn.mtu, conn.options);
+            let path = self.path(local, mtu, &options);
+            if let Some(conn) = self.slots.conn_at(slot) {
+                conn.path = path;
+            }
+        }
     }
 
     /// Whether checksums of what is sent are left partial ([`switch::frame::Meta::csum_partial`]). Off
@@ -162,7 +187,6 @@ impl Tcp {
     /// Bytes of all buffers together. Walks all sockets.
     #[must_use]
     pub fn buffer_bytes(&self) -> usize {
-        use engine::TcpEngine;
         let tenants = self.slots.iter();
         let sizes = tenants.map(|(_, tenant)| match tenant {
             Tenant::Conn(conn) => conn.engine.as_ref().map_or(0, TcpEngine::buffer_bytes),

@@ -12,7 +12,6 @@ use super::emit::{Emitter, send_bare};
 use super::engine::{Next, TcpEngine, TcpState};
 use super::options::IcmpKind;
 use super::segment::{ACK, FIN, RST, Segment, after};
-use super::smol::Smol;
 use super::timewait::Rest;
 use super::{Tcp, TcpCx, TcpId};
 use crate::netns::Errno;
@@ -111,7 +110,7 @@ impl Tcp {
         let Some(conn) = self.slots.conn_at(slot) else {
             return;
         };
-        let before = conn.seen();
+        let (before, v6) = (conn.seen(), conn.v6());
         let Some(engine) = &mut conn.engine else {
             return;
         };
@@ -120,6 +119,7 @@ impl Tcp {
             out: cx.out,
             stamp: &mut self.stamp,
             counters: &mut self.counters,
+            v6,
             marks: &mut conn.marks,
             open: None,
         };
@@ -291,6 +291,7 @@ impl Tcp {
         let Some(conn) = self.slots.conn_at(slot) else {
             return;
         };
+        let v6 = conn.v6();
         let Some(engine) = conn.engine.as_mut().filter(|_| conn.mapped) else {
             return;
         };
@@ -299,6 +300,7 @@ impl Tcp {
             out: cx.out,
             stamp: &mut self.stamp,
             counters: &mut self.counters,
+            v6,
             marks: &mut conn.marks,
             open: None,
         };
@@ -464,7 +466,7 @@ impl Tcp {
             return;
         }
         conn.mtu = mtu;
-        conn.path = Smol::path(&mut self.shared, conn.local, mtu, self.offload);
+        self.repath(slot);
         // New data first: what remains then is when the old data would be sent again.
         self.run(cx, slot, cx.now);
         let Some(conn) = self.slots.conn_at(slot).filter(|conn| conn.mapped) else {

@@ -5,10 +5,15 @@
 //! `any_ip`): it stands for a segment size and nothing else, so that a connection changes its segment
 //! size by being run with another interface. Checksums are neither made nor verified here.
 //!
+//! smoltcp sees IPv4 only, whatever the wire carries: IPv6 headers are put on and taken off outside
+//! (`emit.rs`, `input.rs`), and the interface of an IPv6 path is smaller by the difference. So one
+//! mechanism sends super-segments in both families, Nagle's rule and delayed acknowledgements
+//! with the true segment size included; smoltcp 0.14 itself would lose super-segments over IPv6.
+//!
 //! Left as smoltcp has them: retransmission after at least 1 s (Linux: 200 ms), one SACK block sent and
 //! none used, no timestamps, no ECN.
 
-use core::net::SocketAddr;
+use core::net::{Ipv4Addr, SocketAddr};
 use core::num::NonZeroUsize;
 use core::{fmt, time};
 
@@ -31,6 +36,15 @@ const MIN_MTU_V4: usize = 128;
 /// RFC 8200 §5.
 const MIN_MTU_V6: usize = 1280;
 
+/// The longest packet.
+const MAX_LEN: usize = u16::MAX as usize;
+/// What an IPv6 header is longer than one of IPv4.
+const HEADERS_DIFFER: usize = 20;
+/// Our address in IPv6 connections, as the engine has it.
+pub(super) const LOCAL: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+/// The other side's.
+pub(super) const REMOTE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
+
 /// smoltcp counts whole microseconds: rounding up makes no timer early.
 fn instant(now: Time) -> Instant {
     Instant::from_micros(i64::try_from(now.as_nanos().div_ceil(1_000)).unwrap_or(i64::MAX))
@@ -44,26 +58,26 @@ fn span(span: time::Duration) -> Duration {
     Duration::from_micros(u64::try_from(span.as_micros()).unwrap_or(u64::MAX))
 }
 
-const fn endpoint(address: SocketAddr) -> IpEndpoint {
+/// An address as the engine knows it. The engine looks up nothing by address, so that any will do for
+/// IPv6.
+const fn endpoint(address: SocketAddr, stand_in: Ipv4Addr) -> IpEndpoint {
     let addr = match address {
-        SocketAddr::V4(v4) => IpAddress::Ipv4(*v4.ip()),
-        SocketAddr::V6(v6) => IpAddress::Ipv6(*v6.ip()),
+        SocketAddr::V4(v4) => *v4.ip(),
+        SocketAddr::V6(_) => stand_in,
     };
     IpEndpoint {
-        addr,
+        addr: IpAddress::Ipv4(addr),
         port: address.port(),
     }
 }
 
-fn capabilities(mtu: usize, offload: bool) -> DeviceCapabilities {
+fn capabilities(mtu: usize, burst: usize) -> DeviceCapabilities {
     let mut caps = DeviceCapabilities::default();
     caps.medium = Medium::Ip;
     caps.max_transmission_unit = mtu;
     caps.max_burst_size = None;
     caps.checksum = ChecksumCapabilities::ignored();
-    if offload {
-        caps.segmentation.tcpv4 = NonZeroUsize::new(usize::from(u16::MAX));
-    }
+    caps.segmentation.tcpv4 = NonZeroUsize::new(burst);
     caps
 }
 
@@ -72,7 +86,7 @@ struct Inbound<'a> {
     packet: Option<&'a [u8]>,
     reply: &'a mut Reply,
     mtu: usize,
-    offload: bool,
+    burst: usize,
 }
 
 struct RxBytes<'a>(&'a [u8]);
@@ -110,7 +124,7 @@ impl Device for Inbound<'_> {
     }
 
     fn capabilities(&self) -> DeviceCapabilities {
-        capabilities(self.mtu, self.offload)
+        capabilities(self.mtu, self.burst)
     }
 }
 
@@ -155,13 +169,15 @@ impl<'e> Device for Outbound<'_, 'e> {
 
     fn capabilities(&self) -> DeviceCapabilities {
         // The interface copied the true ones when it was made.
-        capabilities(usize::from(u16::MAX), false)
+        capabilities(usize::from(u16::MAX), 0)
     }
 }
 
 struct Path {
+    /// The largest packet with its IPv4 header.
     mtu: usize,
-    offload: bool,
+    /// The largest super-segment, likewise; 0 for none.
+    burst: usize,
     iface: Interface,
 }
 
@@ -174,7 +190,7 @@ pub(super) struct Shared {
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list()
-            .entries(self.paths.iter().map(|path| (path.mtu, path.offload)))
+            .entries(self.paths.iter().map(|path| (path.mtu, path.burst)))
             .finish()
     }
 }
@@ -192,12 +208,12 @@ impl Shared {
         }
     }
 
-    fn find(&mut self, mtu: usize, offload: bool) -> PathIx {
-        let same = |path: &Path| path.mtu == mtu && path.offload == offload;
+    fn find(&mut self, mtu: usize, burst: usize) -> PathIx {
+        let same = |path: &Path| path.mtu == mtu && path.burst == burst;
         let index = match self.paths.iter().position(same) {
             Some(index) => index,
             None if self.paths.len() < MAX_PATHS => {
-                self.add(mtu, offload);
+                self.add(mtu, burst);
                 self.paths.len() - 1
             }
             None => self.next_smaller(mtu),
@@ -205,33 +221,29 @@ impl Shared {
         PathIx(index as u8)
     }
 
-    fn add(&mut self, mtu: usize, offload: bool) {
+    fn add(&mut self, mtu: usize, burst: usize) {
         // The last one is good enough for everybody.
-        let (mtu, offload) = if self.paths.len() + 1 == MAX_PATHS {
-            (MIN_MTU_V4, false)
+        let (mtu, burst) = if self.paths.len() + 1 == MAX_PATHS {
+            (MIN_MTU_V4, 0)
         } else {
-            (mtu, offload)
+            (mtu, burst)
         };
         let mut config = Config::new(HardwareAddress::Ip);
-        config.random_seed = self.seed ^ ((mtu as u64) << 1) ^ u64::from(offload);
+        config.random_seed = self.seed ^ ((mtu as u64) << 1) ^ u64::from(burst > 0);
         let mut device = Inbound {
             packet: None,
             reply: &mut Reply::new(),
             mtu,
-            offload,
+            burst,
         };
         let mut iface = Interface::new(config, &mut device, Instant::ZERO);
         iface.set_any_ip(true);
-        self.paths.push(Path {
-            mtu,
-            offload,
-            iface,
-        });
+        self.paths.push(Path { mtu, burst, iface });
     }
 
     fn next_smaller(&self, mtu: usize) -> usize {
         let all = self.paths.iter().enumerate();
-        let fits = all.filter(|(_, path)| path.mtu <= mtu && !path.offload);
+        let fits = all.filter(|(_, path)| path.mtu <= mtu && path.burst == 0);
         let best = fits.max_by_key(|(index, path)| (path.mtu, core::cmp::Reverse(*index)));
         best.map_or(0, |(index, _)| index)
     }
@@ -283,14 +295,13 @@ impl TcpEngine for Smol {
 
     fn path(shared: &mut Shared, local: SocketAddr, mtu: usize, offload: bool) -> PathIx {
         // Linux's loopback has an MTU of 65,536, one more than an IPv4 packet can be.
-        let (min, max) = match local {
-            SocketAddr::V4(_) => (MIN_MTU_V4, 65_535),
-            SocketAddr::V6(_) => (MIN_MTU_V6, 65_536),
+        let (min, max, header) = match local {
+            SocketAddr::V4(_) => (MIN_MTU_V4, MAX_LEN, 0),
+            SocketAddr::V6(_) => (MIN_MTU_V6, MAX_LEN + 1, HEADERS_DIFFER),
         };
         let mtu = mtu.clamp(min, max);
-        // smoltcp 0.14 loses super-segments over IPv6.
-        let offload = offload && local.is_ipv4() && mtu < max;
-        shared.find(mtu, offload)
+        let burst = if offload && mtu < max { MAX_LEN } else { 0 };
+        shared.find(mtu - header, burst.saturating_sub(header))
     }
 
     fn connect(
@@ -303,14 +314,14 @@ impl TcpEngine for Smol {
     ) -> Option<Self> {
         let mut engine = Self::new(setup);
         let context = shared.iface(path).context();
-        let (local, remote) = (endpoint(local), endpoint(remote));
+        let (local, remote) = (endpoint(local, LOCAL), endpoint(remote, REMOTE));
         engine.socket_mut().connect(context, remote, local).ok()?;
         Some(engine)
     }
 
     fn listen(local: SocketAddr, setup: &Setup) -> Option<Self> {
         let mut engine = Self::new(setup);
-        let local = IpListenEndpoint::from(endpoint(local));
+        let local = IpListenEndpoint::from(endpoint(local, LOCAL));
         engine.socket_mut().listen(local).ok()?;
         Some(engine)
     }
@@ -321,17 +332,26 @@ impl TcpEngine for Smol {
         path: PathIx,
         now: Time,
         packet: &[u8],
+        burst: bool,
         reply: &mut Reply,
     ) {
         let mut device = Inbound {
             packet: Some(packet),
             reply,
             mtu: 0,
-            offload: false,
+            burst: 0,
         };
+        // smoltcp would take it for one segment and have the acknowledgement wait for a second one.
+        let delay = self.socket().ack_delay().filter(|_| burst);
+        if delay.is_some() {
+            self.socket_mut().set_ack_delay(Some(Duration::ZERO));
+        }
         shared
             .iface(path)
             .poll_ingress_single(instant(now), &mut device, &mut self.set);
+        if delay.is_some() {
+            self.socket_mut().set_ack_delay(delay);
+        }
     }
 
     fn output(

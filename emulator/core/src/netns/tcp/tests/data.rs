@@ -229,43 +229,101 @@ fn idle_sockets_cost_nothing() {
 
 #[test]
 fn super_segments_and_partial_checksums_are_marked() {
-    let mut rig = Rig::new();
-    for end in [A, B] {
-        rig.tcp(end).set_offload(true);
-        rig.tcp(end).set_partial_checksums(true);
+    for (ends, header) in [(V4, 20), (V6, 40)] {
+        let mut rig = Rig::new();
+        for end in [A, B] {
+            rig.tcp(end).set_offload(true);
+            rig.tcp(end).set_partial_checksums(true);
+        }
+        let options = TcpOptions {
+            recv_buffer: 256 * 1024,
+            send_buffer: 256 * 1024,
+            ..TcpOptions::default()
+        };
+        let (a, b) = rig.pair_with(ends, &options);
+        let data = pattern(200_000);
+        rig.tcp(A).send(a, &data).unwrap();
+        rig.with(A, |tcp, cx| tcp.poll(cx));
+        let mut largest = 0;
+        while let Some(frame) = rig.ends[A].out.pop_front() {
+            let (meta, len) = (rig.pool.meta(&frame), rig.pool.len(&frame));
+            largest = largest.max(len);
+            assert!(meta.csum_partial);
+            let size = if len > 1500 { 1480 - header } else { 0 };
+            assert_eq!(usize::from(meta.gso_size), size);
+            let packet = Packet::parse(rig.pool.bytes(&frame)).unwrap();
+            let mut bytes = rig.pool.bytes(&frame).to_vec();
+            assert!(!switch::wire::transport_checksum_ok(&bytes, &packet));
+            // An edge completes the sum that is in the field.
+            let check = !switch::wire::sum(&bytes[header..]);
+            bytes[header + 16..header + 18].copy_from_slice(&check.to_be_bytes());
+            assert!(switch::wire::transport_checksum_ok(&bytes, &packet));
+            rig.deliver(B, frame);
+        }
+        assert!((65_000..=65_535).contains(&largest));
+        let mut got = Vec::new();
+        rig.run_with(Time::from_secs(5), |rig| {
+            while let Ok(bytes) = rig.recv(B, b) {
+                got.extend(bytes);
+            }
+        });
+        assert!(got == data);
     }
+}
+
+/// A lone super-segment is several segments: its acknowledgement does not wait.
+#[test]
+fn a_super_segment_is_acknowledged_at_once() {
+    for ends in [V4, V6] {
+        let mut rig = Rig::new();
+        rig.tcp(A).set_offload(true);
+        let (a, b) = rig.pair(ends);
+        for size in [1, 5000, 1, 3000] {
+            let start = rig.now;
+            rig.tcp(A).send(a, &pattern(size)).unwrap();
+            rig.run_for(Duration::from_millis(50));
+            let heard = rig.log.iter().rev().find(|sent| sent.from == B).unwrap();
+            let waited = heard.at.since(start);
+            assert_eq!(
+                waited < Duration::from_millis(1),
+                size > 1,
+                "{size}: {waited:?}"
+            );
+            assert_eq!(rig.recv(B, b).unwrap().len(), size);
+        }
+    }
+}
+
+/// Super-segments would starve under a window that counts segments.
+#[test]
+fn congestion_control_sends_single_segments() {
+    let mut rig = Rig::new();
+    rig.tcp(A).set_offload(true);
     let options = TcpOptions {
-        recv_buffer: 256 * 1024,
-        send_buffer: 256 * 1024,
+        congestion: Congestion::Cubic,
         ..TcpOptions::default()
     };
     let (a, b) = rig.pair_with(V4, &options);
-    let data = pattern(200_000);
-    rig.tcp(A).send(a, &data).unwrap();
-    rig.with(A, |tcp, cx| tcp.poll(cx));
-    let mut largest = 0;
-    while let Some(frame) = rig.ends[A].out.pop_front() {
-        let (meta, len) = (rig.pool.meta(&frame), rig.pool.len(&frame));
-        largest = largest.max(len);
-        assert!(meta.csum_partial);
-        assert_eq!(meta.gso_size, if len > 1500 { 1460 } else { 0 });
-        let packet = Packet::parse(rig.pool.bytes(&frame)).unwrap();
-        let mut bytes = rig.pool.bytes(&frame).to_vec();
-        assert!(!switch::wire::transport_checksum_ok(&bytes, &packet));
-        // An edge completes the sum that is in the field.
-        let check = !switch::wire::sum(&bytes[20..]);
-        bytes[36..38].copy_from_slice(&check.to_be_bytes());
-        assert!(switch::wire::transport_checksum_ok(&bytes, &packet));
-        rig.deliver(B, frame);
+    rig.tcp(A).send(a, &pattern(20_000)).unwrap();
+    rig.run_for(Duration::from_secs(1));
+    assert!(rig.log.iter().all(|sent| sent.len <= 1500));
+    assert_eq!(rig.recv(B, b).unwrap(), pattern(20_000));
+}
+
+/// The size of segments follows when it is switched on and off under an open connection.
+#[test]
+fn offload_may_change() {
+    let mut rig = Rig::new();
+    let (a, b) = rig.pair(V6);
+    for on in [false, true, false] {
+        rig.tcp(A).set_offload(on);
+        let start = rig.log.len();
+        rig.tcp(A).send(a, &pattern(10_000)).unwrap();
+        rig.run_for(Duration::from_millis(50));
+        let longest = rig.log[start..].iter().map(|sent| sent.len).max();
+        assert_eq!(longest.is_some_and(|len| len > 1500), on);
+        assert_eq!(rig.recv(B, b).unwrap(), pattern(10_000));
     }
-    assert!(largest > 60_000);
-    let mut got = Vec::new();
-    rig.run_with(Time::from_secs(5), |rig| {
-        while let Ok(bytes) = rig.recv(B, b) {
-            got.extend(bytes);
-        }
-    });
-    assert!(got == data);
 }
 
 /// An acknowledgement from B to A that repeats the last one, with this window.
