@@ -50,7 +50,7 @@ fn number(frame: &mut [u8], number: u64) {
     frame[HEADERS..HEADERS + 8].copy_from_slice(&number.to_be_bytes());
 }
 
-struct Wire {
+pub(crate) struct Wire {
     lab: Lab,
     a: Host,
     b: Host,
@@ -61,7 +61,7 @@ struct Wire {
 }
 
 impl Wire {
-    fn new(mode: Mode, len: usize) -> Self {
+    pub(crate) fn new(mode: Mode, len: usize) -> Self {
         let config = LabConfig {
             net: NetConfig {
                 mode,
@@ -127,7 +127,7 @@ impl Wire {
         arrived
     }
 
-    fn rate(&mut self, rounds: Rounds) -> f64 {
+    pub(crate) fn rate(&mut self, rounds: Rounds) -> f64 {
         rate(rounds, || (0..16).map(|_| self.burst()).sum())
     }
 }

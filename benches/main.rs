@@ -3,6 +3,7 @@
 //! One binary, because each further one is optimised and linked anew.
 
 mod bare;
+mod capture;
 mod common;
 mod dns;
 mod forward;
@@ -29,6 +30,7 @@ fn main() {
         ("start", start::run),
         ("idle", idle::run),
         ("dns", dns::run),
+        ("capture", capture::run),
         ("kernel", kernel::run),
         ("peers", peers::run),
     ];

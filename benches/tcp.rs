@@ -12,9 +12,11 @@ use crate::common::lab::{
     Host, assert_tracked, checksums, connection, events, listener, on_docker0, wait,
 };
 use crate::common::{Report, Rounds, Row, rate};
+use switch::link::Mode;
 use vethlab::core::app::Sys;
 use vethlab::core::id::SockId;
 use vethlab::core::lab::{Lab, LabConfig, Output};
+use vethlab::core::net::NetConfig;
 use vethlab::core::netns::Errno;
 
 /// Buffer of each socket in each direction.
@@ -59,8 +61,20 @@ pub(crate) struct Ours {
 }
 
 impl Ours {
+    /// In the default mode, *copy*.
     pub(crate) fn new(full: bool) -> Self {
-        let (mut lab, hosts) = on_docker0(LabConfig::default(), 2);
+        Self::in_mode(Mode::Copy, full)
+    }
+
+    pub(crate) fn in_mode(mode: Mode, full: bool) -> Self {
+        let config = LabConfig {
+            net: NetConfig {
+                mode,
+                ..NetConfig::default()
+            },
+            ..LabConfig::default()
+        };
+        let (mut lab, hosts) = on_docker0(config, 2);
         checksums(&mut lab, &hosts, full);
         let (a, b) = (hosts[0], hosts[1]);
         let (client, server) = connection(&mut lab, a, b, BUFFER);
@@ -75,6 +89,10 @@ impl Ours {
             sent: 0,
             heard: 0,
         }
+    }
+
+    pub(crate) fn lab(&mut self) -> &mut Lab {
+        &mut self.lab
     }
 
     /// Writes what fits, moves it, reads and compares it; the bytes that arrived.

@@ -1,0 +1,132 @@
+//! Short connections of the lab: connect, one byte each way, and an end by reset or by FIN; to a container
+//! from its neighbour, or from another machine through a port that the host publishes.
+
+use core::net::{IpAddr, SocketAddr};
+use core::time::Duration;
+
+use vethlab::core::app::{Family, SockKind, SockOpt, Sys};
+use vethlab::core::docker::spec::{ContainerSpec, HostPort, Port, PortBinding, Proto};
+use vethlab::core::id::{NsId, SockId};
+use vethlab::core::lab::{Input, Lab, LabConfig, Output};
+use vethlab::core::netns::Errno;
+
+use crate::common::lab::{container, events, host, lab, listener, quiet, start};
+
+/// Bytes of each socket's buffers.
+pub(super) const BUFFER: usize = 16 * 1024;
+/// How much later the next connection begins: all ports of one end are used once in TIME_WAIT's minute.
+pub(super) const LATER: Duration = Duration::from_millis(3);
+
+/// How a connection ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    Reset,
+    Fin,
+}
+
+pub(super) struct Calls {
+    lab: Lab,
+    client: NsId,
+    server: NsId,
+    listener: SockId,
+    to: SocketAddr,
+    end: End,
+}
+
+fn settle(lab: &mut Lab) {
+    while !matches!(lab.poll(), Output::Idle(_)) {}
+}
+
+/// The host's address on its uplink.
+fn uplink(lab: &Lab) -> IpAddr {
+    let places = lab.places();
+    let host = lab.net().ns(places.host).expect("the host");
+    let iface = host.iface(places.uplink).expect("its uplink");
+    let mut addresses = iface.addrs.iter().map(|at| at.net.addr());
+    addresses.find(IpAddr::is_ipv4).expect("an IPv4 address")
+}
+
+impl Calls {
+    pub(super) fn new(published: bool, end: End) -> Self {
+        let mut lab = lab(LabConfig::default());
+        let web = ContainerSpec {
+            ports: vec![PortBinding {
+                port: Port {
+                    number: 80,
+                    proto: Proto::Tcp,
+                },
+                host_ip: None,
+                host_port: HostPort::Exact(8080),
+            }],
+            ..container("web", "busybox", "")
+        };
+        start(&mut lab, web).expect("it starts");
+        start(&mut lab, container("neighbour", "busybox", "")).expect("it starts");
+        lab.run_for(Duration::from_secs(5));
+        quiet(&mut lab);
+        let (web, neighbour) = (host(&lab, "web"), host(&lab, "neighbour"));
+        let listener = listener(&mut lab, web, 80, BUFFER);
+        let (client, to) = if published {
+            let address = SocketAddr::new(uplink(&lab), 8080);
+            (lab.places().lan, address)
+        } else {
+            (neighbour.ns, SocketAddr::from((web.v4, 80)))
+        };
+        Self {
+            lab,
+            client,
+            server: web.ns,
+            listener,
+            to,
+            end,
+        }
+    }
+
+    fn open(&mut self) -> (SockId, SockId) {
+        let mut sys = self.lab.sys(self.client);
+        let sock = sys.socket(SockKind::Tcp, Family::V4).expect("a socket");
+        for option in [SockOpt::RecvBuffer(BUFFER), SockOpt::SendBuffer(BUFFER)] {
+            sys.set(sock, option).expect("an option");
+        }
+        assert_eq!(sys.connect(sock, self.to), Err(Errno::InProgress));
+        settle(&mut self.lab);
+        assert_eq!(self.lab.sys(self.client).take_error(sock), None);
+        let accepted = self.lab.sys(self.server).accept(self.listener);
+        (sock, accepted.expect("a connection").0)
+    }
+
+    fn byte(&mut self, from: (NsId, SockId), to: (NsId, SockId)) {
+        assert_eq!(self.lab.sys(from.0).send(from.1, &[9]), Ok(1));
+        settle(&mut self.lab);
+        let mut heard = [0; 2];
+        assert_eq!(self.lab.sys(to.0).recv(to.1, &mut heard), Ok(1));
+        assert_eq!(heard[0], 9);
+    }
+
+    /// One connection.
+    pub(super) fn call(&mut self) -> u64 {
+        let (sock, peer) = self.open();
+        let (client, server) = ((self.client, sock), (self.server, peer));
+        self.byte(client, server);
+        self.byte(server, client);
+        let mut sys = self.lab.sys(self.client);
+        if self.end == End::Reset {
+            sys.set(sock, SockOpt::LingerZero(true)).expect("an option");
+        }
+        sys.close(sock);
+        settle(&mut self.lab);
+        let ended = self.lab.sys(self.server).recv(peer, &mut [0; 2]);
+        match self.end {
+            End::Reset => assert_eq!(ended, Err(Errno::ConnReset)),
+            End::Fin => assert_eq!(ended, Ok(0)),
+        }
+        self.lab.sys(self.server).close(peer);
+        settle(&mut self.lab);
+        // Handshake, two bytes, the end: sent, forwarded, delivered.
+        assert!(events(&mut self.lab) >= 18);
+        let now = self.lab.now() + LATER;
+        self.lab.handle(now, Input::Tick);
+        settle(&mut self.lab);
+        1
+    }
+}

@@ -1,0 +1,193 @@
+//! The same questions to the Linux kernel, veth-bridge-veth between two of its namespaces.
+//!
+//! Skipped aloud where namespaces are not permitted. The ends are plain blocking sockets in two processes; where
+//! they run is said in each row. The kernel has no firewall here (but the DNAT rule of the published port), default
+//! buffers, no counters beyond its own; it may use both processors, the lab is one thread in virtual time that never
+//! sleeps. So a row answers "which is faster to use", not "whose code is better".
+
+mod agent;
+mod calls;
+mod datagrams;
+mod namespaces;
+
+use switch::link::Mode;
+
+pub(crate) use agent::{AGENT, agent};
+use agent::{Cores, Work};
+use calls::{Calls, End};
+use namespaces::{Kernel, Setup};
+
+use crate::common::{Plot, Report, Rounds, Row, rate, rounds};
+use crate::forward::Wire;
+use crate::tcp::{Ours, Stream, bits};
+use crate::udp::Flow;
+
+pub(crate) fn run(report: &mut Report) {
+    report.about(
+        "the lab as in \"forward\", \"tcp\" and \"udp\" beside the Linux kernel's veth-bridge-veth between two namespaces: \
+         blocking sockets in two processes, default buffers, no rules",
+    );
+    match Kernel::new(Setup::Default) {
+        Err(why) => report.skip("all rows", &why),
+        Ok(kernel) => {
+            // The first connection waits for the link.
+            kernel.measure(Work::Request, Cores::Any, rounds());
+            frames(report, &kernel);
+            streams(report, &kernel);
+            requests(report, &kernel);
+            connections(report, &kernel);
+            udp(report, &kernel);
+            drop(kernel);
+            full_frames(report);
+            published(report);
+        }
+    }
+}
+
+/// L2: frames of a packet socket.
+fn frames(report: &mut Report, kernel: &Kernel) {
+    for (mode, len, work, least) in [
+        (Mode::Copy, 64, Work::Frames64, 100.0),
+        (Mode::Copy, 1514, Work::Frames1514, 40.0),
+    ] {
+        let mut wire = Wire::new(mode, len);
+        Row::rate(format!("frames of {len} B, {mode:?}"), "frame/s")
+            .ratio(least)
+            .point(Plot::FrameSize, len as f64, format!("{mode:?}"))
+            .anchor_point("kernel")
+            .against(
+                report,
+                ("lab, raw_send and raw_recv", |rounds| wire.rate(rounds)),
+                ("kernel, two cores, sendmmsg", |rounds| {
+                    kernel.measure(work, Cores::Two, rounds)
+                }),
+            );
+    }
+}
+
+/// One stream with what veth offers by default.
+fn streams(report: &mut Report, kernel: &Kernel) {
+    let stream = Stream::new();
+    for (mode, least) in [(Mode::Copy, 4.0), (Mode::Move, 6.0)] {
+        let mut ours = Ours::in_mode(mode, false);
+        Row::rate(format!("bulk, default offloads, {mode:?}"), "bit/s")
+            .with("256 KiB buffers of the lab's sockets")
+            .ratio(least)
+            .against(
+                report,
+                ("lab", |rounds| bits(rounds, || ours.bulk(&stream))),
+                ("kernel, any core", |rounds| {
+                    kernel.measure(Work::Bulk, Cores::Any, rounds)
+                }),
+            );
+    }
+}
+
+/// One stream of frames as they are on a wire, at both.
+fn full_frames(report: &mut Report) {
+    let name = "bulk, every frame 1514 B, full checksums";
+    let kernel = match Kernel::new(Setup::NoOffloads) {
+        Ok(kernel) => kernel,
+        Err(why) => return report.skip(name, &why),
+    };
+    let stream = Stream::new();
+    let mut ours = Ours::new(true);
+    Row::rate(name, "bit/s")
+        .with("offloads off at both, 256 KiB buffers of the lab's sockets")
+        .ratio(6.0)
+        .against(
+            report,
+            ("lab", |rounds| bits(rounds, || ours.bulk(&stream))),
+            ("kernel, any core", |rounds| {
+                kernel.measure(Work::Bulk, Cores::Any, rounds)
+            }),
+        );
+}
+
+fn requests(report: &mut Report, kernel: &Kernel) {
+    for (cores, word) in [(Cores::One, "one core"), (Cores::Two, "two cores")] {
+        let mut ours = Ours::new(false);
+        let mut row = Row::rate(
+            format!("request and response of 1 B, kernel on {word}"),
+            "/s",
+        );
+        if cores == Cores::One {
+            row = row.ratio(20.0);
+        }
+        row.against(
+            report,
+            ("lab", |rounds| rate(rounds, || ours.request(7))),
+            ("kernel", |rounds| {
+                kernel.measure(Work::Request, cores, rounds)
+            }),
+        );
+    }
+}
+
+fn lab_calls(calls: &mut Calls, rounds: Rounds) -> f64 {
+    rate(rounds, || calls.call())
+}
+
+/// What the lab's rows of short connections have in common.
+fn calls_row(name: String, end: End) -> Row {
+    let mut with = format!("{} KiB buffers of the lab's sockets", calls::BUFFER / 1024);
+    if end == End::Fin {
+        with += ", time moves on by 3 ms for each so that ports come back";
+    }
+    Row::rate(name, "/s").with(with)
+}
+
+fn connections(report: &mut Report, kernel: &Kernel) {
+    for (end, work, word) in [
+        (End::Reset, Work::Call, "reset"),
+        (End::Fin, Work::CallFin, "FIN"),
+    ] {
+        for (cores, place) in [(Cores::One, "one core"), (Cores::Two, "two cores")] {
+            let mut ours = Calls::new(false, end);
+            let name = format!("connect, 1 B each way, {word}, kernel on {place}");
+            let row = calls_row(name, end);
+            let row = if cores == Cores::One {
+                row.ratio(30.0)
+            } else {
+                row
+            };
+            row.against(
+                report,
+                ("lab", |rounds| lab_calls(&mut ours, rounds)),
+                ("kernel", |rounds| kernel.measure(work, cores, rounds)),
+            );
+        }
+    }
+}
+
+/// Through a published port, from another machine.
+fn published(report: &mut Report) {
+    let name = "connect through a published port, 1 B each way, reset, kernel on one core";
+    let kernel = match Kernel::new(Setup::Published) {
+        Ok(kernel) => kernel,
+        Err(why) => return report.skip(name, &why),
+    };
+    let mut ours = Calls::new(true, End::Reset);
+    calls_row(name.to_owned(), End::Reset).ratio(20.0).against(
+        report,
+        ("lab", |rounds| lab_calls(&mut ours, rounds)),
+        ("kernel, DNAT by nftables", |rounds| {
+            kernel.measure(Work::PublishedCall, Cores::One, rounds)
+        }),
+    );
+}
+
+fn udp(report: &mut Report, kernel: &Kernel) {
+    for (name, mut flow, least) in [
+        ("datagrams of 22 B, bridge", Flow::bridged(), 20.0),
+        ("datagrams of 22 B, masquerade", Flow::masqueraded(), 12.0),
+    ] {
+        Row::rate(name, "datagram/s").ratio(least).against(
+            report,
+            ("lab", |rounds| rate(rounds, || flow.there())),
+            ("kernel bridge, two cores", |rounds| {
+                kernel.measure(Work::Datagrams, Cores::Two, rounds)
+            }),
+        );
+    }
+}
