@@ -171,7 +171,7 @@ pub(crate) struct Trail {
 }
 
 impl Trail {
-    const NEW: Self = Self {
+    pub(crate) const NEW: Self = Self {
         rules: [0; REMEMBERED_RULES],
         len: 0,
         fleeting: false,

@@ -13,7 +13,7 @@ use core::net::{IpAddr, Ipv4Addr};
 
 use super::{Env, Hook, Netfilter, Outcome, Path, same};
 use crate::conntrack::tuple::{TCP, UDP};
-use crate::conntrack::{Advance, ConnRef, Direction, TcpState};
+use crate::conntrack::{Advance, ConnRef, Direction, TcpState, Tuple};
 use crate::filter::{ChainId, Counter, Facts, Family, State, Table, Trail};
 use crate::time::Time;
 use crate::verdict::{IfId, Rewrite, Verdict};
@@ -24,11 +24,14 @@ const LANES: usize = 4096;
 
 /// What the packets of a flow in one direction have in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Key {
-    addresses: u64,
-    ports: u32,
+pub(super) struct Key {
+    /// Source, then destination.
+    pub(super) addresses: u64,
+    /// Source, then destination.
+    pub(super) ports: u32,
     protocol: u8,
-    bridge: IfId,
+    /// The bridge, or where a routed packet came in.
+    input: IfId,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -46,33 +49,68 @@ struct Lane {
 pub(super) struct Lanes(Vec<Option<Lane>>);
 
 impl Key {
-    const fn place(&self) -> usize {
+    pub(super) const fn is_udp(&self) -> bool {
+        self.protocol == UDP
+    }
+
+    fn source(&self) -> IpAddr {
+        Ipv4Addr::from_bits((self.addresses >> 32) as u32).into()
+    }
+
+    fn destination(&self) -> IpAddr {
+        Ipv4Addr::from_bits(self.addresses as u32).into()
+    }
+
+    pub(super) fn tuple(&self) -> Tuple {
+        Tuple {
+            source: self.source(),
+            destination: self.destination(),
+            protocol: self.protocol,
+            source_port: (self.ports >> 16) as u16,
+            destination_port: self.ports as u16,
+        }
+    }
+
+    pub(super) const fn place(&self) -> usize {
         let mixed = (self.addresses ^ (self.ports as u64) << 16 ^ self.protocol as u64)
             .wrapping_mul(0x9e37_79b9_7f4a_7c15);
         (mixed >> 52) as usize % LANES
     }
 }
 
+/// Keys for tests of what is made of them.
+#[cfg(test)]
+pub(super) const UDP_KEY: Key = Key {
+    addresses: 0xac11_0002_cb00_7107,
+    ports: 5000 << 16 | 53,
+    protocol: UDP,
+    input: IfId(2),
+};
+#[cfg(test)]
+pub(super) const TCP_KEY: Key = Key {
+    protocol: TCP,
+    ..UDP_KEY
+};
+
 /// A packet that may use a lane.
-struct Plain {
-    key: Key,
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Plain {
+    pub(super) key: Key,
     flags: u8,
     len: usize,
 }
 
 impl Plain {
     /// What raw rules may ask: they come before the connection is known.
-    fn facts(&self, path: &Path) -> Facts {
-        let source = Ipv4Addr::from_bits((self.key.addresses >> 32) as u32);
-        let destination = Ipv4Addr::from_bits(self.key.addresses as u32);
+    pub(super) fn facts(&self, path: &Path) -> Facts {
         Facts {
-            source: IpAddr::V4(source),
-            destination: IpAddr::V4(destination),
+            source: self.key.source(),
+            destination: self.key.destination(),
             protocol: self.key.protocol,
             ports: Some(((self.key.ports >> 16) as u16, self.key.ports as u16)),
             input: path.input,
             output: None,
-            bridged: true,
+            bridged: path.bridged,
             state: State::Untracked,
             weight: Counter::default(),
         }
@@ -85,7 +123,7 @@ fn u16_at(bytes: &[u8], at: usize) -> usize {
 
 /// Reads an IPv4 packet without options and fragmentation that holds UDP, or TCP without any flag but ACK
 /// and PSH.
-fn plain(bytes: &[u8], bridge: IfId) -> Option<Plain> {
+pub(super) fn plain(bytes: &[u8], input: IfId) -> Option<Plain> {
     let head: &[u8; 28] = bytes.first_chunk()?;
     let len = u16_at(head, 2);
     if head[0] != 0x45 || u16_at(head, 6) & 0x3fff != 0 || len > bytes.len() {
@@ -118,15 +156,15 @@ fn plain(bytes: &[u8], bridge: IfId) -> Option<Plain> {
             addresses: u64::from_be_bytes(addresses),
             ports: u32::from_be_bytes([head[20], head[21], head[22], head[23]]),
             protocol,
-            bridge,
+            input,
         },
         flags,
         len,
     })
 }
 
-const RAW: Option<ChainId> = ChainId::base(Family::V4, Table::Raw, Hook::Prerouting);
-const FORWARD: Option<ChainId> = ChainId::base(Family::V4, Table::Filter, Hook::Forward);
+pub(super) const RAW: Option<ChainId> = ChainId::base(Family::V4, Table::Raw, Hook::Prerouting);
+pub(super) const FORWARD: Option<ChainId> = ChainId::base(Family::V4, Table::Filter, Hook::Forward);
 
 impl Netfilter {
     /// Runs PREROUTING, FORWARD and POSTROUTING over a packet that `bridge` passes from one port to
@@ -185,35 +223,8 @@ impl Netfilter {
             return false;
         }
         let lane = *lane;
-        let Some(conn) = self.conntrack.conn_mut(lane.conn) else {
-            return false;
-        };
-        let answered = lane.direction == Direction::Reply || conn.seen_reply;
-        let state = if answered {
-            State::Established
-        } else {
-            State::New
-        };
-        let is_open = matches!(conn.tcp, None | Some(TcpState::Established));
-        if state != lane.state || !is_open || conn.is_expired(now) {
-            return false;
-        }
-        let before = (conn.expires, conn.assured);
-        if conn.advance(now, lane.direction, plain.flags) != Advance::Live {
-            return false;
-        }
-        if conn.expires < before.0 || conn.assured != before.1 {
-            self.conntrack.settle(lane.conn);
-        }
-        let weight = Counter {
-            packets: u64::from(frames),
-            bytes: plain.len as u64,
-        };
-        if let (Some(raw), Some(forward)) = (RAW, FORWARD) {
-            self.rules.count_passed(raw, weight);
-            self.rules.count_along(forward, &lane.trail, weight);
-        }
-        true
+        let of = (lane.conn, lane.direction, lane.state);
+        express(self, now, plain, of, &lane.trail, frames)
     }
 
     /// Opens a lane for a packet that has just passed the hooks, if all of them will say the same of
@@ -249,6 +260,48 @@ impl Netfilter {
             trail,
         });
     }
+}
+
+/// Accounts for a packet of a connection in a direction and state, unless it ends or changes that: what
+/// the hooks would count.
+#[inline]
+pub(super) fn express(
+    nf: &mut Netfilter,
+    now: Time,
+    plain: &Plain,
+    (at, direction, state): (ConnRef, Direction, State),
+    trail: &Trail,
+    frames: u32,
+) -> bool {
+    let Some(conn) = nf.conntrack.conn_mut(at) else {
+        return false;
+    };
+    let answered = direction == Direction::Reply || conn.seen_reply;
+    let now_is = if answered {
+        State::Established
+    } else {
+        State::New
+    };
+    let is_open = matches!(conn.tcp, None | Some(TcpState::Established));
+    if now_is != state || !is_open || conn.is_expired(now) {
+        return false;
+    }
+    let before = (conn.expires, conn.assured);
+    if conn.advance(now, direction, plain.flags) != Advance::Live {
+        return false;
+    }
+    if conn.expires < before.0 || conn.assured != before.1 {
+        nf.conntrack.settle(at);
+    }
+    let weight = Counter {
+        packets: u64::from(frames),
+        bytes: plain.len as u64,
+    };
+    if let (Some(raw), Some(forward)) = (RAW, FORWARD) {
+        nf.rules.count_passed(raw, weight);
+        nf.rules.count_along(forward, trail, weight);
+    }
+    true
 }
 
 /// Two rewrites of a packet, one after the other, as one.

@@ -24,15 +24,18 @@
 //!   (`br_netfilter`).
 //!
 //! All three hooks of a bridged packet at once are [`Netfilter::run_bridged`]: much faster for flows that
-//! go on (see `lane`).
+//! go on (see `lane`). Those of a packet to forward are [`Netfilter::run_routed`] (see `routed`).
 //!
 //! A namespace without rules and connections does nothing at all here.
 
 mod lane;
+mod routed;
 #[cfg(test)]
 mod tests;
 
 use core::net::IpAddr;
+
+pub use routed::{Crossing, Exit, Passed};
 
 use crate::conntrack::tuple::{Quote, Read, read};
 use crate::conntrack::{Advance, ConnRef, Conntrack, Direction, Flow, Limits, Tuple};
@@ -167,6 +170,7 @@ pub struct Netfilter {
     cursor: Cursor,
     last: Option<Last>,
     lanes: lane::Lanes,
+    flows: routed::Flows,
 }
 
 impl Netfilter {

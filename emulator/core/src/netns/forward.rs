@@ -12,9 +12,9 @@ use switch::wire::{Packet, updated};
 
 use super::fib::RouteKind;
 use super::fragment::wire_len;
-use super::hook::Hook;
+use super::hook::{Crossing, Exit, Hook};
 use super::icmp::Complaint;
-use super::output::Way;
+use super::output::{Way, frame_count};
 use super::{Arrival, Cx, Netns};
 
 impl Netns {
@@ -36,6 +36,7 @@ impl Netns {
                 return;
             }
         };
+        let crossing = self.crossing(cx, &arrival, &frame, packet);
         decrement(cx.pool.bytes_mut(&frame));
         let (input, output) = (Some(arrival.iface), Some(way.dev));
         let Some(frame) = self.run_hook(cx, Hook::Forward, frame, input, output) else {
@@ -47,7 +48,78 @@ impl Netns {
             hop_limit: packet.hop_limit - 1,
             ..*packet
         };
-        let _ = self.finish_output(cx, frame, &packet, &way, input, arrival.fragment);
+        let sent = self.finish_output(cx, frame, &packet, &way, input, arrival.fragment);
+        if let (Some(crossing), Ok(())) = (crossing, sent) {
+            self.keep(&crossing, &way);
+        }
+    }
+
+    /// What of a packet to forward the firewall may know already. `None` if it has to be looked at.
+    fn crossing(
+        &self,
+        cx: &Cx<'_>,
+        arrival: &Arrival,
+        frame: &Frame,
+        packet: &Packet,
+    ) -> Option<Crossing> {
+        let plain = arrival.unicast
+            && !arrival.looped
+            && arrival.fragment == 0
+            && packet.fragment.is_none()
+            && packet.source.is_ipv4()
+            && self.forwarding
+            && self.tracks();
+        plain.then(|| Crossing {
+            input: arrival.iface,
+            csum_partial: cx.pool.meta(frame).csum_partial,
+            frames: frame_count(cx, frame).0 as u32,
+            wire_len: wire_len(cx.pool, frame, packet),
+            routes: self.change(),
+        })
+    }
+
+    /// Passes a packet on at once if its flow is known. Else gives it back: it goes from hook to hook.
+    pub(super) fn express(
+        &mut self,
+        cx: &mut Cx<'_>,
+        arrival: &Arrival,
+        frame: Frame,
+        packet: &Packet,
+    ) -> Option<Frame> {
+        let Some(crossing) = self.crossing(cx, arrival, &frame, packet) else {
+            return Some(frame);
+        };
+        let Some(hooks) = self.netfilter.as_mut() else {
+            return Some(frame);
+        };
+        let bytes = cx.pool.bytes_mut(&frame);
+        let Some(passed) = hooks.run_routed(cx.now, bytes, &crossing) else {
+            return Some(frame);
+        };
+        decrement(bytes);
+        let output = passed.exit.output;
+        if let Some(rewrite) = passed.prerouting {
+            cx.event(&frame, arrival.iface, What::Rewritten(rewrite));
+        }
+        cx.event(&frame, arrival.iface, What::Forwarded(output));
+        if let Some(rewrite) = passed.postrouting {
+            cx.event(&frame, output, What::Rewritten(rewrite));
+        }
+        self.neighbour_send(cx, frame, &Way::onward(output, passed.exit.next_hop));
+        None
+    }
+
+    /// Lets the firewall know where a flow goes whose packet has just been passed on.
+    fn keep(&mut self, crossing: &Crossing, way: &Way) {
+        let mtu = self.ifaces.get(way.dev).map(|iface| iface.mtu as usize);
+        if let (Some(hooks), Some(mtu)) = (self.netfilter.as_mut(), mtu) {
+            let exit = Exit {
+                output: way.dev,
+                next_hop: way.hop,
+                mtu,
+            };
+            hooks.keep_routed(crossing, exit);
+        }
     }
 
     fn may_forward(

@@ -13,7 +13,7 @@
 use core::fmt;
 use core::net::{IpAddr, SocketAddr};
 
-pub use switch::hook::{Env, Hook, Netfilter, Outcome, Path};
+pub use switch::hook::{Crossing, Env, Exit, Hook, Netfilter, Outcome, Passed, Path};
 
 use switch::verdict::{Verdict, What};
 use switch::wire::Packet;
@@ -71,6 +71,20 @@ pub trait Hooks: fmt::Debug {
         all
     }
 
+    /// Runs prerouting, forward and postrouting over a packet to forward, if all of that is known
+    /// already; else nothing happens.
+    fn run_routed(
+        &mut self,
+        _now: Time,
+        _bytes: &mut [u8],
+        _crossing: &Crossing,
+    ) -> Option<Passed> {
+        None
+    }
+
+    /// The packet that `run_routed` was asked for last passed its hooks and leaves by `exit`.
+    fn keep_routed(&mut self, _crossing: &Crossing, _exit: Exit) {}
+
     /// The firewall, to look at.
     fn netfilter(&self) -> Option<&Netfilter> {
         None
@@ -110,6 +124,14 @@ impl Hooks for Netfilter {
         frames: u32,
     ) -> Outcome {
         self.run_bridged(now, bytes, csum_partial, bridge, env, frames)
+    }
+
+    fn run_routed(&mut self, now: Time, bytes: &mut [u8], crossing: &Crossing) -> Option<Passed> {
+        self.run_routed(now, bytes, crossing)
+    }
+
+    fn keep_routed(&mut self, crossing: &Crossing, exit: Exit) {
+        self.keep_routed(crossing, exit);
     }
 
     fn netfilter(&self) -> Option<&Netfilter> {

@@ -118,6 +118,9 @@ impl Netns {
 
     /// PREROUTING and what follows.
     fn track_input(&mut self, cx: &mut Cx<'_>, arrival: Arrival, frame: Frame, packet: &Packet) {
+        let Some(frame) = self.express(cx, &arrival, frame, packet) else {
+            return;
+        };
         let Some((arrival, frame, packet)) = self.whole(cx, arrival, frame, packet) else {
             return;
         };

@@ -29,6 +29,18 @@ pub(super) struct Way {
     source: Option<IpAddr>,
 }
 
+impl Way {
+    /// To a station on a link.
+    pub(super) const fn onward(dev: IfId, hop: IpAddr) -> Self {
+        Self {
+            dev,
+            hop,
+            kind: RouteKind::Unicast,
+            source: None,
+        }
+    }
+}
+
 impl Netns {
     /// The way to `destination` by the tables, out of `dev` if that is given.
     pub(super) fn find_way(&self, destination: IpAddr, dev: Option<IfId>) -> Result<Way, Errno> {
@@ -294,7 +306,7 @@ impl Netns {
     }
 
     /// Finds the MAC of the next hop and sends, or lets the packet wait for it.
-    fn neighbour_send(&mut self, cx: &mut Cx<'_>, frame: Frame, way: &Way) {
+    pub(super) fn neighbour_send(&mut self, cx: &mut Cx<'_>, frame: Frame, way: &Way) {
         let mac = match way.kind {
             RouteKind::Broadcast => Some(BROADCAST),
             RouteKind::Multicast => Some(group_mac(way.hop)),

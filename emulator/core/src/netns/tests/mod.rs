@@ -9,4 +9,5 @@ mod hooks;
 mod links;
 mod random;
 mod rig;
+mod routed;
 mod streams;

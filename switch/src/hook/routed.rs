@@ -1,0 +1,388 @@
+//! The express lane of routed packets: flows that go on through this namespace, translated or not.
+//!
+//! A packet that is forwarded passes PREROUTING, the routing table, FORWARD and POSTROUTING. Behind the
+//! first packets of a flow all that they say is known: no rule asks for anything but what the
+//! flow's packets share, the translation is the connection's, the route follows from the destination.
+//! A lane keeps it and repeats it, counters and the connection's timer included, until a rule, the
+//! connection or (by the number that the namespace gives) an address or a route changes, or a packet comes
+//! that is more than data, too long for the way or at the end of its time to live.
+//!
+//! As with [`lane`](super::lane), nothing but the cost changes: tests of the namespace run the same
+//! packets both ways. IPv4 with TCP and UDP only.
+
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use super::lane::{Key, Plain, RAW, express, plain};
+use super::{Hook, Netfilter, Path, same};
+use crate::conntrack::{Conn, ConnRef, Direction, Tuple};
+use crate::filter::{State, Trail};
+use crate::time::Time;
+use crate::verdict::{IfId, Rewrite};
+use crate::wire::{add, address_sum, updated};
+
+/// Flows of a namespace; those of two with the same place take turns. Memory (about half a MiB) is taken when the
+/// first flow goes on.
+const FLOWS: usize = 4096;
+
+/// Where a flow leaves a namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exit {
+    /// The interface.
+    pub output: IfId,
+    /// The station to hand its packets to.
+    pub next_hop: IpAddr,
+    /// The longest packet that the interface takes, in bytes.
+    pub mtu: usize,
+}
+
+/// A packet that has passed all its hooks.
+#[derive(Clone, Copy, Debug)]
+pub struct Passed {
+    /// Where it leaves.
+    pub exit: Exit,
+    /// How PREROUTING translated it.
+    pub prerouting: Option<Rewrite>,
+    /// How POSTROUTING translated it.
+    pub postrouting: Option<Rewrite>,
+}
+
+/// What of a packet to forward is the same for all of its flow.
+#[derive(Clone, Copy, Debug)]
+pub struct Crossing {
+    /// The interface that it came in by.
+    pub input: IfId,
+    /// The transport checksum holds the sum of the pseudo header only.
+    pub csum_partial: bool,
+    /// How many frames it stands for.
+    pub frames: u32,
+    /// The longest of these as a packet, in bytes.
+    pub wire_len: usize,
+    /// A number that changes with every address and route of the namespace.
+    pub routes: u64,
+}
+
+/// What the translation does to checksums: the difference that each of them takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Mend {
+    /// The header's, and a partial checksum's.
+    addresses: u16,
+    /// A full transport checksum's.
+    all: u16,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Flow {
+    key: Key,
+    conn: ConnRef,
+    direction: Direction,
+    state: State,
+    rules: u64,
+    routes: u64,
+    trail: Trail,
+    exit: Exit,
+    /// Addresses and ports as they leave, as in [`Key`].
+    to_addresses: u64,
+    to_ports: u32,
+    mend: Mend,
+}
+
+/// The lanes of a namespace, by key, and the packet that is looked at for one.
+#[derive(Debug, Default)]
+pub(super) struct Flows {
+    list: Vec<Option<Flow>>,
+    asked: Option<Plain>,
+}
+
+impl Netfilter {
+    /// Runs PREROUTING, FORWARD and POSTROUTING over a packet to forward, if its flow has a lane. `None`: the
+    /// hooks have to be run one by one, and nothing has happened. The time to live is left as it is.
+    pub fn run_routed(
+        &mut self,
+        now: Time,
+        bytes: &mut [u8],
+        crossing: &Crossing,
+    ) -> Option<Passed> {
+        self.flows.asked = None;
+        let plain = plain(bytes, crossing.input)?;
+        let flow = self.flows.list.get(plain.key.place());
+        if let Some(Some(flow)) = flow
+            && flow.key == plain.key
+            && flow.rules == self.rules.change()
+            && flow.routes == crossing.routes
+            && crossing.wire_len <= flow.exit.mtu
+            && bytes[8] > 1
+        {
+            let flow = *flow;
+            let lane = (flow.conn, flow.direction, flow.state);
+            if express(self, now, &plain, lane, &flow.trail, crossing.frames) {
+                self.rules.clear_last();
+                return Some(flow.pass(bytes, crossing.csum_partial));
+            }
+        }
+        self.flows.asked = Some(plain);
+        None
+    }
+
+    /// How many flows have a lane.
+    #[must_use]
+    pub fn flows(&self) -> usize {
+        self.flows.list.iter().flatten().count()
+    }
+
+    /// Opens a lane for the packet that [`run_routed`](Self::run_routed) was asked for last: it has
+    /// passed the hooks and leaves by `exit`.
+    pub fn keep_routed(&mut self, crossing: &Crossing, exit: Exit) {
+        let Some(plain) = self.flows.asked.take() else {
+            return;
+        };
+        let Some(known) = self.last.as_ref().map(|last| last.known) else {
+            return;
+        };
+        let Some(at) = known.conn else { return };
+        let Some(conn) = self.conntrack.conn(at) else {
+            return;
+        };
+        let (from, to) = ends(conn, known.direction);
+        let settled = conn.confirmed && conn.source_done && conn.destination_done && !conn.local;
+        if !settled || known.state == State::Related || from != plain.key.tuple() {
+            return;
+        }
+        let (Some(to_addresses), to_ports) = packed(&to) else {
+            return;
+        };
+        let mut path = Path {
+            input: Some(crossing.input),
+            output: None,
+            bridged: false,
+        };
+        let passes = RAW.is_some_and(|raw| self.rules.lets_pass(raw, &plain.facts(&path)));
+        path.output = Some(exit.output);
+        let Some(trail) = self.rules.trail_of(same(at, known, Hook::Forward, &path)) else {
+            return;
+        };
+        if !passes {
+            return;
+        }
+        if self.flows.list.is_empty() {
+            self.flows.list.resize(FLOWS, None);
+        }
+        self.flows.list[plain.key.place()] = Some(Flow {
+            key: plain.key,
+            conn: at,
+            direction: known.direction,
+            state: known.state,
+            rules: self.rules.change(),
+            routes: crossing.routes,
+            trail,
+            exit,
+            to_addresses,
+            to_ports,
+            mend: mend(&from, &to),
+        });
+    }
+}
+
+/// The tuple that packets of a direction come with, and the one that they leave with.
+const fn ends(conn: &Conn, direction: Direction) -> (Tuple, Tuple) {
+    match direction {
+        Direction::Original => (conn.original, conn.reply.inverted()),
+        Direction::Reply => (conn.reply, conn.original.inverted()),
+    }
+}
+
+/// Addresses and ports of an IPv4 tuple as they stand in a packet.
+fn packed(tuple: &Tuple) -> (Option<u64>, u32) {
+    let ports = u32::from(tuple.source_port) << 16 | u32::from(tuple.destination_port);
+    match (tuple.source, tuple.destination) {
+        (IpAddr::V4(from), IpAddr::V4(to)) => {
+            let addresses = u64::from(from.to_bits()) << 32 | u64::from(to.to_bits());
+            (Some(addresses), ports)
+        }
+        _ => (None, ports),
+    }
+}
+
+/// An end that is not translated takes no difference, of one that is both parts take theirs, be they
+/// equal: 0 and 0xffff are the same sum, but not the same bytes.
+fn mend(from: &Tuple, to: &Tuple) -> Mend {
+    let source = |tuple: &Tuple| (tuple.source, tuple.source_port);
+    let destination = |tuple: &Tuple| (tuple.destination, tuple.destination_port);
+    let mut mend = Mend::default();
+    for (old, new) in [
+        (source(from), source(to)),
+        (destination(from), destination(to)),
+    ] {
+        if old != new {
+            let addresses = add(!address_sum(old.0), address_sum(new.0));
+            mend.addresses = add(mend.addresses, addresses);
+            mend.all = add(mend.all, add(addresses, add(!old.1, new.1)));
+        }
+    }
+    mend
+}
+
+/// The ends of a packet with these addresses and ports.
+fn sockets(addresses: u64, ports: u32) -> (SocketAddr, SocketAddr) {
+    let socket = |address: u64, port: u32| {
+        SocketAddr::from((Ipv4Addr::from_bits(address as u32), port as u16))
+    };
+    (
+        socket(addresses >> 32, ports >> 16),
+        socket(addresses, ports),
+    )
+}
+
+impl Flow {
+    /// Translates a packet of the flow.
+    fn pass(&self, bytes: &mut [u8], csum_partial: bool) -> Passed {
+        let mut passed = Passed {
+            exit: self.exit,
+            prerouting: None,
+            postrouting: None,
+        };
+        if (self.key.addresses, self.key.ports) == (self.to_addresses, self.to_ports) {
+            return passed;
+        }
+        self.write(bytes, csum_partial);
+        let (from_source, from_destination) = sockets(self.key.addresses, self.key.ports);
+        let (to_source, to_destination) = sockets(self.to_addresses, self.to_ports);
+        passed.prerouting = (from_destination != to_destination).then_some(Rewrite {
+            from_source,
+            from_destination,
+            to_source: from_source,
+            to_destination,
+        });
+        passed.postrouting = (from_source != to_source).then_some(Rewrite {
+            from_source,
+            from_destination: to_destination,
+            to_source,
+            to_destination,
+        });
+        passed
+    }
+
+    /// Writes addresses and ports, and mends the checksums as `nat::rewrite` does.
+    fn write(&self, bytes: &mut [u8], csum_partial: bool) {
+        let udp = self.key.is_udp();
+        bytes[12..20].copy_from_slice(&self.to_addresses.to_be_bytes());
+        bytes[20..24].copy_from_slice(&self.to_ports.to_be_bytes());
+        let field = |bytes: &[u8], at: usize| u16::from_be_bytes([bytes[at], bytes[at + 1]]);
+        let header = changed(field(bytes, 10), self.mend.addresses);
+        bytes[10..12].copy_from_slice(&header.to_be_bytes());
+        let at = if udp { 26 } else { 36 };
+        let old = field(bytes, at);
+        if old == 0 && (udp || csum_partial) {
+            return;
+        }
+        let mut new = if csum_partial {
+            add(old, self.mend.addresses)
+        } else {
+            changed(old, self.mend.all)
+        };
+        if new == 0 && udp && !csum_partial {
+            new = 0xffff;
+        }
+        bytes[at..at + 2].copy_from_slice(&new.to_be_bytes());
+    }
+}
+
+/// A checksum after the bytes under it changed by `difference` ([`updated`] of all that changed).
+const fn changed(field: u16, difference: u16) -> u16 {
+    updated(field, 0xffff, difference)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::lane::{TCP_KEY, UDP_KEY};
+    use super::*;
+    use crate::nat::rewrite::{Checksum, Side};
+    use crate::nat::rewrite_end;
+    use crate::wire::Packet;
+
+    fn bytes(key: &Key) -> Vec<u8> {
+        let mut bytes = vec![0; 40];
+        bytes[0] = 0x45;
+        bytes[3] = 40;
+        bytes[9] = if key.is_udp() { 17 } else { 6 };
+        bytes[12..20].copy_from_slice(&key.addresses.to_be_bytes());
+        bytes[20..24].copy_from_slice(&key.ports.to_be_bytes());
+        bytes
+    }
+
+    /// Every checksum is mended to the byte as the translation of one end after the other does it.
+    #[test]
+    fn the_same_bytes_as_end_by_end() {
+        for key in [UDP_KEY, TCP_KEY] {
+            let from = key.tuple();
+            for which in 1..8_u8 {
+                let mut to = from;
+                if which & 1 != 0 {
+                    to.source = IpAddr::from([192, 0, 2, 2]);
+                }
+                if which & 2 != 0 {
+                    to.destination = IpAddr::from([172, 17, 0, 3]);
+                }
+                if which & 4 != 0 {
+                    (to.source_port, to.destination_port) = (1024, 8080);
+                }
+                for partial in [false, true] {
+                    compare(&key, &from, &to, partial);
+                }
+            }
+        }
+    }
+
+    fn compare(key: &Key, from: &Tuple, to: &Tuple, partial: bool) {
+        let (Some(to_addresses), to_ports) = packed(to) else {
+            panic!("not IPv4");
+        };
+        let flow = Flow {
+            key: *key,
+            conn: ConnRef {
+                slot: 0,
+                generation: 0,
+            },
+            direction: Direction::Original,
+            state: State::New,
+            rules: 0,
+            routes: 0,
+            trail: Trail::NEW,
+            exit: Exit {
+                output: IfId(2),
+                next_hop: to.destination,
+                mtu: 1500,
+            },
+            to_addresses,
+            to_ports,
+            mend: mend(from, to),
+        };
+        let checksum = if partial {
+            Checksum::Partial
+        } else {
+            Checksum::Full
+        };
+        let at = if key.is_udp() { 26 } else { 36 };
+        for field in 0..=u16::MAX {
+            let mut slow = bytes(key);
+            slow[10..12].copy_from_slice(&field.to_be_bytes());
+            slow[at..at + 2].copy_from_slice(&field.to_be_bytes());
+            let mut fast = slow.clone();
+            let passed = flow.pass(&mut fast, partial);
+            let mut rewrites = [None, None];
+            let mut tuple = *from;
+            for (side, rewrite) in [Side::Destination, Side::Source].iter().zip(&mut rewrites) {
+                let packet = Packet::parse(&slow).unwrap();
+                let end = match side {
+                    Side::Source => (to.source, to.source_port),
+                    Side::Destination => (to.destination, to.destination_port),
+                };
+                let written = rewrite_end(&mut slow, &packet, &tuple, *side, end, checksum);
+                if let Some((after, what)) = written {
+                    (tuple, *rewrite) = (after, Some(what));
+                }
+            }
+            assert_eq!(fast, slow, "{field:#x} {to:?} {partial}");
+            assert_eq!([passed.prerouting, passed.postrouting], rewrites);
+        }
+    }
+}
