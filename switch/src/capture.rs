@@ -3,15 +3,18 @@
 //! After draft-ietf-opsawg-pcapng: one section; an interface block when an interface is first seen,
 //! nanosecond timestamps, a direction on each packet, comments, names for addresses, statistics at the
 //! end. Each frame carries its number (`epb_packetid`), the same wherever it is recorded; the pieces of a
-//! super-segment share theirs. Blocks are laid out by `pcap-file`; nothing here writes a file: whoever owns the capture drains
-//! [`Capture::pending`]. The same calls give the same bytes: the clock is the lab's, put behind a
-//! fixed [`EPOCH`].
+//! super-segment share theirs. Packets are laid out where they wait ([`epb`]), the rarer blocks by
+//! `pcap-file`; nothing here writes a file: whoever owns the capture drains [`Capture::pending`]. The same
+//! calls give the same bytes: the clock is the lab's, put behind a fixed [`EPOCH`].
 //!
-//! A capture never changes what it sees: checksums are filled in, and super-segments cut, in copies
-//! of its own. Its buffer is bounded; a packet that does not fit is left out and counted, on the next
+//! A capture never changes what it sees: checksums are filled in, and super-segments cut, in its own
+//! copy, so that no frame stands there that a wire could not carry, unless it was asked for them
+//! [whole](Limits::whole). Its buffer is bounded; a packet that does not fit is left out and counted, on the next
 //! packet of its interface (`epb_dropcount`) and in the statistics (`isb_osdrop`).
 //!
 //! Left out: decryption secrets, verdicts, several sections.
+
+mod epb;
 
 use core::fmt;
 use core::mem;
@@ -20,7 +23,6 @@ use core::time::Duration;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use pcap_file::pcapng::blocks::enhanced_packet::{EnhancedPacketBlock, EnhancedPacketOption};
 use pcap_file::pcapng::blocks::interface_description::{
     InterfaceDescriptionBlock, InterfaceDescriptionOption, InterfaceTsResolution,
 };
@@ -30,7 +32,6 @@ use pcap_file::pcapng::blocks::interface_statistics::{
 use pcap_file::pcapng::blocks::name_resolution::{
     Ipv4Record, Ipv6Record, NameResolutionBlock, Record,
 };
-use pcap_file::pcapng::blocks::opt_common::{CommonOption, UnknownOption};
 use pcap_file::pcapng::blocks::section_header::{SectionHeaderBlock, SectionHeaderOption};
 use pcap_file::pcapng::{PcapNgBlock, PcapNgWriter};
 use pcap_file::{DataLink, Endianness};
@@ -51,10 +52,6 @@ const NAME_MAX: usize = 255;
 const COMMENT_MAX: usize = 4096;
 /// Names that one address has at most.
 const NAMES_MAX: usize = 64;
-/// Code of the option `epb_packetid`, which `pcap-file` has no name for.
-const PACKET_ID: u16 = 5;
-/// A block's bytes besides its payload and comment, rounded up.
-const BLOCK_OVERHEAD: usize = 128;
 
 /// Which way a packet went at the interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,6 +82,9 @@ pub struct Limits {
     pub buffer: usize,
     /// The wall clock at [`Time::ZERO`], since 1970.
     pub epoch: Duration,
+    /// Frames stand as they are in memory: super-segments in one piece, partial checksums partial, as a
+    /// capture on a Linux veth shows them.
+    pub whole: bool,
 }
 
 impl Default for Limits {
@@ -92,8 +92,18 @@ impl Default for Limits {
         Self {
             buffer: BUFFER,
             epoch: EPOCH,
+            whole: false,
         }
     }
+}
+
+/// When, where and as which frame a packet was seen.
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    now: Time,
+    interface: IfId,
+    direction: Direction,
+    id: Option<u64>,
 }
 
 /// A packet was not recorded: the buffer is full until somebody drains it.
@@ -132,7 +142,6 @@ pub struct Capture {
     /// Interfaces written so far: the number of the next.
     written: u32,
     limits: Limits,
-    scratch: Vec<u8>,
     lost: u64,
     finished: bool,
 }
@@ -177,7 +186,6 @@ impl Capture {
             interfaces: BTreeMap::new(),
             written: 0,
             limits,
-            scratch: Vec::new(),
             lost: 0,
             finished: false,
         }
@@ -268,7 +276,7 @@ impl Capture {
         Some(number)
     }
 
-    /// Records `bytes` as they are, if the interface is watched. Takes one small allocation.
+    /// Records `bytes` as they are, if the interface is watched.
     ///
     /// # Errors
     /// [`CaptureFull`]; the packet is counted as lost.
@@ -280,80 +288,14 @@ impl Capture {
         bytes: &[u8],
         comment: Option<&str>,
     ) -> Result<(), CaptureFull> {
-        self.record(now, interface, direction, bytes, None, comment)
-    }
-
-    fn record(
-        &mut self,
-        now: Time,
-        interface: IfId,
-        direction: Direction,
-        bytes: &[u8],
-        id: Option<u64>,
-        comment: Option<&str>,
-    ) -> Result<(), CaptureFull> {
-        if !self.watches(interface) {
-            return Ok(());
-        }
-        if let (Direction::Unknown, Some(known)) = (direction, self.interfaces.get_mut(&interface))
-        {
-            known.dropped += 1;
-        }
-        let comment = comment.map(|text| plain(text, COMMENT_MAX));
-        let size = bytes.len() + comment.as_ref().map_or(0, String::len) + BLOCK_OVERHEAD;
-        let fits = self.pending_len() + size <= self.limits.buffer;
-        if fits && self.write_packet(now, interface, direction, bytes, id, comment) {
-            return Ok(());
-        }
-        self.lost += 1;
-        if let Some(known) = self.interfaces.get_mut(&interface) {
-            known.lost += 1;
-            known.lost_since += 1;
-        }
-        Err(CaptureFull)
-    }
-
-    fn write_packet(
-        &mut self,
-        now: Time,
-        interface: IfId,
-        direction: Direction,
-        bytes: &[u8],
-        id: Option<u64>,
-        comment: Option<String>,
-    ) -> bool {
-        let Some(interface_id) = self.number(interface) else {
-            return false;
+        let seen = Seen {
+            now,
+            interface,
+            direction,
+            id: None,
         };
-        let timestamp = self.wall_clock(now);
-        let Some(known) = self.interfaces.get_mut(&interface) else {
-            return false;
-        };
-        let kept = match known.snaplen as usize {
-            0 => bytes,
-            snaplen => &bytes[..bytes.len().min(snaplen)],
-        };
-        let mut options = vec![EnhancedPacketOption::Flags(direction.flags())];
-        let lost_since = mem::take(&mut known.lost_since);
-        if lost_since > 0 {
-            options.push(EnhancedPacketOption::DropCount(lost_since));
-        }
-        let number = id.map(u64::to_le_bytes);
-        if let Some(number) = &number {
-            let number = CommonOption::Unknown(UnknownOption::new(PACKET_ID, number));
-            options.push(EnhancedPacketOption::Common(number));
-        }
-        if let Some(comment) = comment {
-            let comment = CommonOption::Comment(Cow::Owned(comment));
-            options.push(EnhancedPacketOption::Common(comment));
-        }
-        known.captured += 1;
-        self.write(EnhancedPacketBlock {
-            interface_id,
-            timestamp,
-            original_len: bytes.len() as u32,
-            data: Cow::Borrowed(kept),
-            options,
+        self.record(seen, bytes.len(), comment, |out| {
+            out.extend_from_slice(bytes);
         })
     }
 
@@ -369,32 +311,88 @@ impl Capture {
         direction: Direction,
         bytes: &[u8],
         meta: Meta,
-        comment: Option<&str>,
+        mut comment: Option<&str>,
     ) -> Result<(), CaptureFull> {
+        let seen = Seen {
+            now,
+            interface,
+            direction,
+            id: Some(meta.id),
+        };
+        let is_wire = self.limits.whole || (meta.gso_size == 0 && !meta.csum_partial);
+        if is_wire {
+            return self.record(seen, bytes.len(), comment, |out| {
+                out.extend_from_slice(bytes);
+            });
+        }
+        if meta.gso_size == 0 {
+            return self.record(seen, bytes.len(), comment, |out| {
+                let start = out.len();
+                out.extend_from_slice(bytes);
+                segment::fill_checksums(&mut out[start..]);
+            });
+        }
         if !self.watches(interface) {
             return Ok(());
         }
-        let id = Some(meta.id);
-        if meta.gso_size > 0 {
-            let mut comment = comment;
-            let mut result = Ok(());
-            segment::cut(bytes, meta.gso_size, |piece| {
-                let comment = comment.take();
-                let recorded = self.record(now, interface, direction, piece, id, comment);
-                result = result.and(recorded);
-            });
-            return result;
+        let mut result = Ok(());
+        for piece in segment::pieces(bytes, meta.gso_size) {
+            let comment = comment.take();
+            let recorded = self.record(seen, piece.wire_len(), comment, |out| piece.append_to(out));
+            result = result.and(recorded);
         }
-        if !meta.csum_partial {
-            return self.record(now, interface, direction, bytes, id, comment);
-        }
-        let mut copy = mem::take(&mut self.scratch);
-        copy.clear();
-        copy.extend_from_slice(bytes);
-        segment::fill_checksums(&mut copy);
-        let result = self.record(now, interface, direction, &copy, id, comment);
-        self.scratch = copy;
         result
+    }
+
+    /// Records the packet of `len` bytes that `write` puts behind what it is given.
+    #[inline]
+    fn record(
+        &mut self,
+        seen: Seen,
+        len: usize,
+        comment: Option<&str>,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) -> Result<(), CaptureFull> {
+        if self.finished {
+            return Ok(());
+        }
+        let wall = self.wall_clock(seen.now).as_nanos() as u64;
+        let Some(known) = self.interfaces.get_mut(&seen.interface) else {
+            return Ok(());
+        };
+        if !known.watched {
+            return Ok(());
+        }
+        known.dropped += u64::from(seen.direction == Direction::Unknown);
+        let size = len + comment.map_or(0, |text| text.len().min(COMMENT_MAX)) + epb::OVERHEAD;
+        let fits = self.writer.get_ref().len() + size <= self.limits.buffer;
+        let number = match known.number {
+            None if fits => self.number(seen.interface),
+            number => number,
+        };
+        let Some(known) = self.interfaces.get_mut(&seen.interface) else {
+            return Ok(());
+        };
+        let Some(number) = number.filter(|_| fits) else {
+            known.lost += 1;
+            known.lost_since += 1;
+            self.lost += 1;
+            return Err(CaptureFull);
+        };
+        known.captured += 1;
+        let about = epb::About {
+            flags: seen.direction.flags(),
+            lost: mem::take(&mut known.lost_since),
+            id: seen.id,
+            comment,
+            comment_max: COMMENT_MAX,
+        };
+        let snaplen = known.snaplen as usize;
+        let buffer = self.writer.get_mut();
+        let block = epb::Open::begin(buffer, number, wall);
+        write(buffer);
+        block.end(buffer, snaplen, about);
+        Ok(())
     }
 
     /// Writes names for addresses, in the order of the addresses. Empty names are left out. Names and
@@ -504,6 +502,14 @@ impl Capture {
     #[must_use]
     pub fn take(&mut self) -> Vec<u8> {
         mem::take(self.writer.get_mut())
+    }
+
+    /// Hands the bytes that wait to `sink`; they are gone then, and the next ones take the memory that it
+    /// leaves in their place.
+    pub fn drain(&mut self, sink: impl FnOnce(&mut Vec<u8>)) {
+        let pending = self.writer.get_mut();
+        sink(pending);
+        pending.clear();
     }
 
     /// Takes the bytes that wait into `drained`, whose memory is used for the next ones: two buffers

@@ -20,7 +20,7 @@ struct Layout {
     transport: usize,
     payload: usize,
     end: usize,
-    v4: bool,
+    packet: Packet,
 }
 
 impl Layout {
@@ -41,7 +41,7 @@ impl Layout {
             transport: ether.payload + packet.transport,
             payload: ether.payload + payload,
             end: ether.payload + packet.len,
-            v4: packet.source.is_ipv4(),
+            packet,
         })
     }
 }
@@ -76,56 +76,131 @@ fn super_size(frame: &[u8], gso_size: u16) -> (u64, u64) {
     (count, layout.end as u64 + repeated)
 }
 
-/// Cuts `frame` into frames of at most `gso_size` bytes of payload, gives each to `emit` in order and
-/// says how many they were. Checksums are written in full, whatever the frame held.
-///
-/// A `gso_size` of 0 and anything but an unfragmented TCP frame is emitted once, as it is. Takes one
-/// buffer of the size of a piece for the whole cut. Padding behind the packet is left out.
-pub fn cut(frame: &[u8], gso_size: u16, mut emit: impl FnMut(&[u8])) -> u64 {
-    let layout = match Layout::of(frame) {
-        Some(layout) if gso_size > 0 => layout,
-        _ => {
-            emit(frame);
-            return 1;
-        }
-    };
-    let payload = &frame[layout.payload..layout.end];
-    let step = usize::from(gso_size);
-    let count = frame_count(layout.end, gso_size, layout.payload);
-    let mut piece = Vec::with_capacity(layout.payload + step.min(payload.len()));
-    for index in 0..count {
-        let from = index as usize * step;
-        let to = payload.len().min(from + step);
-        piece.clear();
-        piece.extend_from_slice(&frame[..layout.payload]);
-        piece.extend_from_slice(&payload[from..to]);
-        let is_last = index + 1 == count;
-        write_headers(&mut piece, &layout, index, from, is_last);
-        fill_checksums(&mut piece);
-        emit(&piece);
-    }
-    count
+/// The frames that a super-segment stands for, in order.
+#[derive(Clone, Debug)]
+pub struct Pieces<'a> {
+    frame: &'a [u8],
+    /// `None` if the frame is emitted once, as it is.
+    layout: Option<Layout>,
+    step: usize,
+    count: u64,
+    next: u64,
 }
 
-fn write_headers(piece: &mut [u8], layout: &Layout, index: u64, from: usize, is_last: bool) {
-    let len = piece.len() - layout.network;
-    let header = &mut piece[layout.network..];
-    if layout.v4 {
-        header[2..4].copy_from_slice(&(len as u16).to_be_bytes());
-        let id = u16::from_be_bytes([header[4], header[5]]).wrapping_add(index as u16);
-        header[4..6].copy_from_slice(&id.to_be_bytes());
-    } else {
-        header[4..6].copy_from_slice(&((len - 40) as u16).to_be_bytes());
+/// One of them, not written yet.
+#[derive(Clone, Copy, Debug)]
+pub struct Piece<'a> {
+    frame: &'a [u8],
+    layout: Option<Layout>,
+    index: u64,
+    /// Which part of the payload: from where to where.
+    from: usize,
+    to: usize,
+    is_last: bool,
+}
+
+/// Cuts `frame` into frames of at most `gso_size` bytes of payload. A `gso_size` of 0 and anything but an
+/// unfragmented TCP frame is one piece, as it is. Padding behind the packet is left out.
+#[must_use]
+pub fn pieces(frame: &[u8], gso_size: u16) -> Pieces<'_> {
+    let layout = Layout::of(frame).filter(|_| gso_size > 0);
+    let count = layout.map_or(1, |layout| {
+        frame_count(layout.end, gso_size, layout.payload)
+    });
+    Pieces {
+        frame,
+        layout,
+        step: usize::from(gso_size),
+        count,
+        next: 0,
     }
-    let tcp = &mut piece[layout.transport..];
-    let sequence = u32::from_be_bytes([tcp[4], tcp[5], tcp[6], tcp[7]]).wrapping_add(from as u32);
-    tcp[4..8].copy_from_slice(&sequence.to_be_bytes());
-    if !is_last {
-        tcp[13] &= !(FIN | PSH);
+}
+
+impl<'a> Iterator for Pieces<'a> {
+    type Item = Piece<'a>;
+
+    fn next(&mut self) -> Option<Piece<'a>> {
+        let index = self.next;
+        if index == self.count {
+            return None;
+        }
+        self.next += 1;
+        let payload = self.layout.map_or(0, |layout| layout.end - layout.payload);
+        let from = index as usize * self.step;
+        Some(Piece {
+            frame: self.frame,
+            layout: self.layout,
+            index,
+            from,
+            to: payload.min(from + self.step),
+            is_last: self.next == self.count,
+        })
     }
-    if index > 0 {
-        tcp[13] &= !CWR;
+}
+
+impl Piece<'_> {
+    /// Length of the frame that it is on a wire.
+    #[must_use]
+    pub fn wire_len(&self) -> usize {
+        self.layout.map_or(self.frame.len(), |layout| {
+            layout.payload + self.to - self.from
+        })
     }
+
+    /// Writes the frame behind what `out` holds, its checksums in full whatever the whole held.
+    pub fn append_to(&self, out: &mut Vec<u8>) {
+        let Some(layout) = &self.layout else {
+            out.extend_from_slice(self.frame);
+            return;
+        };
+        let start = out.len();
+        out.extend_from_slice(&self.frame[..layout.payload]);
+        out.extend_from_slice(&self.frame[layout.payload + self.from..layout.payload + self.to]);
+        let piece = &mut out[start..];
+        self.write_headers(piece, layout);
+        let bytes = &mut piece[layout.network..];
+        let packet = Packet {
+            len: bytes.len(),
+            ..layout.packet
+        };
+        fill(bytes, &packet);
+    }
+
+    fn write_headers(&self, piece: &mut [u8], layout: &Layout) {
+        let len = piece.len() - layout.network;
+        let header = &mut piece[layout.network..];
+        if layout.packet.source.is_ipv4() {
+            header[2..4].copy_from_slice(&(len as u16).to_be_bytes());
+            let id = u16::from_be_bytes([header[4], header[5]]).wrapping_add(self.index as u16);
+            header[4..6].copy_from_slice(&id.to_be_bytes());
+        } else {
+            header[4..6].copy_from_slice(&((len - 40) as u16).to_be_bytes());
+        }
+        let tcp = &mut piece[layout.transport..];
+        let sequence = u32::from_be_bytes([tcp[4], tcp[5], tcp[6], tcp[7]]);
+        let sequence = sequence.wrapping_add(self.from as u32);
+        tcp[4..8].copy_from_slice(&sequence.to_be_bytes());
+        if !self.is_last {
+            tcp[13] &= !(FIN | PSH);
+        }
+        if self.index > 0 {
+            tcp[13] &= !CWR;
+        }
+    }
+}
+
+/// Gives each of the [`pieces`] of `frame` to `emit`, written, and says how many they were. Takes one buffer
+/// of the size of a piece for the whole cut.
+pub fn cut(frame: &[u8], gso_size: u16, mut emit: impl FnMut(&[u8])) -> u64 {
+    let pieces = pieces(frame, gso_size);
+    let count = pieces.count;
+    let mut bytes = Vec::new();
+    for piece in pieces {
+        bytes.clear();
+        piece.append_to(&mut bytes);
+        emit(&bytes);
+    }
+    count
 }
 
 /// Writes the IPv4 header checksum and the transport checksum of `frame`, as a wire edge does for a
@@ -140,10 +215,14 @@ pub fn fill_checksums(frame: &mut [u8]) {
     let Ok(packet) = Packet::parse(bytes) else {
         return;
     };
+    fill(bytes, &packet);
+}
+
+fn fill(bytes: &mut [u8], packet: &Packet) {
     if packet.source.is_ipv4() {
         fill_header_checksum(bytes);
     }
-    fill_transport_checksum(bytes, &packet);
+    fill_transport_checksum(bytes, packet);
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 
 mod log;
 
-use core::fmt;
+use core::fmt::{self, Write as _};
 use std::collections::BTreeMap;
 
 use self::log::Log;
@@ -32,6 +32,8 @@ pub struct Trace {
     log: Log,
     /// By frame: what was rewritten since it was last recorded.
     rewrites: BTreeMap<u64, Rewrite>,
+    /// The comment of the packet that is being recorded.
+    words: String,
 }
 
 impl Trace {
@@ -106,9 +108,9 @@ impl Trace {
         }
         let meta = pool.meta(frame);
         let rewrite = self.rewrites.remove(&meta.id);
-        let comment = rewrite.map(|rewrite| What::Rewritten(rewrite).to_string());
+        let comment = rewrite.map(|rewrite| written(&mut self.words, &What::Rewritten(rewrite)));
         let bytes = pool.bytes(frame);
-        let recorded = capture.frame(at, place, direction, bytes, meta, comment.as_deref());
+        let recorded = capture.frame(at, place, direction, bytes, meta, comment);
         // The capture counts what it loses.
         let _: Result<(), CaptureFull> = recorded;
     }
@@ -148,11 +150,11 @@ impl Trace {
         if reason == DropReason::NotForUs || !capture.watches(place) {
             return;
         }
-        let comment = DropComment { reason, rewrite }.to_string();
+        let comment = written(&mut self.words, &DropComment { reason, rewrite });
         let bytes = pool.bytes(frame);
         let framed = framed(bytes);
         let bytes = framed.as_deref().unwrap_or(bytes);
-        let recorded = capture.frame(at, place, Direction::Unknown, bytes, meta, Some(&comment));
+        let recorded = capture.frame(at, place, Direction::Unknown, bytes, meta, Some(comment));
         // The capture counts what it loses.
         let _: Result<(), CaptureFull> = recorded;
     }
@@ -172,6 +174,13 @@ impl Trace {
     pub const fn lost_events(&self) -> u64 {
         self.log.lost()
     }
+}
+
+/// `text`, written into memory that is used again.
+fn written<'a>(words: &'a mut String, text: &dyn fmt::Display) -> &'a str {
+    words.clear();
+    let _: fmt::Result = write!(words, "{text}");
+    words
 }
 
 struct DropComment {

@@ -1,7 +1,7 @@
 //! A capture file, written by its own thread.
 //!
-//! The core makes pcapng bytes; whoever drives it hands them over here. The queue is bounded, so a
-//! slow disk slows virtual time down and loses nothing. The file appears under its name only when it
+//! The core makes pcapng bytes and hands them over as [`Chunks`]. The queue is bounded, so a slow disk
+//! slows virtual time down and loses nothing; written chunks come back as memory. The file appears under its name only when it
 //! is whole: until then it grows beside it as `NAME.tmp`, and what stood there before stays. A pipe or
 //! a device that stands under the name is written into as it is.
 
@@ -10,15 +10,31 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 
-use crossbeam_channel::{Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded};
 
 /// Chunks that may wait for the disk.
 const QUEUE: usize = 64;
 
+/// The way into a capture file.
+#[derive(Clone, Debug)]
+pub struct Chunks {
+    chunks: Sender<Vec<u8>>,
+    spare: Receiver<Vec<u8>>,
+}
+
+impl Chunks {
+    /// Hands over the next bytes and leaves memory for more in their place; waits while the disk is
+    /// behind. They are lost if the writer has stopped ([`PcapFile::has_failed`]).
+    pub fn push(&self, bytes: &mut Vec<u8>) {
+        let next = self.spare.try_recv().unwrap_or_default();
+        let _stopped = self.chunks.send(std::mem::replace(bytes, next));
+    }
+}
+
 /// A capture file that is being written.
 #[derive(Debug)]
 pub struct PcapFile {
-    chunks: Sender<Vec<u8>>,
+    chunks: Chunks,
     writer: JoinHandle<io::Result<()>>,
     /// The file as it grows and the name that it gets; nothing of a pipe or a device.
     rename: Option<(PathBuf, PathBuf)>,
@@ -44,27 +60,32 @@ impl PcapFile {
         let at = rename.as_ref().map_or(path, |(growing, _)| growing);
         let mut file = BufWriter::with_capacity(1 << 20, File::create(at)?);
         let (chunks, inbox) = bounded::<Vec<u8>>(QUEUE);
+        let (back, spare) = bounded::<Vec<u8>>(QUEUE);
         let writer = std::thread::spawn(move || {
             for chunk in inbox {
                 file.write_all(&chunk)?;
+                // Nobody needs more of them than fit.
+                let _full = back.try_send(chunk);
             }
             file.flush()
         });
         Ok(Self {
-            chunks,
+            chunks: Chunks { chunks, spare },
             writer,
             rename,
         })
     }
 
-    /// Hands over the next bytes; waits while the disk is behind.
-    ///
-    /// # Errors
-    /// If the writer has stopped; [`PcapFile::finish`] says why.
-    pub fn write(&self, bytes: Vec<u8>) -> io::Result<()> {
-        self.chunks
-            .send(bytes)
-            .map_err(|_| io::Error::other("the capture's writer has stopped"))
+    /// The way into the file. The file ends when every copy of it is gone.
+    #[must_use]
+    pub fn chunks(&self) -> Chunks {
+        self.chunks.clone()
+    }
+
+    /// The writer has stopped early; [`PcapFile::finish`] says why.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        self.writer.is_finished()
     }
 
     /// Ends the file and puts it in its place.
@@ -105,8 +126,8 @@ mod tests {
         let path = folder.join("a.pcapng");
         fs::write(&path, b"before").unwrap();
         let file = PcapFile::create(&path).unwrap();
-        file.write(b"one".to_vec()).unwrap();
-        file.write(b"two".to_vec()).unwrap();
+        file.chunks().push(&mut b"one".to_vec());
+        file.chunks().push(&mut b"two".to_vec());
         assert_eq!(fs::read(&path).unwrap(), b"before");
         file.finish().unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"onetwo");
@@ -120,7 +141,7 @@ mod tests {
     fn a_device_is_written_into_and_stays() {
         for (path, fits) in [("/dev/null", true), ("/dev/full", false)] {
             let file = PcapFile::create(Path::new(path)).unwrap();
-            file.write(b"one".to_vec()).unwrap();
+            file.chunks().push(&mut b"one".to_vec());
             assert_eq!(file.finish().is_ok(), fits, "{path}");
             assert!(is_stream(Path::new(path)), "{path}");
         }

@@ -1,4 +1,7 @@
+use pcap_file::pcapng::blocks::enhanced_packet::{EnhancedPacketBlock, EnhancedPacketOption};
+use pcap_file::pcapng::blocks::opt_common::{CommonOption, UnknownOption};
 use pcap_file::pcapng::{Block, PcapNgReader};
+use proptest::prelude::*;
 
 use super::*;
 use crate::frame::Pool;
@@ -320,4 +323,112 @@ fn comments_are_cut_between_characters() {
     let text = comment(&packets[0]).unwrap();
     assert_eq!(text.chars().count(), COMMENT_MAX / 3);
     assert_eq!(packets[0].timestamp, Duration::from_nanos(u64::MAX));
+}
+
+/// A packet, when it was seen, its flags, its number and its comment.
+type Told = (Vec<u8>, Time, u32, Option<u64>, Option<String>);
+
+/// What `pcap-file` writes of a capture with these packets.
+fn by_pcap_file(snaplen: u32, packets: &[Told]) -> Vec<u8> {
+    let mut capture = Capture::default();
+    capture.interface(ETH0, "eth0", "", snaplen);
+    let interface_id = capture.number(ETH0).unwrap();
+    for (bytes, now, flags, id, comment) in packets {
+        let mut options = vec![EnhancedPacketOption::Flags(*flags)];
+        let id = id.map(u64::to_le_bytes);
+        if let Some(id) = &id {
+            let id = CommonOption::Unknown(UnknownOption::new(5, id));
+            options.push(EnhancedPacketOption::Common(id));
+        }
+        if let Some(comment) = comment {
+            let comment = CommonOption::Comment(plain(comment, COMMENT_MAX).into());
+            options.push(EnhancedPacketOption::Common(comment));
+        }
+        let kept = if snaplen == 0 {
+            bytes.len()
+        } else {
+            bytes.len().min(snaplen as usize)
+        };
+        let block = EnhancedPacketBlock {
+            interface_id,
+            timestamp: capture.wall_clock(*now),
+            original_len: bytes.len() as u32,
+            data: Cow::Borrowed(&bytes[..kept]),
+            options,
+        };
+        assert!(capture.write(block));
+    }
+    capture.take()
+}
+
+proptest! {
+    /// The blocks laid out here are those that `pcap-file` writes, byte for byte.
+    #[test]
+    fn packets_are_laid_out_as_pcap_file_does(
+        snaplen in prop_oneof![Just(0_u32), 1_u32..100],
+        packets in proptest::collection::vec((
+            proptest::collection::vec(any::<u8>(), 0..200),
+            any::<u64>().prop_map(Time::from_nanos),
+            0_u32..3,
+            proptest::option::of(any::<u64>()),
+            proptest::option::of("[a-z→\\n]{0,30}|(→b){1500}"),
+        ), 1..5),
+    ) {
+        let mut capture = Capture::default();
+        capture.interface(ETH0, "eth0", "", snaplen);
+        for (bytes, now, flags, id, comment) in &packets {
+            let direction = [Direction::Unknown, Direction::In, Direction::Out][*flags as usize];
+            match *id {
+                Some(id) => {
+                    let meta = Meta { id, ..Meta::default() };
+                    capture.frame(*now, ETH0, direction, bytes, meta, comment.as_deref()).unwrap();
+                }
+                None => capture.packet(*now, ETH0, direction, bytes, comment.as_deref()).unwrap(),
+            }
+        }
+        prop_assert_eq!(capture.take(), by_pcap_file(snaplen, &packets));
+    }
+}
+
+#[test]
+fn a_whole_capture_shows_what_memory_holds() {
+    for whole in [false, true] {
+        let limits = Limits {
+            whole,
+            ..Limits::default()
+        };
+        let mut capture = Capture::new(limits);
+        capture.interface(ETH0, "eth0", "", 0);
+        let mut frame = udp_frame();
+        frame[14 + 9] = 6;
+        frame.splice(
+            34..46,
+            [&[0; 12][..], &[0x50, 0x18], &[0; 6], &[7; 2900]].concat(),
+        );
+        let len = (frame.len() - 14) as u16;
+        frame[16..18].copy_from_slice(&len.to_be_bytes());
+        let meta = Meta {
+            gso_size: 1448,
+            csum_partial: true,
+            ..Meta::default()
+        };
+        capture
+            .frame(Time::ZERO, ETH0, Direction::In, &frame, meta, Some("first"))
+            .unwrap();
+        let packets = packets(&blocks(capture.pending()));
+        let lens: Vec<_> = packets.iter().map(|packet| packet.data.len()).collect();
+        if whole {
+            assert_eq!(lens, [frame.len()]);
+            assert_eq!(packets[0].data, frame);
+            continue;
+        }
+        assert_eq!(lens, [1502, 1502, 58]);
+        for packet in &packets {
+            let ip = &packet.data[14..];
+            let parsed = Packet::parse(ip).unwrap();
+            assert!(header_checksum_ok(ip) && transport_checksum_ok(ip, &parsed));
+        }
+        let comments: Vec<_> = packets.iter().map(comment).collect();
+        assert_eq!(comments, [Some("first".to_owned()), None, None]);
+    }
 }

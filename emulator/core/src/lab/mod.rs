@@ -22,7 +22,7 @@ use crate::app::App;
 use crate::docker::spec::Engine;
 use crate::docker::{DaemonConfig, Docker, Error, World};
 use crate::id::{AppId, NsId, SockId};
-use crate::net::{CaptureAt, Net, NetConfig, Work};
+use crate::net::{CaptureAt, CaptureSink, Net, NetConfig, Work};
 
 use apps::Apps;
 use outside::{Outside, Places};
@@ -172,6 +172,7 @@ impl Lab {
     /// Works until there is something to tell.
     pub fn poll(&mut self) -> Output {
         loop {
+            self.net.capture_step();
             self.collect_wakes();
             if let Some(output) = self.outputs.pop_front() {
                 return output;
@@ -296,7 +297,17 @@ impl Lab {
         self.net.capture_start(at, Limits::default());
     }
 
-    /// The pcapng bytes since the last call. What is not taken in time is lost, counted and said so in
+    /// Hands what is captured to `sink` as it comes: virtual time waits for it, and nothing is lost.
+    pub fn capture_to(&mut self, sink: Box<dyn CaptureSink>) {
+        self.net.capture_to(sink);
+    }
+
+    /// Hands everything that waits to the sink now.
+    pub fn capture_flush(&mut self) {
+        self.net.capture_flush();
+    }
+
+    /// The pcapng bytes since the last call, without a sink. What is not taken in time is lost, counted and said so in
     /// the capture ([`Limits::buffer`]).
     pub fn capture_take(&mut self) -> Vec<u8> {
         self.net.capture_take()

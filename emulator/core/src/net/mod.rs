@@ -30,7 +30,7 @@ use crate::netns::{Cx, Netns};
 
 pub use child::ChildKind;
 pub use topology::VethPlan;
-pub use watch::CaptureAt;
+pub use watch::{CaptureAt, CaptureSink};
 
 /// Frames that one mark may move before others get their turn.
 const QUANTUM: usize = 64;
@@ -142,6 +142,7 @@ pub struct Net {
     pub(crate) bridges: Vec<Option<Box<BridgeSlot>>>,
     pub(crate) children: child::Children,
     pub(crate) capture_at: Option<CaptureAt>,
+    pub(crate) capture_sink: Option<Box<dyn CaptureSink>>,
     pub(crate) wires: Option<NsId>,
     work: VecDeque<Work>,
     timers: BTreeSet<(Time, NsId)>,
@@ -177,6 +178,7 @@ impl Net {
             bridges: Vec::new(),
             children: child::Children::default(),
             capture_at: None,
+            capture_sink: None,
             wires: None,
             work: VecDeque::new(),
             timers: BTreeSet::new(),

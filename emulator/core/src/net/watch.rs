@@ -9,6 +9,7 @@
 //! Names of addresses are written when the addresses are given out, so that a reader knows them before
 //! the first packet, and those of containers that are gone as well. Left out: `lo`, which is no wire.
 
+use core::fmt;
 use core::net::IpAddr;
 
 use switch::capture::{Capture, Limits};
@@ -24,6 +25,16 @@ pub enum CaptureAt {
     Crossing,
     /// At every interface.
     All,
+}
+
+/// Bytes that wait before they are handed to a sink: they stay in the second-level cache.
+const CHUNK: usize = 256 << 10;
+
+/// Where a capture's bytes go as they come.
+pub trait CaptureSink: fmt::Debug + Send {
+    /// Takes `bytes`, the next of the capture; virtual time waits until it returns. What it leaves in
+    /// their place is memory for the next ones.
+    fn take(&mut self, bytes: &mut Vec<u8>);
 }
 
 impl Net {
@@ -99,6 +110,31 @@ impl Net {
         ))
     }
 
+    /// Hands what is captured to `sink` from now on, so that nothing is lost however long a run is. Without
+    /// a sink, the bytes wait for [`Net::capture_take`].
+    pub fn capture_to(&mut self, sink: Box<dyn CaptureSink>) {
+        self.capture_sink = Some(sink);
+    }
+
+    /// Hands over what waits, if it is worth it.
+    #[inline]
+    pub(crate) fn capture_step(&mut self) {
+        if let Some(capture) = &self.trace.capture
+            && capture.is_over(CHUNK)
+        {
+            self.capture_flush();
+        }
+    }
+
+    /// Hands everything that waits to the sink, if there is one.
+    pub fn capture_flush(&mut self) {
+        if let (Some(capture), Some(sink)) = (&mut self.trace.capture, &mut self.capture_sink)
+            && capture.pending_len() > 0
+        {
+            capture.drain(|bytes| sink.take(bytes));
+        }
+    }
+
     /// The bytes captured since the last call.
     pub fn capture_take(&mut self) -> Vec<u8> {
         self.trace
@@ -108,7 +144,8 @@ impl Net {
             .unwrap_or_default()
     }
 
-    /// Ends the capture: each interface's statistics are its last blocks.
+    /// Ends the capture: each interface's statistics are its last blocks. A sink has everything then and
+    /// is gone.
     pub fn capture_finish(&mut self) {
         let now = self.now;
         let received: Vec<(IfId, u64)> = (2..self.sockets.len() as u32)
@@ -118,14 +155,15 @@ impl Net {
                 Some((id, netns.iface(id)?.rx.packets))
             })
             .collect();
-        let Some(capture) = self.trace.capture.as_mut() else {
-            return;
-        };
-        for (id, received) in received {
-            if capture.watches(id) {
-                capture.statistics(now, id, received, capture.dropped(id));
+        if let Some(capture) = self.trace.capture.as_mut() {
+            for (id, received) in received {
+                if capture.watches(id) {
+                    capture.statistics(now, id, received, capture.dropped(id));
+                }
             }
+            capture.finish(now);
         }
-        capture.finish(now);
+        self.capture_flush();
+        self.capture_sink = None;
     }
 }
