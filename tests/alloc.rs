@@ -6,12 +6,15 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use vethlab::core::app::{Family, SockKind, Sys};
 use vethlab::core::docker::spec::ContainerSpec;
 use vethlab::core::id::{IfId, NsId, SockId};
 use vethlab::core::lab::{Input, Lab, LabConfig, Output};
+use vethlab::core::net::{CaptureAt, CaptureSink};
 use vethlab::core::netns::Errno;
 
 thread_local! {
@@ -213,4 +216,37 @@ fn address_translation_allocates_nothing() {
         pass(lab, server, client);
     });
     assert_eq!(allocated, 0);
+}
+
+/// A sink that counts.
+#[derive(Clone, Debug, Default)]
+struct Tally(Arc<AtomicUsize>);
+
+impl CaptureSink for Tally {
+    fn take(&mut self, bytes: &mut Vec<u8>) {
+        self.0.fetch_add(bytes.len(), Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn a_capture_allocates_nothing() {
+    let (mut lab, [a, b]) = lab();
+    let tally = Tally::default();
+    lab.capture_start(CaptureAt::All);
+    lab.capture_to(Box::new(tally.clone()));
+    let at = SocketAddr::new(eth0(&lab, b).2, 80);
+    let [client, server] = tcp_pair(&mut lab, a, at, (b, at));
+    let lan = lab.places().lan;
+    let outside = SocketAddr::from(([192, 0, 2, 9], 8080));
+    let [inner, outer] = tcp_pair(&mut lab, a, outside, (lan, outside));
+    let allocated = steady(&mut lab, |lab| {
+        tick(lab);
+        pass(lab, client, server);
+        pass(lab, server, client);
+        pass(lab, inner, outer);
+        pass(lab, outer, inner);
+        lab.capture_flush();
+    });
+    assert_eq!(allocated, 0);
+    assert!(tally.0.load(Ordering::Relaxed) > 1 << 20);
 }

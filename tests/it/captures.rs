@@ -3,14 +3,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Write as _;
+use std::net::IpAddr;
 use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use emulator_core::app::Family;
+use emulator_core::docker::spec::{ContainerSpec, NetworkSpec};
 use emulator_core::lab::{Lab, LabConfig};
-use emulator_core::net::CaptureAt;
+use emulator_core::net::{CaptureAt, CaptureSink};
 use switch::DropReason;
+use switch::capture::Limits;
 
 use crate::rig::{root, skip};
-use crate::scenes::{How, Left, SCENES, Scene};
+use crate::scenes::{Drink, How, Left, Pour, SCENES, Scene, Stage};
 
 /// Every checksum is looked at.
 const STRICT: &[&str] = &[
@@ -275,6 +281,113 @@ fn a_refusal_is_a_reset() {
 }
 
 /// Every interface that was seen has one block of statistics.
+/// A sink that keeps everything.
+#[derive(Clone, Debug, Default)]
+struct Keep(Arc<Mutex<(usize, Vec<u8>)>>);
+
+impl CaptureSink for Keep {
+    fn take(&mut self, bytes: &mut Vec<u8>) {
+        let mut kept = self.0.lock().unwrap();
+        kept.0 += 1;
+        kept.1.extend_from_slice(bytes);
+    }
+}
+
+/// A megabyte over one or the other family, captured with `limits`; what was captured and in how many
+/// parts it came, and how many packets were lost.
+fn megabyte(family: Family, limits: Limits, sink: bool) -> (Vec<u8>, usize, u64) {
+    let mut stage = Stage::new(How {
+        capture: None,
+        listen: false,
+        ..How::default()
+    });
+    stage
+        .lab
+        .net_mut()
+        .capture_start(CaptureAt::Crossing, limits);
+    let kept = Keep::default();
+    if sink {
+        stage.lab.capture_to(Box::new(kept.clone()));
+    }
+    stage.network(NetworkSpec {
+        name: "six".to_owned(),
+        ipv6: Some(true),
+        ..NetworkSpec::default()
+    });
+    for name in ["web", "db"] {
+        stage.start(ContainerSpec {
+            name: Some(name.to_owned()),
+            image: "busybox".to_owned(),
+            network_mode: "six".to_owned(),
+            ..ContainerSpec::default()
+        });
+    }
+    let (server, client) = (stage.ns("db"), stage.ns("web"));
+    let of_family = |address: &IpAddr| match address {
+        IpAddr::V4(_) => family == Family::V4,
+        IpAddr::V6(v6) => family == Family::V6 && !v6.is_unicast_link_local(),
+    };
+    let netns = stage.lab.net().ns(server).unwrap();
+    let eth0 = netns.iface_named("eth0").unwrap();
+    let mut own = eth0.addrs.iter().map(|address| address.net.addr());
+    let to = own.find(of_family).unwrap();
+    stage.lab.spawn(server, Box::new(Pour::new(9000, 1 << 20)));
+    let drink = Drink::new((to, 9000).into());
+    let app = stage.lab.spawn(client, Box::new(drink));
+    let code = stage.lab.run_app_for(app, Duration::from_secs(60));
+    assert_eq!(code, Some(0));
+    let waiting = stage.lab.capture_take();
+    stage.lab.capture_finish();
+    let lost = stage.lab.net().trace.capture.as_ref().unwrap().lost();
+    let (parts, mut bytes) = kept.0.lock().unwrap().clone();
+    if !sink {
+        bytes = [waiting, stage.lab.capture_take()].concat();
+    } else if !waiting.is_empty() {
+        bytes = Vec::new();
+    }
+    (bytes, parts, lost)
+}
+
+/// However small its buffer, nothing is lost of a capture that has a sink.
+#[test]
+fn a_sink_gets_everything() {
+    let small = Limits {
+        buffer: 512 << 10,
+        ..Limits::default()
+    };
+    let (all, _, lost) = megabyte(Family::V4, Limits::default(), false);
+    assert!(lost == 0 && all.len() > 1 << 20);
+    let (cut, _, lost) = megabyte(Family::V4, small, false);
+    assert!(lost > 0 && cut.len() < all.len());
+    let (kept, parts, lost) = megabyte(Family::V4, small, true);
+    assert_eq!(lost, 0);
+    assert!(parts > 3, "{parts} parts");
+    assert!(kept.len() > 1 << 20);
+}
+
+/// Super-segments cross the bridge, and a capture shows the frames that they stand for, unless it was
+/// asked for them whole.
+#[test]
+fn super_segments_are_cut_unless_asked_for_whole() {
+    for family in [Family::V4, Family::V6] {
+        let whole = Limits {
+            whole: true,
+            ..Limits::default()
+        };
+        let (plain, ..) = megabyte(family, Limits::default(), false);
+        let (whole, ..) = megabyte(family, whole, false);
+        assert!(whole.len() < plain.len());
+        let filter = "frame.len > 1514";
+        let (Some(long), Some(super_segments)) = (listing(&plain, filter), listing(&whole, filter))
+        else {
+            return;
+        };
+        assert_eq!(long, Vec::<String>::new());
+        assert!(super_segments.len() > 10, "{family:?}: {super_segments:?}");
+        assert_eq!(listing(&plain, WRONG), Some(Vec::new()));
+    }
+}
+
 #[test]
 fn statistics_end_a_capture() {
     let file = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("statistics.pcapng");

@@ -1,6 +1,6 @@
 //! Small runs that several tests look at: what is set up, what happens, and what is left to compare.
 
-use core::net::{Ipv4Addr, SocketAddr};
+use core::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::time::Duration;
 
 use emulator_core::app::{App, Family, SockKind, SockOpt, Step, Sys};
@@ -382,7 +382,7 @@ const fn byte(at: usize) -> u8 {
     (at % 251) as u8
 }
 
-/// A server that sends so many known bytes to its first client, closes and ends.
+/// A server that sends so many known bytes to its first client, of either family, closes and ends.
 #[derive(Debug)]
 pub(crate) struct Pour {
     port: u16,
@@ -407,8 +407,8 @@ impl Pour {
         let listener = match self.listener {
             Some(listener) => listener,
             None => {
-                let listener = sys.socket(SockKind::Tcp, Family::V4)?;
-                sys.bind(listener, (Ipv4Addr::UNSPECIFIED, self.port).into())?;
+                let listener = sys.socket(SockKind::Tcp, Family::V6)?;
+                sys.bind(listener, (Ipv6Addr::UNSPECIFIED, self.port).into())?;
                 sys.listen(listener, 1)?;
                 *self.listener.insert(listener)
             }
@@ -459,7 +459,11 @@ impl Drink {
 
     fn go_on(&mut self, sys: &mut dyn Sys) -> Result<(), Errno> {
         let Some(sock) = self.sock else {
-            let sock = *self.sock.insert(sys.socket(SockKind::Tcp, Family::V4)?);
+            let family = match self.to {
+                SocketAddr::V4(_) => Family::V4,
+                SocketAddr::V6(_) => Family::V6,
+            };
+            let sock = *self.sock.insert(sys.socket(SockKind::Tcp, family)?);
             return match sys.connect(sock, self.to) {
                 Ok(()) | Err(Errno::InProgress) => Err(Errno::WouldBlock),
                 Err(errno) => Err(errno),
