@@ -94,7 +94,7 @@ impl Wire {
         wire
     }
 
-    fn burst(&mut self) -> u64 {
+    pub(crate) fn burst(&mut self) -> u64 {
         let now = self.lab.now() + core::time::Duration::from_micros(1);
         self.lab.handle(now, Input::Tick);
         for _ in 0..BURST {

@@ -1,4 +1,5 @@
-//! The benches: a file a question. `cargo bench -p vethlab -- [--smoke] [QUESTION…]` runs those named, or all.
+//! The benches: a file a question. `cargo bench -p vethlab -- [--smoke] [QUESTION…]` runs those named, or all,
+//! and `-- instructions` counts instructions instead.
 //!
 //! One binary, because each further one is optimised and linked anew.
 
@@ -8,20 +9,24 @@ mod common;
 mod dns;
 mod forward;
 mod idle;
+mod instructions;
 mod kernel;
 mod peers;
 mod start;
 mod tcp;
 mod udp;
 
+use std::process::ExitCode;
+
 use common::Report;
 
 /// Measures its rows.
 type Run = fn(&mut Report);
 
-fn main() {
+fn main() -> ExitCode {
     if let Ok(work) = std::env::var(kernel::AGENT) {
-        return kernel::agent(&work);
+        kernel::agent(&work);
+        return ExitCode::SUCCESS;
     }
     let questions: &[(&'static str, Run)] = &[
         ("forward", forward::run),
@@ -38,6 +43,14 @@ fn main() {
         .skip(1)
         .filter(|arg| !arg.starts_with("--"))
         .collect();
+    match named.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["callgrind", kernel, turns] => {
+            instructions::work(kernel, turns);
+            return ExitCode::SUCCESS;
+        }
+        ["instructions"] => return instructions::check(),
+        _ => {}
+    }
     for name in &named {
         assert!(
             questions.iter().any(|(known, _)| known == name),
@@ -63,4 +76,5 @@ fn main() {
     } else {
         report.write().expect("target/bench can be written");
     }
+    ExitCode::SUCCESS
 }

@@ -25,7 +25,7 @@ enum Target {
 struct Point {
     plot: Plot,
     x: f64,
-    ours: String,
+    ours: Option<String>,
     anchor: Option<String>,
 }
 
@@ -97,20 +97,27 @@ impl Row {
         self
     }
 
-    /// Its figure is a point of this line of a plot.
-    pub(crate) fn point(mut self, plot: Plot, x: f64, ours: impl Into<String>) -> Self {
+    /// It stands here in a plot, with what is named next.
+    pub(crate) fn at(mut self, plot: Plot, x: f64) -> Self {
         self.points.push(Point {
             plot,
             x,
-            ours: ours.into(),
+            ours: None,
             anchor: None,
         });
         self
     }
 
-    /// The anchor's figure is a point as well, of this line of the plot named last.
+    /// Its figure is a point of this line of a plot.
+    pub(crate) fn point(self, plot: Plot, x: f64, ours: impl Into<String>) -> Self {
+        let mut row = self.at(plot, x);
+        row.points.last_mut().expect("just pushed").ours = Some(ours.into());
+        row
+    }
+
+    /// The anchor's figure is a point of this line of the plot named last.
     pub(crate) fn anchor_point(mut self, anchor: impl Into<String>) -> Self {
-        let last = self.points.last_mut().expect("a point of ours comes first");
+        let last = self.points.last_mut().expect("a place comes first");
         last.anchor = Some(anchor.into());
         self
     }
@@ -162,7 +169,9 @@ impl Row {
         let ours = spread(ours);
         let anchor = anchor.map(|(name, figures)| (name.to_owned(), spread(figures)));
         for point in &self.points {
-            report.point(point.plot, &point.ours, point.x, ours);
+            if let Some(line) = &point.ours {
+                report.point(point.plot, line, point.x, ours);
+            }
             if let (Some(line), Some((_, figures))) = (&point.anchor, &anchor) {
                 report.point(point.plot, line, point.x, *figures);
             }

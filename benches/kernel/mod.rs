@@ -53,7 +53,7 @@ fn frames(report: &mut Report, kernel: &Kernel) {
         let mut wire = Wire::new(mode, len);
         Row::rate(format!("frames of {len} B, {mode:?}"), "frame/s")
             .ratio(least)
-            .point(Plot::FrameSize, len as f64, format!("{mode:?}"))
+            .at(Plot::FrameSize, len as f64)
             .anchor_point("kernel")
             .against(
                 report,
