@@ -134,6 +134,9 @@ impl Pair {
             .expect("it connects");
         for _ in 0..100 {
             pair.turn();
+            if pair.socket(0).may_send() && pair.socket(1).may_send() {
+                break;
+            }
         }
         assert!(pair.socket(0).may_send() && pair.socket(1).may_send());
         pair

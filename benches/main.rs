@@ -11,6 +11,8 @@ mod forward;
 mod idle;
 mod instructions;
 mod kernel;
+mod labs;
+mod memory;
 mod peers;
 mod start;
 mod tcp;
@@ -33,6 +35,8 @@ fn main() -> ExitCode {
         ("tcp", tcp::run),
         ("udp", udp::run),
         ("start", start::run),
+        ("memory", memory::run),
+        ("labs", labs::run),
         ("idle", idle::run),
         ("dns", dns::run),
         ("capture", capture::run),

@@ -4,8 +4,10 @@
 //! A B A B …, and the ratio is taken pair by pair. Shown: median (least..most) of each, and of the ratio.
 //! `--smoke` runs one short round of each, to see that it works.
 
+pub(crate) mod alloc;
 pub(crate) mod lab;
 pub(crate) mod machine;
+pub(crate) mod many;
 pub(crate) mod plot;
 pub(crate) mod report;
 pub(crate) mod row;

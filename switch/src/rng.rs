@@ -42,6 +42,12 @@ impl Rng {
         Self::new(split_mix(&mut mix))
     }
 
+    /// The number that stands for a label: two labels with the same number name the same stream.
+    #[must_use]
+    pub fn label(label: &str) -> u64 {
+        label_hash(label)
+    }
+
     /// 64 random bits.
     pub fn next_u64(&mut self) -> u64 {
         let s = &mut self.state;

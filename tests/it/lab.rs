@@ -366,3 +366,71 @@ fn a_capture_ends_and_another_begins() {
         assert!(lab.capture_take().is_empty(), "it goes on after its end");
     }
 }
+
+#[test]
+fn a_lab_goes_to_another_thread() {
+    let mut lab = stage().lab;
+    let host = lab.places().host;
+    let ping = Question::Ping([192, 0, 2, 9].into());
+    let answer = std::thread::spawn(move || lab.probe(host, &ping, SECOND));
+    assert!(matches!(answer.join().unwrap(), Answer::Open(_)));
+}
+
+#[test]
+fn many_containers_announce_themselves_without_a_loss_and_then_rest() {
+    const MEMBERS: u32 = 400;
+    let mut lab = stage().lab;
+    let subnet = IpamConfig {
+        subnet: "10.10.0.0/16".to_owned(),
+        ..IpamConfig::default()
+    };
+    lab.network_create(NetworkSpec {
+        name: "big".to_owned(),
+        ipam: vec![subnet],
+        ..NetworkSpec::default()
+    })
+    .unwrap();
+    for number in 0..MEMBERS {
+        let name = format!("c{number}");
+        lab.create(container(&name, "big")).unwrap();
+        lab.start(&name).unwrap();
+        lab.settle();
+    }
+    lab.run_for(5 * SECOND);
+    assert_eq!(lab.deadline(), None, "an idle container wakes nobody");
+    // All are due at one moment: together they would be more frames than the pool has.
+    assert_eq!(lab.net().trace.drops.total(), 0);
+    for (asker, asked) in [("c0", "c399"), ("c399", "c7")] {
+        let ns = lab.namespace(asker).unwrap();
+        let found = lab.lookup(ns, asked);
+        let [IpAddr::V4(address)] = found[..] else {
+            panic!("{asked} is {found:?}");
+        };
+        assert_eq!(address.octets()[..2], [10, 10]);
+        let answer = lab.probe(ns, &Question::Ping(address.into()), SECOND);
+        assert!(matches!(answer, Answer::Open(_)), "{answer:?}");
+    }
+}
+
+/// Nobody can tell that the embedded DNS starts when it is first asked: its address is taken before.
+#[test]
+fn the_address_of_the_embedded_dns_is_taken_before_anybody_asks() {
+    let mut lab = stage().lab;
+    lab.network_create(NetworkSpec {
+        name: "net".to_owned(),
+        ..NetworkSpec::default()
+    })
+    .unwrap();
+    lab.create(container("web", "net")).unwrap();
+    lab.start("web").unwrap();
+    lab.settle();
+    let ns = lab.namespace("web").unwrap();
+    for kind in [SockKind::Tcp, SockKind::Udp] {
+        let mut sys = lab.sys(ns);
+        let sock = sys.socket(kind, Family::V4).unwrap();
+        let bound = sys.bind(sock, (Ipv4Addr::new(127, 0, 0, 11), 53).into());
+        assert_eq!(bound, Err(Errno::AddrInUse), "{kind:?}");
+        assert_eq!(sys.bind(sock, (Ipv4Addr::UNSPECIFIED, 53).into()), Ok(()));
+    }
+    assert_eq!(lab.lookup(ns, "web").len(), 1);
+}

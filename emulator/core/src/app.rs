@@ -22,7 +22,7 @@ pub enum Step {
 }
 
 /// An application.
-pub trait App: fmt::Debug {
+pub trait App: fmt::Debug + Send {
     /// Does what can be done now.
     fn run(&mut self, sys: &mut dyn Sys) -> Step;
 

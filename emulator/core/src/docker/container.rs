@@ -2,6 +2,7 @@
 
 use indexmap::IndexMap;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use switch::Time;
 
@@ -129,7 +130,7 @@ pub struct Files {
     /// `/etc/hosts`.
     pub hosts: HostsFile,
     /// `/etc/resolv.conf`.
-    pub resolv: ResolvConf,
+    pub resolv: Arc<ResolvConf>,
 }
 
 /// What a running container has of its own: its namespace and the way out of it.

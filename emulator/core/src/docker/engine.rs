@@ -3,6 +3,7 @@
 use core::fmt;
 use core::net::IpAddr;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use ipnet::IpNet;
 use switch::{Rng, Time};
@@ -16,6 +17,7 @@ use super::names::Names;
 use super::network::Network;
 use super::plumb::{LinkRule, Plumb};
 use super::ports::PortAllocator;
+use super::resolv::{ResolvConf, Use};
 use super::spec::Engine;
 use super::table::{Missing, Table};
 use crate::id::NsId;
@@ -63,6 +65,9 @@ pub struct Docker {
     pub(super) inhabitants: BTreeMap<NsId, u32>,
     /// What links of docker0 open, as it was last set.
     pub(super) link_rules: Vec<LinkRule>,
+    /// The resolv.conf of containers that ask for nothing of their own: for which use, whether in the host's
+    /// namespace.
+    pub(super) resolv: Vec<((Use, bool), Arc<ResolvConf>)>,
 }
 
 impl Docker {
@@ -89,6 +94,7 @@ impl Docker {
             linked: BTreeSet::new(),
             inhabitants: BTreeMap::new(),
             link_rules: Vec::new(),
+            resolv: Vec::new(),
             config,
         };
         docker.predefined_networks(world)?;

@@ -1,6 +1,7 @@
 //! The files that Docker puts into a container: `/etc/hosts` and `/etc/resolv.conf` at its start.
 
 use core::net::IpAddr;
+use std::sync::Arc;
 
 use super::config::DaemonConfig;
 use super::container::{Container, Files, Mode};
@@ -13,7 +14,7 @@ use super::spec::Engine;
 impl Docker {
     /// Makes the files of a container that starts.
     pub(super) fn write_files(
-        &self,
+        &mut self,
         container: &mut Container,
         host_mode: bool,
     ) -> Result<(), Error> {
@@ -53,11 +54,26 @@ impl Docker {
         Ok(())
     }
 
+    /// The resolv.conf of a container. Those that ask for nothing of their own share it.
     pub(super) fn build_resolv(
-        &self,
+        &mut self,
         container: &Container,
         purpose: Use,
-    ) -> Result<ResolvConf, Error> {
+    ) -> Result<Arc<ResolvConf>, Error> {
+        let spec = &container.spec;
+        if !(spec.dns.is_empty() && spec.dns_search.is_empty() && spec.dns_options.is_empty()) {
+            return self.make_resolv(container, purpose).map(Arc::new);
+        }
+        let key = (purpose, container.mode == Mode::Host);
+        if let Some((_, made)) = self.resolv.iter().find(|(of, _)| *of == key) {
+            return Ok(Arc::clone(made));
+        }
+        let made = Arc::new(self.make_resolv(container, purpose)?);
+        self.resolv.push((key, Arc::clone(&made)));
+        Ok(made)
+    }
+
+    fn make_resolv(&self, container: &Container, purpose: Use) -> Result<ResolvConf, Error> {
         let c = &self.config;
         let over = overrides(container, c)?;
         let (text, path) = match (&c.resolv_conf_systemd, purpose) {

@@ -5,6 +5,7 @@
 //! an endpoint, so that a disconnect takes exactly its own away.
 
 use core::net::IpAddr;
+use std::borrow::Cow;
 
 use super::error::{Error, Kind};
 use super::spec::Engine;
@@ -22,7 +23,7 @@ struct Line {
 /// The file of one sandbox.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostsFile {
-    head: String,
+    head: Cow<'static, str>,
     lines: Vec<Line>,
     text: String,
 }
@@ -61,12 +62,14 @@ pub fn parse_extra_host(text: &str) -> Result<ExtraHost, Error> {
 }
 
 const V4_HEAD: &str = "127.0.0.1\tlocalhost\n";
-const V6_HEAD: &str = "::1\tlocalhost ip6-localhost ip6-loopback\n\
+const HEAD: &str = "127.0.0.1\tlocalhost\n\
+::1\tlocalhost ip6-localhost ip6-loopback\n\
 fe00::\tip6-localnet\n\
 ff00::\tip6-mcastprefix\n\
 ff02::1\tip6-allnodes\n\
 ff02::2\tip6-allrouters\n";
-const V6_HEAD_20_10: &str = "::1\tlocalhost ip6-localhost ip6-loopback\n\
+const HEAD_20_10: &str = "127.0.0.1\tlocalhost\n\
+::1\tlocalhost ip6-localhost ip6-loopback\n\
 fe00::0\tip6-localnet\n\
 ff00::0\tip6-mcastprefix\n\
 ff02::1\tip6-allnodes\n\
@@ -76,23 +79,22 @@ impl HostsFile {
     /// The file of a new sandbox. `v6` is off where the container has IPv6 switched off altogether.
     #[must_use]
     pub fn new(engine: Engine, v6: bool) -> Self {
-        let tail = match engine {
-            Engine::V20_10 => V6_HEAD_20_10,
-            Engine::V29 if v6 => V6_HEAD,
-            Engine::V29 => "",
-        };
-        Self::with_head(format!("{V4_HEAD}{tail}"))
+        Self::with_head(Cow::Borrowed(match engine {
+            Engine::V20_10 => HEAD_20_10,
+            Engine::V29 if v6 => HEAD,
+            Engine::V29 => V4_HEAD,
+        }))
     }
 
     /// A copy of the host's own file.
     #[must_use]
     pub fn copy_of(text: &str) -> Self {
-        Self::with_head(text.to_owned())
+        Self::with_head(Cow::Owned(text.to_owned()))
     }
 
-    fn with_head(head: String) -> Self {
+    fn with_head(head: Cow<'static, str>) -> Self {
         Self {
-            text: head.clone(),
+            text: head.clone().into_owned(),
             head,
             lines: Vec::new(),
         }
@@ -160,12 +162,15 @@ impl HostsFile {
     }
 
     fn push(&mut self, owner: Option<u32>, link: bool, text: String) {
+        self.text.reserve_exact(text.len());
         self.text.push_str(&text);
+        self.lines.reserve_exact(1);
         self.lines.push(Line { owner, link, text });
     }
 
     fn render(&mut self) {
-        self.text.clone_from(&self.head);
+        self.text.clear();
+        self.text.push_str(&self.head);
         for line in &self.lines {
             self.text.push_str(&line.text);
         }

@@ -4,8 +4,10 @@
 //! thing and counts how often it was made, so that one more container reshuffles nobody and a thing
 //! made again gets another id.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
 use switch::Rng;
 
 use super::plumb::Mac;
@@ -56,7 +58,8 @@ const SECOND: [&str; 32] = [
 #[derive(Clone, Debug)]
 pub struct Ids {
     rng: Rng,
-    drawn: BTreeMap<String, u32>,
+    /// How often a stream was drawn from, by the hash that names it.
+    drawn: HashMap<u64, u32, FixedState>,
     veths: BTreeSet<u32>,
 }
 
@@ -78,22 +81,21 @@ pub fn short(id: &str) -> &str {
 impl Ids {
     /// Draws from `rng`.
     #[must_use]
-    pub const fn new(rng: Rng) -> Self {
+    pub fn new(rng: Rng) -> Self {
         Self {
             rng,
-            drawn: BTreeMap::new(),
+            drawn: HashMap::default(),
             veths: BTreeSet::new(),
         }
     }
 
     fn stream(&mut self, label: String) -> Rng {
-        let stream = |count: u32| match count {
+        let drawn = self.drawn.entry(Rng::label(&label)).or_insert(0);
+        let before = core::mem::replace(drawn, *drawn + 1);
+        match before {
             0 => self.rng.stream(&label),
-            _ => self.rng.stream(&format!("{label}#{count}")),
-        };
-        let rng = stream(self.drawn.get(&label).copied().unwrap_or(0));
-        *self.drawn.entry(label).or_insert(0) += 1;
-        rng
+            _ => self.rng.stream(&format!("{label}#{before}")),
+        }
     }
 
     /// 64 hexadecimal digits for the `kind` of thing called `name`. As Docker does, none that would be

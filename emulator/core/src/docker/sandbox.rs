@@ -36,6 +36,13 @@ pub struct DnsConfig {
 }
 
 impl Docker {
+    /// Whether 127.0.0.11 answers in a running container's namespace.
+    #[must_use]
+    pub fn has_resolver(&self, container: &Container) -> bool {
+        let sandbox = self.owner(container).sandbox.as_ref();
+        sandbox.is_some_and(|sandbox| sandbox.resolver)
+    }
+
     /// What the embedded DNS needs to know of a running container's sandbox.
     ///
     /// # Errors

@@ -23,19 +23,18 @@ pub(super) trait Entry {
 /// Things in the order in which they were made.
 #[derive(Clone, Debug)]
 pub(super) struct Table<T> {
-    list: BTreeMap<u32, T>,
+    /// By number; those that are gone or lifted leave a gap.
+    list: Vec<Option<Box<T>>>,
     names: BTreeMap<String, u32>,
     ids: BTreeMap<String, u32>,
-    next: u32,
 }
 
 impl<T> Default for Table<T> {
     fn default() -> Self {
         Self {
-            list: BTreeMap::new(),
+            list: Vec::new(),
             names: BTreeMap::new(),
             ids: BTreeMap::new(),
-            next: 0,
         }
     }
 }
@@ -44,35 +43,36 @@ impl<T: Entry> Table<T> {
     /// The number that the next thing gets.
     #[must_use]
     pub(super) const fn next_key(&self) -> u32 {
-        self.next
+        self.list.len() as u32
     }
 
     /// Adds a thing under [`Self::next_key`].
     pub(super) fn insert(&mut self, thing: T) -> u32 {
-        let key = self.next;
-        self.next += 1;
+        let key = self.next_key();
         self.names.insert(thing.name().to_owned(), key);
         self.ids.insert(thing.id().to_owned(), key);
-        self.list.insert(key, thing);
+        self.list.push(Some(Box::new(thing)));
         key
     }
 
     /// Takes a thing out for good.
-    pub(super) fn remove(&mut self, key: u32) -> Option<T> {
-        let thing = self.list.remove(&key)?;
+    pub(super) fn remove(&mut self, key: u32) -> Option<Box<T>> {
+        let thing = self.lift(key)?;
         self.names.remove(thing.name());
         self.ids.remove(thing.id());
         Some(thing)
     }
 
     /// Takes a thing out for the time of a change; it can still be found, but not read.
-    pub(super) fn lift(&mut self, key: u32) -> Option<T> {
-        self.list.remove(&key)
+    pub(super) fn lift(&mut self, key: u32) -> Option<Box<T>> {
+        self.list.get_mut(key as usize)?.take()
     }
 
     /// Puts back what [`Self::lift`] took.
-    pub(super) fn settle(&mut self, key: u32, thing: T) {
-        self.list.insert(key, thing);
+    pub(super) fn settle(&mut self, key: u32, thing: Box<T>) {
+        if let Some(place) = self.list.get_mut(key as usize) {
+            *place = Some(thing);
+        }
     }
 
     /// Moves a thing to another name.
@@ -84,12 +84,12 @@ impl<T: Entry> Table<T> {
     /// A thing by its number.
     #[must_use]
     pub(super) fn get(&self, key: u32) -> Option<&T> {
-        self.list.get(&key)
+        self.list.get(key as usize)?.as_deref()
     }
 
     /// A thing by its number, to change.
     pub(super) fn get_mut(&mut self, key: u32) -> Option<&mut T> {
-        self.list.get_mut(&key)
+        self.list.get_mut(key as usize)?.as_deref_mut()
     }
 
     /// A thing's number by its exact name.
@@ -124,7 +124,8 @@ impl<T: Entry> Table<T> {
 
     /// All, in the order in which they were made.
     pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
-        self.list.iter().map(|(key, thing)| (*key, thing))
+        let numbered = (0..).zip(&self.list);
+        numbered.filter_map(|(key, thing)| Some((key, thing.as_deref()?)))
     }
 }
 

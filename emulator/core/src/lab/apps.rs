@@ -5,7 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
+use dns::resolver::ADDRESS;
 use dns::zone::Zones;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
@@ -67,13 +68,18 @@ impl Apps {
         }
     }
 
-    fn start(&mut self, net: &mut Net, ns: NsId, program: Program) -> AppId {
+    /// A number for an application that starts later, perhaps.
+    pub(crate) const fn reserve(&mut self) -> AppId {
         let id = AppId(self.next);
         self.next += 1;
+        id
+    }
+
+    fn insert(&mut self, id: AppId, ns: NsId, program: Option<Program>) {
         self.slots.insert(
             id,
             Slot {
-                program: Some(program),
+                program,
                 ns,
                 marked: false,
                 held: false,
@@ -85,18 +91,14 @@ impl Apps {
                 rng: self.rng.stream(&format!("app:{}", id.0)),
             },
         );
-        self.mark(net, id);
-        id
     }
 
     /// Starts an application in `ns`; it runs when the lab is polled.
     pub(crate) fn spawn(&mut self, net: &mut Net, ns: NsId, app: Box<dyn App>) -> AppId {
-        self.start(net, ns, Program::App(app))
-    }
-
-    /// Starts an embedded DNS server in `ns`.
-    pub(crate) fn spawn_dns(&mut self, net: &mut Net, ns: NsId, service: DnsService) -> AppId {
-        self.start(net, ns, Program::Dns(Box::new(service)))
+        let id = self.reserve();
+        self.insert(id, ns, Some(Program::App(app)));
+        self.mark(net, id);
+        id
     }
 
     pub(crate) fn dns_mut(&mut self, app: AppId) -> Option<&mut DnsService> {
@@ -167,8 +169,9 @@ impl Apps {
         }
     }
 
-    /// Marks the applications whose timers are due.
-    pub(crate) fn fire(&mut self, net: &mut Net) {
+    /// Marks the applications whose timers are due; false if none is.
+    pub(crate) fn fire(&mut self, net: &mut Net) -> bool {
+        let mut any = false;
         while let Some(&(at, app)) = self.timers.first() {
             if at > net.now() {
                 break;
@@ -178,7 +181,9 @@ impl Apps {
                 slot.alarm = Time::MAX;
             }
             self.mark(net, app);
+            any = true;
         }
+        any
     }
 
     pub(crate) fn deadline(&self) -> Option<Time> {
@@ -307,6 +312,43 @@ impl LabSys<'_> {
         }
     }
 
+    /// The embedded DNS of a namespace starts when a socket there turns to it for the first time: until then
+    /// nobody can tell, and an idle container has no sockets.
+    fn wake_resolver(&mut self, ns: NsId, to: IpAddr) {
+        if to.to_canonical() != ADDRESS {
+            return;
+        }
+        let Some(app) = self.sandboxes.resolver(ns) else {
+            return;
+        };
+        if self.apps.slots.contains_key(&app) {
+            return;
+        }
+        let Some(service) = self.sandboxes.dns_service(ns, self.docker, &self.net.rng) else {
+            return;
+        };
+        let mut service = Box::new(service);
+        self.apps.insert(app, ns, None);
+        let mut sys = LabSys {
+            net: &mut *self.net,
+            apps: &mut *self.apps,
+            docker: self.docker,
+            sandboxes: self.sandboxes,
+            app,
+            ns,
+        };
+        let started = service.start(&mut sys);
+        if let Some(slot) = self.apps.slots.get_mut(&app) {
+            match started {
+                Ok(()) => slot.program = Some(Program::Dns(service)),
+                Err(errno) => {
+                    slot.exit = Some(1);
+                    slot.output.push((true, format!("embedded DNS: {errno}\n")));
+                }
+            }
+        }
+    }
+
     fn call<T>(
         &mut self,
         sock: SockId,
@@ -372,6 +414,7 @@ impl Sys for LabSys<'_> {
     }
 
     fn bind(&mut self, sock: SockId, addr: SocketAddr) -> Result<(), Errno> {
+        self.wake_resolver(sock.ns, addr.ip());
         self.call(sock, |netns, _| netns.bind(sock, addr))
     }
 
@@ -386,6 +429,7 @@ impl Sys for LabSys<'_> {
     }
 
     fn connect(&mut self, sock: SockId, addr: SocketAddr) -> Result<(), Errno> {
+        self.wake_resolver(sock.ns, addr.ip());
         self.call(sock, |netns, cx| netns.connect(cx, sock, addr))
     }
 
@@ -394,6 +438,7 @@ impl Sys for LabSys<'_> {
     }
 
     fn send_to(&mut self, sock: SockId, bytes: &[u8], to: SocketAddr) -> Result<usize, Errno> {
+        self.wake_resolver(sock.ns, to.ip());
         self.call(sock, |netns, cx| netns.send_to(cx, sock, bytes, to))
     }
 

@@ -162,10 +162,7 @@ impl Lab {
     /// Takes an input. Time that goes back counts as now.
     pub fn handle(&mut self, now: Time, input: Input) {
         match input {
-            Input::Tick => {
-                self.net.advance(now);
-                self.apps.fire(&mut self.net);
-            }
+            Input::Tick => self.net.advance(now),
         }
     }
 
@@ -180,6 +177,7 @@ impl Lab {
             match self.net.next_work() {
                 Some(Work::Run(app)) => self.run_app(app),
                 Some(work) => self.net.step(work),
+                None if self.net.fire_next() || self.apps.fire(&mut self.net) => {}
                 None => return Output::Idle(self.deadline()),
             }
         }

@@ -11,6 +11,7 @@ use core::time::Duration;
 use dns::resolver::{Config, UpstreamFrom};
 use dns::{Resolver, SandboxKey};
 use ipnet::IpNet;
+use switch::Rng;
 
 use super::Lab;
 use super::plumbing::{Hands, NamesIn, profile};
@@ -35,7 +36,7 @@ const LOOKUP_LIMIT: Duration = Duration::from_secs(10);
 pub struct Sandboxes {
     /// The container that owns each namespace.
     owners: BTreeMap<NsId, u32>,
-    /// The embedded DNS servers.
+    /// The embedded DNS servers, those that nobody has asked yet as well.
     resolvers: BTreeMap<NsId, AppId>,
     /// The main program of each container that has one.
     mains: BTreeMap<u32, AppId>,
@@ -53,6 +54,20 @@ impl Sandboxes {
 
     fn owner<'a>(&self, ns: NsId, docker: &'a Docker) -> Option<&'a Container> {
         docker.container_by_key(*self.owners.get(&ns)?)
+    }
+
+    /// The number of a namespace's embedded DNS, if it has one.
+    pub(crate) fn resolver(&self, ns: NsId) -> Option<AppId> {
+        self.resolvers.get(&ns).copied()
+    }
+
+    /// The embedded DNS of a container's own namespace, as its networks are now.
+    pub(crate) fn dns_service(&self, ns: NsId, docker: &Docker, rng: &Rng) -> Option<DnsService> {
+        let container = self.owner(ns, docker)?;
+        let settings = settings(docker, container)?;
+        let rng = rng.stream(&format!("dns:{}", container.key));
+        let resolver = Resolver::new(SandboxKey(container.key), settings);
+        Some(DnsService::new(resolver, docker.config().host_ns, rng))
     }
 
     pub(crate) fn file(&self, ns: NsId, path: &str, docker: &Docker) -> Option<String> {
@@ -147,21 +162,20 @@ impl Lab {
         if ns == self.places.host {
             return;
         }
-        let key = container.key;
-        self.sandboxes.owners.insert(ns, key);
-        let Ok(config) = self.docker.dns_config(&container.id) else {
+        self.sandboxes.owners.insert(ns, container.key);
+        let Some(app) = self.sandboxes.resolvers.get(&ns) else {
+            if self.docker.has_resolver(container) {
+                let app = self.apps.reserve();
+                self.sandboxes.resolvers.insert(ns, app);
+            }
             return;
         };
-        if !config.resolver {
-            return;
+        if let Some(service) = self.apps.dns_mut(*app)
+            && let Some(settings) = settings(&self.docker, container)
+            && *service.resolver.config() != settings
+        {
+            service.resolver.configure(settings);
         }
-        let settings = Config {
-            profile: profile(self.docker.engine()),
-            upstreams: config.upstreams.iter().map(upstream).collect(),
-            ndots_set: config.ndots_set,
-            external_access: config.external_access,
-        };
-        self.serve_names(ns, key, settings);
     }
 
     /// Forgets what belonged to a namespace that a verb took away.
@@ -182,28 +196,6 @@ impl Lab {
         let result = self.model(act);
         self.forget(ns);
         result
-    }
-
-    fn serve_names(&mut self, ns: NsId, key: u32, settings: Config) {
-        if let Some(service) = self
-            .sandboxes
-            .resolvers
-            .get(&ns)
-            .and_then(|app| self.apps.dns_mut(*app))
-        {
-            if *service.resolver.config() != settings {
-                service.resolver.configure(settings);
-            }
-            return;
-        }
-        let rng = self.net.rng.stream(&format!("dns:{key}"));
-        let service = DnsService::new(
-            Resolver::new(SandboxKey(key), settings),
-            self.places.host,
-            rng,
-        );
-        let app = self.apps.spawn_dns(&mut self.net, ns, service);
-        self.sandboxes.resolvers.insert(ns, app);
     }
 
     /// `docker network create`.
@@ -560,6 +552,17 @@ impl Lab {
             })
             .unwrap_or_default()
     }
+}
+
+/// What the embedded DNS of a running container goes by; `None` if its networks have none.
+fn settings(docker: &Docker, container: &Container) -> Option<Config> {
+    let config = docker.dns_config(&container.id).ok()?;
+    config.resolver.then(|| Config {
+        profile: profile(docker.engine()),
+        upstreams: config.upstreams.iter().map(upstream).collect(),
+        ndots_set: config.ndots_set,
+        external_access: config.external_access,
+    })
 }
 
 fn upstream(upstream: &crate::docker::resolv::Upstream) -> dns::Upstream {

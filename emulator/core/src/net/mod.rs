@@ -311,17 +311,24 @@ impl Net {
         self.timers.first().map(|&(at, _)| at)
     }
 
-    /// Moves time to `now` and runs the timers that are due. Time never goes back.
+    /// Moves time to `now`. Time never goes back.
     pub(crate) fn advance(&mut self, now: Time) {
         self.now = self.now.max(now);
-        while let Some(&(at, ns)) = self.timers.first() {
-            if at > self.now {
-                break;
-            }
-            self.timers.pop_first();
-            self.alarms[ns.0 as usize] = Time::MAX;
-            self.with_ns(ns, |netns, cx| netns.fire(cx));
+    }
+
+    /// Runs the timers of the first namespace that has any due; false if none has. One after the other, each when
+    /// the frames of the last have arrived: a thousand announcements of one moment are not under way at once.
+    pub(crate) fn fire_next(&mut self) -> bool {
+        let Some(&(at, ns)) = self.timers.first() else {
+            return false;
+        };
+        if at > self.now {
+            return false;
         }
+        self.timers.pop_first();
+        self.alarms[ns.0 as usize] = Time::MAX;
+        self.with_ns(ns, |netns, cx| netns.fire(cx));
+        true
     }
 
     /// Does the work of one mark.

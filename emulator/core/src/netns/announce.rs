@@ -36,6 +36,7 @@ impl Netns {
         if count == 0 {
             return;
         }
+        self.announcements.reserve_exact(1);
         self.announcements.push(Announcement {
             iface,
             addr,
@@ -58,6 +59,9 @@ impl Netns {
         let (left, interval) = (self.announcements[at].left, self.announcements[at].interval);
         if left == 0 || !ours {
             self.announcements.remove(at);
+            if self.announcements.is_empty() {
+                self.announcements = Vec::new();
+            }
         } else {
             self.timers
                 .arm(cx.now + interval, Timer::Announce(iface, addr));

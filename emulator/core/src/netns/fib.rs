@@ -140,6 +140,13 @@ impl Entry {
     }
 }
 
+/// Makes room for one more: exactly that while there are few, as in most namespaces.
+fn grow<T>(list: &mut Vec<T>) {
+    if list.len() < 8 {
+        list.reserve_exact(1);
+    }
+}
+
 /// One table of one family.
 #[derive(Debug, Default)]
 struct Table {
@@ -152,8 +159,10 @@ impl Table {
     fn add(&mut self, route: Route) {
         let entry = Entry::new(route);
         let at = self.entries.partition_point(|e| e.key() <= entry.key());
+        grow(&mut self.entries);
         self.entries.insert(at, entry);
         let len = route.dst.prefix_len();
+        grow(&mut self.lengths);
         match self.lengths.iter().position(|&(l, _)| l <= len) {
             Some(at) if self.lengths[at].0 == len => self.lengths[at].1 += 1,
             Some(at) => self.lengths.insert(at, (len, 1)),
@@ -253,7 +262,8 @@ impl Fib {
             ..route
         };
         let table = self.table(&route);
-        if !table.routes().any(|other| *other == route) {
+        let there = table.matches(route.dst.addr()).any(|other| *other == route);
+        if !there {
             table.add(route);
         }
     }

@@ -25,7 +25,7 @@ use super::output::frame_count;
 use super::{Cx, LO, Netns, select};
 
 /// What runs at the hooks: a [`Netfilter`], or in tests whatever wants to see them.
-pub trait Hooks: fmt::Debug {
+pub trait Hooks: fmt::Debug + Send {
     /// There is nothing to do at any hook: packets are not tracked.
     fn is_empty(&self) -> bool;
 

@@ -5,8 +5,11 @@
 //! When the first address of a network goes, the next one takes its place (as with the sysctl
 //! `promote_secondaries`). Left out: duplicate address detection, address lifetimes, labels.
 
+use core::hash::BuildHasher;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use foldhash::fast::FixedState;
+use hashbrown::HashTable;
 use ipnet::IpNet;
 use switch::IfId;
 
@@ -205,11 +208,19 @@ impl Iface {
 #[derive(Debug, Default)]
 pub struct Ifaces {
     list: Vec<Iface>,
+    /// The same by name, once there are many.
+    names: HashTable<IfId>,
     change: u64,
 }
 
 /// So few interfaces are looked through one by one.
 const FEW: usize = 4;
+/// From so many on they are found by name without looking through them.
+const MANY: usize = 32;
+
+fn hash(name: &str) -> u64 {
+    FixedState::default().hash_one(name)
+}
 
 impl Ifaces {
     #[inline]
@@ -247,7 +258,44 @@ impl Ifaces {
     /// The interface with this name.
     #[must_use]
     pub fn named(&self, name: &str) -> Option<&Iface> {
-        self.list.iter().find(|iface| iface.name == name)
+        if self.names.is_empty() {
+            return self.list.iter().find(|iface| iface.name == name);
+        }
+        let named = |id: &IfId| self.get(*id).is_some_and(|iface| iface.name == name);
+        self.get(*self.names.find(hash(name), named)?)
+    }
+
+    /// Gives an interface another name, which is free.
+    pub(super) fn rename(&mut self, id: IfId, name: &str) -> Result<(), Errno> {
+        self.unname(id);
+        let iface = self.get_mut(id).ok_or(Errno::NoDev)?;
+        name.clone_into(&mut iface.name);
+        self.name(id);
+        Ok(())
+    }
+
+    fn unname(&mut self, id: IfId) {
+        if let Some(iface) = self.index(id).map(|at| &self.list[at])
+            && let Ok(entry) = self
+                .names
+                .find_entry(hash(&iface.name), |other| *other == id)
+        {
+            entry.remove();
+        }
+    }
+
+    /// Enters an interface by its name, or all of them when there are many for the first time.
+    fn name(&mut self, id: IfId) {
+        let Self { list, names, .. } = self;
+        let at = |id: &IfId| list.binary_search_by_key(id, |iface| iface.id);
+        let hashed = |id: &IfId| at(id).map_or(0, |at| hash(&list[at].name));
+        if !names.is_empty() {
+            names.insert_unique(hashed(&id), id, hashed);
+        } else if list.len() >= MANY {
+            for iface in list.iter() {
+                names.insert_unique(hash(&iface.name), iface.id, hashed);
+            }
+        }
     }
 
     /// All of them, by number.
@@ -263,7 +311,12 @@ impl Ifaces {
             Ok(_) => Err(Errno::Exist),
             Err(at) => {
                 self.change += 1;
+                let id = iface.id;
+                if self.list.len() < FEW {
+                    self.list.reserve_exact(1);
+                }
                 self.list.insert(at, iface);
+                self.name(id);
                 Ok(())
             }
         }
@@ -271,6 +324,7 @@ impl Ifaces {
 
     pub(super) fn remove(&mut self, id: IfId) -> Option<Iface> {
         self.change += 1;
+        self.unname(id);
         self.index(id).map(|at| self.list.remove(at))
     }
 }
@@ -336,6 +390,7 @@ pub(super) fn addr_add(fib: &mut Fib, iface: &mut Iface, net: IpNet) -> Result<(
         .addrs
         .iter()
         .any(|a| net.addr().is_ipv4() && a.net.trunc() == net.trunc());
+    iface.addrs.reserve_exact(1);
     iface.addrs.push(Addr { net, secondary });
     for route in local_routes(iface.id, net) {
         fib.append(route);

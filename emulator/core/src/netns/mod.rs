@@ -313,9 +313,7 @@ impl Netns {
         if self.ifaces.named(name).is_some_and(|other| other.id != id) {
             return Err(Errno::Exist);
         }
-        let iface = self.ifaces.get_mut(id).ok_or(Errno::NoDev)?;
-        name.clone_into(&mut iface.name);
-        Ok(())
+        self.ifaces.rename(id, name)
     }
 
     /// Sets `net.ipv4.conf.IFACE.route_localnet`.

@@ -41,6 +41,10 @@ impl Timers {
     }
 
     fn look(&mut self) {
+        if self.set.is_empty() {
+            // An idle namespace holds nothing.
+            self.set = BTreeSet::new();
+        }
         self.next = self.set.first().map(|&(at, _)| at);
     }
 

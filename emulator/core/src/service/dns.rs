@@ -124,7 +124,11 @@ impl DnsService {
         }
     }
 
-    fn start(&mut self, sys: &mut LabSys<'_>) -> Result<(), Errno> {
+    /// Opens its sockets.
+    ///
+    /// # Errors
+    /// If the address is taken, or there is no room for more sockets.
+    pub(crate) fn start(&mut self, sys: &mut LabSys<'_>) -> Result<(), Errno> {
         let addr = SocketAddr::from((ADDRESS, 53));
         let udp = sys.socket(SockKind::Udp, Family::V4)?;
         sys.set_internal(udp);
@@ -139,12 +143,6 @@ impl DnsService {
 
     /// Does what can be done now.
     pub(crate) fn run(&mut self, sys: &mut LabSys<'_>, zones: &Zones) -> Step {
-        if self.udp.is_none()
-            && let Err(errno) = self.start(sys)
-        {
-            sys.eprint(&format!("embedded DNS: {errno}\n"));
-            return Step::Exit(1);
-        }
         let now = sys.now().since(Time::ZERO);
         self.resolver.fire(now);
         self.serve_datagrams(sys, zones, now);

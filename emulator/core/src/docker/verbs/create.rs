@@ -116,7 +116,7 @@ impl Docker {
 
     /// The container's places in networks, under the networks' names where they are there already.
     fn places(&self, mode: &Mode, spec: &ContainerSpec) -> Result<IndexMap<String, Place>, Error> {
-        let mut out: IndexMap<String, Place> = IndexMap::new();
+        let mut out: IndexMap<String, Place> = IndexMap::with_capacity(1);
         let Some(first) = mode.network() else {
             return Ok(out);
         };
