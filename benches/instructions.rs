@@ -15,7 +15,7 @@ use vethlab::core::lab::{Input, LabConfig, Output};
 use crate::common::lab::on_docker0;
 use crate::common::machine::rustc;
 use crate::dns::Names;
-use crate::forward::Wire;
+use crate::forward::{Entry, Wire};
 use crate::tcp::Ours;
 use crate::udp::Flow;
 
@@ -39,7 +39,7 @@ const KERNELS: [(&str, Kernel, u64); 5] = [
 const ALLOWED: f64 = 1.1;
 
 fn forward(turns: u64) -> u64 {
-    let mut wire = Wire::new(Mode::Copy, 64);
+    let mut wire = Wire::new(Mode::Copy, 64, Entry::Burst);
     (0..turns).map(|_| wire.burst()).sum()
 }
 

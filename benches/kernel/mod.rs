@@ -18,7 +18,7 @@ use calls::{Calls, End};
 use namespaces::{Kernel, Setup};
 
 use crate::common::{Plot, Report, Rounds, Row, rate, rounds};
-use crate::forward::Wire;
+use crate::forward::{Entry, Wire};
 use crate::tcp::{Ours, Stream, bits};
 use crate::udp::Flow;
 
@@ -50,14 +50,16 @@ fn frames(report: &mut Report, kernel: &Kernel) {
         (Mode::Copy, 64, Work::Frames64, 100.0),
         (Mode::Copy, 1514, Work::Frames1514, 40.0),
     ] {
-        let mut wire = Wire::new(mode, len);
+        let mut wire = Wire::new(mode, len, Entry::Burst);
         Row::rate(format!("frames of {len} B, {mode:?}"), "frame/s")
             .ratio(least)
             .at(Plot::FrameSize, len as f64)
             .anchor_point("kernel")
             .against(
                 report,
-                ("lab, raw_send and raw_recv", |rounds| wire.rate(rounds)),
+                ("lab, raw_send_burst and raw_recv_burst", |rounds| {
+                    wire.rate(rounds)
+                }),
                 ("kernel, two cores, sendmmsg", |rounds| {
                     kernel.measure(work, Cores::Two, rounds)
                 }),

@@ -176,6 +176,8 @@ pub struct Bridge {
     fdb: Fdb,
     counters: Counters,
     learned: Option<Learned>,
+    /// The table had no room for the source of the last frame.
+    refused: bool,
     up: bool,
 }
 
@@ -195,6 +197,7 @@ impl Bridge {
             fdb,
             counters: Counters::default(),
             learned: None,
+            refused: false,
             up: true,
         }
     }
@@ -354,8 +357,32 @@ impl Bridge {
         gso_size: u16,
     ) -> Decision {
         self.learned = None;
+        self.refused = false;
         let decision = self.decide_input(now, port, frame);
-        let (frames, bytes) = segment::wire_size(frame, gso_size);
+        self.count_input(port, decision, segment::wire_size(frame, gso_size));
+        decision
+    }
+
+    /// More frames with the addresses of the last one at the same port and moment, if nothing at the
+    /// bridge was changed since: `frames` of `bytes` in all on a wire. The last one's decision holds for
+    /// them, and they teach nothing that it did not teach. The bridge has to be
+    /// [settled](Self::is_settled), else it wants to look at each.
+    pub fn input_again(&mut self, port: PortId, decision: Decision, (frames, bytes): (u64, u64)) {
+        if frames > 0 {
+            debug_assert!(self.is_settled());
+            self.learned = None;
+            self.count_input(port, decision, (frames, bytes));
+        }
+    }
+
+    /// A frame like the last one would change nothing: the table knows its source, or need not. Else the
+    /// table is full, and each such frame makes it look for room again.
+    #[must_use]
+    pub const fn is_settled(&self) -> bool {
+        !self.refused
+    }
+
+    fn count_input(&mut self, port: PortId, decision: Decision, (frames, bytes): (u64, u64)) {
         if let Some(port) = self.port_mut(port) {
             port.counters.frames += frames;
             port.counters.bytes += bytes;
@@ -365,7 +392,6 @@ impl Bridge {
         }
         self.counters.received += frames;
         self.count_decision(decision, frames);
-        decision
     }
 
     fn decide_input(&mut self, now: Time, port: PortId, frame: &[u8]) -> Decision {
@@ -415,7 +441,11 @@ impl Bridge {
                 self.counters.moved += 1;
                 Some(before)
             }
-            Learning::Known | Learning::Fixed | Learning::Refused => return,
+            Learning::Refused => {
+                self.refused = true;
+                return;
+            }
+            Learning::Known | Learning::Fixed => return,
         };
         self.learned = Some(Learned {
             address: fdb::address(source),

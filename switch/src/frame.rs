@@ -9,6 +9,8 @@
 //! partial checksum (`csum_partial`) is one that the edge fills in: Linux's `CHECKSUM_PARTIAL`, with
 //! the pseudo-header sum already in the field.
 
+use core::fmt;
+
 /// Bytes kept free in front of a new frame, for an Ethernet header and a VLAN tag.
 pub const HEADROOM: usize = 64;
 /// Capacity of a small buffer, headroom included.
@@ -19,6 +21,8 @@ pub const LARGE: usize = 66 * 1024;
 const CLASS: u32 = 1 << 31;
 /// A line of the cache.
 const LINE: usize = 64;
+/// Buffers for which memory is taken at once, at least.
+const GROWTH: usize = 8;
 
 /// A frame in a [`Pool`]: owned by one place at a time, given back with [`Pool::free`].
 ///
@@ -46,14 +50,16 @@ struct Slot {
     refs: u32,
 }
 
+/// The memory of one frame, on a line of its own. It is a line longer than what it may hold, so that the
+/// heads of frames do not all fall into the same few sets of the first-level cache.
+#[repr(align(64))]
+struct Buffer<const SIZE: usize>([u8; SIZE]);
+
 #[derive(Debug)]
-struct Class {
-    bytes: Vec<u8>,
+struct Class<const SIZE: usize> {
+    buffers: Vec<Buffer<SIZE>>,
     slots: Vec<Slot>,
     free: Vec<u32>,
-    /// From one buffer to the next: a cache line more than a buffer, so that the heads of frames do not
-    /// all fall into the same few sets of the first-level cache.
-    stride: usize,
     limit: usize,
 }
 
@@ -79,34 +85,154 @@ impl Default for PoolLimits {
 /// The buffers of a lab.
 #[derive(Debug)]
 pub struct Pool {
-    small: Class,
-    large: Class,
+    small: Class<{ SMALL + LINE }>,
+    large: Class<{ LARGE + LINE }>,
     next_id: u64,
 }
 
-impl Class {
-    const fn new(size: usize, limit: usize) -> Self {
+impl<const SIZE: usize> fmt::Debug for Buffer<SIZE> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{SIZE} bytes")
+    }
+}
+
+/// Copies between slices of one length. Short frames are copied here, by their two ends: a call to
+/// `memmove` takes longer than that.
+#[inline]
+fn copy_bytes(to: &mut [u8], from: &[u8]) {
+    match from.len() {
+        32..LINE => copy_ends::<32>(to, from),
+        LINE..=128 => copy_ends::<LINE>(to, from),
+        _ => to.copy_from_slice(from),
+    }
+}
+
+/// Copies the first and the last `N` bytes.
+#[inline]
+fn copy_ends<const N: usize>(to: &mut [u8], from: &[u8]) {
+    if let (Some(to), Some(from)) = (to.first_chunk_mut::<N>(), from.first_chunk()) {
+        *to = *from;
+    }
+    if from.len() > N
+        && let (Some(to), Some(from)) = (to.last_chunk_mut::<N>(), from.last_chunk())
+    {
+        *to = *from;
+    }
+}
+
+impl<const SIZE: usize> Class<SIZE> {
+    const fn new(limit: usize) -> Self {
         Self {
-            bytes: Vec::new(),
+            buffers: Vec::new(),
             slots: Vec::new(),
             free: Vec::new(),
-            stride: size + LINE,
             limit,
         }
     }
 
     #[inline]
     fn take(&mut self) -> Option<u32> {
-        if let Some(index) = self.free.pop() {
-            return Some(index);
+        match self.free.pop() {
+            Some(index) => Some(index),
+            None => self.grow(),
         }
+    }
+
+    #[cold]
+    fn grow(&mut self) -> Option<u32> {
         let index = self.slots.len();
         if index >= self.limit {
             return None;
         }
-        self.bytes.resize((index + 1) * self.stride, 0);
+        if index == self.buffers.capacity() {
+            let more = index.max(GROWTH).min(self.limit - index);
+            self.buffers.reserve_exact(more);
+            self.slots.reserve_exact(more);
+            self.free.reserve_exact(index + more);
+        }
+        self.buffers.push(Buffer([0; SIZE]));
         self.slots.push(Slot::default());
         u32::try_from(index).ok()
+    }
+
+    const fn in_use(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
+    const fn has_room(&self, count: usize) -> bool {
+        self.in_use() + count <= self.limit
+    }
+
+    #[inline]
+    fn bytes(&self, index: usize) -> &[u8] {
+        let slot = &self.slots[index];
+        &self.buffers[index].0[slot.start as usize..][..slot.len as usize]
+    }
+
+    #[inline]
+    fn bytes_mut(&mut self, index: usize) -> &mut [u8] {
+        let slot = &self.slots[index];
+        debug_assert_eq!(slot.refs, 1, "a shared frame is not written");
+        &mut self.buffers[index].0[slot.start as usize..][..slot.len as usize]
+    }
+
+    /// Gives back one share of a buffer.
+    #[inline]
+    fn release(&mut self, index: usize) {
+        let slot = &mut self.slots[index];
+        debug_assert!(slot.refs > 0, "frame given back twice");
+        slot.refs -= 1;
+        if slot.refs == 0 {
+            self.free.push(index as u32);
+        }
+    }
+
+    /// Makes a buffer a new frame of these bytes, which fit.
+    #[inline]
+    fn fill(&mut self, index: usize, id: u64, bytes: &[u8]) {
+        self.slots[index] = Slot::new(id, bytes.len());
+        copy_bytes(&mut self.buffers[index].0[HEADROOM..][..bytes.len()], bytes);
+    }
+
+    /// Makes the buffer `target` a copy of the frame in `source`.
+    #[inline]
+    fn duplicate(&mut self, source: usize, target: usize) {
+        let from = self.slots[source];
+        self.slots[target] = from.copied();
+        if let Ok([source, target]) = self.buffers.get_disjoint_mut([source, target]) {
+            let len = from.len as usize;
+            copy_bytes(
+                &mut target.0[HEADROOM..][..len],
+                &source.0[from.start as usize..][..len],
+            );
+        }
+    }
+}
+
+impl Slot {
+    /// A slot for a new frame.
+    #[inline]
+    const fn new(id: u64, len: usize) -> Self {
+        Self {
+            meta: Meta {
+                id,
+                gso_size: 0,
+                csum_partial: false,
+            },
+            start: HEADROOM as u32,
+            len: len as u32,
+            refs: 1,
+        }
+    }
+
+    /// A slot for a copy of this one's frame.
+    #[inline]
+    const fn copied(self) -> Self {
+        Self {
+            start: HEADROOM as u32,
+            refs: 1,
+            ..self
+        }
     }
 }
 
@@ -121,40 +247,30 @@ impl Pool {
     #[must_use]
     pub const fn new(limits: PoolLimits) -> Self {
         Self {
-            small: Class::new(SMALL, limits.small),
-            large: Class::new(LARGE, limits.large),
+            small: Class::new(limits.small),
+            large: Class::new(limits.large),
             next_id: 1,
         }
     }
 
     #[inline]
-    fn class(&self, frame: &Frame) -> (&Class, usize) {
-        if frame.0 & CLASS == 0 {
-            (&self.small, frame.0 as usize)
-        } else {
-            (&self.large, (frame.0 & !CLASS) as usize)
-        }
-    }
-
-    #[inline]
-    fn class_mut(&mut self, frame: &Frame) -> (&mut Class, usize) {
-        if frame.0 & CLASS == 0 {
-            (&mut self.small, frame.0 as usize)
-        } else {
-            (&mut self.large, (frame.0 & !CLASS) as usize)
-        }
-    }
-
-    #[inline]
     fn slot(&self, frame: &Frame) -> &Slot {
-        let (class, index) = self.class(frame);
-        &class.slots[index]
+        let index = frame.index();
+        if frame.is_large() {
+            &self.large.slots[index]
+        } else {
+            &self.small.slots[index]
+        }
     }
 
     #[inline]
     fn slot_mut(&mut self, frame: &Frame) -> &mut Slot {
-        let (class, index) = self.class_mut(frame);
-        &mut class.slots[index]
+        let index = frame.index();
+        if frame.is_large() {
+            &mut self.large.slots[index]
+        } else {
+            &mut self.small.slots[index]
+        }
     }
 
     #[inline]
@@ -176,21 +292,24 @@ impl Pool {
         let frame = self.take(len)?;
         let id = self.next_id;
         self.next_id += 1;
-        *self.slot_mut(&frame) = Slot {
-            meta: Meta {
-                id,
-                ..Meta::default()
-            },
-            start: HEADROOM as u32,
-            len: len as u32,
-            refs: 1,
-        };
+        *self.slot_mut(&frame) = Slot::new(id, len);
         Some(frame)
     }
 
     /// A frame that holds `bytes`.
     #[inline]
     pub fn from_bytes(&mut self, bytes: &[u8]) -> Option<Frame> {
+        if bytes.len() > SMALL - HEADROOM {
+            return self.take_large(bytes);
+        }
+        let index = self.small.take()?;
+        self.small.fill(index as usize, self.next_id, bytes);
+        self.next_id += 1;
+        Some(Frame(index))
+    }
+
+    #[inline(never)]
+    fn take_large(&mut self, bytes: &[u8]) -> Option<Frame> {
         let frame = self.alloc(bytes.len())?;
         self.bytes_mut(&frame).copy_from_slice(bytes);
         Some(frame)
@@ -199,12 +318,10 @@ impl Pool {
     /// Gives `frame` back.
     #[inline]
     pub fn free(&mut self, frame: Frame) {
-        let (class, index) = self.class_mut(&frame);
-        let slot = &mut class.slots[index];
-        debug_assert!(slot.refs > 0, "frame given back twice");
-        slot.refs -= 1;
-        if slot.refs == 0 {
-            class.free.push(index as u32);
+        if frame.is_large() {
+            self.large.release(frame.index());
+        } else {
+            self.small.release(frame.index());
         }
     }
 
@@ -212,21 +329,22 @@ impl Pool {
     #[must_use]
     #[inline]
     pub fn bytes(&self, frame: &Frame) -> &[u8] {
-        let (class, index) = self.class(frame);
-        let slot = &class.slots[index];
-        let start = index * class.stride + slot.start as usize;
-        &class.bytes[start..start + slot.len as usize]
+        if frame.is_large() {
+            self.large.bytes(frame.index())
+        } else {
+            self.small.bytes(frame.index())
+        }
     }
 
     /// The bytes of `frame`, to write. A frame that is [shared](Self::share) has to be
     /// [made unique](Self::unshare) first.
     #[inline]
     pub fn bytes_mut(&mut self, frame: &Frame) -> &mut [u8] {
-        let (class, index) = self.class_mut(frame);
-        let slot = class.slots[index];
-        debug_assert_eq!(slot.refs, 1, "a shared frame is not written");
-        let start = index * class.stride + slot.start as usize;
-        &mut class.bytes[start..start + slot.len as usize]
+        if frame.is_large() {
+            self.large.bytes_mut(frame.index())
+        } else {
+            self.small.bytes_mut(frame.index())
+        }
     }
 
     /// Number of bytes in `frame`.
@@ -241,6 +359,18 @@ impl Pool {
     #[inline]
     pub fn meta(&self, frame: &Frame) -> Meta {
         self.slot(frame).meta
+    }
+
+    /// What is known of `frame`, and its bytes.
+    #[must_use]
+    #[inline]
+    pub fn view(&self, frame: &Frame) -> (Meta, &[u8]) {
+        let index = frame.index();
+        if frame.is_large() {
+            (self.large.slots[index].meta, self.large.bytes(index))
+        } else {
+            (self.small.slots[index].meta, self.small.bytes(index))
+        }
     }
 
     /// What is known of `frame`, to change.
@@ -282,35 +412,41 @@ impl Pool {
     /// A second frame with the same bytes, number and marks, or `None` at the limit.
     #[inline]
     pub fn copy(&mut self, frame: &Frame) -> Option<Frame> {
-        let from = *self.slot(frame);
-        let copy = self.take(from.len as usize)?;
-        *self.slot_mut(&copy) = Slot {
-            meta: from.meta,
-            start: HEADROOM as u32,
-            len: from.len,
-            refs: 1,
-        };
-        let len = from.len as usize;
-        let (source_large, target_large) = (frame.0 & CLASS != 0, copy.0 & CLASS != 0);
-        let source = (frame.0 & !CLASS) as usize;
-        let target = (copy.0 & !CLASS) as usize;
-        if source_large == target_large {
-            let class = if source_large {
-                &mut self.large
-            } else {
-                &mut self.small
-            };
-            let at = source * class.stride + from.start as usize;
-            class
-                .bytes
-                .copy_within(at..at + len, target * class.stride + HEADROOM);
-        } else {
-            // A large buffer whose frame shrank: its copy fits a small one.
-            let at = source * self.large.stride + from.start as usize;
-            let to = target * self.small.stride + HEADROOM;
-            self.small.bytes[to..to + len].copy_from_slice(&self.large.bytes[at..at + len]);
+        let copy = self.take(self.len(frame))?;
+        let (source, target) = (frame.index(), copy.index());
+        match (frame.is_large(), copy.is_large()) {
+            (false, _) => self.small.duplicate(source, target),
+            (true, true) => self.large.duplicate(source, target),
+            (true, false) => {
+                // A large buffer whose frame shrank: its copy fits a small one.
+                self.small.slots[target] = self.large.slots[source].copied();
+                copy_bytes(self.small.bytes_mut(target), self.large.bytes(source));
+            }
         }
         Some(copy)
+    }
+
+    /// Copies `frame` into another buffer and gives it back: what a copy over a wire does.
+    ///
+    /// # Errors
+    /// The frame itself, when there is no other buffer.
+    #[inline]
+    pub fn renew(&mut self, frame: Frame) -> Result<Frame, Frame> {
+        if frame.is_large() {
+            return match self.copy(&frame) {
+                Some(copy) => {
+                    self.free(frame);
+                    Ok(copy)
+                }
+                None => Err(frame),
+            };
+        }
+        let Some(copy) = self.small.take() else {
+            return Err(frame);
+        };
+        self.small.duplicate(frame.index(), copy as usize);
+        self.small.release(frame.index());
+        Ok(Frame(copy))
     }
 
     /// A second owner of the same bytes, for flooding without copies. Both give it back.
@@ -332,11 +468,28 @@ impl Pool {
         copy
     }
 
+    /// Whether `count` frames of any length find a buffer each.
+    #[must_use]
+    pub const fn has_room(&self, count: usize) -> bool {
+        self.small.has_room(count) && self.large.has_room(count)
+    }
+
     /// Buffers that somebody owns now: 0 when a lab is at rest.
     #[must_use]
     pub const fn in_use(&self) -> usize {
-        self.small.slots.len() - self.small.free.len() + self.large.slots.len()
-            - self.large.free.len()
+        self.small.in_use() + self.large.in_use()
+    }
+}
+
+impl Frame {
+    #[inline]
+    const fn index(&self) -> usize {
+        (self.0 & !CLASS) as usize
+    }
+
+    #[inline]
+    const fn is_large(&self) -> bool {
+        self.0 & CLASS != 0
     }
 }
 

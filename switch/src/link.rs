@@ -128,67 +128,111 @@ impl Link {
         frame: Frame,
     ) -> Result<(), (Frame, DropReason)> {
         let gso_size = pool.meta(&frame).gso_size;
+        let len = pool.len(&frame);
         let (frames, bytes) = if gso_size == 0 {
-            (1, pool.len(&frame) as u64)
+            (1, len as u64)
         } else {
             segment::wire_size(pool.bytes(&frame), gso_size)
         };
-        let sent = match self.refusal(from, pool.len(&frame), gso_size) {
-            Some(reason) => Err((frame, reason)),
-            None => self.enqueue(pool, from, frame),
+        let longest = if gso_size == 0 { len } else { 0 };
+        if let Some(reason) = self.refusal(from, longest, 1) {
+            self.ends[from as usize].counters.tx_dropped += frames;
+            return Err((frame, reason));
+        }
+        let received = match self.mode {
+            Mode::Move => Ok(frame),
+            Mode::Copy => pool.renew(frame),
         };
-        self.count(from, frames, bytes, sent.is_ok());
-        sent
+        match received.and_then(|frame| self.rings[from.peer() as usize].push(frame, self.bound()))
+        {
+            Ok(()) => {
+                self.count(from, frames, bytes);
+                Ok(())
+            }
+            Err(frame) => {
+                self.ends[from as usize].counters.tx_dropped += frames;
+                Err((frame, DropReason::PoolEmpty))
+            }
+        }
     }
 
-    const fn count(&mut self, from: Side, frames: u64, bytes: u64, is_sent: bool) {
+    /// Whether `count` frames, of which the ordinary ones have at most `longest` bytes, would all cross
+    /// from one end to the other now.
+    #[must_use]
+    pub fn is_clear(&self, pool: &Pool, from: Side, count: usize, longest: usize) -> bool {
+        self.refusal(from, longest, count).is_none()
+            && (self.mode == Mode::Move || pool.has_room(count))
+    }
+
+    /// Sends frames for which the way [is clear](Self::is_clear); on a wire they are `wire_frames` of
+    /// `wire_bytes` in all. The same as [`Self::carry`] for each.
+    #[inline]
+    pub fn carry_run(
+        &mut self,
+        pool: &mut Pool,
+        from: Side,
+        frames: impl ExactSizeIterator<Item = Frame>,
+        (wire_frames, wire_bytes): (u64, u64),
+    ) {
+        let bound = self.bound();
+        let ring = &mut self.rings[from.peer() as usize];
+        let all = match self.mode {
+            Mode::Move => ring.push_run(frames, bound),
+            Mode::Copy => ring.push_run(
+                frames.map(|frame| pool.renew(frame).unwrap_or_else(|frame| frame)),
+                bound,
+            ),
+        };
+        debug_assert!(all, "the way was not clear");
+        self.count(from, wire_frames, wire_bytes);
+    }
+
+    const fn bound(&self) -> usize {
+        self.capacity as usize
+    }
+
+    #[inline]
+    const fn count(&mut self, from: Side, frames: u64, bytes: u64) {
         let [a, b] = &mut self.ends;
         let (sender, receiver) = match from {
             Side::A => (&mut a.counters, &mut b.counters),
             Side::B => (&mut b.counters, &mut a.counters),
         };
-        if is_sent {
-            sender.tx_frames += frames;
-            sender.tx_bytes += bytes;
-            receiver.rx_frames += frames;
-            receiver.rx_bytes += bytes;
-        } else {
-            sender.tx_dropped += frames;
-        }
+        sender.tx_frames += frames;
+        sender.tx_bytes += bytes;
+        receiver.rx_frames += frames;
+        receiver.rx_bytes += bytes;
     }
 
-    fn refusal(&self, from: Side, len: usize, gso_size: u16) -> Option<DropReason> {
+    #[inline]
+    fn refusal(&self, from: Side, longest: usize, count: usize) -> Option<DropReason> {
         let receiver = &self.ends[from.peer() as usize];
         if !(receiver.up && self.ends[from as usize].up) {
             Some(DropReason::InterfaceDown)
-        } else if gso_size == 0 && len > receiver.mtu as usize + OVERHEAD {
+        } else if longest > receiver.mtu as usize + OVERHEAD {
             Some(DropReason::FrameTooLong)
-        } else if self.rings[from.peer() as usize].len() >= self.capacity as usize {
+        } else if self.rings[from.peer() as usize].len() + count > self.bound() {
             Some(DropReason::RingFull)
         } else {
             None
         }
     }
 
-    fn enqueue(
+    /// The frames that have waited longest for `side`, to look at: some of them, but none only if none
+    /// waits.
+    #[inline]
+    pub fn front(&self, side: Side) -> &[Frame] {
+        self.rings[side as usize].front()
+    }
+
+    /// Takes the `count` frames that have waited longest for `side`, or all if there are fewer.
+    #[inline]
+    pub fn receive_run(
         &mut self,
-        pool: &mut Pool,
-        from: Side,
-        frame: Frame,
-    ) -> Result<(), (Frame, DropReason)> {
-        let received = match self.mode {
-            Mode::Move => frame,
-            Mode::Copy => match pool.copy(&frame) {
-                Some(copy) => {
-                    pool.free(frame);
-                    copy
-                }
-                None => return Err((frame, DropReason::PoolEmpty)),
-            },
-        };
-        self.rings[from.peer() as usize]
-            .push(received, self.capacity as usize)
-            .map_err(|frame| (frame, DropReason::RingFull))
+        side: Side,
+        count: usize,
+    ) -> impl ExactSizeIterator<Item = Frame> + '_ {
+        self.rings[side as usize].pop_run(count)
     }
 
     /// Takes the frame that has waited longest for `side`. In [`Mode::Move`] it may be shared:

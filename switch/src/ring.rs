@@ -41,6 +41,28 @@ impl Ring {
         self.frames.pop_front()
     }
 
+    /// The frames that wait longest, as many as lie side by side: none only if none waits.
+    #[inline]
+    pub fn front(&self) -> &[Frame] {
+        self.frames.as_slices().0
+    }
+
+    /// Takes the `count` frames that wait longest, or all if there are fewer.
+    #[inline]
+    pub fn pop_run(&mut self, count: usize) -> impl ExactSizeIterator<Item = Frame> + '_ {
+        self.frames.drain(..count.min(self.frames.len()))
+    }
+
+    /// Puts frames at the end, unless there would be more than `bound`.
+    #[inline]
+    pub fn push_run(&mut self, frames: impl ExactSizeIterator<Item = Frame>, bound: usize) -> bool {
+        let fits = self.frames.len() + frames.len() <= bound;
+        if fits {
+            self.frames.extend(frames);
+        }
+        fits
+    }
+
     /// Number of frames that wait.
     #[must_use]
     pub fn len(&self) -> usize {

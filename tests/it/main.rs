@@ -1,5 +1,6 @@
 //! One binary with all integration tests: a file a feature.
 
+mod bursts;
 mod captures;
 mod conformance;
 mod determinism;

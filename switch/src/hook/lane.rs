@@ -18,9 +18,11 @@ use crate::filter::{ChainId, Counter, Facts, Family, State, Table, Trail};
 use crate::time::Time;
 use crate::verdict::{IfId, Rewrite, Verdict};
 
-/// Lanes of a namespace; those of two flows with the same place take turns. Memory (half a MiB) is taken when
+/// Lanes of a namespace; those of flows with the same places take turns. Memory (half a MiB) is taken when
 /// the first flow goes on.
 const LANES: usize = 4096;
+/// Places that a lane may have, one behind the other.
+const PLACES: usize = 4;
 
 /// What the packets of a flow in one direction have in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +49,32 @@ struct Lane {
 /// The lanes of a namespace, by key.
 #[derive(Debug, Default)]
 pub(super) struct Lanes(Vec<Option<Lane>>);
+
+impl Lanes {
+    /// The lane of a flow.
+    #[inline]
+    fn of(&self, key: &Key) -> Option<&Lane> {
+        let place = key.place();
+        let places = self.0.get(place..place + PLACES)?;
+        places.iter().flatten().find(|lane| lane.key == *key)
+    }
+
+    /// Opens a lane: in its flow's place if it had one before, else in the first that is free or closed
+    /// by a change of the rules, else in that of another flow.
+    fn open(&mut self, lane: Lane) {
+        if self.0.is_empty() {
+            self.0.resize(LANES + PLACES - 1, None);
+        }
+        let place = lane.key.place();
+        let places = &mut self.0[place..place + PLACES];
+        let of_flow = |held: &Option<Lane>| held.as_ref().is_some_and(|held| held.key == lane.key);
+        let is_free =
+            |held: &Option<Lane>| held.as_ref().is_none_or(|held| held.rules != lane.rules);
+        let at = places.iter().position(of_flow);
+        let at = at.or_else(|| places.iter().position(is_free));
+        places[at.unwrap_or(0)] = Some(lane);
+    }
+}
 
 impl Key {
     pub(super) const fn is_udp(&self) -> bool {
@@ -96,6 +124,7 @@ pub(super) const TCP_KEY: Key = Key {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Plain {
     pub(super) key: Key,
+    head: Head,
     flags: u8,
     len: usize,
 }
@@ -117,47 +146,143 @@ impl Plain {
     }
 }
 
+/// Packets of one flow that cross a bridge one after the other at one moment.
+#[derive(Clone, Copy, Debug)]
+pub struct Run {
+    first: Plain,
+    packets: u32,
+    weight: Counter,
+}
+
+impl Run {
+    /// A run of the packet that `bytes` start with, which stands for `frames` frames at `bridge`; `None` if
+    /// it has to be shown to the hooks.
+    #[must_use]
+    #[inline]
+    pub fn of(bytes: &[u8], bridge: IfId, frames: u64) -> Option<Self> {
+        plain(bytes, bridge).map(|first| Self::one(first, frames))
+    }
+
+    /// A packet alone, for `frames` frames.
+    #[inline]
+    pub(super) const fn one(first: Plain, frames: u64) -> Self {
+        let weight = Counter {
+            packets: frames,
+            bytes: first.len as u64,
+        };
+        Self {
+            first,
+            packets: 1,
+            weight,
+        }
+    }
+
+    /// The length of the packet that `bytes` start with, if it is one of this flow and nothing but data as
+    /// well.
+    #[must_use]
+    #[inline]
+    pub fn length_of(&self, bytes: &[u8]) -> Option<usize> {
+        let head = Head::of(bytes)?;
+        if head.flow != self.first.head.flow {
+            return None;
+        }
+        data(bytes, &head).map(|(len, _)| len)
+    }
+
+    /// Adds packets of this flow, which stand for as many frames, of `bytes` in all.
+    #[inline]
+    pub const fn add(&mut self, packets: u32, bytes: usize) {
+        self.packets += packets;
+        self.weight.packets += packets as u64;
+        self.weight.bytes += bytes as u64;
+    }
+}
+
+#[inline]
 fn u16_at(bytes: &[u8], at: usize) -> usize {
     usize::from(u16::from_be_bytes([bytes[at], bytes[at + 1]]))
 }
 
-/// Reads an IPv4 packet without options and fragmentation that holds UDP, or TCP without any flag but ACK
-/// and PSH.
-pub(super) fn plain(bytes: &[u8], input: IfId) -> Option<Plain> {
-    let head: &[u8; 28] = bytes.first_chunk()?;
-    let len = u16_at(head, 2);
-    if head[0] != 0x45 || u16_at(head, 6) & 0x3fff != 0 || len > bytes.len() {
+/// What an IPv4 header without options and fragmentation is known by: version and length, MF and offset.
+const PLAIN: u64 = 0x4500_0000_0000_0000;
+const PLAIN_MASK: u64 = 0xff00_0000_0000_3fff;
+/// Protocol and source, without time to live and checksum.
+const SOURCE_MASK: u64 = 0x00ff_0000_ffff_ffff;
+
+/// The first 28 bytes of a packet, as far as they say whose it is.
+#[derive(Clone, Copy, Debug)]
+struct Head {
+    /// Protocol and source address; destination and ports.
+    flow: [u64; 2],
+    /// Bytes of the packet, as it says.
+    len: usize,
+    /// Bytes 24 and 25: the length of a UDP datagram.
+    datagram: usize,
+}
+
+impl Head {
+    #[inline]
+    fn of(bytes: &[u8]) -> Option<Self> {
+        let head: &[u8; 28] = bytes.first_chunk()?;
+        let (first, rest) = head.split_first_chunk::<8>()?;
+        let (second, rest) = rest.split_first_chunk::<8>()?;
+        let third = rest.first_chunk::<8>()?;
+        let first = u64::from_be_bytes(*first);
+        if first & PLAIN_MASK != PLAIN {
+            return None;
+        }
+        Some(Self {
+            flow: [
+                u64::from_be_bytes(*second) & SOURCE_MASK,
+                u64::from_be_bytes(*third),
+            ],
+            len: (first >> 32) as usize & 0xffff,
+            datagram: u16_at(head, 24),
+        })
+    }
+
+    const fn protocol(&self) -> u8 {
+        (self.flow[0] >> 48) as u8
+    }
+
+    const fn key(&self, input: IfId) -> Key {
+        Key {
+            addresses: self.flow[0] << 32 | self.flow[1] >> 32,
+            ports: self.flow[1] as u32,
+            protocol: self.protocol(),
+            input,
+        }
+    }
+}
+
+/// The length and the flags of a packet of UDP, or of TCP without any flag but ACK and PSH, that is all there.
+#[inline]
+fn data(bytes: &[u8], head: &Head) -> Option<(usize, u8)> {
+    let len = head.len;
+    if len > bytes.len() {
         return None;
     }
-    let protocol = head[9];
-    let flags = match protocol {
-        UDP => {
-            let datagram = u16_at(head, 24);
-            if datagram < 8 || len < 20 + datagram {
-                return None;
-            }
-            0
-        }
+    match head.protocol() {
+        UDP if head.datagram >= 8 && len >= 20 + head.datagram => Some((len, 0)),
         TCP => {
             let &offset = bytes.get(32)?;
             let &flags = bytes.get(33)?;
             let header = usize::from(offset >> 4) * 4;
-            if header < 20 || len < 20 + header || flags & 0x37 != 0x10 {
-                return None;
-            }
-            flags
+            let is_data = header >= 20 && len >= 20 + header && flags & 0x37 == 0x10;
+            is_data.then_some((len, flags))
         }
-        _ => return None,
-    };
-    let mut addresses = [0; 8];
-    addresses.copy_from_slice(&head[12..20]);
+        _ => None,
+    }
+}
+
+/// Reads a packet that may use a lane: IPv4 without options and fragmentation, and [`data`].
+#[inline]
+pub(super) fn plain(bytes: &[u8], input: IfId) -> Option<Plain> {
+    let head = Head::of(bytes)?;
+    let (len, flags) = data(bytes, &head)?;
     Some(Plain {
-        key: Key {
-            addresses: u64::from_be_bytes(addresses),
-            ports: u32::from_be_bytes([head[20], head[21], head[22], head[23]]),
-            protocol,
-            input,
-        },
+        key: head.key(input),
+        head,
         flags,
         len,
     })
@@ -181,9 +306,9 @@ impl Netfilter {
         if self.is_empty() {
             return Outcome::ACCEPT;
         }
-        let plain = plain(bytes, bridge);
-        if let Some(plain) = &plain
-            && self.express(now, plain, frames)
+        let run = Run::of(bytes, bridge, u64::from(frames));
+        if let Some(run) = &run
+            && self.express(now, run)
         {
             return Outcome::ACCEPT;
         }
@@ -201,10 +326,10 @@ impl Netfilter {
             }
             whole.rewrite = merged(whole.rewrite, outcome.rewrite);
         }
-        if let Some(plain) = plain
+        if let Some(run) = run
             && whole.rewrite.is_none()
         {
-            self.open(&plain, &path);
+            self.open(&run.first, &path);
         }
         whole
     }
@@ -214,17 +339,18 @@ impl Netfilter {
         self.lanes.0.iter().flatten().count()
     }
 
-    /// Sends a packet down its lane, if it has one.
-    fn express(&mut self, now: Time, plain: &Plain, frames: u32) -> bool {
-        let Some(Some(lane)) = self.lanes.0.get(plain.key.place()) else {
+    /// Sends packets down their lane, if they have one: each passes the three hooks as it is, which is
+    /// accounted for. `false`, and nothing has happened, if the hooks have to see them.
+    pub fn express(&mut self, now: Time, run: &Run) -> bool {
+        let Some(lane) = self.lanes.of(&run.first.key) else {
             return false;
         };
-        if lane.key != plain.key || lane.rules != self.rules.change() {
+        if lane.rules != self.rules.change() {
             return false;
         }
         let lane = *lane;
         let of = (lane.conn, lane.direction, lane.state);
-        express(self, now, plain, of, &lane.trail, frames)
+        express(self, now, run, of, &lane.trail)
     }
 
     /// Opens a lane for a packet that has just passed the hooks, if all of them will say the same of
@@ -248,10 +374,7 @@ impl Netfilter {
         if !passes {
             return;
         }
-        if self.lanes.0.is_empty() {
-            self.lanes.0.resize(LANES, None);
-        }
-        self.lanes.0[plain.key.place()] = Some(Lane {
+        self.lanes.open(Lane {
             key: plain.key,
             conn: at,
             direction: known.direction,
@@ -262,16 +385,18 @@ impl Netfilter {
     }
 }
 
-/// Accounts for a packet of a connection in a direction and state, unless it ends or changes that: what
-/// the hooks would count.
+/// Accounts for packets of a connection in a direction and state, unless the first ends or changes that:
+/// what the hooks would count.
+///
+/// To its connection the second packet of a moment and every later one mean the same: whether there was
+/// an answer, the state and the timer are then as they leave them. So two are enough.
 #[inline]
 pub(super) fn express(
     nf: &mut Netfilter,
     now: Time,
-    plain: &Plain,
+    run: &Run,
     (at, direction, state): (ConnRef, Direction, State),
     trail: &Trail,
-    frames: u32,
 ) -> bool {
     let Some(conn) = nf.conntrack.conn_mut(at) else {
         return false;
@@ -286,20 +411,24 @@ pub(super) fn express(
     if now_is != state || !is_open || conn.is_expired(now) {
         return false;
     }
+    let flags = run.first.flags;
     let before = (conn.expires, conn.assured);
-    if conn.advance(now, direction, plain.flags) != Advance::Live {
+    if conn.advance(now, direction, flags) != Advance::Live {
         return false;
     }
-    if conn.expires < before.0 || conn.assured != before.1 {
+    let mut is_shorter = conn.expires < before.0;
+    if run.packets > 1 {
+        let first = conn.expires;
+        let again = conn.advance(now, direction, flags);
+        debug_assert_eq!(again, Advance::Live);
+        is_shorter |= conn.expires < first;
+    }
+    if is_shorter || conn.assured != before.1 {
         nf.conntrack.settle(at);
     }
-    let weight = Counter {
-        packets: u64::from(frames),
-        bytes: plain.len as u64,
-    };
     if let (Some(raw), Some(forward)) = (RAW, FORWARD) {
-        nf.rules.count_passed(raw, weight);
-        nf.rules.count_along(forward, trail, weight);
+        nf.rules.count_passed(raw, run.weight);
+        nf.rules.count_along(forward, trail, run.weight);
     }
     true
 }

@@ -35,7 +35,8 @@ mod tests;
 
 use core::net::IpAddr;
 
-pub use routed::{Crossing, Exit, Passed};
+pub use self::lane::Run;
+pub use self::routed::{Crossing, Exit, Passed};
 
 use crate::conntrack::tuple::{Quote, Read, read};
 use crate::conntrack::{Advance, ConnRef, Conntrack, Direction, Flow, Limits, Tuple};

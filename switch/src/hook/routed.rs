@@ -12,7 +12,7 @@
 
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use super::lane::{Key, Plain, RAW, express, plain};
+use super::lane::{Key, Plain, RAW, Run, express, plain};
 use super::{Hook, Netfilter, Path, same};
 use crate::conntrack::{Conn, ConnRef, Direction, Tuple};
 use crate::filter::{State, Trail};
@@ -114,7 +114,8 @@ impl Netfilter {
         {
             let flow = *flow;
             let lane = (flow.conn, flow.direction, flow.state);
-            if express(self, now, &plain, lane, &flow.trail, crossing.frames) {
+            let run = Run::one(plain, u64::from(crossing.frames));
+            if express(self, now, &run, lane, &flow.trail) {
                 self.rules.clear_last();
                 return Some(flow.pass(bytes, crossing.csum_partial));
             }

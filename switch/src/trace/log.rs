@@ -122,6 +122,26 @@ impl Record {
             && self.place == next.place
             && self.step == next.step
     }
+
+    /// What the record says of `frame`; the translations come in the order of the events.
+    #[inline]
+    fn event(&self, frame: u64, rewrites: &mut impl Iterator<Item = Rewrite>) -> Option<Event> {
+        let what = match self.step {
+            Step::Delivered => What::Delivered,
+            Step::Dropped(reason) => What::Dropped(reason),
+            Step::Flooded => What::Flooded,
+            Step::Forwarded(to) => What::Forwarded(to),
+            Step::Learned(behind) => What::Learned(behind),
+            Step::Rewritten => What::Rewritten(rewrites.next()?),
+            Step::Sent => What::Sent,
+        };
+        Some(Event {
+            at: self.at,
+            frame,
+            place: self.place,
+            what,
+        })
+    }
 }
 
 /// Events in order, taken out of the [`Trace`](super::Trace); those not looked at are gone as well.
@@ -143,21 +163,7 @@ impl Iterator for Events<'_> {
             Some(run) => run,
             None => self.records.next()?,
         };
-        let what = match run.step {
-            Step::Delivered => What::Delivered,
-            Step::Dropped(reason) => What::Dropped(reason),
-            Step::Flooded => What::Flooded,
-            Step::Forwarded(to) => What::Forwarded(to),
-            Step::Learned(behind) => What::Learned(behind),
-            Step::Rewritten => What::Rewritten(self.rewrites.next()?),
-            Step::Sent => What::Sent,
-        };
-        let event = Event {
-            at: run.at,
-            frame: run.first,
-            place: run.place,
-            what,
-        };
+        let event = run.event(run.first, &mut self.rewrites)?;
         self.left -= 1;
         run.first = run.first.wrapping_add(1);
         run.count -= 1;
@@ -169,6 +175,20 @@ impl Iterator for Events<'_> {
 
     fn size_hint(&self) -> (usize, Option<usize>) {
         (self.left, Some(self.left))
+    }
+
+    fn fold<T, F: FnMut(T, Event) -> T>(self, start: T, mut tell: F) -> T {
+        let mut told = start;
+        let mut rewrites = self.rewrites;
+        for run in self.run.into_iter().chain(self.records) {
+            for at in 0..u64::from(run.count) {
+                let frame = run.first.wrapping_add(at);
+                if let Some(event) = run.event(frame, &mut rewrites) {
+                    told = tell(told, event);
+                }
+            }
+        }
+        told
     }
 }
 
@@ -250,7 +270,8 @@ mod tests {
         /// One by one, in order.
         #[test]
         fn what_comes_out_went_in(
-            steps in prop::collection::vec((0_u64..2, 0_u64..4, 1_u32..4, 0_u32..2, any_what()), 0..200)
+            steps in prop::collection::vec((0_u64..2, 0_u64..4, 1_u32..4, 0_u32..2, any_what()), 0..200),
+            skip in 0_usize..10,
         ) {
             let (mut log, mut plain) = (Log::default(), Vec::new());
             for (at, frame, count, place, what) in steps {
@@ -261,7 +282,16 @@ mod tests {
             }
             let told = log.drain();
             prop_assert_eq!(told.len(), plain.len());
-            prop_assert_eq!(told.collect::<Vec<_>>(), plain);
+            prop_assert_eq!(told.collect::<Vec<_>>(), plain.clone());
+            // And the same when they are told all at once, from anywhere on.
+            for event in &plain {
+                log.push(event.at, event.frame, 1, event.place, event.what);
+            }
+            let mut told = log.drain();
+            let skipped = told.by_ref().take(skip).count().min(plain.len());
+            let mut rest = Vec::new();
+            told.for_each(|event| rest.push(event));
+            prop_assert_eq!(&rest, &plain[skipped..]);
         }
     }
 }

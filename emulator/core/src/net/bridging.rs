@@ -33,7 +33,6 @@ impl Net {
         let Some(slot) = self.bridges[bridge.0 as usize].as_mut() else {
             return self.bridge_drop(frame, iface, DropReason::InterfaceDown);
         };
-        let owner = slot.owner;
         let own = slot.bridge.interface();
         let gso_size = self.pool.meta(&frame).gso_size;
         let decision = slot
@@ -47,6 +46,22 @@ impl Net {
                 What::Learned(iface),
             );
         }
+        self.bridge_obey(bridge, port, frame, decision);
+    }
+
+    /// Does with a frame from `port` what the bridge decided.
+    pub(super) fn bridge_obey(
+        &mut self,
+        bridge: BridgeId,
+        port: PortId,
+        frame: Frame,
+        decision: Decision,
+    ) {
+        let Some(slot) = self.bridges[bridge.0 as usize].as_ref() else {
+            return self.bridge_drop(frame, IfId(0), DropReason::InterfaceDown);
+        };
+        let owner = slot.owner;
+        let own = slot.bridge.interface();
         match decision {
             Decision::Drop(reason) => self.bridge_drop(frame, own, reason),
             Decision::Local => {
@@ -123,7 +138,7 @@ impl Net {
         }
     }
 
-    fn bridge_send(&mut self, bridge: BridgeId, port: PortId, frame: Frame) {
+    pub(super) fn bridge_send(&mut self, bridge: BridgeId, port: PortId, frame: Frame) {
         let iface = self.bridges[bridge.0 as usize]
             .as_ref()
             .and_then(|slot| slot.bridge.port(port))

@@ -13,6 +13,7 @@
 mod bridging;
 mod child;
 mod raw;
+mod run;
 mod topology;
 mod watch;
 
@@ -148,6 +149,8 @@ pub struct Net {
     timers: BTreeSet<(Time, NsId)>,
     pub(crate) tx: VecDeque<(IfId, Frame)>,
     pub(crate) wakes: Vec<SockId>,
+    /// Frames of a burst that is being sent; empty in between.
+    burst: Vec<Frame>,
 }
 
 impl Net {
@@ -184,6 +187,7 @@ impl Net {
             timers: BTreeSet::new(),
             tx: VecDeque::new(),
             wakes: Vec::new(),
+            burst: Vec::new(),
         }
     }
 
@@ -353,16 +357,38 @@ impl Net {
         if reader == Reader::Raw {
             return;
         }
-        for _ in 0..QUANTUM {
-            let Some(frame) = self.take_received(iface, plug) else {
-                return;
+        let mut left = QUANTUM;
+        while left > 0 {
+            let moved = match (reader, plug) {
+                (Reader::Port { bridge, port }, Plug::Veth { link, side, .. }) => {
+                    let inlet = run::Inlet {
+                        bridge,
+                        port,
+                        iface,
+                        link,
+                        side,
+                    };
+                    self.port_receive(&inlet, left)
+                }
+                _ => self.receive_one(ns, iface, plug, reader),
             };
-            match reader {
-                Reader::Port { bridge, port } => self.bridge_input(bridge, port, iface, frame),
-                Reader::Stack | Reader::Raw => self.stack_input(ns, iface, frame),
+            if moved == 0 {
+                return;
             }
+            left -= moved;
         }
         self.mark(iface);
+    }
+
+    fn receive_one(&mut self, ns: NsId, iface: IfId, plug: Plug, reader: Reader) -> usize {
+        let Some(frame) = self.take_received(iface, plug) else {
+            return 0;
+        };
+        match reader {
+            Reader::Port { bridge, port } => self.bridge_input(bridge, port, iface, frame),
+            Reader::Stack | Reader::Raw => self.stack_input(ns, iface, frame),
+        }
+        1
     }
 
     fn take_received(&mut self, iface: IfId, plug: Plug) -> Option<Frame> {

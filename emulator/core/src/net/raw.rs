@@ -5,9 +5,10 @@
 //! veth, what a stack sent may be a super-segment, longer than the MTU and with a partial checksum,
 //! unless that is off there ([`Netns::offload`](crate::netns::Netns::offload)).
 
+use switch::verdict::What;
 use switch::{DropReason, Frame};
 
-use super::{Net, Reader};
+use super::{Net, Plug, QUANTUM, Reader, Socket};
 use crate::id::IfId;
 
 impl Net {
@@ -40,6 +41,73 @@ impl Net {
         Ok(())
     }
 
+    /// Sends frames out of `iface` one after the other, as [`Self::raw_send`] does: what `sendmmsg` is to a
+    /// packet socket. Returns how many were sent.
+    ///
+    /// # Errors
+    /// As [`Self::raw_send`] if not even the first was sent.
+    pub fn raw_send_burst<'a>(
+        &mut self,
+        iface: IfId,
+        frames: impl IntoIterator<Item = &'a [u8]>,
+    ) -> Result<usize, DropReason> {
+        if iface >= self.next_iface() {
+            return Err(DropReason::InterfaceDown);
+        }
+        let mut frames = frames.into_iter();
+        let mut burst = core::mem::take(&mut self.burst);
+        let mut sent = 0;
+        let result = loop {
+            // A full pool hands buffers out one by one, each when the last frame is on its way.
+            let is_full = !self.pool.has_room(2 * QUANTUM);
+            let most = if is_full { 1 } else { QUANTUM };
+            let mut is_empty = false;
+            let (mut bytes, mut longest) = (0, 0);
+            for frame in frames.by_ref().take(most) {
+                let Some(held) = self.pool.from_bytes(frame) else {
+                    is_empty = true;
+                    break;
+                };
+                bytes += frame.len() as u64;
+                longest = longest.max(frame.len());
+                burst.push(held);
+            }
+            let count = burst.len();
+            self.raw_transmit(iface, &mut burst, bytes, longest);
+            sent += count;
+            if is_empty && sent == 0 {
+                break Err(DropReason::PoolEmpty);
+            }
+            if count < most {
+                break Ok(sent);
+            }
+        };
+        self.burst = burst;
+        result
+    }
+
+    /// Sends new frames of `bytes` in all, the longest of `longest`.
+    fn raw_transmit(&mut self, iface: IfId, burst: &mut Vec<Frame>, bytes: u64, longest: usize) {
+        let count = burst.len();
+        if let Plug::Veth { link, side, peer } = self.sockets[iface.0 as usize].plug
+            && let Some(first) = burst.first()
+            && let Some(link) = self.links[link.0 as usize].as_mut()
+            && link.is_clear(&self.pool, side, count, longest)
+            && self.trace.capture.is_none()
+        {
+            let number = self.pool.meta(first).id;
+            let frames = count as u32;
+            self.trace
+                .events(self.now, number, frames, iface, What::Sent);
+            let weight = (u64::from(frames), bytes);
+            link.carry_run(&mut self.pool, side, burst.drain(..), weight);
+            return self.mark(peer);
+        }
+        for frame in burst.drain(..) {
+            self.transmit(iface, frame);
+        }
+    }
+
     /// Takes the next frame that arrived at a raw interface and shows it to `look`.
     pub fn raw_recv<T>(&mut self, iface: IfId, look: impl FnOnce(&[u8]) -> T) -> Option<T> {
         let socket = self.sockets.get(iface.0 as usize)?;
@@ -50,5 +118,38 @@ impl Net {
         let result = look(self.pool.bytes(&frame));
         self.pool.free(frame);
         Some(result)
+    }
+
+    /// Takes up to `most` frames that arrived at a raw interface and shows each to `look`: what `recvmmsg`
+    /// is to a packet socket. Returns how many they were.
+    pub fn raw_recv_burst(
+        &mut self,
+        iface: IfId,
+        most: usize,
+        mut look: impl FnMut(&[u8]),
+    ) -> usize {
+        let Some(&Socket {
+            reader: Reader::Raw,
+            plug,
+            ..
+        }) = self.sockets.get(iface.0 as usize)
+        else {
+            return 0;
+        };
+        let mut taken = 0;
+        let Plug::Veth { link, side, .. } = plug else {
+            while taken < most && self.raw_recv(iface, &mut look).is_some() {
+                taken += 1;
+            }
+            return taken;
+        };
+        if let Some(link) = self.links[link.0 as usize].as_mut() {
+            for frame in link.receive_run(side, most) {
+                look(self.pool.bytes(&frame));
+                self.pool.free(frame);
+                taken += 1;
+            }
+        }
+        taken
     }
 }

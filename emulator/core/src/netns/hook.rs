@@ -13,7 +13,7 @@
 use core::fmt;
 use core::net::{IpAddr, SocketAddr};
 
-pub use switch::hook::{Crossing, Env, Exit, Hook, Netfilter, Outcome, Passed, Path};
+pub use switch::hook::{Crossing, Env, Exit, Hook, Netfilter, Outcome, Passed, Path, Run};
 
 use switch::verdict::{Verdict, What};
 use switch::wire::Packet;
@@ -85,6 +85,12 @@ pub trait Hooks: fmt::Debug + Send {
     /// The packet that `run_routed` was asked for last passed its hooks and leaves by `exit`.
     fn keep_routed(&mut self, _crossing: &Crossing, _exit: Exit) {}
 
+    /// Passes all packets of a run over the bridge as they are and accounts for them, if it is known that
+    /// [`Self::run_bridged`] would do that with each; else does nothing and says `false`.
+    fn express(&mut self, _now: Time, _run: &Run) -> bool {
+        false
+    }
+
     /// The firewall, to look at.
     fn netfilter(&self) -> Option<&Netfilter> {
         None
@@ -132,6 +138,10 @@ impl Hooks for Netfilter {
 
     fn keep_routed(&mut self, crossing: &Crossing, exit: Exit) {
         self.keep_routed(crossing, exit);
+    }
+
+    fn express(&mut self, now: Time, run: &Run) -> bool {
+        self.express(now, run)
     }
 
     fn netfilter(&self) -> Option<&Netfilter> {
@@ -185,6 +195,15 @@ impl Netns {
         self.netfilter
             .as_ref()
             .is_some_and(|hooks| !hooks.is_empty())
+    }
+
+    /// Passes a run of packets over a bridge without a look at each, where that is the same
+    /// ([`Hooks::express`]).
+    #[must_use]
+    pub fn express(&mut self, now: Time, run: &Run) -> bool {
+        self.netfilter
+            .as_mut()
+            .is_some_and(|hooks| hooks.express(now, run))
     }
 
     /// Runs `hook` over an unshared packet; `None` if it died there.

@@ -1,0 +1,415 @@
+//! Frames that cross a bridge together against frames that cross it one by one.
+//!
+//! A capture wants to see each frame, so with one running a bridge takes them one by one; and observing
+//! never changes a run. So two labs that get the same bursts, one of them captured, have to say the same of
+//! every frame, in the same order: events, drops, counters of ports, links and rules, connections and
+//! their timers, stations, and what arrives.
+
+use core::time::Duration;
+
+use emulator_core::docker::spec::ContainerSpec;
+use emulator_core::id::IfId;
+use emulator_core::lab::{Input, Lab, LabConfig, Output};
+use emulator_core::net::{CaptureAt, NetConfig};
+use proptest::prelude::*;
+use proptest::strategy::ValueTree as _;
+use switch::DropReason;
+use switch::filter::{Family, Table};
+use switch::frame::PoolLimits;
+use switch::link::Mode;
+use switch::verdict::{Event, What};
+
+const HOSTS: usize = 3;
+const ACK: u8 = 0x10;
+const PSH: u8 = 0x08;
+const SYN: u8 = 0x02;
+
+/// What a frame holds.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    /// UDP between the ports of a flow.
+    Udp(u8),
+    /// TCP with these flags.
+    Tcp(u8, u8),
+    /// A UDP packet with a fault: its length, a fragment, an option.
+    Odd(u8),
+    /// Another protocol over Ethernet.
+    Other,
+    /// As `Udp`, in a VLAN.
+    Tagged,
+}
+
+/// Equal frames but for their payload: to whom, from whose MAC, how many, how long.
+#[derive(Clone, Copy, Debug)]
+struct Part {
+    to: u8,
+    as_from: Option<u8>,
+    kind: Kind,
+    count: u8,
+    len: u16,
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    /// A host sends a burst, in one call or a frame at a time.
+    Send(usize, Vec<Part>, bool),
+    /// What waits is done.
+    Settle,
+    /// A host takes so many frames.
+    Read(usize, usize),
+    Wait(u64),
+}
+
+fn any_kind() -> impl Strategy<Value = Kind> {
+    let flags = prop::sample::select(vec![
+        ACK,
+        ACK,
+        ACK | PSH,
+        ACK | PSH,
+        SYN,
+        SYN | ACK,
+        0x11,
+        0x04,
+    ]);
+    prop_oneof![
+        6 => (0u8..3).prop_map(Kind::Udp),
+        6 => (0u8..2, flags).prop_map(|(flow, flags)| Kind::Tcp(flow, flags)),
+        1 => (0u8..4).prop_map(Kind::Odd),
+        2 => Just(Kind::Other),
+        1 => Just(Kind::Tagged),
+    ]
+}
+
+fn any_part() -> impl Strategy<Value = Part> {
+    let to = prop_oneof![8 => 0u8..HOSTS as u8, 1 => 3u8..9];
+    let as_from = prop_oneof![8 => Just(None), 2 => (0u8..9).prop_map(Some)];
+    (to, as_from, any_kind(), 1u8..12, 60u16..1600).prop_map(|(to, as_from, kind, count, len)| {
+        Part {
+            to,
+            as_from,
+            kind,
+            count,
+            len,
+        }
+    })
+}
+
+fn any_step() -> impl Strategy<Value = Step> {
+    let host = 0..HOSTS;
+    prop_oneof![
+        6 => (host.clone(), prop::collection::vec(any_part(), 1..5), any::<bool>())
+            .prop_map(|(host, parts, at_once)| Step::Send(host, parts, at_once)),
+        4 => Just(Step::Settle),
+        3 => (host, 0usize..40).prop_map(|(host, most)| Step::Read(host, most)),
+        1 => (0u64..40_000).prop_map(Step::Wait),
+    ]
+}
+
+struct World {
+    lab: Lab,
+    hosts: Vec<(IfId, [u8; 6], [u8; 4])>,
+    sent: u8,
+    events: Vec<Event>,
+    heard: Vec<Vec<u8>>,
+}
+
+impl World {
+    fn new(net: NetConfig, captured: bool) -> Self {
+        let config = LabConfig {
+            net,
+            ..LabConfig::default()
+        };
+        let mut lab = Lab::new(config).expect("a lab");
+        let mut hosts = Vec::new();
+        for name in ["web", "db", "app"] {
+            let spec = ContainerSpec {
+                name: Some(name.to_owned()),
+                image: "busybox".to_owned(),
+                ..ContainerSpec::default()
+            };
+            lab.create(spec).expect("created");
+            lab.start(name).expect("started");
+            let ns = lab.namespace(name).expect("it runs");
+            let eth0 = lab.net().ns(ns).and_then(|ns| ns.iface_named("eth0"));
+            let eth0 = eth0.expect("an eth0");
+            let core::net::IpAddr::V4(v4) = eth0.addrs[0].net.addr() else {
+                panic!("an IPv4 address first");
+            };
+            hosts.push((eth0.id, eth0.mac, v4.octets()));
+        }
+        lab.run_for(Duration::from_secs(5));
+        let net = lab.net_mut();
+        for &(eth0, ..) in &hosts {
+            net.raw(eth0, true);
+        }
+        if captured {
+            let limits = switch::capture::Limits::default();
+            net.capture_start(CaptureAt::All, limits);
+        }
+        net.trace.listen(true);
+        let mut world = Self {
+            lab,
+            hosts,
+            sent: 0,
+            events: Vec::new(),
+            heard: Vec::new(),
+        };
+        world.open();
+        world
+    }
+
+    /// TCP connections of both flows from each host to each.
+    fn open(&mut self) {
+        for (from, to) in [(0, 1), (0, 2), (1, 2)] {
+            for flow in 0..2 {
+                for (from, to, flags) in [(from, to, SYN), (to, from, SYN | ACK), (from, to, ACK)] {
+                    let part = Part {
+                        to: to as u8,
+                        as_from: None,
+                        kind: Kind::Tcp(flow, flags),
+                        count: 1,
+                        len: 60,
+                    };
+                    self.step(&Step::Send(from, vec![part], false));
+                    self.step(&Step::Settle);
+                    self.step(&Step::Read(to, 10));
+                }
+            }
+        }
+    }
+
+    fn mac(&self, number: u8) -> [u8; 6] {
+        match number {
+            3 => [0xff; 6],
+            4 => [0x33, 0x33, 0, 0, 0, 1],
+            known if usize::from(known) < HOSTS => self.hosts[usize::from(known)].1,
+            other => [2, 0, 0, 0, 0, other],
+        }
+    }
+
+    fn frame(&mut self, from: usize, part: &Part) -> Vec<u8> {
+        let source = part.as_from.unwrap_or(from as u8);
+        let mut frame = [self.mac(part.to), self.mac(source)].concat();
+        match part.kind {
+            Kind::Other => frame.extend_from_slice(&[0x88, 0xb5]),
+            Kind::Tagged => frame.extend_from_slice(&[0x81, 0, 0, 7, 8, 0]),
+            _ => frame.extend_from_slice(&[8, 0]),
+        }
+        if !matches!(part.kind, Kind::Other) {
+            let to = usize::from(part.to) % HOSTS;
+            frame.extend_from_slice(&packet(self.hosts[from].2, self.hosts[to].2, part));
+        }
+        self.sent = self.sent.wrapping_add(1);
+        frame.resize(usize::from(part.len).max(frame.len()), self.sent);
+        frame
+    }
+
+    fn step(&mut self, step: &Step) {
+        match step {
+            Step::Send(host, parts, at_once) => self.send(*host, parts, *at_once),
+            Step::Settle => while !matches!(self.lab.poll(), Output::Idle(_)) {},
+            Step::Read(host, most) => {
+                let eth0 = self.hosts[*host].0;
+                let heard = &mut self.heard;
+                self.lab
+                    .net_mut()
+                    .raw_recv_burst(eth0, *most, |bytes| heard.push(bytes.to_vec()));
+            }
+            Step::Wait(milliseconds) => {
+                let now = self.lab.now() + Duration::from_millis(*milliseconds);
+                self.lab.handle(now, Input::Tick);
+            }
+        }
+        self.lab.net_mut().capture_take();
+        let told = self.lab.net_mut().trace.drain();
+        self.events.extend(told);
+    }
+
+    fn send(&mut self, host: usize, parts: &[Part], at_once: bool) {
+        let mut frames = Vec::new();
+        for part in parts {
+            for _ in 0..part.count {
+                frames.push(self.frame(host, part));
+            }
+        }
+        let eth0 = self.hosts[host].0;
+        let net = self.lab.net_mut();
+        if at_once {
+            let _all = net.raw_send_burst(eth0, frames.iter().map(Vec::as_slice));
+        } else {
+            for frame in &frames {
+                if net.raw_send(eth0, frame).is_err() {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// All that can be seen from outside.
+    fn state(&self) -> Vec<String> {
+        let net = self.lab.net();
+        let host = net.ns(self.lab.places().host).expect("the host");
+        let firewall = host.firewall().expect("a firewall");
+        let now = net.now();
+        let mut state = Vec::new();
+        for conn in firewall.conntrack.list(now) {
+            state.push(format!("{} {:?}", conn.line(now), conn.expires));
+        }
+        for table in [Table::Raw, Table::Nat, Table::Filter] {
+            let names = |iface: IfId| iface.0.to_string();
+            state.push(firewall.rules.list(Family::V4, table, true, &names));
+        }
+        for bridge in net.bridges() {
+            state.push(format!("{:?}", bridge.counters()));
+            state.push(format!("{:?}", bridge.fdb().entries(now)));
+            state.push(format!("{}", bridge.fdb().refused()));
+            state.extend(bridge.ports().map(|(_, port)| format!("{port:?}")));
+        }
+        for link in net.links() {
+            for side in [switch::link::Side::A, switch::link::Side::B] {
+                state.push(format!("{:?}", link.counters(side)));
+            }
+        }
+        state.push(format!("{:?}", net.trace.drops));
+        state.push(format!("{}", net.pool.in_use()));
+        state
+    }
+}
+
+fn packet(from: [u8; 4], to: [u8; 4], part: &Part) -> Vec<u8> {
+    let (protocol, flow, upper) = match part.kind {
+        Kind::Tcp(flow, flags) => {
+            let mut upper = [0; 20];
+            upper[12] = 0x50;
+            upper[13] = flags;
+            (6, flow, upper.to_vec())
+        }
+        Kind::Udp(flow) => (17, flow, vec![0; 26]),
+        _ => (17, 0, vec![0; 26]),
+    };
+    let mut upper = upper;
+    // The same ports whoever asks, so that answers come.
+    let low = if from < to { 0 } else { 1 };
+    let port = |end: u16| 1000 + u16::from(flow) * 2 + end;
+    upper[0..2].copy_from_slice(&port(low).to_be_bytes());
+    upper[2..4].copy_from_slice(&port(1 - low).to_be_bytes());
+    if protocol == 17 {
+        upper[4..6].copy_from_slice(&26_u16.to_be_bytes());
+    }
+    let total = (20 + upper.len()) as u16;
+    let mut packet = vec![0x45, 0, 0, 0, 0, 0, 0x40, 0, 64, protocol, 0, 0];
+    packet[2..4].copy_from_slice(&total.to_be_bytes());
+    packet.extend_from_slice(&from);
+    packet.extend_from_slice(&to);
+    packet.extend_from_slice(&upper);
+    match part.kind {
+        Kind::Odd(0) => packet[2] = 0x40,
+        Kind::Odd(1) => packet[6] = 0x20,
+        Kind::Odd(2) => packet[0] = 0x46,
+        Kind::Odd(_) => packet[24] = 0x40,
+        _ => {}
+    }
+    packet
+}
+
+/// What there is little of.
+#[derive(Clone, Copy, Debug)]
+enum Tight {
+    Nothing,
+    /// Room in the rings and in the bridge's table.
+    Rings,
+    /// Buffers.
+    Buffers,
+}
+
+fn config(mode: Mode, tight: Tight) -> NetConfig {
+    let config = NetConfig {
+        mode,
+        ..NetConfig::default()
+    };
+    match tight {
+        Tight::Nothing => config,
+        Tight::Rings => NetConfig {
+            ring: 16,
+            bridge_addresses: 4,
+            ..config
+        },
+        Tight::Buffers => NetConfig {
+            pool: PoolLimits {
+                small: 140,
+                large: 140,
+            },
+            ..config
+        },
+    }
+}
+
+fn compare(config: NetConfig, steps: &[Step]) -> World {
+    let (mut one_by_one, mut together) = (World::new(config, true), World::new(config, false));
+    for step in steps {
+        one_by_one.step(step);
+        together.step(step);
+        assert_eq!(one_by_one.events, together.events);
+        assert_eq!(one_by_one.heard, together.heard);
+        assert_eq!(one_by_one.state(), together.state());
+    }
+    together
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+
+    #[test]
+    fn a_burst_is_its_frames(
+        steps in prop::collection::vec(any_step(), 1..60),
+        moved: bool,
+        tight in prop::sample::select(vec![Tight::Nothing, Tight::Rings, Tight::Buffers]),
+    ) {
+        let mode = if moved { Mode::Move } else { Mode::Copy };
+        compare(config(mode, tight), &steps);
+    }
+}
+
+/// The steps above lead to what a burst may meet.
+#[test]
+fn random_bursts_meet_everything() {
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let steps = prop::collection::vec(any_step(), 600..601)
+        .new_tree(&mut runner)
+        .expect("a list of steps")
+        .current();
+    let rings = compare(config(Mode::Copy, Tight::Rings), &steps);
+    let buffers = compare(config(Mode::Copy, Tight::Buffers), &steps);
+    let seen = |what: fn(&What) -> bool| rings.events.iter().any(|event| what(&event.what));
+    for (seen, what) in [
+        (seen(|what| matches!(what, What::Forwarded(_))), "forwarded"),
+        (seen(|what| matches!(what, What::Flooded)), "flooded"),
+        (seen(|what| matches!(what, What::Learned(_))), "learned"),
+    ] {
+        assert!(seen, "nothing was {what}");
+    }
+    for (world, reason) in [
+        (&rings, DropReason::RingFull),
+        (&buffers, DropReason::PoolEmpty),
+        (&rings, DropReason::BridgeSamePort),
+        (&rings, DropReason::FrameTooLong),
+    ] {
+        let drops = &world.lab.net().trace.drops;
+        assert!(drops.of(reason) > 0, "{reason}: {drops:?}");
+    }
+    assert!(
+        rings
+            .lab
+            .net()
+            .bridges()
+            .any(|bridge| bridge.fdb().refused() > 0)
+    );
+    assert!(
+        buffers
+            .lab
+            .net()
+            .bridges()
+            .any(|bridge| bridge.counters().moved > 0)
+    );
+    assert!(rings.heard.len() > 100 && buffers.heard.len() > 100);
+}
