@@ -6,8 +6,8 @@
 //! are learned, so no timer runs. Differences: the table is bounded (Linux bounds it on request), a
 //! full table does not learn and counts that; and a static entry does not move, as with `sticky`.
 //!
-//! In front of the table sixteen hints remember where recent addresses stand. A hint is checked
-//! against the entry before it counts, so nothing has to be undone when entries move or go.
+//! In front of the table hints remember where recent addresses stand, one for each few entries. A hint is
+//! checked against the entry before it counts, so nothing has to be undone when entries move or go.
 
 use core::time::Duration;
 
@@ -23,7 +23,10 @@ pub const AGEING: Duration = Duration::from_secs(300);
 /// costs about 3 MiB a bridge.
 pub const LIMIT: usize = 65_536;
 
+/// Hints of a table with few entries.
 const HINTS: usize = 16;
+/// Hints of a table with many, 16 KiB.
+const MANY_HINTS: usize = 4096;
 /// Entries looked at for age when an address is learned.
 const SWEEP: usize = 2;
 /// The same when the table is full.
@@ -86,7 +89,8 @@ pub enum Learning {
 #[derive(Debug)]
 pub struct Fdb {
     entries: IndexMap<u64, Slot, FixedState>,
-    hints: [u32; HINTS],
+    /// As many as a power of two; none before there is an entry.
+    hints: Vec<u32>,
     /// Nanoseconds.
     ageing: u64,
     limit: usize,
@@ -121,17 +125,13 @@ const fn key(vlan: u16, address: EthernetAddress) -> u64 {
     (vlan as u64) << MAC_BITS | bits(address)
 }
 
-const fn hint(key: u64) -> usize {
-    (key ^ (key >> 4)) as usize % HINTS
-}
-
 impl Fdb {
     /// An empty table that learns at most `limit` addresses and forgets them after [`AGEING`].
     #[must_use]
     pub fn new(limit: usize) -> Self {
         Self {
             entries: IndexMap::with_hasher(FixedState::default()),
-            hints: [0; HINTS],
+            hints: Vec::new(),
             ageing: nanos(AGEING),
             limit: limit.min(u32::MAX as usize),
             cursor: 0,
@@ -151,15 +151,34 @@ impl Fdb {
     }
 
     fn find(&mut self, key: u64) -> Option<usize> {
-        let hinted = self.hints[hint(key)] as usize;
-        if let Some((&found, _)) = self.entries.get_index(hinted)
+        let place = self.hint(key);
+        if let Some(&hinted) = self.hints.get(place)
+            && let Some((&found, _)) = self.entries.get_index(hinted as usize)
             && found == key
         {
-            return Some(hinted);
+            return Some(hinted as usize);
         }
         let index = self.entries.get_index_of(&key)?;
-        self.hints[hint(key)] = index as u32;
+        if let Some(hint) = self.hints.get_mut(place) {
+            *hint = index as u32;
+        }
         Some(index)
+    }
+
+    /// Which hint an address has.
+    #[inline]
+    const fn hint(&self, key: u64) -> usize {
+        let mixed = key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        mixed as usize & self.hints.len().wrapping_sub(1)
+    }
+
+    /// Takes as many hints as the table has use for, at least four for each entry up to [`MANY_HINTS`].
+    fn fit_hints(&mut self) {
+        let wanted = (self.entries.len() * 4).clamp(HINTS, MANY_HINTS);
+        if self.hints.len() < wanted {
+            let count = (wanted * 2).next_power_of_two().min(MANY_HINTS);
+            self.hints = vec![0; count];
+        }
     }
 
     /// `address` was the source of a frame that came in at `port`.
@@ -204,6 +223,7 @@ impl Fdb {
             kind: Kind::Learned,
         };
         self.entries.insert(key, slot);
+        self.fit_hints();
         Learning::Added
     }
 
@@ -268,6 +288,7 @@ impl Fdb {
         if before.is_none_or(|slot| slot.kind == Kind::Learned) {
             self.fixed += 1;
         }
+        self.fit_hints();
     }
 
     /// Removes an entry of any kind; says whether there was one.

@@ -78,9 +78,22 @@ pub struct Counters {
 
 #[derive(Debug)]
 struct End {
-    counters: Counters,
     mtu: u32,
     up: bool,
+}
+
+/// One way: a line of the cache.
+#[derive(Debug)]
+#[repr(align(64))]
+struct Way {
+    ring: Ring,
+    /// What reached the ring: sent by one end, received by the other.
+    frames: u64,
+    bytes: u64,
+    /// What could not be sent.
+    refused: u64,
+    /// What waited and was thrown away.
+    drained: u64,
 }
 
 /// A veth pair with a bounded ring in each direction.
@@ -88,8 +101,8 @@ struct End {
 /// An idle link owns no memory besides this value, which is smaller than 200 bytes.
 #[derive(Debug)]
 pub struct Link {
-    /// Frames for side A, frames for side B.
-    rings: [Ring; 2],
+    /// To side A, to side B.
+    ways: [Way; 2],
     ends: [End; 2],
     capacity: u32,
     mode: Mode,
@@ -101,13 +114,16 @@ impl Link {
     #[must_use]
     pub fn new(mode: Mode, capacity: usize) -> Self {
         let capacity = u32::try_from(capacity).unwrap_or(u32::MAX).min(1 << 31);
-        let end = || End {
-            counters: Counters::default(),
-            mtu: MTU,
-            up: true,
+        let end = || End { mtu: MTU, up: true };
+        let way = || Way {
+            ring: Ring::new(),
+            frames: 0,
+            bytes: 0,
+            refused: 0,
+            drained: 0,
         };
         Self {
-            rings: [Ring::new(), Ring::new()],
+            ways: [way(), way()],
             ends: [end(), end()],
             capacity: capacity.next_power_of_two(),
             mode,
@@ -136,23 +152,42 @@ impl Link {
         };
         let longest = if gso_size == 0 { len } else { 0 };
         if let Some(reason) = self.refusal(from, longest, 1) {
-            self.ends[from as usize].counters.tx_dropped += frames;
+            self.way_mut(from.peer()).refused += frames;
             return Err((frame, reason));
         }
-        let received = match self.mode {
+        let (bound, mode) = (self.bound(), self.mode);
+        let way = self.way_mut(from.peer());
+        let received = match mode {
             Mode::Move => Ok(frame),
             Mode::Copy => pool.renew(frame),
         };
-        match received.and_then(|frame| self.rings[from.peer() as usize].push(frame, self.bound()))
-        {
+        match received.and_then(|frame| way.ring.push(frame, bound)) {
             Ok(()) => {
-                self.count(from, frames, bytes);
+                way.count(frames, bytes);
                 Ok(())
             }
             Err(frame) => {
-                self.ends[from as usize].counters.tx_dropped += frames;
+                way.refused += frames;
                 Err((frame, DropReason::PoolEmpty))
             }
+        }
+    }
+
+    #[inline]
+    const fn way(&self, to: Side) -> &Way {
+        let [a, b] = &self.ways;
+        match to {
+            Side::A => a,
+            Side::B => b,
+        }
+    }
+
+    #[inline]
+    const fn way_mut(&mut self, to: Side) -> &mut Way {
+        let [a, b] = &mut self.ways;
+        match to {
+            Side::A => a,
+            Side::B => b,
         }
     }
 
@@ -174,34 +209,21 @@ impl Link {
         frames: impl ExactSizeIterator<Item = Frame>,
         (wire_frames, wire_bytes): (u64, u64),
     ) {
-        let bound = self.bound();
-        let ring = &mut self.rings[from.peer() as usize];
-        let all = match self.mode {
-            Mode::Move => ring.push_run(frames, bound),
-            Mode::Copy => ring.push_run(
+        let (bound, mode) = (self.bound(), self.mode);
+        let way = self.way_mut(from.peer());
+        let all = match mode {
+            Mode::Move => way.ring.push_run(frames, bound),
+            Mode::Copy => way.ring.push_run(
                 frames.map(|frame| pool.renew(frame).unwrap_or_else(|frame| frame)),
                 bound,
             ),
         };
         debug_assert!(all, "the way was not clear");
-        self.count(from, wire_frames, wire_bytes);
+        way.count(wire_frames, wire_bytes);
     }
 
     const fn bound(&self) -> usize {
         self.capacity as usize
-    }
-
-    #[inline]
-    const fn count(&mut self, from: Side, frames: u64, bytes: u64) {
-        let [a, b] = &mut self.ends;
-        let (sender, receiver) = match from {
-            Side::A => (&mut a.counters, &mut b.counters),
-            Side::B => (&mut b.counters, &mut a.counters),
-        };
-        sender.tx_frames += frames;
-        sender.tx_bytes += bytes;
-        receiver.rx_frames += frames;
-        receiver.rx_bytes += bytes;
     }
 
     #[inline]
@@ -211,7 +233,7 @@ impl Link {
             Some(DropReason::InterfaceDown)
         } else if longest > receiver.mtu as usize + OVERHEAD {
             Some(DropReason::FrameTooLong)
-        } else if self.rings[from.peer() as usize].len() + count > self.bound() {
+        } else if self.way(from.peer()).ring.len() + count > self.bound() {
             Some(DropReason::RingFull)
         } else {
             None
@@ -222,7 +244,7 @@ impl Link {
     /// waits.
     #[inline]
     pub fn front(&self, side: Side) -> &[Frame] {
-        self.rings[side as usize].front()
+        self.way(side).ring.front()
     }
 
     /// Takes the `count` frames that have waited longest for `side`, or all if there are fewer.
@@ -232,30 +254,29 @@ impl Link {
         side: Side,
         count: usize,
     ) -> impl ExactSizeIterator<Item = Frame> + '_ {
-        self.rings[side as usize].pop_run(count)
+        self.way_mut(side).ring.pop_run(count)
     }
 
     /// Takes the frame that has waited longest for `side`. In [`Mode::Move`] it may be shared:
     /// [`Pool::unshare`] it before writing.
     #[inline]
     pub fn receive(&mut self, side: Side) -> Option<Frame> {
-        self.rings[side as usize].pop()
+        self.way_mut(side).ring.pop()
     }
 
     /// Number of frames that wait for `side`.
     #[must_use]
     pub fn waiting(&self, side: Side) -> usize {
-        self.rings[side as usize].len()
+        self.way(side).ring.len()
     }
 
     /// Takes the frames that wait for `side` when the end goes down or the link is removed, and
     /// counts each as one dropped there. The caller ends their lives (see [`crate::trace::Trace`]).
     pub fn drain(&mut self, side: Side) -> impl Iterator<Item = Frame> + '_ {
-        let counters = &mut self.ends[side as usize].counters;
-        let ring = &mut self.rings[side as usize];
+        let way = self.way_mut(side);
         core::iter::from_fn(move || {
-            let frame = ring.pop()?;
-            counters.rx_dropped += 1;
+            let frame = way.ring.pop()?;
+            way.drained += 1;
             Some(frame)
         })
     }
@@ -290,8 +311,16 @@ impl Link {
 
     /// What the end has seen.
     #[must_use]
-    pub const fn counters(&self, side: Side) -> &Counters {
-        &self.ends[side as usize].counters
+    pub const fn counters(&self, side: Side) -> Counters {
+        let (to, from) = (self.way(side), self.way(side.peer()));
+        Counters {
+            rx_frames: to.frames,
+            rx_bytes: to.bytes,
+            rx_dropped: to.drained,
+            tx_frames: from.frames,
+            tx_bytes: from.bytes,
+            tx_dropped: from.refused,
+        }
     }
 
     /// Frames that one direction holds at most.
@@ -304,6 +333,14 @@ impl Link {
     #[must_use]
     pub const fn mode(&self) -> Mode {
         self.mode
+    }
+}
+
+impl Way {
+    #[inline]
+    const fn count(&mut self, frames: u64, bytes: u64) {
+        self.frames += frames;
+        self.bytes += bytes;
     }
 }
 
@@ -425,7 +462,7 @@ mod tests {
         let mut link = Link::new(Mode::Copy, 8);
         pass(&mut link, &mut pool, &[0; 60]).unwrap();
         pass(&mut link, &mut pool, &[0; 40]).unwrap();
-        let (a, b) = (*link.counters(Side::A), *link.counters(Side::B));
+        let (a, b) = (link.counters(Side::A), link.counters(Side::B));
         assert_eq!((a.tx_frames, a.tx_bytes), (2, 100));
         assert_eq!((b.rx_frames, b.rx_bytes), (2, 100));
         assert_eq!((a.rx_frames, b.tx_frames), (0, 0));

@@ -38,7 +38,12 @@ impl Ring {
     /// Takes the frame that waits longest.
     #[inline]
     pub fn pop(&mut self) -> Option<Frame> {
-        self.frames.pop_front()
+        let frame = self.frames.pop_front();
+        if self.frames.is_empty() {
+            // Back to the start of the memory, so that a ring that was long once stays in few cache lines.
+            self.frames.clear();
+        }
+        frame
     }
 
     /// The frames that wait longest, as many as lie side by side: none only if none waits.

@@ -308,7 +308,7 @@ impl Netfilter {
         }
         let run = Run::of(bytes, bridge, u64::from(frames));
         if let Some(run) = &run
-            && self.express(now, run)
+            && self.pass_bridged(now, run)
         {
             return Outcome::ACCEPT;
         }
@@ -341,7 +341,7 @@ impl Netfilter {
 
     /// Sends packets down their lane, if they have one: each passes the three hooks as it is, which is
     /// accounted for. `false`, and nothing has happened, if the hooks have to see them.
-    pub fn express(&mut self, now: Time, run: &Run) -> bool {
+    pub fn pass_bridged(&mut self, now: Time, run: &Run) -> bool {
         let Some(lane) = self.lanes.of(&run.first.key) else {
             return false;
         };

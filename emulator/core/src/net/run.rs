@@ -165,7 +165,7 @@ impl Net {
             let guard = slot
                 .owner
                 .and_then(|ns| self.namespaces[ns.0 as usize].as_mut());
-            if !guard.is_some_and(|guard| guard.express(self.now, packets)) {
+            if !guard.is_some_and(|guard| guard.pass_bridged(self.now, packets)) {
                 return false;
             }
         }

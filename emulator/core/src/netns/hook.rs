@@ -87,7 +87,7 @@ pub trait Hooks: fmt::Debug + Send {
 
     /// Passes all packets of a run over the bridge as they are and accounts for them, if it is known that
     /// [`Self::run_bridged`] would do that with each; else does nothing and says `false`.
-    fn express(&mut self, _now: Time, _run: &Run) -> bool {
+    fn pass_bridged(&mut self, _now: Time, _run: &Run) -> bool {
         false
     }
 
@@ -140,8 +140,8 @@ impl Hooks for Netfilter {
         self.keep_routed(crossing, exit);
     }
 
-    fn express(&mut self, now: Time, run: &Run) -> bool {
-        self.express(now, run)
+    fn pass_bridged(&mut self, now: Time, run: &Run) -> bool {
+        self.pass_bridged(now, run)
     }
 
     fn netfilter(&self) -> Option<&Netfilter> {
@@ -198,12 +198,12 @@ impl Netns {
     }
 
     /// Passes a run of packets over a bridge without a look at each, where that is the same
-    /// ([`Hooks::express`]).
+    /// ([`Hooks::pass_bridged`]).
     #[must_use]
-    pub fn express(&mut self, now: Time, run: &Run) -> bool {
+    pub fn pass_bridged(&mut self, now: Time, run: &Run) -> bool {
         self.netfilter
             .as_mut()
-            .is_some_and(|hooks| hooks.express(now, run))
+            .is_some_and(|hooks| hooks.pass_bridged(now, run))
     }
 
     /// Runs `hook` over an unshared packet; `None` if it died there.
