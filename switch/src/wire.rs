@@ -48,6 +48,7 @@ impl Ether {
     ///
     /// # Errors
     /// [`DropReason::Truncated`] if the frame is shorter than the header.
+    #[inline]
     pub fn parse(frame: &[u8]) -> Result<Self, DropReason> {
         if frame.len() < ETHER_LEN {
             return Err(DropReason::Truncated);
@@ -133,6 +134,7 @@ impl Packet {
         }
     }
 
+    #[inline]
     fn parse_v4(bytes: &[u8]) -> Result<Self, DropReason> {
         if bytes.len() < 20 {
             return Err(DropReason::Truncated);

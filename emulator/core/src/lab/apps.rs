@@ -55,6 +55,8 @@ pub struct Apps {
     timers: BTreeSet<(Time, AppId)>,
     next: u32,
     rng: Rng,
+    /// Where the embedded DNS servers read into, one at a time.
+    pub(crate) datagram: Vec<u8>,
 }
 
 impl Apps {
@@ -65,6 +67,7 @@ impl Apps {
             timers: BTreeSet::new(),
             next: 1,
             rng,
+            datagram: Vec::new(),
         }
     }
 

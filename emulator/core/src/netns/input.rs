@@ -17,12 +17,16 @@ use super::icmp::Complaint;
 use super::output::frame_count;
 use super::reassembly::{Joined, Key};
 use super::timers::Timer;
-use super::{Arrival, Cx, LO, Netns};
+use super::{Arrival, Cx, Iface, LO, Netns};
 
 impl Netns {
     /// An Ethernet frame arrived at an interface.
     pub fn input(&mut self, cx: &mut Cx<'_>, id: IfId, frame: Frame) {
-        let (payload, protocol, unicast) = match self.admit(cx, id, &frame) {
+        let Some(iface) = self.ifaces.counted(id).filter(|iface| iface.up) else {
+            cx.drop(frame, id, DropReason::InterfaceDown);
+            return;
+        };
+        let (payload, protocol, unicast) = match admit(iface, cx.pool.bytes(&frame)) {
             Ok(accepted) => accepted,
             Err(reason) => {
                 cx.drop(frame, id, reason);
@@ -38,10 +42,8 @@ impl Netns {
         };
         cx.pool.pull(&frame, payload);
         let (packets, bytes) = frame_count(cx, &frame);
-        if let Some(iface) = self.ifaces.counted(id) {
-            iface.rx.packets += packets;
-            iface.rx.bytes += bytes;
-        }
+        iface.rx.packets += packets;
+        iface.rx.bytes += bytes;
         let arrival = Arrival {
             iface: id,
             unicast,
@@ -61,29 +63,6 @@ impl Netns {
             }
             _ => cx.drop(frame, id, DropReason::UnknownEtherType),
         }
-    }
-
-    /// Whether a frame is for this station; where its payload starts and what that is.
-    fn admit(
-        &self,
-        cx: &Cx<'_>,
-        id: IfId,
-        frame: &Frame,
-    ) -> Result<(usize, EthernetProtocol, bool), DropReason> {
-        let iface = self
-            .ifaces
-            .get(id)
-            .filter(|iface| iface.up)
-            .ok_or(DropReason::InterfaceDown)?;
-        let ether = Ether::parse(cx.pool.bytes(frame))?;
-        // A tag with number 0 carries a priority only; any other VLAN has no interface here.
-        let tagged = ether.vlan.is_some_and(|vlan| vlan != 0) || ether.payload > 18;
-        let unicast = ether.destination.0 == iface.mac;
-        let group = ether.destination.0[0] & 1 != 0;
-        if tagged || !(unicast || group) {
-            return Err(DropReason::NotForUs);
-        }
-        Ok((ether.payload, ether.protocol, unicast))
     }
 
     /// A packet came back over `lo` (or as the copy of a broadcast that went out of `iface`).
@@ -132,6 +111,7 @@ impl Netns {
         self.route_input(cx, arrival, frame, &packet);
     }
 
+    #[inline]
     fn check(
         &self,
         cx: &Cx<'_>,
@@ -355,6 +335,20 @@ impl Netns {
                 .local(addr)
                 .is_some_and(|route| route.kind == RouteKind::Broadcast)
     }
+}
+
+/// Whether a frame is for the station of `iface`; where its payload starts and what that is.
+#[inline]
+fn admit(iface: &Iface, frame: &[u8]) -> Result<(usize, EthernetProtocol, bool), DropReason> {
+    let ether = Ether::parse(frame)?;
+    // A tag with number 0 carries a priority only; any other VLAN has no interface here.
+    let tagged = ether.vlan.is_some_and(|vlan| vlan != 0) || ether.payload > 18;
+    let unicast = ether.destination.0 == iface.mac;
+    let group = ether.destination.0[0] & 1 != 0;
+    if tagged || !(unicast || group) {
+        return Err(DropReason::NotForUs);
+    }
+    Ok((ether.payload, ether.protocol, unicast))
 }
 
 fn is_limited_broadcast(addr: IpAddr) -> bool {

@@ -171,8 +171,7 @@ impl Netns {
         packet: &Packet,
         from: SocketAddr,
     ) -> Result<(), Frame> {
-        let id = self.sockets.id(self.id, slot);
-        let Ok(socket) = self.sockets.get_mut(id) else {
+        let Some((id, socket)) = self.sockets.at_mut(self.id, slot) else {
             return Err(frame);
         };
         let weight = weight(cx.pool.len(&frame));
@@ -205,12 +204,16 @@ impl Netns {
         if socket.shut {
             return Err(Errno::Pipe);
         }
+        let local = socket.local;
         let (to, way, source) = self.prepare(sock, to)?;
         let limit = 65_535 - HEADER - if to.is_ipv4() { 20 } else { 0 };
         if bytes.len() > limit {
             return Err(Errno::MsgSize);
         }
-        let local = self.autobind(sock)?;
+        let local = match local {
+            Some(local) => local,
+            None => self.autobind(sock)?,
+        };
         let socket = self.sockets.get(sock)?;
         let to_group = way.kind == RouteKind::Multicast;
         let hop_limit = match socket.hop_limit {

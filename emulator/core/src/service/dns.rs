@@ -20,6 +20,8 @@ use crate::netns::Errno;
 
 /// Clients that are served over TCP at once.
 const MAX_STREAMS: usize = 256;
+/// What is read of a query over UDP.
+const LONGEST_QUERY: usize = 4096;
 /// The largest datagram.
 const DATAGRAM: usize = 65_535;
 
@@ -172,7 +174,9 @@ impl DnsService {
 
     fn serve_datagrams(&mut self, sys: &mut LabSys<'_>, zones: &Zones, now: Duration) {
         let Some(udp) = self.udp else { return };
-        let mut buffer = [0; 4096];
+        // One for all servers of the lab: clearing it each time would cost more than an answer.
+        let mut buffer = core::mem::take(&mut sys.apps.datagram);
+        buffer.resize(LONGEST_QUERY, 0);
         while let Ok(got) = sys.recv_from(udp, &mut buffer) {
             match self.query(zones, now, &buffer[..got.len], Transport::Udp) {
                 Action::Reply(reply) => {
@@ -183,6 +187,7 @@ impl DnsService {
                 Action::Ignore => {}
             }
         }
+        sys.apps.datagram = buffer;
     }
 
     fn serve_streams(&mut self, sys: &mut LabSys<'_>, zones: &Zones, now: Duration) {

@@ -42,6 +42,7 @@ impl Netns {
             return self.join(sock, group);
         }
         let socket = self.sockets.get_mut(sock)?;
+        socket.prepared = None;
         match option {
             SockOpt::Broadcast(on) => socket.broadcast = on,
             SockOpt::ReuseAddr(on) => socket.reuse = on,

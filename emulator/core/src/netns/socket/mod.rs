@@ -15,6 +15,7 @@ use switch::{Frame, IfId};
 
 use super::Errno;
 use super::icmp_input::Report;
+use super::output::Way;
 use super::tcp::{TcpId, TcpOptions, TcpState};
 use crate::app::{Family, PathError, SockKind};
 
@@ -45,6 +46,18 @@ pub(in crate::netns) struct Datagram {
     pub(in crate::netns) weight: usize,
 }
 
+/// What the destination that was used last came to (Linux's `sk_dst_cache`).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(in crate::netns) struct Prepared {
+    /// Of which state of the tables that holds.
+    pub(in crate::netns) change: u64,
+    /// What was asked for.
+    pub(in crate::netns) asked: SocketAddr,
+    pub(in crate::netns) to: SocketAddr,
+    pub(in crate::netns) way: Way,
+    pub(in crate::netns) source: IpAddr,
+}
+
 /// A socket.
 #[derive(Debug)]
 pub(in crate::netns) struct Socket {
@@ -63,6 +76,8 @@ pub(in crate::netns) struct Socket {
     pub(in crate::netns) hop_limit: Option<u8>,
     pub(in crate::netns) shut: bool,
     pub(in crate::netns) sequence: u16,
+    /// Nothing after the name or an option changed.
+    pub(in crate::netns) prepared: Option<Box<Prepared>>,
     recv_limit: usize,
     groups: Vec<(IfId, IpAddr)>,
     queue: VecDeque<Datagram>,
@@ -90,6 +105,7 @@ impl Socket {
             hop_limit: None,
             shut: false,
             sequence: 0,
+            prepared: None,
             recv_limit: RECV_DEFAULT,
             groups: Vec::new(),
             queue: VecDeque::new(),

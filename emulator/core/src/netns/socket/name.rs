@@ -7,6 +7,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use switch::IfId;
 
+use super::Prepared;
 use crate::app::{Family, SockKind};
 use crate::id::SockId;
 use crate::netns::fib::RouteKind;
@@ -180,8 +181,39 @@ impl Netns {
         Ok(())
     }
 
-    /// The destination a call means, its way, and the source for it.
+    /// The destination a call means, its way, and the source for it: kept with the socket until the
+    /// tables or the socket change.
     pub(in crate::netns) fn prepare(
+        &mut self,
+        sock: SockId,
+        asked: SocketAddr,
+    ) -> Result<(SocketAddr, Way, IpAddr), Errno> {
+        let change = self.change();
+        let known = self.sockets.get(sock)?.prepared.as_deref();
+        if let Some(known) = known
+            && known.change == change
+            && known.asked == asked
+        {
+            let prepared = (known.to, known.way, known.source);
+            debug_assert_eq!(self.prepare_anew(sock, asked), Ok(prepared));
+            return Ok(prepared);
+        }
+        let (to, way, source) = self.prepare_anew(sock, asked)?;
+        let prepared = Prepared {
+            change,
+            asked,
+            to,
+            way,
+            source,
+        };
+        match &mut self.sockets.get_mut(sock)?.prepared {
+            Some(known) => **known = prepared,
+            none => *none = Some(Box::new(prepared)),
+        }
+        Ok((to, way, source))
+    }
+
+    fn prepare_anew(
         &mut self,
         sock: SockId,
         to: SocketAddr,

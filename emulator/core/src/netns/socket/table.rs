@@ -102,6 +102,22 @@ impl Sockets {
             .filter_map(|&slot| Some((slot, self.slots[slot as usize].socket.as_deref()?)))
     }
 
+    /// The socket in a slot, with its name.
+    #[inline]
+    pub(in crate::netns) fn at_mut(
+        &mut self,
+        ns: NsId,
+        slot: u32,
+    ) -> Option<(SockId, &mut Socket)> {
+        let entry = self.slots.get_mut(slot as usize)?;
+        let id = SockId {
+            ns,
+            slot,
+            generation: entry.generation,
+        };
+        Some((id, entry.socket.as_deref_mut()?))
+    }
+
     pub(in crate::netns) fn id(&self, ns: NsId, slot: u32) -> SockId {
         SockId {
             ns,
@@ -114,6 +130,7 @@ impl Sockets {
         let socket = self.get_mut(id)?;
         let (kind, old) = (socket.kind, socket.local);
         socket.local = Some(local);
+        socket.prepared = None;
         if old.map(|old| old.port()) != Some(local.port()) {
             self.unname(id.slot, kind, old);
             self.ports
