@@ -306,8 +306,9 @@ impl<'q> Reply<'q> {
             id: query.id,
             flags: QR | query.flags & (RD | CD) | u16::from(rcode.number()),
             question: query.question,
-            records: Vec::new(),
-            ends: Vec::new(),
+            // Room for what most answers hold, so that they do not grow field by field.
+            records: Vec::with_capacity(64),
+            ends: Vec::with_capacity(4),
         }
     }
 

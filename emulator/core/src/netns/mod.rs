@@ -39,6 +39,7 @@ mod ping;
 mod pmtu;
 pub mod print;
 mod reassembly;
+mod resend;
 mod select;
 pub mod socket;
 mod stream;

@@ -209,7 +209,7 @@ impl Netns {
     }
 
     /// Puts a packet on the queue of `lo`, to arrive by `iface`.
-    fn loop_back(&mut self, cx: &mut Cx<'_>, iface: IfId, frame: Frame) {
+    pub(super) fn loop_back(&mut self, cx: &mut Cx<'_>, iface: IfId, frame: Frame) {
         if self.backlog.len() >= BACKLOG {
             cx.drop(frame, iface, DropReason::RingFull);
             return;

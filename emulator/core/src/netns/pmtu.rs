@@ -33,9 +33,14 @@ impl PathMtus {
         mtu
     }
 
+    /// No path is known to carry less than its interface.
+    pub(super) fn is_empty(&self) -> bool {
+        self.map.is_empty()
+    }
+
     /// What the path to `destination` carries, if that is known and less than `mtu`.
     pub(super) fn limit(&self, now: Time, destination: IpAddr, mtu: u32) -> u32 {
-        if self.map.is_empty() {
+        if self.is_empty() {
             return mtu;
         }
         match self.map.get(&destination) {

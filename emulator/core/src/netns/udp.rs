@@ -18,6 +18,7 @@ use super::build::Head;
 use super::fib::RouteKind;
 use super::icmp::Complaint;
 use super::icmp_input::{Report, with_scope};
+use super::resend::Headers;
 use super::socket::{Datagram, Ports, Socket};
 use super::{Arrival, Cx, Errno, LO, Netns};
 use crate::app::SockKind;
@@ -87,9 +88,8 @@ impl Netns {
                 return;
             }
         };
-        let packet = &Packet { len, ..*packet };
         if arrival.broadcast || packet.destination.is_multicast() {
-            self.udp_fan_out(cx, arrival, frame, packet, &flow);
+            self.udp_fan_out(cx, arrival, frame, &Packet { len, ..*packet }, &flow);
             return;
         }
         let Some(slot) = self.udp_lookup(&flow) else {
@@ -97,7 +97,7 @@ impl Netns {
             cx.drop(frame, arrival.iface, DropReason::NoSocket);
             return;
         };
-        cx.pool.truncate(&frame, packet.len);
+        cx.pool.truncate(&frame, len);
         cx.pool.pull(&frame, packet.transport + HEADER);
         self.queue(cx, arrival, slot, frame, packet, flow.remote);
     }
@@ -197,6 +197,9 @@ impl Netns {
         bytes: &[u8],
         to: SocketAddr,
     ) -> Result<usize, Errno> {
+        if let Some(sent) = self.udp_resend(cx, sock, bytes, to) {
+            return sent;
+        }
         let socket = self.sockets.get_mut(sock)?;
         if let Some(error) = socket.take_error() {
             return Err(error);
@@ -243,6 +246,10 @@ impl Netns {
         packet[2..4].copy_from_slice(&to.port().to_be_bytes());
         packet[4..6].copy_from_slice(&(upper as u16).to_be_bytes());
         packet[HEADER..].copy_from_slice(bytes);
+        let headers = Headers::of(cx.pool.bytes(&frame), mtu);
+        if let Some(prepared) = self.sockets.get_mut(sock)?.prepared.as_deref_mut() {
+            prepared.headers = headers.filter(|_| fits);
+        }
         let partial = self.offload || way.dev == LO;
         let packet = head.read(upper);
         seal(cx, &frame, &packet, partial && fits);

@@ -16,6 +16,7 @@ use switch::{Frame, IfId};
 use super::Errno;
 use super::icmp_input::Report;
 use super::output::Way;
+use super::resend::Headers;
 use super::tcp::{TcpId, TcpOptions, TcpState};
 use crate::app::{Family, PathError, SockKind};
 
@@ -56,6 +57,8 @@ pub(in crate::netns) struct Prepared {
     pub(in crate::netns) to: SocketAddr,
     pub(in crate::netns) way: Way,
     pub(in crate::netns) source: IpAddr,
+    /// Of a datagram that went there.
+    pub(in crate::netns) headers: Option<Headers>,
 }
 
 /// A socket.
@@ -138,6 +141,15 @@ impl Socket {
     pub(in crate::netns) fn push(&mut self, datagram: Datagram) {
         self.weight += datagram.weight;
         self.queue.push_back(datagram);
+    }
+
+    /// What `to` came to when it was used last, if the tables are still in this state and nothing else has
+    /// to be told to the caller first.
+    #[inline]
+    pub(in crate::netns) fn prepared_for(&self, change: u64, to: SocketAddr) -> Option<&Prepared> {
+        let known = self.prepared.as_deref()?;
+        let same = known.change == change && known.asked == to;
+        (same && self.error.is_none() && !self.shut).then_some(known)
     }
 
     pub(in crate::netns) fn take_error(&mut self) -> Option<Errno> {

@@ -205,6 +205,7 @@ impl Netns {
             to,
             way,
             source,
+            headers: None,
         };
         match &mut self.sockets.get_mut(sock)?.prepared {
             Some(known) => **known = prepared,

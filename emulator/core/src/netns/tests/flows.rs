@@ -320,3 +320,39 @@ fn a_closed_socket_is_gone_for_good() {
     assert_eq!(world.send(0, sock, b"", "10.0.0.2:7"), Err(Errno::BadFd));
     world.end();
 }
+
+/// What goes over the wires when these datagrams are sent, to one of two places each; with `forget` the
+/// socket looks for its destination each time.
+fn sent(datagrams: &[(u16, u8)], forget: bool) -> (Vec<Vec<u8>>, Vec<Result<usize, Errno>>) {
+    let mut world = World::routed(1300);
+    let sock = world.udp(0, "10.0.1.2:4000");
+    let other = world.udp(0, "127.0.0.1:7");
+    world.udp(2, "0.0.0.0:9");
+    let mut results = Vec::new();
+    for &(len, to) in datagrams {
+        let bytes: Vec<u8> = (0..len).map(|at| at as u8 ^ to).collect();
+        let to = ["10.0.2.2:9", "10.0.2.2:9", "10.0.2.2:10", "10.0.1.2:7"][usize::from(to % 4)];
+        if forget {
+            world.set(0, sock, SockOpt::DontFragment(false)).unwrap();
+        }
+        results.push(world.send(0, sock, &bytes, to));
+        let local = ["127.0.0.1:7", "127.0.0.1:8"][usize::from(len & 1)];
+        results.push(world.send(0, other, &bytes, local));
+        results.push(world.recv(0, other).map(|(bytes, _)| bytes.len()));
+    }
+    let seen = world.seen.iter().map(|(_, bytes)| bytes.clone()).collect();
+    world.end();
+    (seen, results)
+}
+
+proptest::proptest! {
+    #[test]
+    fn a_datagram_to_the_same_place_is_as_one_to_a_new_one(
+        datagrams in proptest::collection::vec(
+            (proptest::prop_oneof![0_u16..40, 1250_u16..1300, 1400_u16..1500, 65_400..=65_535_u16], 0_u8..8),
+            1..20,
+        ),
+    ) {
+        proptest::prop_assert_eq!(sent(&datagrams, false), sent(&datagrams, true));
+    }
+}
