@@ -106,7 +106,9 @@ impl Netns {
         } = &mut self.streams;
         let tcp = tcp.get_or_insert_with(|| Box::new(Tcp::new(*seed)));
         tcp.set_partial_checksums(self.offload);
-        tcp.set_offload(self.offload);
+        if tcp.offload() != self.offload {
+            tcp.set_offload(self.offload);
+        }
         let mut inner = TcpCx {
             now: cx.now,
             mtu,

@@ -308,8 +308,8 @@ impl Conn {
         }
     }
 
-    fn silence_ends(&self) -> Option<Time> {
-        if self.state().opening() {
+    fn silence_ends(&self, opening: bool) -> Option<Time> {
+        if opening {
             return Some(match self.owner {
                 Owner::Embryo(_) => self.opened + ACCEPT_GIVES_UP,
                 _ => self.opened + CONNECT_GIVES_UP,
@@ -323,9 +323,9 @@ impl Conn {
     }
 
     /// When the next keepalive probe, or the end after the last one, is due.
-    fn keepalive_at(&self) -> Option<Time> {
+    fn keepalive_at(&self, opening: bool) -> Option<Time> {
         let (idle, interval, _) = self.options.keepalive?;
-        let quiet = !self.state().opening() && !self.marks.outstanding();
+        let quiet = !opening && !self.marks.outstanding();
         quiet.then(|| self.heard + idle + interval.saturating_mul(self.probes))
     }
 
@@ -334,9 +334,9 @@ impl Conn {
     /// window and no probe is started. The probe that Linux sends (no data, one before the first
     /// unacknowledged number) makes the other side say its window again.
     pub(super) fn watch(&mut self, now: Time, next: Next) {
-        let queued = self.engine.as_ref().map_or(0, TcpEngine::send_queue);
-        let pending = self.marks.outstanding() || queued > 0;
-        if next != Next::Never || !pending || self.state().opening() {
+        let queued = || self.engine.as_ref().map_or(0, TcpEngine::send_queue);
+        let stuck = next == Next::Never && (self.marks.outstanding() || queued() > 0);
+        if !stuck || self.state().opening() {
             self.ask_at = None;
             self.asked = 0;
         } else if self.ask_at.is_none() {
@@ -348,23 +348,27 @@ impl Conn {
 
     /// The first of this layer's own limits.
     pub(super) fn limit(&self) -> Option<Time> {
-        if self.stalled.is_none() && self.options.keepalive.is_none() && self.ask_at.is_none() {
-            let opening = self.state().opening();
-            return opening.then(|| self.silence_ends()).flatten();
+        let opening = self.state().opening();
+        let mut first = self.silence_ends(opening).unwrap_or(Time::MAX);
+        if let Some(at) = self.keepalive_at(opening) {
+            first = first.min(at);
         }
-        let limits = [self.silence_ends(), self.keepalive_at(), self.ask_at];
-        limits.into_iter().flatten().min()
+        if let Some(at) = self.ask_at {
+            first = first.min(at);
+        }
+        (first < Time::MAX).then_some(first)
     }
 
     /// Which limit has been reached.
     pub(super) fn overdue(&self, now: Time) -> Option<Overdue> {
-        if self.silence_ends().is_some_and(|at| at <= now) {
+        let opening = self.state().opening();
+        if self.silence_ends(opening).is_some_and(|at| at <= now) {
             return Some(Overdue::Silence);
         }
         if self.ask_at.is_some_and(|at| at <= now) {
             return Some(Overdue::Window);
         }
-        let due = self.keepalive_at().is_some_and(|at| at <= now);
+        let due = self.keepalive_at(opening).is_some_and(|at| at <= now);
         let (_, _, count) = self.options.keepalive?;
         due.then_some(if self.probes >= count {
             Overdue::KeepAlive

@@ -133,14 +133,18 @@ impl Tcp {
     /// Whether connections without congestion control send super-segments
     /// ([`switch::frame::Meta::gso_size`]). Off at first. They always have partial checksums.
     pub fn set_offload(&mut self, on: bool) {
-        if core::mem::replace(&mut self.offload, on) != on {
-            let conns = self.slots.iter();
-            let conns = conns.filter(|(_, tenant)| matches!(tenant, Tenant::Conn(_)));
-            let slots: Vec<u32> = conns.map(|(id, _)| id.slot).collect();
-            for slot in slots {
-                self.repath(slot);
-            }
+        self.offload = on;
+        let conns = self.slots.iter();
+        let conns = conns.filter(|(_, tenant)| matches!(tenant, Tenant::Conn(_)));
+        let slots: Vec<u32> = conns.map(|(id, _)| id.slot).collect();
+        for slot in slots {
+            self.repath(slot);
         }
+    }
+
+    /// Whether they do.
+    pub(super) const fn offload(&self) -> bool {
+        self.offload
     }
 
     /// The path of a connection from `local` over this MTU. Congestion control counts segments, and
