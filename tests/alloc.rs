@@ -19,30 +19,44 @@ use vethlab::core::netns::Errno;
 
 thread_local! {
     static COUNT: Cell<u64> = const { Cell::new(0) };
+    static LIVE: Cell<i64> = const { Cell::new(0) };
 }
 
 struct Counting;
 
-fn count() {
+fn count(bytes: usize) {
     // A thread that is ending has no counter any more.
     let _ended = COUNT.try_with(|count| count.set(count.get() + 1));
+    live(bytes as i64);
+}
+
+fn live(change: i64) {
+    let _ended = LIVE.try_with(|live| live.set(live.get() + change));
 }
 
 // SAFETY: every call goes to the system's allocator as it came; counting allocates nothing.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
+        count(layout.size());
         // SAFETY: the caller's promises are passed on.
         unsafe { System.alloc(layout) }
     }
 
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        count(layout.size());
+        // SAFETY: as above.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        live(-(layout.size() as i64));
         // SAFETY: as above.
         unsafe { System.dealloc(pointer, layout) }
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count();
+        count(size);
+        live(-(layout.size() as i64));
         // SAFETY: as above.
         unsafe { System.realloc(pointer, layout, size) }
     }
@@ -249,4 +263,73 @@ fn a_capture_allocates_nothing() {
     });
     assert_eq!(allocated, 0);
     assert!(tally.0.load(Ordering::Relaxed) > 1 << 20);
+}
+
+/// Writes as much as the sender takes, moves it, and reads it all; how much.
+fn pour(lab: &mut Lab, from: (NsId, SockId), to: (NsId, SockId), buffer: &mut [u8]) -> usize {
+    while lab.sys(from.0).send(from.1, buffer).is_ok() {}
+    quiet(lab);
+    let mut heard = 0;
+    while let Ok(count) = lab.sys(to.0).recv(to.1, buffer) {
+        heard += count;
+    }
+    heard
+}
+
+#[test]
+fn a_tcp_stream_allocates_nothing() {
+    for offload in [true, false] {
+        let (mut lab, [a, b]) = lab();
+        for ns in [a, b] {
+            lab.net_mut()
+                .with_ns(ns, |netns, _| netns.offload = offload)
+                .unwrap();
+        }
+        let at = SocketAddr::new(eth0(&lab, b).2, 80);
+        let [client, server] = tcp_pair(&mut lab, a, at, (b, at));
+        let mut buffer = vec![7; 16 * 1024];
+        let mut heard = 0;
+        let allocated = steady(&mut lab, |lab| {
+            tick(lab);
+            heard += pour(lab, client, server, &mut buffer);
+        });
+        assert!(heard > 10 << 20, "{heard} bytes");
+        assert_eq!(allocated, 0, "offload: {offload}");
+    }
+}
+
+/// Connections that came and went leave tables that have grown, once, and nothing else.
+#[test]
+fn connections_give_their_memory_back() {
+    let (mut lab, [a, b]) = lab();
+    let at = SocketAddr::new(eth0(&lab, b).2, 80);
+    let listener = socket(&mut lab, b, SockKind::Tcp);
+    lab.sys(b).bind(listener, at).unwrap();
+    lab.sys(b).listen(listener, 8).unwrap();
+    let round = |lab: &mut Lab| {
+        let ends: Vec<_> = (0..500)
+            .map(|_| {
+                let client = socket(lab, a, SockKind::Tcp);
+                assert_eq!(lab.sys(a).connect(client, at), Err(Errno::InProgress));
+                quiet(lab);
+                (client, lab.sys(b).accept(listener).unwrap().0)
+            })
+            .collect();
+        let most = LIVE.with(Cell::get);
+        for (client, server) in ends {
+            lab.sys(a).close(client);
+            quiet(lab);
+            lab.sys(b).close(server);
+            quiet(lab);
+        }
+        lab.run_for(Duration::from_secs(300));
+        quiet(lab);
+        (most, LIVE.with(Cell::get))
+    };
+    round(&mut lab);
+    let (most, before) = round(&mut lab);
+    let (_, after) = round(&mut lab);
+    // Two sockets with their buffers for each.
+    assert!(most - before > 500 * 200_000, "{}", most - before);
+    assert!((after - before).abs() < 4096, "{before} {after}");
 }

@@ -67,6 +67,24 @@ pub(crate) const SCENES: &[Scene] = &[
         golden: false,
         ..scene("download", download)
     },
+    Scene {
+        golden: false,
+        ..scene("download-v6", download_v6)
+    },
+    Scene {
+        golden: false,
+        ..scene("narrow-receivers", narrow_receivers)
+    },
+    Scene {
+        golden: false,
+        ..scene("published-download", published_download)
+    },
+    // What is too long for the uplink dies, and the path is known then.
+    Scene {
+        golden: false,
+        lossless: false,
+        ..scene("narrow-uplink", narrow_uplink)
+    },
     scene("page", page),
     scene("fragments", fragments),
     scene("ipv6", ipv6),
@@ -198,6 +216,17 @@ impl Stage {
         }
     }
 
+    /// `ip link set DEV mtu MTU`.
+    fn mtu(&mut self, who: &str, dev: &str, mtu: u32) {
+        let ns = self.ns(who);
+        let set = |netns: &mut emulator_core::netns::Netns,
+                   _: &mut emulator_core::netns::Cx<'_>| {
+            let id = netns.iface_named(dev).unwrap().id;
+            netns.iface_mtu(id, mtu).unwrap();
+        };
+        self.lab.net_mut().with_ns(ns, set).unwrap();
+    }
+
     fn address(&self, who: &str) -> Ipv4Addr {
         let netns = self.lab.net().ns(self.ns(who)).unwrap();
         netns
@@ -251,6 +280,77 @@ fn transfer(stage: &mut Stage, bytes: usize) {
     stage.lab.spawn(server, Box::new(Pour::new(9000, bytes)));
     let to = (stage.address("db"), 9000).into();
     stage.app("web", "drink", Box::new(Drink::new(to)));
+}
+
+/// 200 KiB from `db` to `web` over IPv6.
+fn transfer_v6(stage: &mut Stage) {
+    let server = stage.ns("db");
+    stage
+        .lab
+        .spawn(server, Box::new(Pour::new(9000, 200 << 10)));
+    let netns = stage.lab.net().ns(server).unwrap();
+    let eth0 = netns.iface_named("eth0").unwrap();
+    let global = |ip: &Ipv6Addr| !ip.is_unicast_link_local();
+    let v6 = eth0.addrs.iter().find_map(|at| match at.net.addr() {
+        core::net::IpAddr::V6(v6) => Some(v6).filter(global),
+        core::net::IpAddr::V4(_) => None,
+    });
+    let to = (v6.unwrap(), 9000).into();
+    stage.app("web", "drink", Box::new(Drink::new(to)));
+}
+
+fn pair_v6(stage: &mut Stage) {
+    stage.network(NetworkSpec {
+        name: "six".to_owned(),
+        ipv6: Some(true),
+        ..NetworkSpec::default()
+    });
+    stage.run("web", "busybox", "six");
+    stage.run("db", "busybox", "six");
+}
+
+fn download_v6(stage: &mut Stage) {
+    pair_v6(stage);
+    transfer_v6(stage);
+}
+
+/// The sender's link takes 1500 bytes, the receiver's less; each says so in its SYN.
+fn narrow_receivers(stage: &mut Stage) {
+    pair_v6(stage);
+    stage.mtu("web", "eth0", 1280);
+    transfer_v6(stage);
+    stage.mtu("web", "eth0", 576);
+    let server = stage.ns("db");
+    stage
+        .lab
+        .spawn(server, Box::new(Pour::new(9001, 100 << 10)));
+    let to = (stage.address("db"), 9001).into();
+    stage.app("web", "drink", Box::new(Drink::new(to)));
+}
+
+fn pour_published(stage: &mut Stage) {
+    stage.start(ContainerSpec {
+        name: Some("web".to_owned()),
+        image: "busybox".to_owned(),
+        ports: vec![publish(9000, 9000, Proto::Tcp)],
+        ..ContainerSpec::default()
+    });
+    let server = stage.ns("web");
+    stage
+        .lab
+        .spawn(server, Box::new(Pour::new(9000, 200 << 10)));
+    let to = (Ipv4Addr::new(192, 0, 2, 2), 9000).into();
+    stage.app("lan", "drink", Box::new(Drink::new(to)));
+}
+
+fn published_download(stage: &mut Stage) {
+    pour_published(stage);
+}
+
+/// The host has to refuse what is too long for its uplink, and the sender to cut it smaller.
+fn narrow_uplink(stage: &mut Stage) {
+    stage.mtu("host", "eth0", 1000);
+    pour_published(stage);
 }
 
 fn download(stage: &mut Stage) {

@@ -287,6 +287,10 @@ fn first_segment(cx: &mut Cx<'_>, frame: &Frame, packet: &Packet) -> Option<Fram
     } else {
         bytes[4..6].copy_from_slice(&((len - 40) as u16).to_be_bytes());
     }
+    if len < packet.len {
+        // FIN and PSH are the last frame's.
+        bytes[packet.transport + 13] &= !0x09;
+    }
     let packet = Packet { len, ..*packet };
     fill_transport_checksum(bytes, &packet);
     Some(first)

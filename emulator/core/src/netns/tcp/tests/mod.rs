@@ -30,6 +30,8 @@ pub(super) struct Sent {
     pub(super) from: usize,
     pub(super) segment: Segment,
     pub(super) len: usize,
+    /// The longest packet that an edge cuts it into.
+    pub(super) cut: usize,
 }
 
 /// What the wire does with a segment: deliver it once for each delay.
@@ -204,6 +206,10 @@ impl Rig {
             from,
             segment,
             len: bytes.len(),
+            cut: match usize::from(self.pool.meta(&frame).gso_size) {
+                0 => bytes.len(),
+                size => bytes.len() - segment.payload as usize + size,
+            },
         };
         self.log.push(sent);
         for delay in (self.wire)(&sent) {
