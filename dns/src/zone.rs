@@ -11,6 +11,7 @@
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use crate::Profile;
 use crate::name;
@@ -58,6 +59,43 @@ pub enum Lookup {
     Unknown,
 }
 
+/// Endpoints that share a name or an address: mostly one.
+#[derive(Clone, Debug)]
+enum Holders {
+    One(EndpointKey),
+    Many(Vec<EndpointKey>),
+}
+
+impl Holders {
+    fn as_slice(&self) -> &[EndpointKey] {
+        match self {
+            Self::One(key) => core::slice::from_ref(key),
+            Self::Many(keys) => keys,
+        }
+    }
+
+    /// Puts `key` at this place, unless that is beyond the end: then behind the last.
+    fn insert(&mut self, at: usize, key: EndpointKey) {
+        if let Self::One(only) = *self {
+            *self = Self::Many(vec![only]);
+        }
+        if let Self::Many(keys) = self {
+            keys.insert(at.min(keys.len()), key);
+        }
+    }
+
+    /// Takes `key` out; false if nobody is left.
+    fn remove(&mut self, key: EndpointKey) -> bool {
+        match self {
+            Self::One(only) => *only != key,
+            Self::Many(keys) => {
+                keys.retain(|&other| other != key);
+                !keys.is_empty()
+            }
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 struct Endpoint {
     names: Vec<String>,
@@ -65,14 +103,21 @@ struct Endpoint {
     v6: Option<Ipv6Addr>,
 }
 
+impl Endpoint {
+    fn addresses(&self) -> impl Iterator<Item = IpAddr> + use<> {
+        let (v4, v6) = (self.v4.map(IpAddr::V4), self.v6.map(IpAddr::V6));
+        v4.into_iter().chain(v6)
+    }
+}
+
 #[derive(Clone, Debug, Default)]
 struct Network {
     name: String,
     endpoints: BTreeMap<EndpointKey, Endpoint>,
     /// Lower-cased name → who has it, sorted.
-    names: BTreeMap<String, Vec<EndpointKey>>,
+    names: BTreeMap<Box<str>, Holders>,
     /// Address → who has or had it, oldest first.
-    addresses: BTreeMap<IpAddr, Vec<EndpointKey>>,
+    addresses: BTreeMap<IpAddr, Holders>,
 }
 
 /// The names and addresses of all networks.
@@ -103,6 +148,8 @@ impl Zones {
         v4: Option<Ipv4Addr>,
         v6: Option<Ipv6Addr>,
     ) {
+        let mut names = names;
+        names.shrink_to_fit();
         if let Some(network) = self.networks.get_mut(&net) {
             network.remove(endpoint);
             network.add(endpoint, Endpoint { names, v4, v6 });
@@ -211,14 +258,21 @@ impl Zones {
 impl Network {
     fn add(&mut self, key: EndpointKey, endpoint: Endpoint) {
         for name in &endpoint.names {
-            let holders = self.names.entry(name.to_lowercase()).or_default();
-            if let Err(at) = holders.binary_search(&key) {
-                holders.insert(at, key);
+            match self.names.entry(name.to_lowercase().into_boxed_str()) {
+                Entry::Vacant(place) => drop(place.insert(Holders::One(key))),
+                Entry::Occupied(mut holders) => {
+                    let holders = holders.get_mut();
+                    if let Err(at) = holders.as_slice().binary_search(&key) {
+                        holders.insert(at, key);
+                    }
+                }
             }
         }
-        let addresses = [endpoint.v4.map(IpAddr::V4), endpoint.v6.map(IpAddr::V6)];
-        for address in addresses.into_iter().flatten() {
-            self.addresses.entry(address).or_default().push(key);
+        for address in endpoint.addresses() {
+            match self.addresses.entry(address) {
+                Entry::Vacant(place) => drop(place.insert(Holders::One(key))),
+                Entry::Occupied(mut holders) => holders.get_mut().insert(usize::MAX, key),
+            }
         }
         self.endpoints.insert(key, endpoint);
     }
@@ -227,23 +281,17 @@ impl Network {
         let endpoint = self.endpoints.remove(&key)?;
         for name in &endpoint.names {
             let name = name.to_lowercase();
-            let Some(holders) = self.names.get_mut(&name) else {
-                continue;
-            };
-            if let Ok(at) = holders.binary_search(&key) {
-                holders.remove(at);
-            }
-            if holders.is_empty() {
-                self.names.remove(&name);
+            if let Some(holders) = self.names.get_mut(name.as_str())
+                && !holders.remove(key)
+            {
+                self.names.remove(name.as_str());
             }
         }
-        let addresses = [endpoint.v4.map(IpAddr::V4), endpoint.v6.map(IpAddr::V6)];
-        for address in addresses.into_iter().flatten() {
-            if let Some(holders) = self.addresses.get_mut(&address) {
-                holders.retain(|&holder| holder != key);
-                if holders.is_empty() {
-                    self.addresses.remove(&address);
-                }
+        for address in endpoint.addresses() {
+            if let Some(holders) = self.addresses.get_mut(&address)
+                && !holders.remove(key)
+            {
+                self.addresses.remove(&address);
             }
         }
         Some(endpoint)
@@ -263,6 +311,7 @@ impl Network {
         let Some(holders) = self.names.get(key) else {
             return Lookup::Unknown;
         };
+        let holders = holders.as_slice();
         let mut found = Vec::with_capacity(holders.len());
         for endpoint in holders.iter().filter_map(|key| self.endpoints.get(key)) {
             found.extend(match family {
@@ -281,7 +330,7 @@ impl Network {
     }
 
     fn name_of(&self, address: IpAddr) -> Option<&str> {
-        let first = self.addresses.get(&address)?.first()?;
+        let first = self.addresses.get(&address)?.as_slice().first()?;
         let endpoint = self.endpoints.get(first)?;
         endpoint.names.first().map(String::as_str)
     }

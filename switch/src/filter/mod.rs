@@ -31,6 +31,8 @@ pub const DEPTH: usize = 16;
 const REMEMBERED_RULES: usize = 12;
 /// Remembered verdicts of a namespace.
 const REMEMBERED: usize = 1024;
+/// So many at first.
+const REMEMBERED_FIRST: usize = 32;
 
 /// An address family: each has its own rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -147,8 +149,9 @@ pub(crate) struct Same {
 }
 
 impl Same {
-    const fn place(&self) -> usize {
-        (self.slot as usize ^ (self.reply as usize * REMEMBERED / 2)) % REMEMBERED
+    /// Its place among so many: a power of two.
+    const fn place(&self, places: usize) -> usize {
+        (self.slot as usize ^ (self.reply as usize * places / 2)) & places.wrapping_sub(1)
     }
 }
 
@@ -426,7 +429,7 @@ impl Ruleset {
         if self.chain(chain).is_none_or(Chain::is_empty) {
             return self.ask(chain, facts, is_local);
         }
-        let at = same.place();
+        let at = same.place(self.remembered.len());
         if let Some(Some(known)) = self.remembered.get(at)
             && known.rules == self.change
             && known.same == same
@@ -439,16 +442,35 @@ impl Ruleset {
         let mut trail = Trail::NEW;
         let target = self.ask_along(chain, facts, is_local, &mut trail);
         if target == Target::Accept && !trail.fleeting {
-            if self.remembered.is_empty() {
-                self.remembered.resize(REMEMBERED, None);
-            }
-            self.remembered[at] = Some(Remembered {
+            self.remember(Remembered {
                 same,
                 rules: self.change,
                 trail,
             });
         }
         target
+    }
+}
+
+impl Ruleset {
+    /// Keeps a verdict. When it would take the place of one that holds, there are twice as many places and
+    /// the others are asked for once more; up to [`REMEMBERED`].
+    fn remember(&mut self, verdict: Remembered) {
+        let places = self.remembered.len();
+        let held = self.remembered.get(verdict.same.place(places)).copied();
+        let more = match held {
+            None => Some(REMEMBERED_FIRST),
+            Some(Some(held)) if held.rules == self.change && held.same != verdict.same => {
+                (places < REMEMBERED).then_some(2 * places)
+            }
+            Some(_) => None,
+        };
+        if let Some(more) = more {
+            self.remembered.clear();
+            self.remembered.resize(more, None);
+        }
+        let at = verdict.same.place(self.remembered.len());
+        self.remembered[at] = Some(verdict);
     }
 }
 
@@ -461,7 +483,10 @@ impl Ruleset {
 
     /// The way that a remembered packet took.
     pub(crate) fn trail_of(&self, same: Same) -> Option<Trail> {
-        let known = self.remembered.get(same.place())?.as_ref()?;
+        let known = self
+            .remembered
+            .get(same.place(self.remembered.len()))?
+            .as_ref()?;
         (known.rules == self.change && known.same == same).then_some(known.trail)
     }
 

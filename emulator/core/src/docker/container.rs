@@ -9,6 +9,7 @@ use switch::Time;
 use super::endpoint::Endpoint;
 use super::error::{Error, Kind};
 use super::hosts::HostsFile;
+use super::ids::Id;
 use super::links::LegacyLink;
 use super::network::is_user_defined;
 use super::resolv::ResolvConf;
@@ -114,8 +115,8 @@ impl Mode {
 /// A container's place in a network: what was asked for, and the endpoint while it runs.
 #[derive(Clone, Debug, Default)]
 pub struct Place {
-    /// What was asked for.
-    pub spec: EndpointSpec,
+    /// What was asked for; mostly nothing, which all share.
+    pub spec: Arc<EndpointSpec>,
     /// The network's id, once the container was in it.
     pub network_id: String,
     /// It came by `network connect`.
@@ -137,7 +138,7 @@ pub struct Files {
 #[derive(Clone, Debug)]
 pub struct Sandbox {
     /// 64 hexadecimal digits.
-    pub id: String,
+    pub id: Id,
     /// It has been on a user-defined network, so 127.0.0.11 answers.
     pub resolver: bool,
     /// The endpoint that is the way out for IPv4.
@@ -161,8 +162,8 @@ pub struct Container {
     pub name: String,
     /// It was given its name.
     pub named: bool,
-    /// What it was asked to be.
-    pub spec: ContainerSpec,
+    /// What it was asked to be. Those that were asked the same, names aside, share it.
+    pub spec: Arc<ContainerSpec>,
     /// Whose namespace it lives in.
     pub mode: Mode,
     /// When it was made.

@@ -10,6 +10,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use super::container::{Container, Place};
 use super::engine::{Docker, World};
 use super::error::{Error, Kind};
+use super::ids::Id;
 use super::ipam::bits;
 use super::network::{Base, Network, Way};
 use super::options;
@@ -25,7 +26,7 @@ pub struct Endpoint {
     /// Its number in the lab.
     pub key: u32,
     /// 64 hexadecimal digits.
-    pub id: String,
+    pub id: Id,
     /// The container's name when it was made.
     pub name: String,
     /// The network.
@@ -133,7 +134,7 @@ impl Docker {
         }
         let key = self.next_endpoint;
         self.next_endpoint += 1;
-        let id = self.ids.id(
+        let id = self.ids.draw(
             "endpoint",
             &format!("{}@{}", container.name, network.name()),
         );

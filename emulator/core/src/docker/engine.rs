@@ -18,7 +18,7 @@ use super::network::Network;
 use super::plumb::{LinkRule, Plumb};
 use super::ports::PortAllocator;
 use super::resolv::{ResolvConf, Use};
-use super::spec::Engine;
+use super::spec::{ContainerSpec, EndpointSpec, Engine};
 use super::table::{Missing, Table};
 use crate::id::NsId;
 
@@ -65,6 +65,10 @@ pub struct Docker {
     pub(super) inhabitants: BTreeMap<NsId, u32>,
     /// What links of docker0 open, as it was last set.
     pub(super) link_rules: Vec<LinkRule>,
+    /// What the last container was asked to be.
+    pub(super) asked: Arc<ContainerSpec>,
+    /// What an endpoint is asked to be mostly: nothing.
+    pub(super) plain: Arc<EndpointSpec>,
     /// The resolv.conf of containers that ask for nothing of their own: for which use, whether in the host's
     /// namespace.
     pub(super) resolv: Vec<((Use, bool), Arc<ResolvConf>)>,
@@ -94,6 +98,8 @@ impl Docker {
             linked: BTreeSet::new(),
             inhabitants: BTreeMap::new(),
             link_rules: Vec::new(),
+            asked: Arc::default(),
+            plain: Arc::default(),
             resolv: Vec::new(),
             config,
         };

@@ -25,7 +25,6 @@ struct Line {
 pub struct HostsFile {
     head: Cow<'static, str>,
     lines: Vec<Line>,
-    text: String,
 }
 
 /// A name for an address, as `--add-host` gives it; the address may be `host-gateway`.
@@ -94,7 +93,6 @@ impl HostsFile {
 
     fn with_head(head: Cow<'static, str>) -> Self {
         Self {
-            text: head.clone().into_owned(),
             head,
             lines: Vec::new(),
         }
@@ -119,13 +117,11 @@ impl HostsFile {
             .position(|line| line.owner.is_some())
             .unwrap_or(self.lines.len());
         self.lines.insert(at, line);
-        self.render();
     }
 
     /// Takes all lines of legacy links away.
     pub fn clear_links(&mut self) {
         self.lines.retain(|line| !line.link);
-        self.render();
     }
 
     /// Adds the line of an endpoint's address.
@@ -136,7 +132,6 @@ impl HostsFile {
     /// Takes the lines of an endpoint away.
     pub fn remove_own(&mut self, endpoint: u32) {
         self.lines.retain(|line| line.owner != Some(endpoint));
-        self.render();
     }
 
     /// Takes all lines away that give an address just one of these names, whosever they are: how Docker
@@ -146,7 +141,6 @@ impl HostsFile {
             let name = line.text.trim_end().split_once('\t').map_or("", |(_, n)| n);
             !names.iter().any(|n| n.as_ref() == name)
         });
-        self.render();
     }
 
     /// Whether an endpoint has a line.
@@ -157,23 +151,14 @@ impl HostsFile {
 
     /// The text.
     #[must_use]
-    pub fn text(&self) -> &str {
-        &self.text
+    pub fn text(&self) -> String {
+        let lines = self.lines.iter().map(|line| line.text.as_str());
+        [&*self.head].into_iter().chain(lines).collect()
     }
 
     fn push(&mut self, owner: Option<u32>, link: bool, text: String) {
-        self.text.reserve_exact(text.len());
-        self.text.push_str(&text);
         self.lines.reserve_exact(1);
         self.lines.push(Line { owner, link, text });
-    }
-
-    fn render(&mut self) {
-        self.text.clear();
-        self.text.push_str(&self.head);
-        for line in &self.lines {
-            self.text.push_str(&line.text);
-        }
     }
 }
 

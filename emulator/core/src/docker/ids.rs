@@ -4,10 +4,11 @@
 //! thing and counts how often it was made, so that one more container reshuffles nobody and a thing
 //! made again gets another id.
 
+use core::fmt;
 use std::collections::BTreeSet;
 
 use foldhash::fast::FixedState;
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use switch::Rng;
 
 use super::plumb::Mac;
@@ -58,18 +59,42 @@ const SECOND: [&str; 32] = [
 #[derive(Clone, Debug)]
 pub struct Ids {
     rng: Rng,
-    /// How often a stream was drawn from, by the hash that names it.
-    drawn: HashMap<u64, u32, FixedState>,
+    /// The streams that were drawn from, by the number that stands for their name.
+    drawn: HashSet<u64, FixedState>,
+    /// How often, if more than once.
+    often: HashMap<u64, u32, FixedState>,
     veths: BTreeSet<u32>,
 }
 
 fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    bytes
-        .iter()
-        .flat_map(|b| [DIGITS[usize::from(b >> 4)], DIGITS[usize::from(b & 15)]])
-        .map(char::from)
-        .collect()
+    let mut text = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        for digit in [byte >> 4, byte & 15] {
+            text.push(char::from(DIGITS[usize::from(digit)]));
+        }
+    }
+    text
+}
+
+/// An id that is kept as it was drawn: half as long as its 64 digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Id([u8; 32]);
+
+impl Id {
+    /// Its short form would be a number.
+    fn is_number(&self) -> bool {
+        self.0
+            .iter()
+            .take(6)
+            .all(|byte| byte >> 4 < 10 && byte & 15 < 10)
+    }
+}
+
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&hex(&self.0))
+    }
 }
 
 /// The first twelve digits of an id.
@@ -84,29 +109,36 @@ impl Ids {
     pub fn new(rng: Rng) -> Self {
         Self {
             rng,
-            drawn: HashMap::default(),
+            drawn: HashSet::default(),
+            often: HashMap::default(),
             veths: BTreeSet::new(),
         }
     }
 
     fn stream(&mut self, label: String) -> Rng {
-        let drawn = self.drawn.entry(Rng::label(&label)).or_insert(0);
-        let before = core::mem::replace(drawn, *drawn + 1);
-        match before {
-            0 => self.rng.stream(&label),
-            _ => self.rng.stream(&format!("{label}#{before}")),
+        let number = Rng::label(&label);
+        if self.drawn.insert(number) {
+            return self.rng.stream(&label);
         }
+        let before = self.often.entry(number).or_insert(1);
+        let rng = self.rng.stream(&format!("{label}#{before}"));
+        *before += 1;
+        rng
     }
 
     /// 64 hexadecimal digits for the `kind` of thing called `name`. As Docker does, none that would be
     /// a number in its short form.
     pub fn id(&mut self, kind: &str, name: &str) -> String {
+        hex(&self.draw(kind, name).0)
+    }
+
+    /// The same, as it is kept where nobody looks for it.
+    pub fn draw(&mut self, kind: &str, name: &str) -> Id {
         let mut rng = self.stream(format!("id:{kind}:{name}"));
         loop {
-            let mut bytes = [0; 32];
-            rng.fill(&mut bytes);
-            let id = hex(&bytes);
-            if !short(&id).bytes().all(|b| b.is_ascii_digit()) {
+            let mut id = Id([0; 32]);
+            rng.fill(&mut id.0);
+            if !id.is_number() {
                 return id;
             }
         }

@@ -80,9 +80,10 @@ impl Docker {
     ///
     /// # Errors
     /// If there is no such container.
-    pub fn hosts_file(&self, text: &str) -> Result<&str, Error> {
+    pub fn hosts_file(&self, text: &str) -> Result<String, Error> {
         let owner = self.owner(self.container(text)?);
-        Ok(owner.files.as_ref().map_or("", |f| f.hosts.text()))
+        let files = owner.files.as_ref();
+        Ok(files.map_or_else(String::new, |files| files.hosts.text()))
     }
 
     /// `/etc/resolv.conf` of a container, as it is or was last; empty if it was never started.
@@ -367,7 +368,7 @@ pub(super) fn not_running(engine: Engine, container: &Container) -> Error {
 impl Sandbox {
     /// A sandbox without networks.
     #[must_use]
-    pub const fn new(id: String, v6: bool, loopback_v6: bool) -> Self {
+    pub const fn new(id: ids::Id, v6: bool, loopback_v6: bool) -> Self {
         Self {
             id,
             resolver: false,

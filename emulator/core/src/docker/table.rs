@@ -1,7 +1,11 @@
 //! Things with a number, a name and an id, found as Docker finds them: by full id, by name, by a
 //! prefix of the id that fits only one.
 
+use core::ops::Bound;
 use std::collections::BTreeMap;
+
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
 
 /// Why nothing was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,16 +29,20 @@ pub(super) trait Entry {
 pub(super) struct Table<T> {
     /// By number; those that are gone or lifted leave a gap.
     list: Vec<Option<Box<T>>>,
-    names: BTreeMap<String, u32>,
-    ids: BTreeMap<String, u32>,
+    names: HashMap<Box<str>, u32, FixedState>,
+    /// In order, for prefixes.
+    ids: BTreeMap<Box<str>, u32>,
+    /// Bytes of an id; all have the same.
+    id_len: usize,
 }
 
 impl<T> Default for Table<T> {
     fn default() -> Self {
         Self {
             list: Vec::new(),
-            names: BTreeMap::new(),
+            names: HashMap::default(),
             ids: BTreeMap::new(),
+            id_len: 0,
         }
     }
 }
@@ -49,8 +57,9 @@ impl<T: Entry> Table<T> {
     /// Adds a thing under [`Self::next_key`].
     pub(super) fn insert(&mut self, thing: T) -> u32 {
         let key = self.next_key();
-        self.names.insert(thing.name().to_owned(), key);
-        self.ids.insert(thing.id().to_owned(), key);
+        self.names.insert(thing.name().into(), key);
+        self.id_len = thing.id().len();
+        self.ids.insert(thing.id().into(), key);
         self.list.push(Some(Box::new(thing)));
         key
     }
@@ -78,7 +87,7 @@ impl<T: Entry> Table<T> {
     /// Moves a thing to another name.
     pub(super) fn rename(&mut self, key: u32, old: &str, new: &str) {
         self.names.remove(old);
-        self.names.insert(new.to_owned(), key);
+        self.names.insert(new.into(), key);
     }
 
     /// A thing by its number.
@@ -103,7 +112,9 @@ impl<T: Entry> Table<T> {
     /// # Errors
     /// See [`Missing`].
     pub(super) fn find(&self, text: &str) -> Result<u32, Missing> {
-        if let Some(key) = self.ids.get(text).or_else(|| self.names.get(text)) {
+        let whole = text.len() == self.id_len;
+        let by_id = whole.then(|| self.ids.get(text)).flatten();
+        if let Some(key) = by_id.or_else(|| self.names.get(text)) {
             return Ok(*key);
         }
         if text.is_empty() {
@@ -111,7 +122,7 @@ impl<T: Entry> Table<T> {
         }
         let mut fitting = self
             .ids
-            .range(text.to_owned()..)
+            .range::<str, _>((Bound::Included(text), Bound::Unbounded))
             .take_while(|(id, _)| id.starts_with(text));
         let Some((_, first)) = fitting.next() else {
             return Err(Missing::None);

@@ -80,7 +80,7 @@ impl Sandboxes {
             };
         };
         match path {
-            "/etc/hosts" => docker.hosts_file(&container.id).ok().map(str::to_owned),
+            "/etc/hosts" => docker.hosts_file(&container.id).ok(),
             "/etc/resolv.conf" => docker.resolv_conf(&container.id).ok().map(str::to_owned),
             "/etc/hostname" => Some(format!("{}\n", container.hostname)),
             _ => None,

@@ -121,7 +121,7 @@ fn everything(v6: bool) -> IpNet {
 struct Entry {
     /// 128 minus the prefix length: longer prefixes come first.
     rest: u8,
-    bits: u128,
+    /// Its destination is truncated.
     route: Route,
 }
 
@@ -130,13 +130,17 @@ impl Entry {
         let len = route.dst.prefix_len();
         Self {
             rest: 128 - len,
-            bits: masked(bits(route.dst.addr()), len),
             route,
         }
     }
 
+    fn place(&self) -> (u8, u128) {
+        (self.rest, bits(self.route.dst.addr()))
+    }
+
     fn key(&self) -> (u8, u128, u32) {
-        (self.rest, self.bits, self.route.metric)
+        let (rest, bits) = self.place();
+        (rest, bits, self.route.metric)
     }
 }
 
@@ -190,10 +194,10 @@ impl Table {
         let bits = bits(addr);
         self.lengths.iter().flat_map(move |&(len, _)| {
             let key = (128 - len, masked(bits, len));
-            let at = self.entries.partition_point(|e| (e.rest, e.bits) < key);
+            let at = self.entries.partition_point(|e| e.place() < key);
             self.entries[at..]
                 .iter()
-                .take_while(move |e| (e.rest, e.bits) == key)
+                .take_while(move |e| e.place() == key)
                 .map(|e| &e.route)
         })
     }

@@ -133,7 +133,7 @@ impl Docker {
             links: links.collect(),
             port_bindings: asked_ports(&c.spec.ports),
             exposed_ports: exposed,
-            spec: c.spec.clone(),
+            spec: ContainerSpec::clone(&c.spec),
             network_settings: self.network_settings(c),
         })
     }
@@ -150,12 +150,15 @@ impl Docker {
     }
 
     fn network_settings(&self, c: &Container) -> NetworkSettings {
-        let sandbox_id = c.sandbox.as_ref().map_or("", |s| &s.id);
+        let sandbox_id = c
+            .sandbox
+            .as_ref()
+            .map_or_else(String::new, |s| s.id.to_string());
         let run = match self.engine() {
             Engine::V20_10 => "/run",
             Engine::V29 => "/var/run",
         };
-        let key = match (sandbox_id, &c.mode) {
+        let key = match (sandbox_id.as_str(), &c.mode) {
             ("", _) => String::new(),
             (_, Mode::Host) => format!("{run}/docker/netns/default"),
             (id, _) => format!("{run}/docker/netns/{}", ids::short(id)),
@@ -228,7 +231,7 @@ impl Docker {
                 .then(|| spec.driver_opts.clone()),
             gw_priority: spec.gw_priority,
             network_id: place.network_id.clone(),
-            endpoint_id: text(endpoint.map(|e| e.id.clone())),
+            endpoint_id: text(endpoint.map(|e| e.id.to_string())),
             gateway: way(endpoint.and_then(|e| e.way_v4)),
             ip_address: text(v4.map(|n| n.addr().to_string())),
             mac_address: match endpoint.and_then(|e| e.mac) {

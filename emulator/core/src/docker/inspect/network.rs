@@ -149,7 +149,7 @@ impl Docker {
         Some(Member {
             id: container.id.clone(),
             name: container.name.clone(),
-            endpoint_id: endpoint.id.clone(),
+            endpoint_id: endpoint.id.to_string(),
             mac: endpoint.mac.map_or_else(String::new, show_mac),
             ipv4: endpoint.v4.map_or_else(String::new, |n| n.to_string()),
             ipv6: endpoint.v6.map_or_else(String::new, |n| n.to_string()),

@@ -413,7 +413,7 @@ fn removing() {
         .next()
         .unwrap()
         .id
-        .clone();
+        .to_string();
     assert_eq!(
         host.net_rm("n").unwrap_err(),
         format!(

@@ -38,7 +38,7 @@ impl Docker {
             parse_link(link)?;
         }
         let place = Place {
-            spec,
+            spec: self.endpoint_spec(spec),
             by_connect: true,
             ..Place::default()
         };

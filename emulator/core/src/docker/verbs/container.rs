@@ -16,6 +16,7 @@ use crate::docker::sandbox::not_running;
 use crate::docker::settings;
 use crate::docker::spec::Engine;
 use crate::id::NsId;
+use std::sync::Arc;
 
 const SETUP: &str = "failed to set up container networking";
 
@@ -60,7 +61,7 @@ impl Docker {
             Mode::Container(name) => self.join(container, &name),
             Mode::Host => {
                 self.move_in(container, self.config.host_ns);
-                let id = self.ids.id("sandbox", &container.name);
+                let id = self.ids.draw("sandbox", &container.name);
                 container.sandbox = Some(Sandbox::new(id, true, true));
                 let result = match self.write_files(container, true) {
                     Ok(()) => self.enter_networks(world, container),
@@ -74,7 +75,7 @@ impl Docker {
             _ => {
                 let ns = world.plumb.ns_add(&container.name);
                 self.move_in(container, ns);
-                let id = self.ids.id("sandbox", &container.name);
+                let id = self.ids.draw("sandbox", &container.name);
                 let v6 = !container.v6_off();
                 let loopback = v6 && self.config.engine == Engine::V29;
                 if !loopback {
@@ -363,15 +364,20 @@ impl Docker {
     /// As [`Self::start`].
     pub fn restart(&mut self, world: &mut World<'_>, text: &str, code: i32) -> Result<(), Error> {
         let key = self.container_key(text)?;
-        let keep = self
-            .containers
-            .get_mut(key)
-            .is_some_and(|c| core::mem::take(&mut c.spec.auto_remove));
+        let set = |docker: &mut Self, auto_remove| {
+            if let Some(container) = docker.containers.get_mut(key) {
+                Arc::make_mut(&mut container.spec).auto_remove = auto_remove;
+            }
+        };
+        let keep = self.containers.get(key).is_some_and(|c| c.spec.auto_remove);
+        if keep {
+            set(self, false);
+        }
         let result = self
             .stop(world, text, code)
             .and_then(|()| self.start(world, text));
-        if let Some(container) = self.containers.get_mut(key) {
-            container.spec.auto_remove = keep;
+        if keep {
+            set(self, true);
         }
         result
     }

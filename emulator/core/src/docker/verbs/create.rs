@@ -3,6 +3,8 @@
 //! Models `daemon/create.go` and `runconfig/hostconfig_unix.go`. Nothing happens on the wires yet; a
 //! network that is not there is found out at the start.
 
+use std::sync::Arc;
+
 use indexmap::IndexMap;
 use switch::Time;
 
@@ -69,7 +71,7 @@ impl Docker {
             files: None,
             joined: None,
             mode,
-            spec,
+            spec: self.container_spec(spec),
         };
         let links = !container.links.is_empty();
         let key = self.containers.insert(container);
@@ -77,6 +79,22 @@ impl Docker {
             self.linked.insert(key);
         }
         Ok(Created { id, warnings })
+    }
+
+    /// One for all containers in turn that are asked the same.
+    fn container_spec(&mut self, spec: ContainerSpec) -> Arc<ContainerSpec> {
+        if *self.asked != spec {
+            self.asked = Arc::new(spec);
+        }
+        Arc::clone(&self.asked)
+    }
+
+    pub(in crate::docker) fn endpoint_spec(&self, spec: EndpointSpec) -> Arc<EndpointSpec> {
+        if spec == *self.plain {
+            Arc::clone(&self.plain)
+        } else {
+            Arc::new(spec)
+        }
     }
 
     /// 20.10 wrote the first letter large.
@@ -126,11 +144,15 @@ impl Docker {
             self.network_name(text)
         };
         if !spec.endpoints.iter().any(|(text, _)| named(text) == first) {
-            out.insert(first.clone(), Place::default());
+            let place = Place {
+                spec: Arc::clone(&self.plain),
+                ..Place::default()
+            };
+            out.insert(first.clone(), place);
         }
         for (text, endpoint) in &spec.endpoints {
             let place = Place {
-                spec: endpoint.clone(),
+                spec: self.endpoint_spec(endpoint.clone()),
                 ..Place::default()
             };
             out.insert(named(text), place);
@@ -139,10 +161,11 @@ impl Docker {
             if let Some(mac) = &spec.mac_address
                 && place.spec.mac_address.is_empty()
             {
-                place.spec.mac_address.clone_from(mac);
+                Arc::make_mut(&mut place.spec).mac_address.clone_from(mac);
             }
-            if matches!(mode, Mode::User(_)) {
-                place.spec.links.extend(spec.links.iter().cloned());
+            if matches!(mode, Mode::User(_)) && !spec.links.is_empty() {
+                let links = &mut Arc::make_mut(&mut place.spec).links;
+                links.extend(spec.links.iter().cloned());
             }
         }
         self.check_places(&out)?;

@@ -268,7 +268,7 @@ impl Docker {
                         Some(format!(
                             "name:{:?} id:{:?}",
                             endpoint.name,
-                            ids::short(&endpoint.id)
+                            ids::short(&endpoint.id.to_string())
                         ))
                     })
                     .collect();
