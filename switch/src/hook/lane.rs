@@ -18,9 +18,11 @@ use crate::filter::{ChainId, Counter, Facts, Family, State, Table, Trail};
 use crate::time::Time;
 use crate::verdict::{IfId, Rewrite, Verdict};
 
-/// Lanes of a namespace; those of flows with the same places take turns. Memory (half a MiB) is taken when
-/// the first flow goes on.
+/// Lanes of a namespace; those of flows with the same places take turns. Memory (half a MiB in the
+/// end) is taken as flows go on.
 const LANES: usize = 4096;
+/// So many at first: a power of two, a power of four less than [`LANES`].
+const FIRST_LANES: usize = 64;
 /// Places that a lane may have, one behind the other.
 const PLACES: usize = 4;
 
@@ -51,28 +53,45 @@ struct Lane {
 pub(super) struct Lanes(Vec<Option<Lane>>);
 
 impl Lanes {
+    /// The first place of a flow among those that there are now.
+    #[inline]
+    const fn place(&self, key: &Key) -> usize {
+        key.place() & self.0.len().wrapping_sub(PLACES)
+    }
+
     /// The lane of a flow.
     #[inline]
     fn of(&self, key: &Key) -> Option<&Lane> {
-        let place = key.place();
+        let place = self.place(key);
         let places = self.0.get(place..place + PLACES)?;
         places.iter().flatten().find(|lane| lane.key == *key)
     }
 
     /// Opens a lane: in its flow's place if it had one before, else in the first that is free or closed
-    /// by a change of the rules, else in that of another flow.
+    /// by a change of the rules, else in that of another flow once there are as many as there may be.
     fn open(&mut self, lane: Lane) {
         if self.0.is_empty() {
-            self.0.resize(LANES + PLACES - 1, None);
+            self.0.resize(FIRST_LANES + PLACES - 1, None);
         }
-        let place = lane.key.place();
+        let lanes = self.0.len() + 1 - PLACES;
+        let place = self.place(&lane.key);
         let places = &mut self.0[place..place + PLACES];
         let of_flow = |held: &Option<Lane>| held.as_ref().is_some_and(|held| held.key == lane.key);
         let is_free =
             |held: &Option<Lane>| held.as_ref().is_none_or(|held| held.rules != lane.rules);
         let at = places.iter().position(of_flow);
         let at = at.or_else(|| places.iter().position(is_free));
+        if at.is_none() && lanes < LANES {
+            self.grow(4 * lanes);
+            return self.open(lane);
+        }
         places[at.unwrap_or(0)] = Some(lane);
+    }
+
+    fn grow(&mut self, lanes: usize) {
+        let fresh = vec![None; lanes + PLACES - 1];
+        let held = core::mem::replace(&mut self.0, fresh);
+        held.into_iter().flatten().for_each(|lane| self.open(lane));
     }
 }
 
