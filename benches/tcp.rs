@@ -1,20 +1,26 @@
 //! What does TCP cost between two containers, through veth, docker0 and veth?
 //!
 //! API: socket calls by `Lab::sys`, `Lab::poll`. On: docker0's rules with connection tracking, counters,
-//! the stream of events (drained every turn); *copy* mode; MTU 1500, every segment a frame of its own.
-//! "checksums" fills and checks every one; "partial" leaves them to real edges, as veth does (the default).
+//! the stream of events (drained every turn); *copy* mode; MTU 1500. "checksums" has every segment a frame of
+//! its own, its checksum filled and checked; "offload" is the default, as veth has it: super-segments, and
+//! checksums left to real edges.
 //! The receiver compares every byte.
 //!
 //! The anchor is smoltcp alone: two interfaces back to back, the same buffers, checksums, MTU and writes.
 
 use crate::bare::Pair;
+use core::net::{IpAddr, SocketAddr};
+use core::time::Duration;
+
 use crate::common::lab::{
-    Host, assert_tracked, checksums, connection, events, listener, on_docker0, wait,
+    assert_tracked, checksums, connection, connection_to, container, dial, events, host, lab,
+    listener, listener_at, network, on_docker0, quiet, start, wait,
 };
-use crate::common::{Report, Rounds, Row, rate};
+use crate::common::{Report, Rounds, Row, rate, smoke};
 use switch::link::Mode;
-use vethlab::core::app::Sys;
-use vethlab::core::id::SockId;
+use vethlab::core::app::{SockOpt, Sys};
+use vethlab::core::docker::spec::{ContainerSpec, HostPort, NetworkSpec, Port, PortBinding, Proto};
+use vethlab::core::id::{NsId, SockId};
 use vethlab::core::lab::{Lab, LabConfig, Output};
 use vethlab::core::net::NetConfig;
 use vethlab::core::netns::Errno;
@@ -51,8 +57,8 @@ impl Stream {
 /// A connection between two containers.
 pub(crate) struct Ours {
     lab: Lab,
-    a: Host,
-    b: Host,
+    a: NsId,
+    b: NsId,
     client: SockId,
     server: SockId,
     buffer: Vec<u8>,
@@ -79,6 +85,43 @@ impl Ours {
         let (a, b) = (hosts[0], hosts[1]);
         let (client, server) = connection(&mut lab, a, b, BUFFER);
         assert_tracked(&lab, 1);
+        Self::between(lab, (a.ns, client), (b.ns, server))
+    }
+
+    /// Over IPv6, between two containers of a network of their own.
+    fn over_v6(mode: Mode) -> Self {
+        let mut config = LabConfig::default();
+        config.net.mode = mode;
+        let mut lab = lab(config);
+        let six = NetworkSpec {
+            ipv6: Some(true),
+            ..network("six", "10.6.0.0/24")
+        };
+        lab.network_create(six).expect("a network");
+        for name in ["web", "db"] {
+            start(&mut lab, container(name, "busybox", "six")).expect("it starts");
+        }
+        lab.run_for(Duration::from_secs(5));
+        quiet(&mut lab);
+        let (a, b) = (host(&lab, "web").ns, host(&lab, "db").ns);
+        let eth0 = lab.net().ns(b).and_then(|ns| ns.iface_named("eth0"));
+        let to = eth0
+            .expect("an eth0")
+            .addrs
+            .iter()
+            .find_map(|at| match at.net.addr() {
+                IpAddr::V6(v6) if !v6.is_unicast_link_local() => Some(v6),
+                _ => None,
+            });
+        let to = (to.expect("an IPv6 address"), 80).into();
+        let listener = listener_at(&mut lab, b, to, BUFFER);
+        let client = dial(&mut lab, a, to, BUFFER);
+        let (server, _) = lab.sys(b).accept(listener).expect("a connection");
+        assert_tracked(&lab, 1);
+        Self::between(lab, (a, client), (b, server))
+    }
+
+    fn between(lab: Lab, (a, client): (NsId, SockId), (b, server): (NsId, SockId)) -> Self {
         Self {
             lab,
             a,
@@ -100,7 +143,7 @@ impl Ours {
         let before = self.heard;
         while let Ok(count) = self
             .lab
-            .sys(self.a.ns)
+            .sys(self.a)
             .send(self.client, stream.at(self.sent, CHUNK))
         {
             self.sent += count as u64;
@@ -109,7 +152,7 @@ impl Ours {
         while !matches!(self.lab.poll(), Output::Idle(_)) {}
         events += crate::common::lab::events(&mut self.lab);
         loop {
-            let read = self.lab.sys(self.b.ns).recv(self.server, &mut self.buffer);
+            let read = self.lab.sys(self.b).recv(self.server, &mut self.buffer);
             match read {
                 Ok(count) => {
                     let expected = stream.at(self.heard, count);
@@ -131,7 +174,7 @@ impl Ours {
 
     /// One byte there and one back.
     pub(crate) fn request(&mut self, byte: u8) -> u64 {
-        let (a, b) = (self.a.ns, self.b.ns);
+        let (a, b) = (self.a, self.b);
         for (from, by, to, at) in [
             (a, self.client, b, self.server),
             (b, self.server, a, self.client),
@@ -148,32 +191,76 @@ impl Ours {
     }
 }
 
-/// A new connection, one byte each way, and a reset.
+/// How a call ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// With a reset by the caller.
+    Reset,
+    /// With a FIN each way, the caller's first.
+    Fin,
+}
+
+/// A new connection, one byte each way, and its end.
 pub(crate) struct Calls {
     lab: Lab,
-    a: Host,
-    b: Host,
+    /// Where calls come from, and what they call.
+    from: NsId,
+    to: SocketAddr,
+    server: NsId,
     listener: SockId,
+    end: End,
+    calls: u64,
 }
 
 impl Calls {
-    pub(crate) fn new() -> Self {
+    /// Between two containers.
+    fn direct(end: End) -> Self {
         let (mut lab, hosts) = on_docker0(LabConfig::default(), 2);
         checksums(&mut lab, &hosts, true);
         let listener = listener(&mut lab, hosts[1], 80, 16 * 1024);
+        let to = (hosts[1].v4, 80).into();
+        Self::new(lab, hosts[0].ns, to, hosts[1].ns, listener, end)
+    }
+
+    /// From another machine to a published port of the host.
+    fn published(end: End) -> Self {
+        let mut lab = lab(LabConfig::default());
+        let spec = ContainerSpec {
+            ports: vec![PortBinding {
+                port: Port {
+                    number: 80,
+                    proto: Proto::Tcp,
+                },
+                host_ip: None,
+                host_port: HostPort::Exact(8080),
+            }],
+            ..container("web", "busybox", "")
+        };
+        start(&mut lab, spec).expect("it starts");
+        lab.run_for(Duration::from_secs(5));
+        quiet(&mut lab);
+        let web = host(&lab, "web");
+        let listener = listener(&mut lab, web, 80, 16 * 1024);
+        let (lan, to) = (lab.places().lan, ([192, 0, 2, 2], 8080).into());
+        Self::new(lab, lan, to, web.ns, listener, end)
+    }
+
+    fn new(lab: Lab, from: NsId, to: SocketAddr, server: NsId, listener: SockId, end: End) -> Self {
         Self {
             lab,
-            a: hosts[0],
-            b: hosts[1],
+            from,
+            to,
+            server,
             listener,
+            end,
+            calls: 0,
         }
     }
 
-    pub(crate) fn call(&mut self, byte: u8) -> u64 {
-        let to = (self.b, 80);
-        let (client, server) =
-            crate::common::lab::connection_to(&mut self.lab, self.a, to, self.listener, 16 * 1024);
-        let (a, b) = (self.a.ns, self.b.ns);
+    fn call(&mut self, byte: u8) -> u64 {
+        let (a, b) = (self.from, self.server);
+        let client = dial(&mut self.lab, a, self.to, 16 * 1024);
+        let (server, _) = self.lab.sys(b).accept(self.listener).expect("a connection");
         for (from, by, to, at) in [(a, client, b, server), (b, server, a, client)] {
             assert_eq!(self.lab.sys(from).send(by, &[byte]), Ok(1));
             while !matches!(self.lab.poll(), Output::Idle(_)) {}
@@ -181,13 +268,58 @@ impl Calls {
             assert_eq!(self.lab.sys(to).recv(at, &mut heard), Ok(1));
             assert_eq!(heard[0], byte);
         }
-        let linger = vethlab::core::app::SockOpt::LingerZero(true);
-        self.lab.sys(a).set(client, linger).expect("an option");
+        if self.end == End::Reset {
+            let linger = SockOpt::LingerZero(true);
+            self.lab.sys(a).set(client, linger).expect("an option");
+        }
         self.lab.sys(a).close(client);
         while !matches!(self.lab.poll(), Output::Idle(_)) {}
         self.lab.sys(b).close(server);
-        crate::common::lab::quiet(&mut self.lab);
+        quiet(&mut self.lab);
+        self.calls += 1;
+        if self.end == End::Fin && self.calls.is_multiple_of(4096) {
+            // The ports in TIME_WAIT come back.
+            self.lab.run_for(Duration::from_secs(61));
+            quiet(&mut self.lab);
+        }
         1
+    }
+}
+
+/// Connections that say nothing but that they are alive.
+struct Kept {
+    lab: Lab,
+}
+
+impl Kept {
+    const CONNECTIONS: u64 = 100;
+    const EVERY: Duration = Duration::from_secs(15);
+
+    fn new() -> Self {
+        let (mut lab, hosts) = on_docker0(LabConfig::default(), 2);
+        let (a, b) = (hosts[0], hosts[1]);
+        let listener = listener(&mut lab, b, 80, 4096);
+        let keep = SockOpt::KeepAlive(Some((Self::EVERY, Self::EVERY, 9)));
+        for _ in 0..Self::CONNECTIONS {
+            let (client, _) = connection_to(&mut lab, a, (b, 80), listener, 4096);
+            lab.sys(a.ns).set(client, keep).expect("an option");
+            lab.run_for(Duration::from_millis(149));
+            quiet(&mut lab);
+        }
+        Self { lab }
+    }
+
+    /// A virtual day; the seconds that it took.
+    fn day(&mut self) -> f64 {
+        let start = std::time::Instant::now();
+        let mut events = 0;
+        for _ in 0..24 * 60 {
+            self.lab.run_for(Duration::from_secs(60));
+            events += quiet(&mut self.lab);
+        }
+        // A probe and its answer, each sent, forwarded and delivered.
+        assert!(events >= Self::CONNECTIONS * 5_700 * 6, "{events}");
+        start.elapsed().as_secs_f64()
     }
 }
 
@@ -233,22 +365,8 @@ pub(crate) fn run(report: &mut Report) {
          on: docker0's rules with connection tracking, counters, events; all bytes compared",
     );
     let stream = Stream::new();
-    for (full, word) in [(true, "checksums"), (false, "partial checksums")] {
-        let mut ours = Ours::new(full);
-        let (mut pair, mut buffer, mut at) =
-            (Pair::connected(full, BUFFER), vec![0; CHUNK], (0, 0));
-        let row = Row::rate(format!("bulk, {word}"), "bit/s").with("256 KiB buffers");
-        row.against(
-            report,
-            ("veth-docker0-veth", |rounds| {
-                bits(rounds, || ours.bulk(&stream))
-            }),
-            ("smoltcp back to back", |rounds| {
-                bits(rounds, || {
-                    bare_bulk(&mut pair, &stream, &mut buffer, &mut at)
-                })
-            }),
-        );
+    bulk(report, &stream);
+    for (full, word) in [(true, "checksums"), (false, "offload")] {
         let (mut ours, mut pair) = (Ours::new(full), Pair::connected(full, BUFFER));
         let mut byte = 0_u8;
         Row::rate(format!("request and response of 1 B, {word}"), "/s").against(
@@ -264,12 +382,72 @@ pub(crate) fn run(report: &mut Report) {
             }),
         );
     }
-    let (mut calls, mut pair) = (Calls::new(), Pair::connected(true, BUFFER));
-    Row::rate("connect, 1 B each way, reset; checksums", "/s").against(
-        report,
-        ("veth-docker0-veth", |rounds| rate(rounds, || calls.call(9))),
-        ("smoltcp: the 1 B each way", |rounds| {
-            rate(rounds, || bare_request(&mut pair, 7))
-        }),
-    );
+    for (mut calls, name, way) in [
+        (
+            Calls::direct(End::Reset),
+            "connect, 1 B each way, reset",
+            "veth-docker0-veth",
+        ),
+        (
+            Calls::direct(End::Fin),
+            "connect, 1 B each way, FIN",
+            "veth-docker0-veth",
+        ),
+        (
+            Calls::published(End::Reset),
+            "connect to a published port, 1 B each way, reset",
+            "lan-host-docker0-veth",
+        ),
+    ] {
+        let mut pair = Pair::connected(true, BUFFER);
+        Row::rate(name, "/s").against(
+            report,
+            (way, |rounds| rate(rounds, || calls.call(9))),
+            ("smoltcp: the 1 B each way", |rounds| {
+                rate(rounds, || bare_request(&mut pair, 7))
+            }),
+        );
+    }
+    kept(report);
+}
+
+/// One stream as fast as it goes.
+fn bulk(report: &mut Report, stream: &Stream) {
+    let rows = [
+        (Mode::Copy, true, false, "bulk, checksums"),
+        (Mode::Copy, false, false, "bulk, offload, copy"),
+        (Mode::Move, false, false, "bulk, offload, move"),
+        (Mode::Copy, false, true, "bulk, offload, IPv6, copy"),
+        (Mode::Move, false, true, "bulk, offload, IPv6, move"),
+    ];
+    for (mode, full, v6, name) in rows {
+        let mut ours = if v6 {
+            Ours::over_v6(mode)
+        } else {
+            Ours::in_mode(mode, full)
+        };
+        let (mut pair, mut buffer, mut at) =
+            (Pair::connected(full, BUFFER), vec![0; CHUNK], (0, 0));
+        Row::rate(name, "bit/s").with("256 KiB buffers").against(
+            report,
+            ("veth-bridge-veth", |rounds| {
+                bits(rounds, || ours.bulk(stream))
+            }),
+            ("smoltcp back to back, 1500 B", |rounds| {
+                bits(rounds, || {
+                    bare_bulk(&mut pair, stream, &mut buffer, &mut at)
+                })
+            }),
+        );
+    }
+}
+
+/// A virtual day of keep-alives.
+fn kept(report: &mut Report) {
+    let mut kept = Kept::new();
+    let days = if smoke() { 1 } else { 3 };
+    let took: Vec<f64> = (0..days).map(|_| kept.day()).collect();
+    Row::cost("a day of 100 connections with keep-alive every 15 s", "s")
+        .reach(1.0)
+        .record(report, ("veth-docker0-veth", &took), None);
 }

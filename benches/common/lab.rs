@@ -123,13 +123,24 @@ pub(crate) fn connection(lab: &mut Lab, a: Host, b: Host, buffer: usize) -> (Soc
 
 /// A listening socket.
 pub(crate) fn listener(lab: &mut Lab, on: Host, port: u16, buffer: usize) -> SockId {
-    let mut sys = lab.sys(on.ns);
-    let sock = sys.socket(SockKind::Tcp, Family::V4).expect("a socket");
+    listener_at(lab, on.ns, SocketAddr::from((on.v4, port)), buffer)
+}
+
+/// The same at an address of either family.
+pub(crate) fn listener_at(lab: &mut Lab, ns: NsId, at: SocketAddr, buffer: usize) -> SockId {
+    let mut sys = lab.sys(ns);
+    let sock = sys.socket(SockKind::Tcp, family(at)).expect("a socket");
     sized(&mut sys, sock, buffer);
-    sys.bind(sock, SocketAddr::from((on.v4, port)))
-        .expect("it binds");
+    sys.bind(sock, at).expect("it binds");
     sys.listen(sock, 1024).expect("it listens");
     sock
+}
+
+const fn family(of: SocketAddr) -> Family {
+    match of {
+        SocketAddr::V4(_) => Family::V4,
+        SocketAddr::V6(_) => Family::V6,
+    }
 }
 
 fn sized(sys: &mut impl Sys, sock: SockId, buffer: usize) {
@@ -150,15 +161,20 @@ pub(crate) fn connection_to(
     listener: SockId,
     buffer: usize,
 ) -> (SockId, SockId) {
-    let mut sys = lab.sys(a.ns);
-    let sock = sys.socket(SockKind::Tcp, Family::V4).expect("a socket");
-    sized(&mut sys, sock, buffer);
-    let begun = sys.connect(sock, SocketAddr::from((b.v4, port)));
-    assert_eq!(begun, Err(Errno::InProgress));
-    quiet(lab);
-    assert_eq!(lab.sys(a.ns).take_error(sock), None);
+    let sock = dial(lab, a.ns, SocketAddr::from((b.v4, port)), buffer);
     let (peer, _) = lab.sys(b.ns).accept(listener).expect("a connection");
     (sock, peer)
+}
+
+/// The calling end of a connection that is open.
+pub(crate) fn dial(lab: &mut Lab, from: NsId, to: SocketAddr, buffer: usize) -> SockId {
+    let mut sys = lab.sys(from);
+    let sock = sys.socket(SockKind::Tcp, family(to)).expect("a socket");
+    sized(&mut sys, sock, buffer);
+    assert_eq!(sys.connect(sock, to), Err(Errno::InProgress));
+    quiet(lab);
+    assert_eq!(lab.sys(from).take_error(sock), None);
+    sock
 }
 
 /// Checksums are filled in and checked, as on a real wire; else they stay partial, as veth leaves them.
