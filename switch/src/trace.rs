@@ -55,12 +55,18 @@ impl Trace {
         if let What::Rewritten(rewrite) = what
             && self.capture.is_some()
         {
-            for frame in first..first.saturating_add(u64::from(count)) {
-                self.note(frame, rewrite);
-            }
+            self.note_all(first, count, rewrite);
         }
         if self.listening {
             self.log.push(at, first, count, place, what);
+        }
+    }
+
+    /// Out of the way of those who report while there is no capture.
+    #[cold]
+    fn note_all(&mut self, first: u64, count: u32, rewrite: Rewrite) {
+        for frame in first..first.saturating_add(u64::from(count)) {
+            self.note(frame, rewrite);
         }
     }
 
