@@ -333,3 +333,30 @@ fn connections_give_their_memory_back() {
     assert!(most - before > 500 * 200_000, "{}", most - before);
     assert!((after - before).abs() < 4096, "{before} {after}");
 }
+
+#[test]
+fn translated_datagrams_allocate_nothing() {
+    let (mut lab, [a, _]) = lab();
+    let lan = lab.places().lan;
+    let at = SocketAddr::from(([192, 0, 2, 9], 4002));
+    let own = SocketAddr::new(eth0(&lab, a).2, 4001);
+    let (client, server) = (
+        socket(&mut lab, a, SockKind::Udp),
+        socket(&mut lab, lan, SockKind::Udp),
+    );
+    lab.sys(a).bind(client, own).unwrap();
+    lab.sys(a).connect(client, at).unwrap();
+    lab.sys(lan).bind(server, at).unwrap();
+    assert_eq!(lab.sys(a).send(client, b"x"), Ok(1));
+    quiet(&mut lab);
+    let seen = lab.sys(lan).recv_from(server, &mut [0; 4]).unwrap().from;
+    assert_eq!(seen.ip(), IpAddr::from([192, 0, 2, 2]));
+    lab.sys(lan).connect(server, seen).unwrap();
+    let (client, server) = ((a, client), (lan, server));
+    let allocated = steady(&mut lab, |lab| {
+        tick(lab);
+        pass(lab, client, server);
+        pass(lab, server, client);
+    });
+    assert_eq!(allocated, 0);
+}

@@ -211,6 +211,7 @@ impl Neighbours {
 
     /// A packet is about to go to `key`. The second value is the time of the entry's new timer and
     /// the third the time of the one that it replaces.
+    #[inline]
     pub(super) fn send(
         &mut self,
         now: Time,

@@ -374,6 +374,7 @@ impl Netns {
     }
 
     /// Puts the Ethernet header in front of an IP packet and sends it.
+    #[inline]
     pub(super) fn transmit_packet(&mut self, cx: &mut Cx<'_>, dev: IfId, frame: Frame, mac: Mac) {
         let protocol = match cx.pool.bytes(&frame).first().map(|byte| byte >> 4) {
             Some(4) => EthernetProtocol::Ipv4,
@@ -389,6 +390,7 @@ impl Netns {
     }
 
     /// Sends a frame out of `dev`.
+    #[inline]
     pub(super) fn transmit(
         &mut self,
         cx: &mut Cx<'_>,
@@ -416,7 +418,7 @@ impl Netns {
 }
 
 /// How many frames a packet stands for on a wire, and their bytes.
-#[inline]
+#[inline(always)]
 pub(super) fn frame_count(cx: &Cx<'_>, frame: &Frame) -> (u64, u64) {
     let len = cx.pool.len(frame);
     match usize::from(cx.pool.meta(frame).gso_size) {

@@ -133,6 +133,7 @@ impl Netns {
     }
 
     /// Gives a socket a payload, as the end of its frame's way.
+    #[inline]
     pub(super) fn queue(
         &mut self,
         cx: &mut Cx<'_>,
@@ -163,6 +164,7 @@ impl Netns {
         }
     }
 
+    #[inline]
     fn enqueue(
         &mut self,
         cx: &mut Cx<'_>,
