@@ -43,10 +43,9 @@ struct Row {
 }
 
 impl Row {
-    /// The frames at the start of `waiting` that go the way of the first; `None` if that one goes alone.
-    /// With hooks on the bridge `guarded` by, they are packets of one flow.
-    fn of(pool: &Pool, waiting: &[Frame], guarded: Option<IfId>) -> Option<Self> {
-        let (first, others) = waiting.split_first()?;
+    /// A row of one frame; `None` if it goes alone. With hooks on the bridge `guarded` by, it is a packet
+    /// of a flow.
+    fn of(pool: &Pool, first: &Frame, guarded: Option<IfId>) -> Option<Self> {
         let (meta, bytes) = pool.view(first);
         let (head, payload) = bytes.split_first_chunk::<ETHER_LEN>()?;
         if meta.gso_size != 0 {
@@ -56,9 +55,26 @@ impl Row {
             (Some(bridge), IPV4 | IPV6) => Some(Run::of(payload, bridge, 1)?),
             _ => None,
         };
-        let (mut count, mut length) = (1, bytes.len());
-        let (mut longest, mut packet_bytes) = (length, 0);
-        let mut in_order = true;
+        Some(Self {
+            count: 1,
+            bytes: bytes.len() as u64,
+            first_len: bytes.len() as u64,
+            longest: bytes.len(),
+            first: meta.id,
+            in_order: true,
+            packets,
+        })
+    }
+
+    /// Adds the frames of `waiting` behind its first that go the way of that one.
+    fn extend(&mut self, pool: &Pool, waiting: &[Frame]) {
+        let Some((first, others)) = waiting.split_first() else {
+            return;
+        };
+        let Some((head, _)) = pool.bytes(first).split_first_chunk::<ETHER_LEN>() else {
+            return;
+        };
+        let mut packet_bytes = 0;
         for frame in others {
             let (next, bytes) = pool.view(frame);
             let Some((same, payload)) = bytes.split_first_chunk::<ETHER_LEN>() else {
@@ -67,30 +83,20 @@ impl Row {
             if same != head || next.gso_size != 0 {
                 break;
             }
-            if let Some(packets) = &packets {
+            if let Some(packets) = &self.packets {
                 let Some(len) = packets.length_of(payload) else {
                     break;
                 };
                 packet_bytes += len;
             }
-            in_order &= next.id == meta.id + u64::from(count);
-            count += 1;
-            length += bytes.len();
-            longest = longest.max(bytes.len());
+            self.in_order &= next.id == self.first + u64::from(self.count);
+            self.count += 1;
+            self.bytes += bytes.len() as u64;
+            self.longest = self.longest.max(bytes.len());
         }
-        let mut row = Self {
-            count,
-            bytes: length as u64,
-            first_len: bytes.len() as u64,
-            longest,
-            first: meta.id,
-            in_order,
-            packets,
-        };
-        if let Some(packets) = &mut row.packets {
-            packets.add(count - 1, packet_bytes);
+        if let Some(packets) = &mut self.packets {
+            packets.add(self.count - 1, packet_bytes);
         }
-        Some(row)
     }
 }
 
@@ -119,8 +125,9 @@ impl Net {
         let link = self.links[inlet.link.0 as usize].as_deref()?;
         let waiting = link.front(inlet.side);
         let waiting = &waiting[..most.min(waiting.len())];
-        let row = Row::of(&self.pool, waiting, guarded)?;
-        let bytes = self.pool.bytes(waiting.first()?);
+        let first = waiting.first()?;
+        let mut row = Row::of(&self.pool, first, guarded)?;
+        let bytes = self.pool.bytes(first);
         let slot = self.bridges[inlet.bridge.0 as usize].as_mut()?;
         let own = slot.bridge.interface();
         let decision = slot.bridge.input(self.now, inlet.port, bytes);
@@ -128,10 +135,12 @@ impl Net {
             let what = What::Learned(inlet.iface);
             self.trace.event(self.now, row.first, own, what);
         }
-        if let Decision::Port(to) = decision
-            && self.forward_row(inlet, to, &row)
-        {
-            return Some(row.count as usize);
+        if let Decision::Port(to) = decision {
+            // Only now: what the stack takes comes one by one, and others would be looked at each time.
+            row.extend(&self.pool, waiting);
+            if self.forward_row(inlet, to, &row) {
+                return Some(row.count as usize);
+            }
         }
         let frame = self.inlet_receive(inlet)?;
         self.bridge_obey(inlet.bridge, inlet.port, frame, decision);
