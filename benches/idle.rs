@@ -10,7 +10,7 @@ use crate::common::lab::{Host, assert_tracked, connection_to, events, listener, 
 use crate::common::{Plot, Report, Rounds, Row, rate};
 use vethlab::core::app::Sys;
 use vethlab::core::id::SockId;
-use vethlab::core::lab::{Lab, LabConfig, Output};
+use vethlab::core::lab::{Input, Lab, LabConfig, Output};
 
 /// Bytes of each socket's buffers.
 const BUFFER: usize = 4096;
@@ -62,6 +62,19 @@ impl Crowd {
     fn rate(&mut self, rounds: Rounds) -> f64 {
         rate(rounds, || (0..64).map(|_| self.request()).sum())
     }
+
+    /// Time moves on and there is nothing to do.
+    fn idle_polls(&mut self, rounds: Rounds) -> f64 {
+        const POLLS: u64 = 1024;
+        rate(rounds, || {
+            for _ in 0..POLLS {
+                let now = self.lab.now() + core::time::Duration::from_nanos(1);
+                self.lab.handle(now, Input::Tick);
+                assert!(matches!(self.lab.poll(), Output::Idle(_)));
+            }
+            POLLS
+        })
+    }
 }
 
 pub(crate) fn run(report: &mut Report) {
@@ -81,5 +94,16 @@ pub(crate) fn run(report: &mut Report) {
             ("among them", |rounds| many.rate(rounds)),
             ("1 connection", |rounds| one.rate(rounds)),
         );
+        Row::rate(format!("idle polls, {sockets} connections"), "poll/s")
+            .point(
+                Plot::Sockets,
+                f64::from(sockets),
+                "a poll with nothing to do",
+            )
+            .against(
+                report,
+                ("all idle", |rounds| many.idle_polls(rounds)),
+                ("1 connection", |rounds| one.idle_polls(rounds)),
+            );
     }
 }

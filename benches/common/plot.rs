@@ -13,7 +13,7 @@ pub(crate) enum Plot {
     FrameSize,
     /// Ports of a bridge, frames a second.
     Ports,
-    /// Open sockets in a namespace, requests a second of one of them, drawn as the time of each.
+    /// Open connections of a namespace, things a second that do not concern them, drawn as the time of each.
     Sockets,
     /// Containers of a lab, seconds until all are up.
     Containers,
@@ -110,7 +110,7 @@ impl Plot {
         match self {
             Self::FrameSize => "Frame size and rate",
             Self::Ports => "Ports of a bridge and rate",
-            Self::Sockets => "Open sockets and the cost of one request",
+            Self::Sockets => "Open connections and the cost of a request and of a poll",
             Self::Containers => "Containers and start time",
         }
     }
@@ -128,10 +128,7 @@ impl Plot {
         match self {
             Self::FrameSize => ("bytes of a frame", "frames a second"),
             Self::Ports => ("ports", "frames a second"),
-            Self::Sockets => (
-                "open connections in each namespace",
-                "seconds for a request and its response",
-            ),
+            Self::Sockets => ("open connections in each namespace", "seconds each"),
             Self::Containers => ("containers", "seconds until all are up"),
         }
     }
