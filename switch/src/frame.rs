@@ -187,6 +187,18 @@ impl<const SIZE: usize> Class<SIZE> {
         }
     }
 
+    #[inline]
+    fn consume<T>(&mut self, index: usize, look: impl FnOnce(&[u8]) -> T) -> T {
+        let slot = &mut self.slots[index];
+        debug_assert!(slot.refs > 0, "frame given back twice");
+        slot.refs -= 1;
+        let looked = look(&self.buffers[index].0[slot.start as usize..][..slot.len as usize]);
+        if slot.refs == 0 {
+            self.free.push(index as u32);
+        }
+        looked
+    }
+
     /// Makes a buffer a new frame of these bytes, which fit.
     #[inline]
     fn fill(&mut self, index: usize, id: u64, bytes: &[u8]) {
@@ -325,6 +337,16 @@ impl Pool {
         }
     }
 
+    /// Shows the bytes of `frame` to `look` and gives it back.
+    #[inline]
+    pub fn consume<T>(&mut self, frame: Frame, look: impl FnOnce(&[u8]) -> T) -> T {
+        if frame.is_large() {
+            self.large.consume(frame.index(), look)
+        } else {
+            self.small.consume(frame.index(), look)
+        }
+    }
+
     /// The bytes of `frame`.
     #[must_use]
     #[inline]
@@ -363,7 +385,7 @@ impl Pool {
 
     /// What is known of `frame`, and its bytes.
     #[must_use]
-    #[inline]
+    #[inline(always)]
     pub fn view(&self, frame: &Frame) -> (Meta, &[u8]) {
         let index = frame.index();
         if frame.is_large() {

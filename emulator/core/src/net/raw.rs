@@ -115,9 +115,7 @@ impl Net {
             return None;
         }
         let frame: Frame = self.take_received(iface, socket.plug)?;
-        let result = look(self.pool.bytes(&frame));
-        self.pool.free(frame);
-        Some(result)
+        Some(self.pool.consume(frame, look))
     }
 
     /// Takes up to `most` frames that arrived at a raw interface and shows each to `look`: what `recvmmsg`
@@ -145,8 +143,7 @@ impl Net {
         };
         if let Some(link) = self.links[link.0 as usize].as_mut() {
             for frame in link.receive_run(side, most) {
-                look(self.pool.bytes(&frame));
-                self.pool.free(frame);
+                self.pool.consume(frame, &mut look);
                 taken += 1;
             }
         }

@@ -74,8 +74,9 @@ impl Row {
         let Some((head, _)) = pool.bytes(first).split_first_chunk::<ETHER_LEN>() else {
             return;
         };
-        let mut packet_bytes = 0;
-        for frame in others {
+        let (mut count, mut length, mut longest, mut packet_bytes) = (0, 0, self.longest, 0);
+        let mut gaps = 0;
+        for (number, frame) in (self.first + 1..).zip(others) {
             let (next, bytes) = pool.view(frame);
             let Some((same, payload)) = bytes.split_first_chunk::<ETHER_LEN>() else {
                 break;
@@ -89,13 +90,17 @@ impl Row {
                 };
                 packet_bytes += len;
             }
-            self.in_order &= next.id == self.first + u64::from(self.count);
-            self.count += 1;
-            self.bytes += bytes.len() as u64;
-            self.longest = self.longest.max(bytes.len());
+            gaps |= next.id ^ number;
+            count += 1;
+            length += bytes.len();
+            longest = longest.max(bytes.len());
         }
+        self.in_order = gaps == 0;
+        self.count += count;
+        self.bytes += length as u64;
+        self.longest = longest;
         if let Some(packets) = &mut self.packets {
-            packets.add(self.count - 1, packet_bytes);
+            packets.add(count, packet_bytes);
         }
     }
 }
