@@ -251,25 +251,36 @@ impl Net {
 
     /// After a namespace ran: send its frames, and note when it wants to run again.
     fn after(&mut self, ns: NsId) {
-        while let Some((iface, frame)) = self.tx.pop_front() {
-            self.transmit(iface, frame);
+        if !self.tx.is_empty() {
+            self.send_all();
         }
         let Some(netns) = self.namespaces[ns.0 as usize].as_deref() else {
             return;
         };
-        let deadline = netns.deadline().unwrap_or(Time::MAX);
+        let deadline = netns.alarm();
         if netns.has_work() {
             self.mark_ns(ns);
         }
-        let alarm = &mut self.alarms[ns.0 as usize];
-        if *alarm != deadline {
-            if *alarm != Time::MAX {
-                self.timers.remove(&(*alarm, ns));
-            }
-            if deadline != Time::MAX {
-                self.timers.insert((deadline, ns));
-            }
-            *alarm = deadline;
+        if self.alarms[ns.0 as usize] != deadline {
+            self.set_alarm(ns, deadline);
+        }
+    }
+
+    #[inline(never)]
+    fn set_alarm(&mut self, ns: NsId, deadline: Time) {
+        let alarm = core::mem::replace(&mut self.alarms[ns.0 as usize], deadline);
+        if alarm != Time::MAX {
+            self.timers.remove(&(alarm, ns));
+        }
+        if deadline != Time::MAX {
+            self.timers.insert((deadline, ns));
+        }
+    }
+
+    #[inline(never)]
+    fn send_all(&mut self) {
+        while let Some((iface, frame)) = self.tx.pop_front() {
+            self.transmit(iface, frame);
         }
     }
 

@@ -493,10 +493,15 @@ impl Netns {
     #[must_use]
     #[inline]
     pub fn deadline(&self) -> Option<Time> {
-        match (self.timers.next(), self.streams.deadline()) {
-            (Some(own), Some(streams)) => Some(own.min(streams)),
-            (own, streams) => own.or(streams),
-        }
+        let at = self.alarm();
+        (at != Time::MAX).then_some(at)
+    }
+
+    /// The same; the end of time while it is at rest.
+    #[inline]
+    pub(crate) fn alarm(&self) -> Time {
+        let own = self.timers.next().unwrap_or(Time::MAX);
+        own.min(self.streams.alarm())
     }
 
     /// Does what is due.

@@ -65,13 +65,28 @@ impl Streams {
         }
     }
 
+    /// The TCP layer, its checksums and super-segments as `offload` says, and where it puts what it sends
+    /// and whom it wakes.
+    #[inline]
+    fn tcp(&mut self, offload: bool) -> (&mut Tcp, &mut VecDeque<Frame>, &mut Vec<TcpId>) {
+        let tcp = self
+            .tcp
+            .get_or_insert_with(|| Box::new(Tcp::new(self.seed)));
+        if tcp.offload() != offload {
+            tcp.set_partial_checksums(offload);
+            tcp.set_offload(offload);
+        }
+        (tcp, &mut self.out, &mut self.woken)
+    }
+
     /// TCP has something to send.
     pub(super) fn has_work(&self) -> bool {
         self.tcp.as_ref().is_some_and(|tcp| tcp.pending())
     }
 
-    pub(super) fn deadline(&self) -> Option<Time> {
-        self.tcp.as_ref()?.deadline()
+    /// When TCP wants to run, the end of time if never.
+    pub(super) fn alarm(&self) -> Time {
+        self.tcp.as_ref().map_or(Time::MAX, |tcp| tcp.alarm())
     }
 }
 
@@ -97,18 +112,7 @@ impl Netns {
         mtu: usize,
         call: impl FnOnce(&mut Tcp, &mut TcpCx<'_>) -> R,
     ) -> R {
-        let Streams {
-            seed,
-            tcp,
-            out,
-            woken,
-            ..
-        } = &mut self.streams;
-        let tcp = tcp.get_or_insert_with(|| Box::new(Tcp::new(*seed)));
-        tcp.set_partial_checksums(self.offload);
-        if tcp.offload() != self.offload {
-            tcp.set_offload(self.offload);
-        }
+        let (tcp, out, woken) = self.streams.tcp(self.offload);
         let mut inner = TcpCx {
             now: cx.now,
             mtu,
@@ -117,19 +121,21 @@ impl Netns {
             wakes: woken,
         };
         let result = call(tcp, &mut inner);
-        self.stream_flush(cx);
+        if !self.streams.out.is_empty() {
+            self.stream_flush(cx);
+        }
+        let Streams { woken, owners, .. } = &mut self.streams;
+        if !woken.is_empty() {
+            let held = woken.iter().filter_map(|&id| owners.get(id));
+            cx.wakes.extend(held);
+            woken.clear();
+        }
         result
     }
 
     fn stream_flush(&mut self, cx: &mut Cx<'_>) {
         while let Some(frame) = self.streams.out.pop_front() {
             self.stream_output(cx, frame);
-        }
-        let Streams { woken, owners, .. } = &mut self.streams;
-        for id in woken.drain(..) {
-            if let Some(sock) = owners.get(id) {
-                cx.wakes.push(sock);
-            }
         }
     }
 
@@ -140,7 +146,6 @@ impl Netns {
             cx.drop(frame, LO, DropReason::HeaderMalformed);
             return;
         };
-        let (source, destination) = endpoints(bytes, &packet);
         let dev = self.link_with(packet.source);
         match self.route_to(packet.destination, dev) {
             Ok(way) => {
@@ -148,6 +153,7 @@ impl Netns {
                 let _ = self.send_read(cx, frame, &packet, &way);
             }
             Err(errno) => {
+                let (source, destination) = endpoints(bytes, &packet);
                 cx.drop(frame, LO, DropReason::NoRoute);
                 let Streams {
                     tcp, out, woken, ..
@@ -212,8 +218,7 @@ impl Netns {
     }
 
     pub(super) fn stream_fire(&mut self, cx: &mut Cx<'_>) {
-        let due = self.streams.deadline().is_some_and(|at| at <= cx.now);
-        if due {
+        if self.streams.tcp.is_some() && self.streams.alarm() <= cx.now {
             self.with_tcp(cx, Tcp::fire);
         }
     }
@@ -379,24 +384,16 @@ impl Netns {
         socket.tcp.filter(|_| !socket.listening).ok_or(errno)
     }
 
-    pub(super) fn stream_send(
-        &mut self,
-        cx: &mut Cx<'_>,
-        sock: SockId,
-        bytes: &[u8],
-    ) -> Result<usize, Errno> {
+    /// Takes data; what follows from it is sent by [`Netns::poll`].
+    pub(super) fn stream_send(&mut self, sock: SockId, bytes: &[u8]) -> Result<usize, Errno> {
         let id = self.stream_of(sock, Errno::Pipe)?;
-        self.with_tcp(cx, |tcp, _| tcp.send(id, bytes))
+        self.streams.tcp(self.offload).0.send(id, bytes)
     }
 
-    pub(super) fn stream_recv(
-        &mut self,
-        cx: &mut Cx<'_>,
-        sock: SockId,
-        buffer: &mut [u8],
-    ) -> Result<usize, Errno> {
+    /// Gives data; what follows from it is sent by [`Netns::poll`].
+    pub(super) fn stream_recv(&mut self, sock: SockId, buffer: &mut [u8]) -> Result<usize, Errno> {
         let id = self.stream_of(sock, Errno::NotConn)?;
-        self.with_tcp(cx, |tcp, _| tcp.recv(id, buffer))
+        self.streams.tcp(self.offload).0.recv(id, buffer)
     }
 
     pub(super) fn stream_shutdown(&mut self, cx: &mut Cx<'_>, sock: SockId) -> Result<(), Errno> {

@@ -176,7 +176,7 @@ impl Netns {
     pub fn send(&mut self, cx: &mut Cx<'_>, sock: SockId, bytes: &[u8]) -> Result<usize, Errno> {
         let socket = self.sockets.get(sock)?;
         match (socket.kind, socket.peer) {
-            (SockKind::Tcp, _) => self.stream_send(cx, sock, bytes),
+            (SockKind::Tcp, _) => self.stream_send(sock, bytes),
             (SockKind::Udp, Some(peer)) => self.udp_send(cx, sock, bytes, peer),
             (SockKind::Ping, Some(mut peer)) => {
                 let socket = self.sockets.get_mut(sock)?;
@@ -203,7 +203,7 @@ impl Netns {
         let socket = self.sockets.get(sock)?;
         match socket.kind {
             SockKind::Tcp if socket.tcp.is_none() => Err(Errno::Pipe),
-            SockKind::Tcp => self.stream_send(cx, sock, bytes),
+            SockKind::Tcp => self.stream_send(sock, bytes),
             SockKind::Udp if to.port() == 0 => Err(Errno::Invalid),
             SockKind::Udp => self.udp_send(cx, sock, bytes, to),
             SockKind::Ping => self.ping_send(cx, sock, bytes, to),
@@ -221,7 +221,7 @@ impl Netns {
         buffer: &mut [u8],
     ) -> Result<usize, Errno> {
         if self.sockets.get(sock)?.kind == SockKind::Tcp {
-            return self.stream_recv(cx, sock, buffer);
+            return self.stream_recv(sock, buffer);
         }
         self.recv_from(cx, sock, buffer)
             .map(|received| received.len)

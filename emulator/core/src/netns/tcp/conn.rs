@@ -249,6 +249,13 @@ impl Conn {
         })
     }
 
+    /// The application waits to write, and there is room again.
+    pub(super) fn finds_room(&mut self) -> bool {
+        let found = self.want_write && self.has_room();
+        self.want_write &= !found;
+        found
+    }
+
     /// What `poll(2)` says.
     pub(super) fn ready(&self) -> Ready {
         let over = !self.mapped;
@@ -300,8 +307,8 @@ impl Conn {
     }
 
     /// When the engine wants to be run. Once all SYNs are sent it has to wait for the end.
-    pub(super) fn wanted(&self, next: Next) -> Next {
-        if self.state().opening() && self.marks.syns >= self.syns_allowed() {
+    pub(super) const fn wanted(&self, next: Next, opening: bool) -> Next {
+        if opening && self.marks.syns >= self.syns_allowed() {
             Next::Never
         } else {
             next
@@ -333,10 +340,10 @@ impl Conn {
     /// closes the window overtakes a newer one: its retransmission timer runs out against the closed
     /// window and no probe is started. The probe that Linux sends (no data, one before the first
     /// unacknowledged number) makes the other side say its window again.
-    pub(super) fn watch(&mut self, now: Time, next: Next) {
+    pub(super) fn watch(&mut self, now: Time, next: Next, opening: bool) {
         let queued = || self.engine.as_ref().map_or(0, TcpEngine::send_queue);
         let stuck = next == Next::Never && (self.marks.outstanding() || queued() > 0);
-        if !stuck || self.state().opening() {
+        if !stuck || opening {
             self.ask_at = None;
             self.asked = 0;
         } else if self.ask_at.is_none() {
@@ -347,8 +354,7 @@ impl Conn {
     }
 
     /// The first of this layer's own limits.
-    pub(super) fn limit(&self) -> Option<Time> {
-        let opening = self.state().opening();
+    pub(super) fn limit(&self, opening: bool) -> Option<Time> {
         let mut first = self.silence_ends(opening).unwrap_or(Time::MAX);
         if let Some(at) = self.keepalive_at(opening) {
             first = first.min(at);

@@ -164,6 +164,10 @@ impl Emitter<'_> {
     }
 
     fn finish(&mut self, frame: Frame, gso_size: u16) {
+        let partial = self.stamp.partial || gso_size != 0;
+        let meta = self.pool.meta_mut(&frame);
+        meta.csum_partial = partial;
+        meta.gso_size = gso_size;
         let bytes = self.pool.bytes_mut(&frame);
         let transport = match self.v6 {
             None => 20,
@@ -183,7 +187,7 @@ impl Emitter<'_> {
         if bytes[transport + 13] & RST != 0 {
             self.counters.resets_out += 1;
         }
-        seal(self.pool, &frame, self.stamp, gso_size);
+        seal(bytes, self.stamp, gso_size, partial);
         self.counters.segments_out += 1;
         self.out.push_back(frame);
     }
@@ -212,10 +216,8 @@ fn mark(segment: &mut [u8], marks: &mut Marks) -> u32 {
     seq.wrapping_add((segment.len() - header) as u32 + control)
 }
 
-/// Sets ID and checksums of the IP packet in `frame`.
-fn seal(pool: &mut Pool, frame: &Frame, stamp: &mut Stamp, gso_size: u16) {
-    let partial = stamp.partial || gso_size != 0;
-    let bytes = pool.bytes_mut(frame);
+/// Sets ID and checksums of the IP packet `bytes`, the checksum of the segment in part only if `partial`.
+fn seal(bytes: &mut [u8], stamp: &mut Stamp, gso_size: u16, partial: bool) {
     let transport = if bytes[0] >> 4 == 4 {
         bytes[4..6].copy_from_slice(&stamp.ip_id.to_be_bytes());
         switch::wire::fill_header_checksum(bytes);
@@ -229,9 +231,6 @@ fn seal(pool: &mut Pool, frame: &Frame, stamp: &mut Stamp, gso_size: u16) {
         40
     };
     write_checksum(bytes, transport, partial);
-    let meta = pool.meta_mut(frame);
-    meta.csum_partial = partial;
-    meta.gso_size = gso_size;
 }
 
 /// Sends a segment that belongs to no engine.
@@ -246,7 +245,9 @@ pub(super) fn send_bare(
         counters.out_of_frames += 1;
         return;
     };
-    seal(pool, &frame, stamp, 0);
+    let partial = stamp.partial;
+    pool.meta_mut(&frame).csum_partial = partial;
+    seal(pool.bytes_mut(&frame), stamp, 0, partial);
     counters.segments_out += 1;
     if bare.flags & RST != 0 {
         counters.resets_out += 1;

@@ -1,5 +1,7 @@
 //! Segments that come in: whose they are, and what an engine makes of them.
 
+use core::net::IpAddr;
+
 use switch::verdict::DropReason;
 use switch::wire::{self, Packet};
 use switch::{Frame, Pool};
@@ -32,10 +34,13 @@ impl Tcp {
         packet: &Packet,
     ) -> Result<(), Refused> {
         self.now = cx.now;
-        let segment = match check(cx.pool, &frame, packet) {
+        let segment = match Segment::parse(cx.pool.bytes(&frame), packet) {
             Ok(segment) => segment,
             Err(reason) => return Err((frame, reason)),
         };
+        if let Err(reason) = check(cx.pool, &frame, packet, &segment) {
+            return Err((frame, reason));
+        }
         self.counters.segments_in += 1;
         let tuple = Tuple::new(segment.local, segment.remote);
         if let Some(slot) = self.demux.get(&tuple) {
@@ -70,12 +75,13 @@ impl Tcp {
         let Some(conn) = self.slots.conn_at(slot) else {
             return Err((frame, DropReason::NoSocket));
         };
+        let before = conn.seen();
         if too_late(conn, segment) {
             cx.pool.free(frame);
             self.reset(cx, slot);
             return Ok(());
         }
-        if !conn.state().opening() && segment.flags & (SYN | RST) == SYN {
+        if !before.state.opening() && segment.flags & (SYN | RST) == SYN {
             // RFC 5961 §4, as Linux does it: an acknowledgement in place of belief.
             let challenge = conn.bare(conn.marks.sent, ACK);
             let (stamp, counters) = (&mut self.stamp, &mut self.counters);
@@ -83,7 +89,7 @@ impl Tcp {
             cx.pool.free(frame);
             return Ok(());
         }
-        if echo(conn, segment) {
+        if echo(conn, before.state, segment) {
             conn.hear(cx.now, segment);
             cx.pool.free(frame);
             self.touch(cx.now, slot);
@@ -101,7 +107,6 @@ impl Tcp {
         if fin_again {
             strip(cx.pool, &frame, segment.payload);
         }
-        let before = conn.seen();
         let Some(engine) = &mut conn.engine else {
             return Err((frame, DropReason::NoSocket));
         };
@@ -119,17 +124,17 @@ impl Tcp {
         }
         cx.pool.free(frame);
         conn.hear(cx.now, segment);
-        let mut emitter = Emitter {
-            pool: cx.pool,
-            out: cx.out,
-            stamp: &mut self.stamp,
-            counters: &mut self.counters,
-            v6: conn.v6(),
-            marks: &mut conn.marks,
-            open: None,
-        };
         let answer = self.reply.take();
         if !answer.is_empty() {
+            let mut emitter = Emitter {
+                pool: cx.pool,
+                out: cx.out,
+                stamp: &mut self.stamp,
+                counters: &mut self.counters,
+                v6: conn.v6(),
+                marks: &mut conn.marks,
+                open: None,
+            };
             emitter.copy(answer);
         }
         self.settle(cx, slot, before, Some(segment));
@@ -254,35 +259,38 @@ fn scales(bytes: &[u8]) -> bool {
 }
 
 /// What every segment has to pass.
-fn check(pool: &Pool, frame: &Frame, packet: &Packet) -> Result<Segment, DropReason> {
-    let bytes = pool.bytes(frame);
-    let segment = Segment::parse(bytes, packet)?;
-    let ends = [segment.local.ip(), segment.remote.ip()];
-    let odd = |ip: core::net::IpAddr| {
-        let mapped = matches!(ip, core::net::IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some());
-        let broadcast = matches!(ip, core::net::IpAddr::V4(v4) if v4.is_broadcast());
-        mapped || broadcast || ip.is_unspecified() || ip.is_multicast()
-    };
-    if ends.into_iter().any(odd) {
+#[inline]
+fn check(pool: &Pool, frame: &Frame, packet: &Packet, segment: &Segment) -> Result<(), DropReason> {
+    if odd(packet.destination) || odd(packet.source) {
         return Err(DropReason::Martian);
     }
     if segment.local.port() == 0 || segment.remote.port() == 0 {
         return Err(DropReason::HeaderMalformed);
     }
-    if !pool.meta(frame).csum_partial && !wire::transport_checksum_ok(bytes, packet) {
+    let (meta, bytes) = pool.view(frame);
+    if !meta.csum_partial && !wire::transport_checksum_ok(bytes, packet) {
         return Err(DropReason::ChecksumBad);
     }
-    Ok(segment)
+    Ok(())
+}
+
+/// No connection has such an end.
+#[inline]
+const fn odd(addr: IpAddr) -> bool {
+    match addr {
+        IpAddr::V4(v4) => v4.is_broadcast() || v4.is_unspecified() || v4.is_multicast(),
+        IpAddr::V6(v6) => v6.to_ipv4_mapped().is_some() || v6.is_unspecified() || v6.is_multicast(),
+    }
 }
 
 /// New data for a connection whose socket is closed: nobody will read it.
 fn too_late(conn: &Conn, segment: &Segment) -> bool {
+    if conn.owner != Owner::Nobody || segment.payload == 0 || segment.has(RST) {
+        return false;
+    }
     let next = conn.recv_next();
     let end = segment.seq.wrapping_add(segment.payload);
-    conn.owner == Owner::Nobody
-        && segment.payload > 0
-        && !segment.has(RST)
-        && after(end, next)
+    after(end, next)
         && !after(
             segment.seq,
             next.wrapping_add(conn.options.recv_buffer as u32),
@@ -291,9 +299,9 @@ fn too_late(conn: &Conn, segment: &Segment) -> bool {
 
 /// A repeated acknowledgement while nothing but our FIN is outstanding. smoltcp 0.14 would try a fast
 /// retransmission of data that is not there, stop its timer, and never send the FIN again.
-fn echo(conn: &Conn, segment: &Segment) -> bool {
+fn echo(conn: &Conn, state: TcpState, segment: &Segment) -> bool {
     let closing = matches!(
-        conn.state(),
+        state,
         TcpState::FinWait1 | TcpState::Closing | TcpState::LastAck
     );
     closing

@@ -282,10 +282,14 @@ impl Tcp {
     /// When [`fire`](Self::fire) is due. May be early, never late.
     #[must_use]
     pub fn deadline(&self) -> Option<Time> {
-        match (self.timers.deadline(), self.waits.deadline()) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        }
+        let at = self.alarm();
+        (at != Time::MAX).then_some(at)
+    }
+
+    /// The same; the end of time if never.
+    pub(super) fn alarm(&self) -> Time {
+        let connections = self.timers.deadline().unwrap_or(Time::MAX);
+        connections.min(self.waits.deadline().unwrap_or(Time::MAX))
     }
 
     /// Whether [`poll`](Self::poll) has something to do.

@@ -175,6 +175,12 @@ impl Tcp {
             return false;
         };
         let state = conn.state();
+        if state == TcpState::Established && before.state == state && conn.owner == Owner::App {
+            if conn.finds_room() || conn.recv_queue() > before.recv_queue {
+                cx.wake(id);
+            }
+            return true;
+        }
         let has = |flag| segment.is_some_and(|segment| segment.has(flag));
         match state {
             // A listener's connection was reset before it was one.
@@ -211,9 +217,7 @@ impl Tcp {
             return true;
         }
         let news = before.state != state || ended || conn.recv_queue() > before.recv_queue;
-        let room = conn.want_write && conn.has_room();
-        conn.want_write &= !room;
-        if (news || room) && conn.owner == Owner::App {
+        if (conn.finds_room() || news) && conn.owner == Owner::App {
             cx.wake(id);
         }
         true
@@ -252,8 +256,9 @@ impl Tcp {
         let Some(conn) = self.slots.conn_at(slot) else {
             return;
         };
-        conn.watch(now, next);
-        let engine_at = match conn.wanted(next) {
+        let opening = conn.state().opening();
+        conn.watch(now, next, opening);
+        let engine_at = match conn.wanted(next, opening) {
             Next::Never => None,
             Next::At(at) => Some(at),
             Next::Now if dry => Some(now + AGAIN),
@@ -262,7 +267,7 @@ impl Tcp {
                 return;
             }
         };
-        let want = match (engine_at, conn.limit()) {
+        let want = match (engine_at, conn.limit(opening)) {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
         };
