@@ -16,6 +16,7 @@ use vethlab::core::id::{IfId, NsId, SockId};
 use vethlab::core::lab::{Input, Lab, LabConfig, Output};
 use vethlab::core::net::{CaptureAt, CaptureSink};
 use vethlab::core::netns::Errno;
+use vethlab::core::netns::tcp::{RECV_BUFFER, SEND_BUFFER};
 
 thread_local! {
     static COUNT: Cell<u64> = const { Cell::new(0) };
@@ -330,7 +331,8 @@ fn connections_give_their_memory_back() {
     let (most, before) = round(&mut lab);
     let (_, after) = round(&mut lab);
     // Two sockets with their buffers for each.
-    assert!(most - before > 500 * 200_000, "{}", most - before);
+    let buffers = 2 * (SEND_BUFFER + RECV_BUFFER) as i64;
+    assert!(most - before > 500 * buffers, "{}", most - before);
     assert!((after - before).abs() < 4096, "{before} {after}");
 }
 
