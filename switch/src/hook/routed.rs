@@ -20,9 +20,11 @@ use crate::time::Time;
 use crate::verdict::{IfId, Rewrite};
 use crate::wire::{add, address_sum, updated};
 
-/// Flows of a namespace; those of two with the same place take turns. Memory (about half a MiB) is taken when the
-/// first flow goes on.
+/// Flows of a namespace; those of two with the same place take turns. Memory (about half a MiB in the
+/// end) is taken as flows go on.
 const FLOWS: usize = 4096;
+/// So many at first: a power of two, a power of four less than [`FLOWS`].
+const FIRST_FLOWS: usize = 64;
 
 /// Where a flow leaves a namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,6 +95,40 @@ pub(super) struct Flows {
     asked: Option<Plain>,
 }
 
+impl Flows {
+    /// The place of a flow among those that there are now.
+    #[inline]
+    const fn place(&self, key: &Key) -> usize {
+        key.place() & self.list.len().wrapping_sub(1)
+    }
+
+    /// The lane in a flow's place.
+    #[inline]
+    fn at(&self, key: &Key) -> Option<&Flow> {
+        self.list.get(self.place(key))?.as_ref()
+    }
+
+    /// Opens a lane: in its place if that is free, its own or closed by a change, else in a longer list,
+    /// and in that of another flow once there are as many as there may be.
+    fn open(&mut self, flow: Flow) {
+        if self.list.is_empty() {
+            self.list.resize(FIRST_FLOWS, None);
+        }
+        let places = self.list.len();
+        let place = self.place(&flow.key);
+        let is_others = |held: &Flow| {
+            held.key != flow.key && (held.rules, held.routes) == (flow.rules, flow.routes)
+        };
+        if places < FLOWS && self.list[place].as_ref().is_some_and(is_others) {
+            let fresh = vec![None; 4 * places];
+            let held = core::mem::replace(&mut self.list, fresh);
+            held.into_iter().flatten().for_each(|flow| self.open(flow));
+            return self.open(flow);
+        }
+        self.list[place] = Some(flow);
+    }
+}
+
 impl Netfilter {
     /// Runs PREROUTING, FORWARD and POSTROUTING over a packet to forward, if its flow has a lane. `None`: the
     /// hooks have to be run one by one, and nothing has happened. The time to live is left as it is.
@@ -104,8 +140,7 @@ impl Netfilter {
     ) -> Option<Passed> {
         self.flows.asked = None;
         let plain = plain(bytes, crossing.input)?;
-        let flow = self.flows.list.get(plain.key.place());
-        if let Some(Some(flow)) = flow
+        if let Some(flow) = self.flows.at(&plain.key)
             && flow.key == plain.key
             && flow.rules == self.rules.change()
             && flow.routes == crossing.routes
@@ -164,10 +199,7 @@ impl Netfilter {
         if !passes {
             return;
         }
-        if self.flows.list.is_empty() {
-            self.flows.list.resize(FLOWS, None);
-        }
-        self.flows.list[plain.key.place()] = Some(Flow {
+        self.flows.open(Flow {
             key: plain.key,
             conn: at,
             direction: known.direction,
@@ -333,11 +365,12 @@ mod tests {
         }
     }
 
-    fn compare(key: &Key, from: &Tuple, to: &Tuple, partial: bool) {
+    fn flow(key: &Key, to: &Tuple) -> Flow {
+        let from = key.tuple();
         let (Some(to_addresses), to_ports) = packed(to) else {
             panic!("not IPv4");
         };
-        let flow = Flow {
+        Flow {
             key: *key,
             conn: ConnRef {
                 slot: 0,
@@ -355,8 +388,39 @@ mod tests {
             },
             to_addresses,
             to_ports,
-            mend: mend(from, to),
+            mend: mend(&from, to),
+        }
+    }
+
+    /// A few flows take little, many take turns in what there may be, and the latest always has its lane.
+    #[test]
+    fn lanes_grow_with_the_flows() {
+        let mut flows = Flows::default();
+        assert!(flows.at(&UDP_KEY).is_none());
+        for number in 0..3 * FLOWS as u64 {
+            let mut key = UDP_KEY;
+            key.addresses ^= number;
+            let before = flows.list.iter().flatten().count();
+            flows.open(flow(&key, &key.tuple()));
+            assert!(flows.at(&key).is_some_and(|held| held.key == key));
+            let held = flows.list.iter().flatten().count();
+            assert!(held > before || (held == before && flows.list.len() == FLOWS));
+            if number == 0 {
+                assert_eq!(flows.list.len(), FIRST_FLOWS);
+            }
+        }
+        assert_eq!(flows.list.len(), FLOWS);
+        flows.open(flow(&UDP_KEY, &UDP_KEY.tuple()));
+        let changed = Flow {
+            rules: 1,
+            ..flow(&UDP_KEY, &UDP_KEY.tuple())
         };
+        flows.open(changed);
+        assert_eq!(flows.at(&UDP_KEY).map(|held| held.rules), Some(1));
+    }
+
+    fn compare(key: &Key, from: &Tuple, to: &Tuple, partial: bool) {
+        let flow = flow(key, to);
         let checksum = if partial {
             Checksum::Partial
         } else {
