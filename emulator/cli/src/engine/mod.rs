@@ -213,7 +213,7 @@ impl LabEngine {
         }
         let (argv, _) = self.process_of(container);
         Summary {
-            id: container.id.clone(),
+            id: container.id.as_ref().to_owned(),
             name: container.name.clone(),
             image: container.spec.image.clone(),
             command: argv.join(" "),
@@ -230,7 +230,7 @@ impl LabEngine {
     fn process_of(&self, container: &Container) -> (Vec<String>, Process) {
         let process = self
             .processes
-            .get(&container.id)
+            .get(&*container.id)
             .cloned()
             .unwrap_or_default();
         let mut argv: Vec<String> = process
@@ -359,8 +359,8 @@ impl Daemon for LabEngine {
     fn remove(&mut self, container: &str, force: bool) -> Result<(), Error> {
         let id = self.container(container)?.id.clone();
         self.lab.remove(container, force)?;
-        self.processes.remove(&id);
-        self.written.remove(&id);
+        self.processes.remove(&*id);
+        self.written.remove(&*id);
         Ok(())
     }
 
@@ -401,7 +401,7 @@ impl Daemon for LabEngine {
     fn logs(&mut self, container: &str) -> Result<Output, Error> {
         let id = self.container(container)?.id.clone();
         self.hear(&id);
-        Ok(self.written.get(&id).cloned().unwrap_or_default())
+        Ok(self.written.get(&*id).cloned().unwrap_or_default())
     }
 
     fn exec(&mut self, container: &str, argv: &[String], stdin: &str) -> Result<Output, Error> {

@@ -118,7 +118,7 @@ pub struct Place {
     /// What was asked for; mostly nothing, which all share.
     pub spec: Arc<EndpointSpec>,
     /// The network's id, once the container was in it.
-    pub network_id: String,
+    pub network_id: Arc<str>,
     /// It came by `network connect`.
     pub by_connect: bool,
     /// The endpoint.
@@ -157,7 +157,7 @@ pub struct Container {
     /// Its number in the lab.
     pub key: u32,
     /// Its id.
-    pub id: String,
+    pub id: Arc<str>,
     /// Its name, without the slash.
     pub name: String,
     /// It was given its name.
@@ -195,7 +195,7 @@ pub struct Container {
 }
 
 impl Entry for Container {
-    fn id(&self) -> &str {
+    fn id(&self) -> &Arc<str> {
         &self.id
     }
     fn name(&self) -> &str {

@@ -2,6 +2,7 @@
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 use switch::Time;
@@ -137,7 +138,7 @@ pub struct Network {
     /// Its number in the lab.
     pub key: u32,
     /// Its id.
-    pub id: String,
+    pub id: Arc<str>,
     /// When it was made.
     pub created: Time,
     /// What carries it.
@@ -161,7 +162,7 @@ pub struct Network {
 }
 
 impl Entry for Network {
-    fn id(&self) -> &str {
+    fn id(&self) -> &Arc<str> {
         &self.id
     }
     fn name(&self) -> &str {

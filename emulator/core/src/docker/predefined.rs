@@ -51,7 +51,7 @@ impl Docker {
     fn bare_network(&mut self, world: &World<'_>, name: &str, driver: Driver) -> Network {
         Network {
             key: self.networks.next_key(),
-            id: self.ids.id("net", name),
+            id: self.ids.id("net", name).into(),
             created: world.now,
             driver,
             spec: NetworkSpec {

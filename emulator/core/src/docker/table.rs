@@ -3,6 +3,7 @@
 
 use core::ops::Bound;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
@@ -18,8 +19,8 @@ pub(super) enum Missing {
 
 /// What a table asks of its things.
 pub(super) trait Entry {
-    /// The 64-digit id.
-    fn id(&self) -> &str;
+    /// The 64-digit id, which the table shares.
+    fn id(&self) -> &Arc<str>;
     /// The name.
     fn name(&self) -> &str;
 }
@@ -31,7 +32,7 @@ pub(super) struct Table<T> {
     list: Vec<Option<Box<T>>>,
     names: HashMap<Box<str>, u32, FixedState>,
     /// In order, for prefixes.
-    ids: BTreeMap<Box<str>, u32>,
+    ids: BTreeMap<Arc<str>, u32>,
     /// Bytes of an id; all have the same.
     id_len: usize,
 }
@@ -59,7 +60,7 @@ impl<T: Entry> Table<T> {
         let key = self.next_key();
         self.names.insert(thing.name().into(), key);
         self.id_len = thing.id().len();
-        self.ids.insert(thing.id().into(), key);
+        self.ids.insert(Arc::clone(thing.id()), key);
         self.list.push(Some(Box::new(thing)));
         key
     }
@@ -144,11 +145,11 @@ impl<T: Entry> Table<T> {
 mod tests {
     use super::*;
 
-    struct Thing(&'static str, &'static str);
+    struct Thing(Arc<str>, &'static str);
 
     impl Entry for Thing {
-        fn id(&self) -> &str {
-            self.0
+        fn id(&self) -> &Arc<str> {
+            &self.0
         }
         fn name(&self) -> &str {
             self.1
@@ -158,9 +159,9 @@ mod tests {
     #[test]
     fn id_before_name_before_prefix_case_71() {
         let mut table = Table::default();
-        let a = table.insert(Thing("aa11", "web"));
-        let b = table.insert(Thing("aa22", "aa11"));
-        let c = table.insert(Thing("bb33", "aa2"));
+        let a = table.insert(Thing("aa11".into(), "web"));
+        let b = table.insert(Thing("aa22".into(), "aa11"));
+        let c = table.insert(Thing("bb33".into(), "aa2"));
         assert_eq!(
             table.find("aa11"),
             Ok(a),

@@ -482,7 +482,7 @@ impl Lab {
         self.docker
             .container(container)
             .ok()
-            .map(|container| container.id.clone())
+            .map(|container| container.id.as_ref().to_owned())
     }
 
     /// A network's full id.
@@ -491,7 +491,7 @@ impl Lab {
         self.docker
             .network(network)
             .ok()
-            .map(|network| network.id.clone())
+            .map(|network| network.id.as_ref().to_owned())
     }
 
     /// The published ports of a container as they were allocated.

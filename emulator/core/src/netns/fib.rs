@@ -1,11 +1,12 @@
 //! The routing tables of a namespace: `local` before `main`, longest prefix, then lowest metric.
 //!
-//! After Linux's fib_trie and ip6_fib, as `ip route` shows them. A table is one sorted vector with a list
-//! of the prefix lengths that occur in it, so that a lookup is one binary search per length: a host
-//! with a thousand bridges has about five lengths. Left out: policy rules, multipath, nexthop objects,
+//! After Linux's fib_trie and ip6_fib, as `ip route` shows them. A table is one sorted vector for
+//! each family, so that a lookup is two binary searches per prefix length: a host with a thousand bridges has
+//! about five lengths. Left out: policy rules, multipath, nexthop objects,
 //! types of service.
 
-use core::net::IpAddr;
+use core::cmp::Reverse;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use switch::IfId;
@@ -117,106 +118,224 @@ fn everything(v6: bool) -> IpNet {
     }
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Entry {
-    /// 128 minus the prefix length: longer prefixes come first.
-    rest: u8,
-    /// Its destination is truncated.
-    route: Route,
+/// An address of one family.
+trait Address: Copy + Ord {
+    /// It, if it is of this family.
+    fn of(addr: IpAddr) -> Option<Self>;
+    fn ip(self) -> IpAddr;
+    /// Its first `len` bits.
+    fn masked(self, len: u8) -> Self;
 }
 
-impl Entry {
-    fn new(route: Route) -> Self {
-        let len = route.dst.prefix_len();
-        Self {
-            rest: 128 - len,
-            route,
+impl Address for Ipv4Addr {
+    fn of(addr: IpAddr) -> Option<Self> {
+        match addr {
+            IpAddr::V4(v4) => Some(v4),
+            IpAddr::V6(_) => None,
         }
     }
 
-    fn place(&self) -> (u8, u128) {
-        (self.rest, bits(self.route.dst.addr()))
+    fn ip(self) -> IpAddr {
+        self.into()
     }
 
-    fn key(&self) -> (u8, u128, u32) {
-        let (rest, bits) = self.place();
-        (rest, bits, self.route.metric)
+    fn masked(self, len: u8) -> Self {
+        let rest = 32_u32.saturating_sub(len.into());
+        Self::from_bits(self.to_bits() & u32::MAX.checked_shl(rest).unwrap_or(0))
     }
 }
 
-/// Makes room for one more: exactly that while there are few, as in most namespaces.
-fn grow<T>(list: &mut Vec<T>) {
-    if list.len() < 8 {
-        list.reserve_exact(1);
+impl Address for Ipv6Addr {
+    fn of(addr: IpAddr) -> Option<Self> {
+        match addr {
+            IpAddr::V6(v6) => Some(v6),
+            IpAddr::V4(_) => None,
+        }
+    }
+
+    fn ip(self) -> IpAddr {
+        self.into()
+    }
+
+    fn masked(self, len: u8) -> Self {
+        Self::from_bits(masked(self.to_bits(), len))
+    }
+}
+
+/// Gateway and preferred source: most routes have one of them at most, of their own family.
+#[derive(Clone, Debug)]
+enum Means<A> {
+    Neither,
+    Via(A),
+    Source(A),
+    Both(Box<[Option<IpAddr>; 2]>),
+}
+
+impl<A: Address> Means<A> {
+    fn of(via: Option<IpAddr>, src: Option<IpAddr>) -> Self {
+        match (via, src, via.and_then(A::of), src.and_then(A::of)) {
+            (None, None, ..) => Self::Neither,
+            (Some(_), None, Some(via), _) => Self::Via(via),
+            (None, Some(_), _, Some(src)) => Self::Source(src),
+            _ => Self::Both(Box::new([via, src])),
+        }
+    }
+
+    fn via_and_src(&self) -> [Option<IpAddr>; 2] {
+        match self {
+            Self::Neither => [None; 2],
+            Self::Via(via) => [Some(via.ip()), None],
+            Self::Source(src) => [None, Some(src.ip())],
+            Self::Both(both) => **both,
+        }
+    }
+}
+
+/// A route as it is kept: of one family, half as long.
+#[derive(Clone, Debug)]
+struct Entry<A> {
+    /// Truncated.
+    dst: A,
+    len: u8,
+    kind: RouteKind,
+    proto: RouteProto,
+    dev: IfId,
+    metric: u32,
+    means: Means<A>,
+}
+
+impl<A: Address> Entry<A> {
+    fn new(dst: A, route: &Route) -> Self {
+        Self {
+            dst,
+            len: route.dst.prefix_len(),
+            kind: route.kind,
+            proto: route.proto,
+            dev: route.dev,
+            metric: route.metric,
+            means: Means::of(route.via, route.src),
+        }
+    }
+
+    fn route(&self) -> Route {
+        let [via, src] = self.means.via_and_src();
+        Route {
+            // The length was that of a network.
+            dst: IpNet::new_assert(self.dst.ip(), self.len),
+            via,
+            dev: self.dev,
+            metric: self.metric,
+            src,
+            kind: self.kind,
+            proto: self.proto,
+        }
+    }
+
+    /// Longer prefixes come first.
+    const fn place(&self) -> (Reverse<u8>, A) {
+        (Reverse(self.len), self.dst)
+    }
+
+    const fn key(&self) -> (Reverse<u8>, A, u32) {
+        (Reverse(self.len), self.dst, self.metric)
     }
 }
 
 /// One table of one family.
-#[derive(Debug, Default)]
-struct Table {
-    entries: Vec<Entry>,
-    /// The prefix lengths that occur, longest first, and how often.
-    lengths: Vec<(u8, u32)>,
+#[derive(Debug)]
+struct Table<A>(Vec<Entry<A>>);
+
+impl<A> Default for Table<A> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
 }
 
-impl Table {
-    fn add(&mut self, route: Route) {
-        let entry = Entry::new(route);
-        let at = self.entries.partition_point(|e| e.key() <= entry.key());
-        grow(&mut self.entries);
-        self.entries.insert(at, entry);
-        let len = route.dst.prefix_len();
-        grow(&mut self.lengths);
-        match self.lengths.iter().position(|&(l, _)| l <= len) {
-            Some(at) if self.lengths[at].0 == len => self.lengths[at].1 += 1,
-            Some(at) => self.lengths.insert(at, (len, 1)),
-            None => self.lengths.push((len, 1)),
+impl<A: Address> Table<A> {
+    fn add(&mut self, entry: Entry<A>) {
+        let at = self.0.partition_point(|e| e.key() <= entry.key());
+        // Exactly that while there are few, as in most namespaces.
+        if self.0.len() < 8 {
+            self.0.reserve_exact(1);
+        }
+        self.0.insert(at, entry);
+    }
+
+    /// Takes away those to `dst` of which `gone` says so; how many.
+    fn remove_where(&mut self, dst: A, len: u8, mut gone: impl FnMut(&Route) -> bool) -> usize {
+        let before = self.0.len();
+        let place = (Reverse(len), dst);
+        self.0.retain(|e| e.place() != place || !gone(&e.route()));
+        before - self.0.len()
+    }
+
+    /// What matches, longest prefix first.
+    fn matches(&self, addr: A) -> impl Iterator<Item = Route> {
+        let mut left = self.0.as_slice();
+        let of_length = move || {
+            let len = left.first()?.len;
+            let wanted = (Reverse(len), addr.masked(len));
+            let (of_len, rest) = left.split_at(left.partition_point(|e| e.len == len));
+            left = rest;
+            let at = of_len.partition_point(|e| e.place() < wanted);
+            let found = &of_len[at..];
+            Some(found.iter().take_while(move |e| e.place() == wanted))
+        };
+        core::iter::from_fn(of_length).flatten().map(Entry::route)
+    }
+}
+
+/// A table of both families.
+#[derive(Debug, Default)]
+struct Tables {
+    v4: Table<Ipv4Addr>,
+    v6: Table<Ipv6Addr>,
+}
+
+impl Tables {
+    fn add(&mut self, route: &Route) {
+        match route.dst.addr() {
+            IpAddr::V4(dst) => self.v4.add(Entry::new(dst, route)),
+            IpAddr::V6(dst) => self.v6.add(Entry::new(dst, route)),
         }
     }
 
-    fn remove_where(&mut self, mut gone: impl FnMut(&Route) -> bool) -> usize {
-        let before = self.entries.len();
-        let lengths = &mut self.lengths;
-        self.entries.retain(|entry| {
-            let gone = gone(&entry.route);
-            if gone && let Some(at) = lengths.iter().position(|l| l.0 == 128 - entry.rest) {
-                lengths[at].1 -= 1;
-                if lengths[at].1 == 0 {
-                    lengths.remove(at);
-                }
-            }
-            !gone
-        });
-        before - self.entries.len()
+    fn remove_where(&mut self, dst: IpNet, gone: impl FnMut(&Route) -> bool) -> usize {
+        match dst {
+            IpNet::V4(dst) => self.v4.remove_where(dst.addr(), dst.prefix_len(), gone),
+            IpNet::V6(dst) => self.v6.remove_where(dst.addr(), dst.prefix_len(), gone),
+        }
     }
 
-    fn matches(&self, addr: IpAddr) -> impl Iterator<Item = &Route> {
-        let bits = bits(addr);
-        self.lengths.iter().flat_map(move |&(len, _)| {
-            let key = (128 - len, masked(bits, len));
-            let at = self.entries.partition_point(|e| e.place() < key);
-            self.entries[at..]
-                .iter()
-                .take_while(move |e| e.place() == key)
-                .map(|e| &e.route)
-        })
+    fn remove_dev(&mut self, dev: IfId) {
+        self.v4.0.retain(|entry| entry.dev != dev);
+        self.v6.0.retain(|entry| entry.dev != dev);
     }
 
-    fn routes(&self) -> impl Iterator<Item = &Route> {
-        self.entries.iter().map(|entry| &entry.route)
+    fn matches(&self, addr: IpAddr) -> impl Iterator<Item = Route> {
+        let v4 = Ipv4Addr::of(addr).map(|addr| self.v4.matches(addr));
+        let v6 = Ipv6Addr::of(addr).map(|addr| self.v6.matches(addr));
+        v4.into_iter().flatten().chain(v6.into_iter().flatten())
+    }
+
+    fn routes(&self, v6: bool) -> impl Iterator<Item = Route> {
+        let (v4, v6): (&[_], &[_]) = if v6 {
+            (&[], &self.v6.0)
+        } else {
+            (&self.v4.0, &[])
+        };
+        v4.iter()
+            .map(Entry::route)
+            .chain(v6.iter().map(Entry::route))
     }
 }
 
 /// All tables of a namespace.
 #[derive(Debug, Default)]
 pub struct Fib {
-    local: [Table; 2],
-    main: [Table; 2],
+    local: Tables,
+    main: Tables,
     change: u64,
-}
-
-fn family(addr: IpAddr) -> usize {
-    usize::from(addr.is_ipv6())
 }
 
 impl Fib {
@@ -226,12 +345,11 @@ impl Fib {
     }
 
     /// The table of a route, to change.
-    fn table(&mut self, route: &Route) -> &mut Table {
+    fn table(&mut self, route: &Route) -> &mut Tables {
         self.change += 1;
-        let family = family(route.dst.addr());
         match route.kind {
-            RouteKind::Broadcast | RouteKind::Local => &mut self.local[family],
-            RouteKind::Multicast | RouteKind::Unicast => &mut self.main[family],
+            RouteKind::Broadcast | RouteKind::Local => &mut self.local,
+            RouteKind::Multicast | RouteKind::Unicast => &mut self.main,
         }
     }
 
@@ -255,7 +373,7 @@ impl Fib {
         if taken {
             return Err(Errno::Exist);
         }
-        table.add(route);
+        table.add(&route);
         Ok(())
     }
 
@@ -266,9 +384,9 @@ impl Fib {
             ..route
         };
         let table = self.table(&route);
-        let there = table.matches(route.dst.addr()).any(|other| *other == route);
+        let there = table.matches(route.dst.addr()).any(|other| other == route);
         if !there {
-            table.add(route);
+            table.add(&route);
         }
     }
 
@@ -287,43 +405,36 @@ impl Fib {
         let mut first = true;
         let mut gone = |route: &Route| {
             let hit = first
-                && route.dst == dst
                 && via.is_none_or(|via| route.via == Some(via))
                 && dev.is_none_or(|dev| route.dev == dev);
             first &= !hit;
             hit
         };
-        let family = family(dst.addr());
         self.change += 1;
-        if self.main[family].remove_where(&mut gone) + self.local[family].remove_where(&mut gone)
-            == 0
-        {
+        if self.main.remove_where(dst, &mut gone) + self.local.remove_where(dst, &mut gone) == 0 {
             return Err(Errno::NoProcess);
         }
         Ok(())
     }
 
     pub(super) fn remove_exact(&mut self, route: &Route) {
-        self.table(route).remove_where(|other| other == route);
+        let dst = route.dst.trunc();
+        self.table(route).remove_where(dst, |other| other == route);
     }
 
     /// Takes away the routes of an interface: all, or with `keep_local` those of `main` only.
     pub(super) fn remove_dev(&mut self, dev: IfId, keep_local: bool) {
         self.change += 1;
-        for table in &mut self.main {
-            table.remove_where(|route| route.dev == dev);
-        }
+        self.main.remove_dev(dev);
         if !keep_local {
-            for table in &mut self.local {
-                table.remove_where(|route| route.dev == dev);
-            }
+            self.local.remove_dev(dev);
         }
     }
 
     /// The route to `addr` in `local`, that is if it is an address of this machine or a broadcast.
     #[must_use]
-    pub fn local(&self, addr: IpAddr) -> Option<&Route> {
-        self.local[family(addr)].matches(addr).next()
+    pub fn local(&self, addr: IpAddr) -> Option<Route> {
+        self.local.matches(addr).next()
     }
 
     /// Whether `addr` is an address of this machine.
@@ -335,8 +446,8 @@ impl Fib {
 
     /// The best route of `main` to `addr`, only through `dev` if it is given.
     #[must_use]
-    pub fn lookup(&self, addr: IpAddr, dev: Option<IfId>) -> Option<&Route> {
-        self.main[family(addr)]
+    pub fn lookup(&self, addr: IpAddr, dev: Option<IfId>) -> Option<Route> {
+        self.main
             .matches(addr)
             .find(|route| dev.is_none_or(|dev| route.dev == dev))
     }
@@ -345,7 +456,7 @@ impl Fib {
     /// route first, longer prefixes behind shorter ones.
     #[must_use]
     pub fn main(&self, v6: bool) -> Vec<Route> {
-        let mut routes: Vec<Route> = self.main[usize::from(v6)].routes().copied().collect();
+        let mut routes: Vec<Route> = self.main.routes(v6).collect();
         routes.sort_by_key(|route| {
             (
                 !v6 && !route.is_default(),
@@ -359,8 +470,8 @@ impl Fib {
     }
 
     /// The routes of `local` of one family.
-    pub fn local_routes(&self, v6: bool) -> impl Iterator<Item = &Route> {
-        self.local[usize::from(v6)].routes()
+    pub fn local_routes(&self, v6: bool) -> impl Iterator<Item = Route> {
+        self.local.routes(v6)
     }
 }
 
@@ -418,7 +529,28 @@ mod tests {
             Err(Errno::NoProcess)
         );
         assert_eq!(fib.lookup(ip("10.0.0.1"), None), None);
-        assert!(fib.main[0].lengths.is_empty());
+        assert!(fib.main.v4.0.is_empty());
+    }
+
+    /// A route is read as it was added, whatever it has for gateway and source.
+    #[test]
+    fn routes_are_kept_whole() {
+        let ends = [None, Some(ip("192.0.2.1")), Some(ip("2001:db8::1"))];
+        for dst in ["10.0.0.0/8", "0.0.0.0/0", "fd00::/7", "::1/128"].map(net) {
+            for (via, src) in ends.iter().flat_map(|via| ends.map(|src| (*via, src))) {
+                let route = Route {
+                    via,
+                    src,
+                    metric: 7,
+                    proto: RouteProto::Static,
+                    ..Route::on_link(dst, IfId(3))
+                };
+                let mut fib = Fib::default();
+                fib.add(route).unwrap();
+                assert_eq!(fib.lookup(dst.addr(), None), Some(route));
+                assert_eq!(fib.main(dst.addr().is_ipv6()), [route]);
+            }
+        }
     }
 
     #[test]
@@ -439,16 +571,16 @@ mod tests {
             let mut fib = Fib::default();
             let mut kept: Vec<Route> = Vec::new();
             for (i, (high, len)) in routes.into_iter().enumerate() {
-                let addr = core::net::Ipv4Addr::from(high << 26 | high << 3);
+                let addr = Ipv4Addr::from(high << 26 | high << 3);
                 let dst = IpNet::new(addr.into(), len).unwrap();
                 let route = Route::on_link(dst, IfId(i as u32));
                 if fib.add(route).is_ok() {
                     kept.push(route);
                 }
             }
-            let addr = IpAddr::from(core::net::Ipv4Addr::from(wanted << 26 | wanted << 3));
+            let addr = IpAddr::from(Ipv4Addr::from(wanted << 26 | wanted << 3));
             let best = kept.iter().filter(|r| r.dst.contains(&addr)).max_by_key(|r| r.dst.prefix_len());
-            proptest::prop_assert_eq!(fib.lookup(addr, None), best);
+            proptest::prop_assert_eq!(fib.lookup(addr, None), best.copied());
         }
     }
 }

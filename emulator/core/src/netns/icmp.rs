@@ -196,7 +196,8 @@ impl Netns {
                 Duration::from_secs(1) / (1 << ((128 - u32::from(len)) >> 5))
             }
         };
-        self.limits.global(now) && self.limits.to(now, packet.source, every)
+        let limits = self.limits.get_or_insert_default();
+        limits.global(now) && limits.to(now, packet.source, every)
     }
 
     fn send_error(

@@ -132,7 +132,7 @@ pub struct Iface {
     /// Sent.
     pub tx: Counters,
     /// Groups that sockets joined, and how often.
-    groups: Vec<(IpAddr, u32)>,
+    groups: Box<[(IpAddr, u32)]>,
 }
 
 impl Iface {
@@ -151,7 +151,7 @@ impl Iface {
             addrs: Vec::new(),
             rx: Counters::default(),
             tx: Counters::default(),
-            groups: Vec::new(),
+            groups: Box::default(),
         }
     }
 
@@ -186,7 +186,7 @@ impl Iface {
     pub(super) fn join(&mut self, group: IpAddr) {
         match self.groups.iter_mut().find(|(joined, _)| *joined == group) {
             Some((_, users)) => *users += 1,
-            None => self.groups.push((group, 1)),
+            None => self.change_groups(|groups| groups.push((group, 1))),
         }
     }
 
@@ -194,7 +194,13 @@ impl Iface {
         if let Some((_, users)) = self.groups.iter_mut().find(|(joined, _)| *joined == group) {
             *users -= 1;
         }
-        self.groups.retain(|&(_, users)| users > 0);
+        self.change_groups(|groups| groups.retain(|&(_, users)| users > 0));
+    }
+
+    fn change_groups(&mut self, change: impl FnOnce(&mut Vec<(IpAddr, u32)>)) {
+        let mut groups = core::mem::take(&mut self.groups).into_vec();
+        change(&mut groups);
+        self.groups = groups.into_boxed_slice();
     }
 
     /// Whether it has exactly this address.

@@ -267,7 +267,8 @@ impl Netns {
         packet: &Packet,
     ) -> Option<(Arrival, Frame)> {
         let id = arrival.iface;
-        let (joined, key) = self.reassembly.add(cx.now, cx.pool, frame, packet, id);
+        let reassembly = self.reassembly.get_or_insert_default();
+        let (joined, key) = reassembly.add(cx.now, cx.pool, frame, packet, id);
         match joined {
             Joined::Waits(timer) => {
                 if let Some(at) = timer {
@@ -306,7 +307,8 @@ impl Netns {
 
     /// A datagram's fragments did not come in time.
     pub(super) fn reassembly_due(&mut self, cx: &mut Cx<'_>, key: Key) {
-        let Some(datagram) = self.reassembly.take(key) else {
+        let waiting = self.reassembly.as_mut();
+        let Some(datagram) = waiting.and_then(|waiting| waiting.take(key)) else {
             return;
         };
         let iface = datagram.iface;

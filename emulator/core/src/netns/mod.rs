@@ -143,9 +143,11 @@ pub struct Netns {
     neighbours: Neighbours,
     timers: Timers,
     backlog: VecDeque<(IfId, Frame)>,
-    reassembly: Reassembly,
+    /// Made when the first fragment comes.
+    reassembly: Option<Box<Reassembly>>,
     announcements: Vec<Announcement>,
-    limits: Limits,
+    /// Made when the first error is sent.
+    limits: Option<Box<Limits>>,
     pmtus: PathMtus,
     sockets: Sockets,
     streams: Streams,
@@ -176,9 +178,9 @@ impl Netns {
             neighbours: Neighbours::new(own.next_u32()),
             timers: Timers::default(),
             backlog: VecDeque::new(),
-            reassembly: Reassembly::default(),
+            reassembly: None,
             announcements: Vec::new(),
-            limits: Limits::default(),
+            limits: None,
             pmtus: PathMtus::default(),
             sockets: Sockets::default(),
             streams: Streams::new(own.next_u64()),
@@ -433,7 +435,7 @@ impl Netns {
     }
 
     /// The routes of `local` of one family (`ip route show table local`).
-    pub fn local_routes(&self, v6: bool) -> impl Iterator<Item = &Route> {
+    pub fn local_routes(&self, v6: bool) -> impl Iterator<Item = Route> {
         self.fib.local_routes(v6)
     }
 
@@ -527,7 +529,8 @@ impl Netns {
         for (iface, frame) in core::mem::take(&mut self.backlog) {
             cx.drop(frame, iface, DropReason::InterfaceDown);
         }
-        for frame in self.reassembly.clear() {
+        let waiting = self.reassembly.take();
+        for frame in waiting.into_iter().flat_map(|mut waiting| waiting.clear()) {
             cx.drop(frame, LO, DropReason::InterfaceDown);
         }
         self.timers = Timers::default();

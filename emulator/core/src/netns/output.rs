@@ -103,7 +103,7 @@ impl Netns {
 
     /// The route of `local` to `addr`. A link-local address is one of this interface only: another one
     /// may have the same.
-    pub(super) fn local_route(&self, addr: IpAddr, dev: Option<IfId>) -> Option<&Route> {
+    pub(super) fn local_route(&self, addr: IpAddr, dev: Option<IfId>) -> Option<Route> {
         let route = self.fib.local(addr)?;
         let link_local = matches!(addr, IpAddr::V6(v6) if v6.is_unicast_link_local());
         let elsewhere = link_local

@@ -119,7 +119,7 @@ impl Docker {
         exposed.sort();
         Ok(ContainerInspect {
             engine: self.engine(),
-            id: c.id.clone(),
+            id: c.id.as_ref().to_owned(),
             created: c.created,
             name: format!("/{}", c.name),
             state: c.state,
@@ -230,7 +230,7 @@ impl Docker {
             driver_opts: (place.by_connect || !spec.driver_opts.is_empty())
                 .then(|| spec.driver_opts.clone()),
             gw_priority: spec.gw_priority,
-            network_id: place.network_id.clone(),
+            network_id: place.network_id.as_ref().to_owned(),
             endpoint_id: text(endpoint.map(|e| e.id.to_string())),
             gateway: way(endpoint.and_then(|e| e.way_v4)),
             ip_address: text(v4.map(|n| n.addr().to_string())),

@@ -122,7 +122,7 @@ impl Docker {
         Ok(NetworkInspect {
             engine: self.engine(),
             name: network.name().to_owned(),
-            id: network.id.clone(),
+            id: network.id.as_ref().to_owned(),
             created: network.created,
             driver: network.driver.name().to_owned(),
             enable_ipv4: network.ipv4,
@@ -147,7 +147,7 @@ impl Docker {
         let container = self.containers.get(container)?;
         let endpoint = container.endpoint_by_key(endpoint)?;
         Some(Member {
-            id: container.id.clone(),
+            id: container.id.as_ref().to_owned(),
             name: container.name.clone(),
             endpoint_id: endpoint.id.to_string(),
             mac: endpoint.mac.map_or_else(String::new, show_mac),

@@ -303,7 +303,7 @@ fn names_in_the_dns() {
             format!("renamed www web {short} whost"),
             "record h46"
         );
-        assert_eq!(host.docker.container("renamed").unwrap().id, id);
+        assert_eq!(*host.docker.container("renamed").unwrap().id, id);
         assert!(host.docker.container("web").is_err());
         host.stop("renamed");
         assert_eq!(names(&host), "", "case 48");
@@ -440,5 +440,5 @@ fn life() {
     host.run("twin", "rm").unwrap();
     host.act(|d, w| d.restart(w, "twin", 0)).unwrap();
     assert_eq!(host.docker.container("twin").unwrap().state, State::Running);
-    assert_ne!(host.docker.container("twin").unwrap().id, id);
+    assert_ne!(*host.docker.container("twin").unwrap().id, id);
 }

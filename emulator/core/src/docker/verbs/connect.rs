@@ -128,7 +128,7 @@ impl Docker {
         }
         for (name, place) in &container.networks {
             let id = if is_user_defined(name) && !place.network_id.is_empty() {
-                &place.network_id
+                &*place.network_id
             } else {
                 name
             };

@@ -54,7 +54,7 @@ impl Docker {
         }
         let container = Container {
             key: self.containers.next_key(),
-            id: id.clone(),
+            id: id.as_str().into(),
             name,
             named,
             created: world.now,

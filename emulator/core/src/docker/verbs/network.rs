@@ -47,7 +47,7 @@ impl Docker {
         let id = self.ids.id("net", &spec.name);
         let mut network = Network {
             key: self.networks.next_key(),
-            id,
+            id: id.as_str().into(),
             created: world.now,
             driver,
             ipv4: v4,
@@ -64,7 +64,6 @@ impl Docker {
         } else {
             self.build(world, &mut network, &stated)?;
         }
-        let id = network.id.clone();
         self.networks.insert(network);
         Ok(Created {
             id,
