@@ -3,7 +3,7 @@
 //! After draft-ietf-opsawg-pcapng: one section; an interface block when an interface is first seen,
 //! nanosecond timestamps, a direction on each packet, comments, names for addresses, statistics at the
 //! end. Each frame carries its number (`epb_packetid`), the same wherever it is recorded; the pieces of a
-//! super-segment share theirs. Packets are laid out where they wait ([`epb`]), the rarer blocks by
+//! super-segment share theirs. Packets are laid out where they wait (`epb`), the rarer blocks by
 //! `pcap-file`; nothing here writes a file: whoever owns the capture drains [`Capture::pending`]. The same
 //! calls give the same bytes: the clock is the lab's, put behind a fixed [`EPOCH`].
 //!

@@ -2,7 +2,7 @@
 //!
 //! Counting is always on; events are kept only while somebody listens, and packets recorded only
 //! while there is a [`Capture`] that watches the interface. With neither, an event costs a branch.
-//! What waits to be taken is a [`Log`]: small records, of which [`Event`]s are made when they are taken.
+//! What waits to be taken is a `Log`: small records, of which [`Event`]s are made when they are taken.
 
 mod log;
 
