@@ -40,6 +40,8 @@ struct World {
     open: Vec<SockId>,
     /// The last frames that were sent, to be answered.
     sent: VecDeque<(IfId, Vec<u8>)>,
+    /// The largest MTU that each interface has had: what waits for its neighbour goes out as it was cut.
+    widest: [u32; MTU.len()],
 }
 
 /// Runs one input.
@@ -99,6 +101,7 @@ impl World {
             ns: Netns::new(NsId(0), "router", Rng::new(7)),
             open: Vec::new(),
             sent: VecDeque::new(),
+            widest: MTU,
         };
         world.trace.listen(bits & 1 != 0);
         world.ns.set_forwarding(bits & 2 == 0);
@@ -229,6 +232,8 @@ impl World {
                 let mtu = u32::from(script.u16());
                 let set = self.ns.iface_mtu(iface, mtu);
                 assert_eq!(set.is_ok(), mtu >= 68);
+                let widest = &mut self.widest[(iface.0 - 2) as usize];
+                *widest = mtu.max(*widest);
             }
             22 => {
                 let (addr, left) = (address(script), u32::from(script.below(4)));
@@ -500,8 +505,13 @@ impl World {
         assert_eq!(packet.source.is_ipv6(), v6);
         assert_eq!(packet.len, body.len());
         assert!(v6 || header_checksum_ok(body), "{body:02x?}");
-        let limit = known.mtu.max(if v6 { 1280 } else { 68 }) as usize;
-        assert!(meta.gso_size > 0 || body.len() <= limit);
+        let limit = self.widest[(iface.0 - 2) as usize].max(if v6 { 1280 } else { 68 }) as usize;
+        let fits = meta.gso_size > 0 || body.len() <= limit;
+        assert!(
+            fits,
+            "{} bytes at an MTU of {limit}: {body:02x?}",
+            body.len()
+        );
     }
 
     fn end(&mut self) {

@@ -294,7 +294,7 @@ impl Conn {
         // A peer that answers with a closed window is alive; nobody waits for an orphan's peer though.
         let patient = segment.window == 0 && self.owner != Owner::Nobody;
         if progress || patient {
-            self.stalled = marks.outstanding().then_some(now);
+            self.stalled = self.waits().then_some(now);
         }
     }
 
@@ -336,13 +336,19 @@ impl Conn {
         quiet.then(|| self.heard + idle + interval.saturating_mul(self.probes))
     }
 
+    /// Something sent has not been acknowledged. An acknowledgement of our FIN that the engine did not
+    /// believe counts as none.
+    pub(super) fn waits(&self) -> bool {
+        self.marks.outstanding() || self.state().waits_for_fin()
+    }
+
     /// The engine has data and no timer. smoltcp 0.14 gets there when an old acknowledgement that
     /// closes the window overtakes a newer one: its retransmission timer runs out against the closed
     /// window and no probe is started. The probe that Linux sends (no data, one before the first
     /// unacknowledged number) makes the other side say its window again.
     pub(super) fn watch(&mut self, now: Time, next: Next, opening: bool) {
         let queued = || self.engine.as_ref().map_or(0, TcpEngine::send_queue);
-        let stuck = next == Next::Never && (self.marks.outstanding() || queued() > 0);
+        let stuck = next == Next::Never && (self.waits() || queued() > 0);
         if !stuck || opening {
             self.ask_at = None;
             self.asked = 0;

@@ -80,6 +80,11 @@ impl TcpState {
     pub(super) const fn opening(self) -> bool {
         matches!(self, Self::SynSent | Self::SynReceived)
     }
+
+    /// Our half is closed and the other side has not said that it knows.
+    pub(super) const fn waits_for_fin(self) -> bool {
+        matches!(self, Self::FinWait1 | Self::Closing | Self::LastAck)
+    }
 }
 
 /// How fast a sender may go on a path that loses segments.

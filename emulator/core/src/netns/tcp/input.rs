@@ -300,11 +300,7 @@ fn too_late(conn: &Conn, segment: &Segment) -> bool {
 /// A repeated acknowledgement while nothing but our FIN is outstanding. smoltcp 0.14 would try a fast
 /// retransmission of data that is not there, stop its timer, and never send the FIN again.
 fn echo(conn: &Conn, state: TcpState, segment: &Segment) -> bool {
-    let closing = matches!(
-        state,
-        TcpState::FinWait1 | TcpState::Closing | TcpState::LastAck
-    );
-    closing
+    state.waits_for_fin()
         && conn.send_queue() == 0
         && conn.marks.outstanding()
         && segment.flags & (ACK | SYN | FIN | RST) == ACK

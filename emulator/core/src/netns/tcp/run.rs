@@ -141,7 +141,7 @@ impl Tcp {
             self.crashed(slot);
             return;
         };
-        if conn.marks.outstanding() && conn.stalled.is_none() {
+        if conn.stalled.is_none() && conn.waits() {
             conn.stalled = Some(cx.now);
         }
         if self.transit(cx, slot, before, None) {
