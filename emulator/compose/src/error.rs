@@ -6,6 +6,7 @@
 use core::fmt;
 
 use crate::node::Place;
+use crate::picture::Picture;
 
 /// At most this many errors of one load are reported.
 pub const MAX_ERRORS: usize = 50;
@@ -69,9 +70,6 @@ pub struct Error {
     pub hint: Option<String>,
 }
 
-/// How much of a long line is shown, in characters.
-const SHOWN: usize = 120;
-
 impl Error {
     /// The error without the picture: `file:line:column: message`.
     #[must_use]
@@ -85,23 +83,14 @@ impl Error {
         }
     }
 
-    fn picture(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let gutter = self.line.to_string().len();
-        write!(
-            f,
-            "\n{:gutter$}--> {}:{}:{}",
-            "", self.file, self.line, self.column
-        )?;
-        if self.source_line.is_empty() {
-            return Ok(());
+    fn picture(&self) -> Picture<'_> {
+        Picture {
+            file: &self.file,
+            line: self.line,
+            column: self.column,
+            length: self.length,
+            source_line: &self.source_line,
         }
-        let (text, start) = crop(&self.source_line, self.column as usize);
-        let under = (self.length.max(1) as usize)
-            .min(text.chars().count().saturating_sub(start))
-            .max(1);
-        write!(f, "\n{:gutter$} |", "")?;
-        write!(f, "\n{} | {text}", self.line)?;
-        write!(f, "\n{:gutter$} | {:start$}{}", "", "", "^".repeat(under))
     }
 }
 
@@ -110,7 +99,7 @@ impl fmt::Display for Error {
         write!(f, "error: {}", self.message)?;
         let gutter = self.line.to_string().len();
         if self.line > 0 {
-            self.picture(f)?;
+            write!(f, "\n{}", self.picture())?;
         } else if !self.file.is_empty() {
             write!(f, "\n{:gutter$}--> {}", "", self.file)?;
         }
@@ -122,20 +111,6 @@ impl fmt::Display for Error {
 }
 
 impl core::error::Error for Error {}
-
-/// The part of a line around `column`, control characters blanked, and where the column is in it
-/// (from 0).
-fn crop(line: &str, column: usize) -> (String, usize) {
-    let at = column.saturating_sub(1);
-    let skip = at.saturating_sub(SHOWN / 2);
-    let mut text: String = line.chars().skip(skip).take(SHOWN).map(plain).collect();
-    text.truncate(text.trim_end().len());
-    (text, at - skip)
-}
-
-fn plain(c: char) -> char {
-    if c.is_control() { ' ' } else { c }
-}
 
 /// All errors of one load, the first one first. Never empty.
 #[derive(Clone, Debug, PartialEq, Eq)]

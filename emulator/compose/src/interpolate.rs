@@ -7,11 +7,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::error::{ErrorKind, Fault, Warning};
+use crate::model::Unset;
 use crate::node::{Node, Place, Value};
 use crate::template::{self, TemplateError};
 
 /// How many bytes all substituted texts of a load may have.
 const MAX_TOTAL: usize = 64 << 20;
+
+/// How many places of variables without a value are kept.
+pub const MAX_UNSET: usize = 4096;
 
 /// What substitution needs to know and what it finds.
 pub(crate) struct Interpolation<'a> {
@@ -19,6 +23,8 @@ pub(crate) struct Interpolation<'a> {
     pub(crate) warnings: &'a mut Vec<Warning>,
     /// Variables that were warned of: compose says it once each time, we once.
     pub(crate) warned: &'a mut BTreeSet<String>,
+    /// Where a variable had no value.
+    pub(crate) unset: &'a mut Vec<Unset>,
     /// Bytes made so far.
     pub(crate) spent: &'a mut usize,
 }
@@ -64,7 +70,7 @@ impl Interpolation<'_> {
         let lookup = |name: &str| self.env.get(name).cloned();
         let out = template::substitute(text, &lookup, &mut |name| missed.push(name.to_owned()));
         for name in missed {
-            self.miss(name, at);
+            self.miss(name, at, path);
         }
         let out = out.map_err(|error| template_fault(&error, at, path))?;
         *self.spent = self.spent.saturating_add(out.len());
@@ -74,8 +80,16 @@ impl Interpolation<'_> {
         Ok(out)
     }
 
-    fn miss(&mut self, name: String, at: Place) {
+    fn miss(&mut self, name: String, at: Place, path: &[String]) {
         let message = format!("The {name:?} variable is not set. Defaulting to a blank string.");
+        let unset = Unset {
+            name: name.clone(),
+            path: path.to_vec(),
+            at,
+        };
+        if self.unset.len() < MAX_UNSET {
+            self.unset.push(unset);
+        }
         if self.warned.insert(name) {
             let at = Some(at);
             self.warnings.push(Warning { message, at });

@@ -33,6 +33,7 @@ mod naming;
 mod network;
 mod node;
 mod order;
+mod picture;
 mod ports;
 mod project;
 mod read;
@@ -44,12 +45,14 @@ mod template;
 mod yaml;
 
 pub use error::{Error, ErrorKind, Errors, MAX_ERRORS, Warning};
+pub use interpolate::MAX_UNSET;
 pub use load::{FILE_NAMES, MAX_DOCUMENTS, MAX_FILES, OVERRIDE_NAMES, Options, load, load_str};
 pub use model::{
     Condition, Dependency, Expose, ExtraHost, Healthcheck, Link, Naming, Network, NetworkMode,
-    Port, Project, Protocol, Published, Service, ServiceNetwork, Subnet,
+    Port, Project, Protocol, Published, Service, ServiceNetwork, Subnet, Unset,
 };
 pub use node::{At, Place};
+pub use picture::Picture;
 pub use project::MAX_CONTAINERS;
 pub use service::MAX_PORTS;
 pub use source::{MAX_FILE_BYTES, ReadError, Source};

@@ -14,7 +14,7 @@ use crate::error::{Error, ErrorKind, Errors, Fault, MAX_ERRORS, Warning};
 use crate::extends::Bases;
 use crate::interpolate::Interpolation;
 use crate::merge;
-use crate::model::{Naming, Project};
+use crate::model::{Naming, Project, Unset};
 use crate::naming;
 use crate::node::{Node, Place, Tag, Value};
 use crate::project;
@@ -89,6 +89,7 @@ pub fn load(source: &mut dyn Source, options: &Options) -> Result<Project, Error
         texts: Vec::new(),
         warnings: Vec::new(),
         warned: BTreeSet::new(),
+        unset: Vec::new(),
         numbers: BTreeMap::new(),
         spent: 0,
         nodes: 0,
@@ -154,6 +155,7 @@ pub(crate) struct Loader<'a> {
     numbers: BTreeMap<String, u32>,
     pub(crate) warnings: Vec<Warning>,
     warned: BTreeSet<String>,
+    pub(crate) unset: Vec<Unset>,
     spent: usize,
     nodes: usize,
     documents: usize,
@@ -393,6 +395,7 @@ impl Loader<'_> {
             env,
             warnings: &mut self.warnings,
             warned: &mut self.warned,
+            unset: &mut self.unset,
             spent: &mut self.spent,
         }
     }

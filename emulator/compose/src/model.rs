@@ -28,6 +28,19 @@ pub struct Project {
     pub networks: Vec<Network>,
     /// What compose warns of.
     pub warnings: Vec<Warning>,
+    /// Where a variable without a value became a blank string, at most [`crate::MAX_UNSET`].
+    pub unset: Vec<Unset>,
+}
+
+/// A variable without a value, in a text of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unset {
+    /// The variable.
+    pub name: String,
+    /// The keys that lead to the text, `[]` for an item of a list.
+    pub path: Vec<String>,
+    /// Where the text stands.
+    pub at: Place,
 }
 
 /// Which compose it is: they differ in how containers are named and in repeated ports.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::error::{ErrorKind, Fault, Warning};
 use crate::load::{Loader, Scope};
-use crate::model::{Naming, Network, NetworkMode, Project, Service, ServiceNetwork};
+use crate::model::{Naming, Network, NetworkMode, Project, Service, ServiceNetwork, Unset};
 use crate::network;
 use crate::node::{Entry, Node, Place, Value};
 use crate::order;
@@ -77,7 +77,16 @@ pub(crate) fn build(
         inactive,
         networks,
         warnings: core::mem::take(&mut loader.warnings),
+        unset: unset(loader),
     })
+}
+
+/// Where variables had no value, each once: a file that is needed twice is substituted twice.
+fn unset(loader: &mut Loader<'_>) -> Vec<Unset> {
+    let mut unset = core::mem::take(&mut loader.unset);
+    let mut seen = BTreeSet::new();
+    unset.retain(|unset| seen.insert((unset.at, unset.name.clone())));
+    unset
 }
 
 /// A service, unless its profiles leave it out.

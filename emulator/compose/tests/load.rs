@@ -936,3 +936,31 @@ mod properties {
         }
     }
 }
+
+#[test]
+fn every_place_where_a_variable_has_no_value_is_kept() {
+    let text = "services:\n  a:\n    image: x\n    ports: ['${P}:80', '$P:${Q-81}']\n  b:\n    image: 'x$P'\nnetworks:\n  n:\n    ipam: {config: [{subnet: '${NET}10.0.0.0/24'}]}\n";
+    let project = load_str(text).unwrap();
+    let seen: Vec<String> = project
+        .unset
+        .iter()
+        .map(|unset| {
+            format!(
+                "{}:{} {} {}",
+                unset.at.line,
+                unset.at.column,
+                unset.name,
+                unset.path.join(".")
+            )
+        })
+        .collect();
+    assert_eq!(
+        seen,
+        [
+            "4:13 P services.a.ports.[]",
+            "4:24 P services.a.ports.[]",
+            "6:12 P services.b.image",
+            "9:30 NET networks.n.ipam.config.[].subnet"
+        ]
+    );
+}
