@@ -9,7 +9,8 @@ use emulator_compose::{Naming, Network, NetworkMode, Project, Published, Service
 use emulator_core::docker::Error;
 use emulator_core::docker::error::Kind;
 use emulator_core::docker::spec::{
-    ContainerSpec, EndpointSpec, HostPort, IpamConfig, NetworkSpec, Port, PortBinding, Proto,
+    ContainerSpec, EndpointSpec, HostPort, IpamConfig, Listening, NetworkSpec, Port, PortBinding,
+    Proto,
 };
 use emulator_core::lab::Lab;
 
@@ -169,7 +170,12 @@ fn links(project: &Project, service: &Service) -> Vec<String> {
 }
 
 /// What `docker create` is asked for.
-fn container_spec(project: &Project, service: &Service, number: u32) -> ContainerSpec {
+fn container_spec(
+    project: &Project,
+    service: &Service,
+    number: u32,
+    listens: Option<Vec<Listening>>,
+) -> ContainerSpec {
     let links = links(project, service);
     let endpoint = |aliases: Vec<String>| EndpointSpec {
         aliases,
@@ -232,6 +238,7 @@ fn container_spec(project: &Project, service: &Service, number: u32) -> Containe
         name: Some(project.container_name(service, number)),
         image: text(service.image.as_ref()),
         command: service.command.clone().unwrap_or_default(),
+        listens,
         hostname: service.hostname.as_ref().map(|at| at.value.clone()),
         domainname: service.domainname.as_ref().map(|at| at.value.clone()),
         network_mode,
@@ -300,8 +307,17 @@ fn container_spec(project: &Project, service: &Service, number: u32) -> Containe
     }
 }
 
-/// Makes the networks of `project` and starts its services in `lab`.
+/// Makes the networks of `project` and starts its services in `lab`, where they run what their images say.
 pub fn up(lab: &mut Lab, project: &Project) -> Up {
+    up_with(lab, project, |_| None)
+}
+
+/// The same, with programs that listen on what `listens` says of their service.
+pub fn up_with(
+    lab: &mut Lab,
+    project: &Project,
+    listens: impl Fn(&Service) -> Option<Vec<Listening>>,
+) -> Up {
     let mut up = Up::default();
     for network in creation_order(project) {
         let made = if network.external {
@@ -316,18 +332,30 @@ pub fn up(lab: &mut Lab, project: &Project) -> Up {
         }
     }
     for (service, number) in project.start_order() {
-        let spec = container_spec(project, service, number);
-        let container = spec.name.clone().unwrap_or_default();
-        let error = lab.create(spec).and_then(|_| lab.start(&container)).err();
-        up.containers.push(Started {
-            service: service.name.clone(),
-            number,
-            container,
-            error,
-        });
+        let started = start(lab, project, service, number, listens(service));
+        up.containers.push(started);
     }
     lab.settle();
     up
+}
+
+/// Makes and starts one container of a service.
+pub(crate) fn start(
+    lab: &mut Lab,
+    project: &Project,
+    service: &Service,
+    number: u32,
+    listens: Option<Vec<Listening>>,
+) -> Started {
+    let spec = container_spec(project, service, number, listens);
+    let container = spec.name.clone().unwrap_or_default();
+    let error = lab.create(spec).and_then(|_| lab.start(&container)).err();
+    Started {
+        service: service.name.clone(),
+        number,
+        container,
+        error,
+    }
 }
 
 /// The networks that are used, in the order in which they are made: compose 1 goes through the services

@@ -13,3 +13,4 @@ mod rig;
 mod scenes;
 mod transcripts;
 mod walls;
+mod world;

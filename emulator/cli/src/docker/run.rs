@@ -78,6 +78,7 @@ fn fill(
         name: given("name"),
         image: image.clone(),
         command: command.to_vec(),
+        listens: None,
         hostname: given("hostname"),
         domainname: given("domainname"),
         network_mode,

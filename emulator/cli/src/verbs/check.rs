@@ -7,11 +7,11 @@ use std::process::ExitCode;
 use vethlab::capture::CaptureTo;
 use vethlab::check::{Cell, Matrix, matrix};
 use vethlab::compose::Project;
-use vethlab::project::up;
+use vethlab::world::{Options, World};
 use vethlab_cli::args::{CheckArgs, Format};
 use vethlab_cli::format::table::align;
 
-use super::{BAD_INPUT, lab};
+use super::BAD_INPUT;
 
 /// Checks a project.
 pub(crate) fn run(args: &CheckArgs) -> ExitCode {
@@ -50,26 +50,18 @@ fn check(args: &CheckArgs) -> Result<(), String> {
         eprintln!("{place}warning: {}", warning.message);
     }
     let words = |error: &dyn std::fmt::Display| format!("vethlab: {error}");
-    let mut lab = lab(&args.lab)?;
-    // External networks are those of somebody else's project: here they are made empty.
-    for network in project
-        .networks
-        .iter()
-        .filter(|network| network.external && network.used)
-    {
-        if lab.docker().network(&network.name).is_err() {
-            lab.network_create(vethlab::project::external_network(network))
-                .map_err(|error| words(&error))?;
-        }
-    }
+    let options = Options::new(args.lab.seed, args.lab.engine.into());
+    let mut world = World::empty(&options).map_err(|error| words(&error))?;
     let capture = match &args.lab.capture {
         Some(path) => {
-            let started = CaptureTo::start(&mut lab, path, args.lab.capture_at.into());
+            let started = CaptureTo::start(&mut world.lab, path, args.lab.capture_at.into());
             Some(started.map_err(|error| format!("vethlab: {}: {error}", path.display()))?)
         }
         None => None,
     };
-    let running = up(&mut lab, &project);
+    world.start(&[&project]).map_err(|error| words(&error))?;
+    let World { mut lab, up, .. } = world;
+    let running = up.into_iter().next().map(|(_, up)| up).unwrap_or_default();
     if let Some((key, error)) = running.networks.first() {
         let network = project.network(key);
         let subnet = network

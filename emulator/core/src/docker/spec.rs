@@ -143,6 +143,15 @@ pub struct PortBinding {
     pub host_port: HostPort,
 }
 
+/// A socket that a container's program holds open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Listening {
+    /// The address that it binds; `None` is every address of both families.
+    pub address: Option<IpAddr>,
+    /// Its port. One of SCTP is not opened.
+    pub port: Port,
+}
+
 /// What a container does besides being there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ContainerSpec {
@@ -152,6 +161,9 @@ pub struct ContainerSpec {
     pub image: String,
     /// Command and arguments; empty is the image's own.
     pub command: Vec<String>,
+    /// A stand-in for whatever the image and the command would run: a program that listens on exactly
+    /// these and tells each caller its own address. `None` leaves it to the image.
+    pub listens: Option<Vec<Listening>>,
     /// `-h`.
     pub hostname: Option<String>,
     /// `--domainname`.

@@ -2,7 +2,8 @@
 //!
 //! An image is what it listens on. `busybox`, `alpine`, `ubuntu` and `netshoot` run the command that they
 //! are given; `http`, `httpd` and `nginx` are a web server on port 80; any other image listens on the
-//! ports that the container declares, and says who called.
+//! ports that the container declares, and says who called. A container may be given other sockets to listen on
+//! instead ([`ContainerSpec::listens`]).
 
 use std::collections::BTreeMap;
 
@@ -373,6 +374,15 @@ impl Lab {
         let (Some(ns), true) = (container.ns, self.run_images) else {
             return;
         };
+        if let Some(listens) = &container.spec.listens {
+            let (key, listens) = (container.key, listens.clone());
+            if !listens.is_empty() {
+                let probe = Box::new(Probe::on(listens));
+                let app = self.apps.spawn(&mut self.net, ns, probe);
+                self.sandboxes.programs.entry(key).or_default().push(app);
+            }
+            return;
+        }
         let (key, command, exposed) = (
             container.key,
             container.spec.command.clone(),

@@ -3,13 +3,14 @@
 //! A TCP client of a probe gets one line at once and the end of the stream; a UDP client gets one line for each
 //! datagram. A port that cannot be bound is reported on standard error and left out.
 
+use core::net::{IpAddr, SocketAddr};
 use std::collections::BTreeSet;
 
 use super::args::Failure;
-use super::resolve::any;
-use super::web::listener;
+use super::web::{listener, socket_for};
 use super::{Context, Libc};
-use crate::app::{App, Family, SockKind, Step, Sys};
+use crate::app::{App, SockKind, Step, Sys};
+use crate::docker::spec::{Listening, Port, Proto};
 use crate::id::SockId;
 use crate::netns::Errno;
 
@@ -22,8 +23,7 @@ const ERRORS_MAX: usize = 16;
 /// A server that answers on TCP and UDP ports with the client's address.
 #[derive(Debug)]
 pub struct Probe {
-    tcp: Vec<u16>,
-    udp: Vec<u16>,
+    on: Vec<Listening>,
     libc: Libc,
     started: bool,
     listeners: Vec<SockId>,
@@ -35,10 +35,22 @@ pub struct Probe {
 impl Probe {
     /// A probe on these ports, on every address of both families.
     #[must_use]
-    pub const fn new(tcp: Vec<u16>, udp: Vec<u16>) -> Self {
+    pub fn new(tcp: Vec<u16>, udp: Vec<u16>) -> Self {
+        let every = |proto| {
+            move |number| Listening {
+                address: None,
+                port: Port { number, proto },
+            }
+        };
+        let tcp = tcp.into_iter().map(every(Proto::Tcp));
+        Self::on(tcp.chain(udp.into_iter().map(every(Proto::Udp))).collect())
+    }
+
+    /// A probe on these sockets.
+    #[must_use]
+    pub const fn on(on: Vec<Listening>) -> Self {
         Self {
-            tcp,
-            udp,
+            on,
             libc: Libc::Musl,
             started: false,
             listeners: Vec::new(),
@@ -48,16 +60,18 @@ impl Probe {
     }
 
     fn open(&mut self, sys: &mut dyn Sys) {
-        for &port in &self.tcp {
-            match listener(sys, port) {
-                Ok(sock) => self.listeners.push(sock),
-                Err((call, errno)) => report(sys, self.libc, port, "tcp", call, errno),
-            }
-        }
-        for &port in &self.udp {
-            match datagram(sys, port) {
-                Ok(sock) => self.datagrams.push(sock),
-                Err(errno) => report(sys, self.libc, port, "udp", "bind", errno),
+        for &Listening { address, port } in &self.on {
+            let opened = match port.proto {
+                Proto::Tcp => {
+                    listener(sys, address, port.number).map(|sock| self.listeners.push(sock))
+                }
+                Proto::Udp => datagram(sys, address, port.number)
+                    .map(|sock| self.datagrams.push(sock))
+                    .map_err(|errno| ("bind", errno)),
+                Proto::Sctp => Ok(()),
+            };
+            if let Err((call, errno)) = opened {
+                report(sys, self.libc, port, call, errno);
             }
         }
     }
@@ -105,17 +119,14 @@ impl Probe {
     }
 }
 
-fn report(sys: &mut dyn Sys, libc: Libc, port: u16, protocol: &str, call: &str, errno: Errno) {
+fn report(sys: &mut dyn Sys, libc: Libc, port: Port, call: &str, errno: Errno) {
     let text = libc.text(errno);
-    sys.eprint(&format!("probe: {call} {port}/{protocol}: {text}\n"));
+    sys.eprint(&format!("probe: {call} {port}: {text}\n"));
 }
 
-fn datagram(sys: &mut dyn Sys, port: u16) -> Result<SockId, Errno> {
-    let (sock, family) = match sys.socket(SockKind::Udp, Family::V6) {
-        Ok(sock) => (sock, Family::V6),
-        Err(_) => (sys.socket(SockKind::Udp, Family::V4)?, Family::V4),
-    };
-    match sys.bind(sock, any(family, port)) {
+fn datagram(sys: &mut dyn Sys, address: Option<IpAddr>, port: u16) -> Result<SockId, Errno> {
+    let (sock, bind) = socket_for(sys, SockKind::Udp, address, port)?;
+    match sys.bind(sock, bind) {
         Ok(()) => Ok(sock),
         Err(errno) => {
             sys.close(sock);
@@ -193,8 +204,8 @@ impl App for Sink {
         let (tcp, udp) = match self.sockets {
             Some(sockets) => sockets,
             None => {
-                let tcp = listener(sys, self.port).map_err(|(_, errno)| errno);
-                match tcp.and_then(|tcp| Ok((tcp, datagram(sys, self.port)?))) {
+                let tcp = listener(sys, None, self.port).map_err(|(_, errno)| errno);
+                match tcp.and_then(|tcp| Ok((tcp, datagram(sys, None, self.port)?))) {
                     Ok(sockets) => *self.sockets.insert(sockets),
                     Err(errno) => {
                         sys.eprint(&format!("sink: bind: {}\n", self.libc.text(errno)));
@@ -223,18 +234,25 @@ impl App for Sink {
     }
 }
 
-/// `probe 80/tcp 53/udp 90`: ports, TCP if no protocol is said.
+/// `probe 80/tcp 53/udp 127.0.0.1:90`: sockets, TCP if no protocol is said, on every address if none is.
 pub(super) fn start_probe(argv: &[String], context: &Context) -> Result<Box<dyn App>, Failure> {
-    let mut probe = Probe::new(Vec::new(), Vec::new());
+    let mut probe = Probe::on(Vec::new());
     probe.libc = context.libc;
     for word in argv {
-        let (port, protocol) = word.split_once('/').unwrap_or((word, "tcp"));
-        let port = port.parse().ok();
-        match (port, protocol) {
-            (Some(port), "tcp") => probe.tcp.push(port),
-            (Some(port), "udp") => probe.udp.push(port),
-            _ => return Err(Failure::new("probe", format!("bad port '{word}'"))),
-        }
+        let bad = || Failure::new("probe", format!("bad port '{word}'"));
+        let (place, protocol) = word.split_once('/').unwrap_or((word, "tcp"));
+        let proto = match protocol {
+            "tcp" => Proto::Tcp,
+            "udp" => Proto::Udp,
+            _ => return Err(bad()),
+        };
+        let (address, number) = match (place.parse::<u16>(), place.parse::<SocketAddr>()) {
+            (Ok(number), _) => (None, number),
+            (_, Ok(at)) => (Some(at.ip()), at.port()),
+            _ => return Err(bad()),
+        };
+        let port = Port { number, proto };
+        probe.on.push(Listening { address, port });
     }
     Ok(Box::new(probe))
 }

@@ -3,7 +3,7 @@
 //!
 //! A connection answers one request and closes. Left out: CGI, authentication, directories, keep-alive.
 
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 use std::collections::BTreeMap;
 
 use super::args::{Args, Failure, Grammar};
@@ -66,7 +66,7 @@ impl Web {
     }
 
     fn open(&self, sys: &mut dyn Sys) -> Result<SockId, (&'static str, Errno)> {
-        listener(sys, self.port)
+        listener(sys, None, self.port)
     }
 
     fn accept(&mut self, sys: &mut dyn Sys, listener: SockId) {
@@ -100,18 +100,38 @@ impl Web {
     }
 }
 
-/// A TCP socket that listens on a port of every address of both families.
-pub(super) fn listener(sys: &mut dyn Sys, port: u16) -> Result<SockId, (&'static str, Errno)> {
-    let (sock, family) = match sys.socket(SockKind::Tcp, Family::V6) {
-        Ok(sock) => (sock, Family::V6),
-        Err(_) => {
-            let sock = sys.socket(SockKind::Tcp, Family::V4);
-            (sock.map_err(|errno| ("socket", errno))?, Family::V4)
+/// A socket for a port of `address`, or of every address of both families, and what to bind it to.
+pub(super) fn socket_for(
+    sys: &mut dyn Sys,
+    kind: SockKind,
+    address: Option<IpAddr>,
+    port: u16,
+) -> Result<(SockId, SocketAddr), Errno> {
+    match address {
+        Some(address) => {
+            let family = match address {
+                IpAddr::V4(_) => Family::V4,
+                IpAddr::V6(_) => Family::V6,
+            };
+            Ok((sys.socket(kind, family)?, SocketAddr::new(address, port)))
         }
-    };
+        None => match sys.socket(kind, Family::V6) {
+            Ok(sock) => Ok((sock, any(Family::V6, port))),
+            Err(_) => Ok((sys.socket(kind, Family::V4)?, any(Family::V4, port))),
+        },
+    }
+}
+
+/// A TCP socket that listens on a port of `address`, or of every address of both families.
+pub(super) fn listener(
+    sys: &mut dyn Sys,
+    address: Option<IpAddr>,
+    port: u16,
+) -> Result<SockId, (&'static str, Errno)> {
+    let (sock, bind) = socket_for(sys, SockKind::Tcp, address, port).map_err(|e| ("socket", e))?;
     let bound = sys
         .set(sock, SockOpt::ReuseAddr(true))
-        .and_then(|()| sys.bind(sock, any(family, port)))
+        .and_then(|()| sys.bind(sock, bind))
         .map_err(|errno| ("bind", errno))
         .and_then(|()| sys.listen(sock, BACKLOG).map_err(|errno| ("listen", errno)));
     match bound {

@@ -1,0 +1,98 @@
+//! Worlds: listeners stand exactly where they are said to, projects find each other's networks.
+
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
+use core::time::Duration;
+use std::collections::BTreeMap;
+
+use emulator_compose::{Options as Load, Project};
+use emulator_core::docker::spec::{Listening, Port, Proto};
+use emulator_core::lab::probe::{Answer, Question};
+use emulator_core::netns::Errno;
+use vethlab::project::up_with;
+use vethlab::world::{Options, World};
+
+fn project(name: &str, text: &str) -> Project {
+    let mut files = BTreeMap::from([("compose.yaml".to_owned(), text.to_owned())]);
+    let options = Load {
+        files: vec!["compose.yaml".to_owned()],
+        project_name: Some(name.to_owned()),
+        ..Load::default()
+    };
+    emulator_compose::load(&mut files, &options).unwrap()
+}
+
+const fn tcp(number: u16) -> Port {
+    Port {
+        number,
+        proto: Proto::Tcp,
+    }
+}
+
+fn ask(world: &mut World<'_>, from: &str, to: SocketAddr) -> Answer {
+    let ns = world.lab.namespace(from).unwrap();
+    world
+        .lab
+        .probe(ns, &Question::Tcp(to, b""), Duration::from_secs(5))
+}
+
+/// 127.0.0.1:3000 refuses from another container and answers in its own; another socket tells the caller's
+/// address.
+#[test]
+fn listeners_stand_at_their_addresses() {
+    let project = project(
+        "p",
+        "services: {a: {image: busybox}, b: {image: nginx, command: sh}}",
+    );
+    let loopback = Listening {
+        address: Some(Ipv4Addr::LOCALHOST.into()),
+        port: tcp(3000),
+    };
+    let every = Listening {
+        address: None,
+        port: tcp(4000),
+    };
+    let mut world = World::empty(&Options::default()).unwrap();
+    let up = up_with(&mut world.lab, &project, |service| {
+        Some(match service.name.as_str() {
+            "b" => vec![loopback, every],
+            _ => Vec::new(),
+        })
+    });
+    assert!(up.is_complete(), "{up:?}");
+    assert!(world.answers("p-b-1", loopback) && world.answers("p-b-1", every));
+    assert!(!world.answers("p-a-1", every), "nobody listens in a");
+    assert!(!world.answers("nobody", every));
+    let b: IpAddr = "172.18.0.3".parse().unwrap();
+    let refused = Answer::Failed(Errno::ConnRefused);
+    assert_eq!(ask(&mut world, "p-a-1", SocketAddr::new(b, 3000)), refused);
+    let seen = Answer::Open(b"172.18.0.2\n".to_vec());
+    assert_eq!(ask(&mut world, "p-a-1", SocketAddr::new(b, 4000)), seen);
+    let port = SocketAddr::new(b, 80);
+    assert_eq!(ask(&mut world, "p-a-1", port), refused, "no image runs");
+}
+
+/// The project that makes a network comes before the one that expects it, however they are given; a network of
+/// nobody's is made empty.
+#[test]
+fn projects_share_their_networks() {
+    let web = project(
+        "web",
+        "services: {web: {image: x, expose: [80], networks: [front, lost]}}
+networks: {front: {external: true, name: proxy_front}, lost: {external: true}}",
+    );
+    let proxy = project(
+        "proxy",
+        "services: {proxy: {image: x, networks: [front]}}
+networks: {front: {}}",
+    );
+    let mut world = World::empty(&Options::default()).unwrap();
+    world.start(&[&web, &proxy]).unwrap();
+    assert_eq!(world.stand_ins, ["lost"]);
+    let names: Vec<_> = world.up.iter().map(|(project, _)| &project.name).collect();
+    assert_eq!(names, ["proxy", "web"]);
+    assert!(world.up.iter().all(|(_, up)| up.is_complete()));
+    let proxy = world.lab.namespace("proxy-proxy-1").unwrap();
+    let web = world.lab.lookup(proxy, "web")[0];
+    let seen = ask(&mut world, "proxy-proxy-1", SocketAddr::new(web, 80));
+    assert!(matches!(seen, Answer::Open(_)), "{seen:?}");
+}
