@@ -91,7 +91,15 @@ pub(crate) struct Pair {
     ifaces: Vec<Interface>,
     sets: Vec<SocketSet<'static>>,
     handles: Vec<SocketHandle>,
+    port: u16,
     now: i64,
+}
+
+fn socket(buffer: usize) -> tcp::Socket<'static> {
+    let buffer = || tcp::SocketBuffer::new(vec![0; buffer]);
+    let mut socket = tcp::Socket::new(buffer(), buffer());
+    socket.set_nagle_enabled(false);
+    socket
 }
 
 impl Pair {
@@ -102,6 +110,7 @@ impl Pair {
             ifaces: Vec::new(),
             sets: Vec::new(),
             handles: Vec::new(),
+            port: 0,
             now: 1,
         };
         for host in 0..2_u8 {
@@ -118,28 +127,39 @@ impl Pair {
                     .push(IpCidr::new(IpAddress::v4(10, 0, 0, host + 1), 24))
                     .expect("room for an address");
             });
-            let buffer = || tcp::SocketBuffer::new(vec![0; buffer]);
-            let mut socket = tcp::Socket::new(buffer(), buffer());
-            socket.set_nagle_enabled(false);
             let mut set = SocketSet::new(Vec::new());
-            pair.handles.push(set.add(socket));
+            pair.handles.push(set.add(socket(buffer)));
             pair.ifaces.push(iface);
             pair.sets.push(set);
         }
-        pair.socket(1).listen(80).expect("it listens");
-        let socket = pair.sets[0].get_mut::<tcp::Socket<'_>>(pair.handles[0]);
-        let context = pair.ifaces[0].context();
+        pair.connect();
+        pair
+    }
+
+    /// New sockets at both ends, and a connection between them from another port.
+    pub(crate) fn reconnect(&mut self, buffer: usize) {
+        for host in 0..2 {
+            self.sets[host].remove(self.handles[host]);
+            self.handles[host] = self.sets[host].add(socket(buffer));
+        }
+        self.connect();
+    }
+
+    fn connect(&mut self) {
+        self.port = 40_000 + (self.port + 1) % 20_000;
+        self.socket(1).listen(80).expect("it listens");
+        let socket = self.sets[0].get_mut::<tcp::Socket<'_>>(self.handles[0]);
+        let context = self.ifaces[0].context();
         socket
-            .connect(context, (IpAddress::v4(10, 0, 0, 2), 80), 40_000)
+            .connect(context, (IpAddress::v4(10, 0, 0, 2), 80), self.port)
             .expect("it connects");
         for _ in 0..100 {
-            pair.turn();
-            if pair.socket(0).may_send() && pair.socket(1).may_send() {
-                break;
+            self.turn();
+            if self.socket(0).may_send() && self.socket(1).may_send() {
+                return;
             }
         }
-        assert!(pair.socket(0).may_send() && pair.socket(1).may_send());
-        pair
+        panic!("no connection");
     }
 
     /// A host's socket.

@@ -1,4 +1,4 @@
-//! How many instructions five kernels of the emulator take, counted by callgrind: repeatable where time is not.
+//! How many instructions a few kernels of the emulator take, counted by callgrind: repeatable where time is not.
 //!
 //! `cargo bench -p vethlab -- instructions` runs each in a copy of this binary under valgrind, once with N units of
 //! work and once with 2 N, so that setting up cancels out, and fails if one takes over 10 % more than
@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 use switch::link::Mode;
 use vethlab::core::lab::{Input, LabConfig, Output};
 
+use crate::calls::{Calls, End, Way};
 use crate::common::lab::on_docker0;
 use crate::common::machine::rustc;
 use crate::dns::Names;
@@ -23,7 +24,7 @@ use crate::udp::Flow;
 type Kernel = fn(u64) -> u64;
 
 /// Name, work, and turns of the short run.
-const KERNELS: [(&str, Kernel, u64); 5] = [
+const KERNELS: [(&str, Kernel, u64); 8] = [
     ("bridge forward, 64 B frame", forward, 100),
     ("NAT translate, masqueraded datagram", translate, 100),
     (
@@ -33,6 +34,13 @@ const KERNELS: [(&str, Kernel, u64); 5] = [
     ),
     ("DNS answer", answers, 2_000),
     ("poll of an idle lab of 100 containers", idle, 10_000),
+    ("short connection, reset", resets, 3_000),
+    ("short connection, FIN", fins, 3_000),
+    (
+        "short connection through a published port, reset",
+        published,
+        3_000,
+    ),
 ];
 
 /// A tenth more is a regression.
@@ -66,6 +74,23 @@ fn idle(turns: u64) -> u64 {
         assert!(matches!(lab.poll(), Output::Idle(_)), "there was work");
     }
     turns
+}
+
+fn short(way: Way, end: End, turns: u64) -> u64 {
+    let mut calls = Calls::new(way, end);
+    (0..turns).map(|_| calls.call()).sum()
+}
+
+fn resets(turns: u64) -> u64 {
+    short(Way::Neighbour, End::Reset, turns)
+}
+
+fn fins(turns: u64) -> u64 {
+    short(Way::Neighbour, End::Fin, turns)
+}
+
+fn published(turns: u64) -> u64 {
+    short(Way::Published, End::Reset, turns)
 }
 
 /// The copy under valgrind: which kernel, and how many turns.

@@ -4,6 +4,7 @@
 //! One binary, because each further one is optimised and linked anew.
 
 mod bare;
+mod calls;
 mod capture;
 mod common;
 mod dns;

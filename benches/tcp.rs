@@ -8,10 +8,11 @@
 //!
 //! The anchor is smoltcp alone: two interfaces back to back, the same buffers, checksums, MTU and writes.
 
-use crate::bare::Pair;
-use core::net::{IpAddr, SocketAddr};
+use core::net::IpAddr;
 use core::time::Duration;
 
+use crate::bare::Pair;
+use crate::calls::{self, Calls, End, Way};
 use crate::common::lab::{
     assert_tracked, checksums, connection, connection_to, container, dial, events, host, lab,
     listener, listener_at, network, on_docker0, quiet, start, wait,
@@ -19,7 +20,7 @@ use crate::common::lab::{
 use crate::common::{Report, Rounds, Row, rate, smoke};
 use switch::link::Mode;
 use vethlab::core::app::{SockOpt, Sys};
-use vethlab::core::docker::spec::{ContainerSpec, HostPort, NetworkSpec, Port, PortBinding, Proto};
+use vethlab::core::docker::spec::NetworkSpec;
 use vethlab::core::id::{NsId, SockId};
 use vethlab::core::lab::{Lab, LabConfig, Output};
 use vethlab::core::net::NetConfig;
@@ -191,101 +192,6 @@ impl Ours {
     }
 }
 
-/// How a call ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
-    /// With a reset by the caller.
-    Reset,
-    /// With a FIN each way, the caller's first.
-    Fin,
-}
-
-/// A new connection, one byte each way, and its end.
-pub(crate) struct Calls {
-    lab: Lab,
-    /// Where calls come from, and what they call.
-    from: NsId,
-    to: SocketAddr,
-    server: NsId,
-    listener: SockId,
-    end: End,
-    calls: u64,
-}
-
-impl Calls {
-    /// Between two containers.
-    fn direct(end: End) -> Self {
-        let (mut lab, hosts) = on_docker0(LabConfig::default(), 2);
-        checksums(&mut lab, &hosts, true);
-        let listener = listener(&mut lab, hosts[1], 80, 16 * 1024);
-        let to = (hosts[1].v4, 80).into();
-        Self::new(lab, hosts[0].ns, to, hosts[1].ns, listener, end)
-    }
-
-    /// From another machine to a published port of the host.
-    fn published(end: End) -> Self {
-        let mut lab = lab(LabConfig::default());
-        let spec = ContainerSpec {
-            ports: vec![PortBinding {
-                port: Port {
-                    number: 80,
-                    proto: Proto::Tcp,
-                },
-                host_ip: None,
-                host_port: HostPort::Exact(8080),
-            }],
-            ..container("web", "busybox", "")
-        };
-        start(&mut lab, spec).expect("it starts");
-        lab.run_for(Duration::from_secs(5));
-        quiet(&mut lab);
-        let web = host(&lab, "web");
-        let listener = listener(&mut lab, web, 80, 16 * 1024);
-        let (lan, to) = (lab.places().lan, ([192, 0, 2, 2], 8080).into());
-        Self::new(lab, lan, to, web.ns, listener, end)
-    }
-
-    fn new(lab: Lab, from: NsId, to: SocketAddr, server: NsId, listener: SockId, end: End) -> Self {
-        Self {
-            lab,
-            from,
-            to,
-            server,
-            listener,
-            end,
-            calls: 0,
-        }
-    }
-
-    fn call(&mut self, byte: u8) -> u64 {
-        let (a, b) = (self.from, self.server);
-        let client = dial(&mut self.lab, a, self.to, 16 * 1024);
-        let (server, _) = self.lab.sys(b).accept(self.listener).expect("a connection");
-        for (from, by, to, at) in [(a, client, b, server), (b, server, a, client)] {
-            assert_eq!(self.lab.sys(from).send(by, &[byte]), Ok(1));
-            while !matches!(self.lab.poll(), Output::Idle(_)) {}
-            let mut heard = [0; 2];
-            assert_eq!(self.lab.sys(to).recv(at, &mut heard), Ok(1));
-            assert_eq!(heard[0], byte);
-        }
-        if self.end == End::Reset {
-            let linger = SockOpt::LingerZero(true);
-            self.lab.sys(a).set(client, linger).expect("an option");
-        }
-        self.lab.sys(a).close(client);
-        while !matches!(self.lab.poll(), Output::Idle(_)) {}
-        self.lab.sys(b).close(server);
-        quiet(&mut self.lab);
-        self.calls += 1;
-        if self.end == End::Fin && self.calls.is_multiple_of(4096) {
-            // The ports in TIME_WAIT come back.
-            self.lab.run_for(Duration::from_secs(61));
-            quiet(&mut self.lab);
-        }
-        1
-    }
-}
-
 /// Connections that say nothing but that they are alive.
 struct Kept {
     lab: Lab,
@@ -355,6 +261,15 @@ fn bare_request(pair: &mut Pair, byte: u8) -> u64 {
     1
 }
 
+fn bare_call(pair: &mut Pair) -> u64 {
+    pair.reconnect(4096);
+    bare_request(pair, 7);
+    pair.socket(0).abort();
+    pair.turn();
+    assert!(!pair.socket(1).is_open(), "it was reset");
+    1
+}
+
 pub(crate) fn bits(rounds: Rounds, mut bytes: impl FnMut() -> u64) -> f64 {
     rate(rounds, || 8 * bytes())
 }
@@ -382,33 +297,42 @@ pub(crate) fn run(report: &mut Report) {
             }),
         );
     }
-    for (mut calls, name, way) in [
+    calls(report);
+    kept(report);
+}
+
+/// Short connections. smoltcp's end by reset; it has no listener, so that each has new sockets at both ends.
+fn calls(report: &mut Report) {
+    for (way, end, name, path) in [
         (
-            Calls::direct(End::Reset),
+            Way::Neighbour,
+            End::Reset,
             "connect, 1 B each way, reset",
             "veth-docker0-veth",
         ),
         (
-            Calls::direct(End::Fin),
+            Way::Neighbour,
+            End::Fin,
             "connect, 1 B each way, FIN",
             "veth-docker0-veth",
         ),
         (
-            Calls::published(End::Reset),
+            Way::Published,
+            End::Reset,
             "connect to a published port, 1 B each way, reset",
             "lan-host-docker0-veth",
         ),
     ] {
-        let mut pair = Pair::connected(true, BUFFER);
-        Row::rate(name, "/s").against(
+        let (mut calls, mut pair) = (Calls::new(way, end), Pair::connected(false, 4096));
+        Row::rate(name, "/s").with(calls::WITH).against(
             report,
-            (way, |rounds| rate(rounds, || calls.call(9))),
-            ("smoltcp: the 1 B each way", |rounds| {
-                rate(rounds, || bare_request(&mut pair, 7))
-            }),
+            (path, |rounds| rate(rounds, || calls.call())),
+            (
+                "smoltcp back to back: connect, 1 B each way, reset",
+                |rounds| rate(rounds, || bare_call(&mut pair)),
+            ),
         );
     }
-    kept(report);
 }
 
 /// One stream as fast as it goes.

@@ -6,7 +6,6 @@
 //! sleeps. So a row answers "which is faster to use", not "whose code is better".
 
 mod agent;
-mod calls;
 mod datagrams;
 mod namespaces;
 
@@ -14,10 +13,10 @@ use switch::link::Mode;
 
 pub(crate) use agent::{AGENT, agent};
 use agent::{Cores, Work};
-use calls::{Calls, End};
 use namespaces::{Kernel, Setup};
 
-use crate::common::{Plot, Report, Rounds, Row, rate, rounds};
+use crate::calls::{self, Calls, End, Way};
+use crate::common::{Plot, Report, Row, rate, rounds};
 use crate::forward::{Entry, Wire};
 use crate::tcp::{Ours, Stream, bits};
 use crate::udp::Flow;
@@ -126,57 +125,49 @@ fn requests(report: &mut Report, kernel: &Kernel) {
     }
 }
 
-fn lab_calls(calls: &mut Calls, rounds: Rounds) -> f64 {
-    rate(rounds, || calls.call())
-}
-
-/// What the lab's rows of short connections have in common.
-fn calls_row(name: String, end: End) -> Row {
-    let mut with = format!("{} KiB buffers of the lab's sockets", calls::BUFFER / 1024);
-    if end == End::Fin {
-        with += ", time moves on by 3 ms for each so that ports come back";
-    }
-    Row::rate(name, "/s").with(with)
-}
-
+/// Short connections, each beside the kernel on one core, where a wake-up is cheapest, and on two.
 fn connections(report: &mut Report, kernel: &Kernel) {
     for (end, work, word) in [
         (End::Reset, Work::Call, "reset"),
         (End::Fin, Work::CallFin, "FIN"),
     ] {
-        for (cores, place) in [(Cores::One, "one core"), (Cores::Two, "two cores")] {
-            let mut ours = Calls::new(false, end);
-            let name = format!("connect, 1 B each way, {word}, kernel on {place}");
-            let row = calls_row(name, end);
-            let row = if cores == Cores::One {
-                row.ratio(30.0)
-            } else {
-                row
-            };
-            row.against(
-                report,
-                ("lab", |rounds| lab_calls(&mut ours, rounds)),
-                ("kernel", |rounds| kernel.measure(work, cores, rounds)),
-            );
-        }
+        let name = format!("connect, 1 B each way, {word}");
+        calls(report, &name, (Way::Neighbour, end), (kernel, work), 30.0);
     }
 }
 
 /// Through a published port, from another machine.
 fn published(report: &mut Report) {
-    let name = "connect through a published port, 1 B each way, reset, kernel on one core";
-    let kernel = match Kernel::new(Setup::Published) {
-        Ok(kernel) => kernel,
-        Err(why) => return report.skip(name, &why),
-    };
-    let mut ours = Calls::new(true, End::Reset);
-    calls_row(name.to_owned(), End::Reset).ratio(20.0).against(
-        report,
-        ("lab", |rounds| lab_calls(&mut ours, rounds)),
-        ("kernel, DNAT by nftables", |rounds| {
-            kernel.measure(Work::PublishedCall, Cores::One, rounds)
-        }),
-    );
+    let name = "connect through a published port, 1 B each way, reset";
+    match Kernel::new(Setup::Published) {
+        Ok(kernel) => {
+            let work = (&kernel, Work::PublishedCall);
+            calls(report, name, (Way::Published, End::Reset), work, 20.0);
+        }
+        Err(why) => report.skip(name, &why),
+    }
+}
+
+fn calls(
+    report: &mut Report,
+    name: &str,
+    (way, end): (Way, End),
+    (kernel, work): (&Kernel, Work),
+    least: f64,
+) {
+    for (cores, place) in [(Cores::Two, "two cores"), (Cores::One, "one core")] {
+        let mut ours = Calls::new(way, end);
+        let row = Row::rate(format!("{name}, kernel on {place}"), "/s").with(calls::WITH);
+        let row = match cores {
+            Cores::Two => row.ratio(least),
+            Cores::One | Cores::Any => row,
+        };
+        row.against(
+            report,
+            ("lab", |rounds| rate(rounds, || ours.call())),
+            ("kernel", |rounds| kernel.measure(work, cores, rounds)),
+        );
+    }
 }
 
 fn udp(report: &mut Report, kernel: &Kernel) {

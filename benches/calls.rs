@@ -1,5 +1,8 @@
 //! Short connections of the lab: connect, one byte each way, and an end by reset or by FIN; to a container
 //! from its neighbour, or from another machine through a port that the host publishes.
+//!
+//! API: socket calls by `Lab::sys`, `Lab::poll`. Buffers, offloads and mode are the defaults; docker0's rules,
+//! connection tracking, counters and events are on, and what each end hears is checked.
 
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
@@ -10,21 +13,33 @@ use vethlab::core::id::{NsId, SockId};
 use vethlab::core::lab::{Input, Lab, LabConfig, Output};
 use vethlab::core::netns::Errno;
 
-use crate::common::lab::{container, events, host, lab, listener, quiet, start};
+use crate::common::lab::{assert_tracked, container, events, host, lab, quiet, start};
 
-/// Bytes of each socket's buffers.
-pub(super) const BUFFER: usize = 16 * 1024;
-/// How much later the next connection begins: all ports of one end are used once in TIME_WAIT's minute.
-pub(super) const LATER: Duration = Duration::from_millis(3);
+/// How much later the next connection begins: 15,000 of them fill TIME_WAIT's minute, and their ports come back.
+const LATER: Duration = Duration::from_millis(4);
 
 /// How a connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum End {
+pub(crate) enum End {
+    /// With a reset by the caller.
     Reset,
+    /// With a FIN each way, the caller's first.
     Fin,
 }
 
-pub(super) struct Calls {
+/// Where a call comes from and what it calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// From the container beside it.
+    Neighbour,
+    /// From another machine to the host's published port.
+    Published,
+}
+
+/// What holds of every row of such connections.
+pub(crate) const WITH: &str = "time moves on by 4 ms for each, so that ports come back";
+
+pub(crate) struct Calls {
     lab: Lab,
     client: NsId,
     server: NsId,
@@ -47,7 +62,7 @@ fn uplink(lab: &Lab) -> IpAddr {
 }
 
 impl Calls {
-    pub(super) fn new(published: bool, end: End) -> Self {
+    pub(crate) fn new(way: Way, end: End) -> Self {
         let mut lab = lab(LabConfig::default());
         let web = ContainerSpec {
             ports: vec![PortBinding {
@@ -65,29 +80,31 @@ impl Calls {
         lab.run_for(Duration::from_secs(5));
         quiet(&mut lab);
         let (web, neighbour) = (host(&lab, "web"), host(&lab, "neighbour"));
-        let listener = listener(&mut lab, web, 80, BUFFER);
-        let (client, to) = if published {
-            let address = SocketAddr::new(uplink(&lab), 8080);
-            (lab.places().lan, address)
-        } else {
-            (neighbour.ns, SocketAddr::from((web.v4, 80)))
+        let at = SocketAddr::from((web.v4, 80));
+        let mut sys = lab.sys(web.ns);
+        let listener = sys.socket(SockKind::Tcp, Family::V4).expect("a socket");
+        sys.bind(listener, at).expect("it binds");
+        sys.listen(listener, 16).expect("it listens");
+        let (client, to) = match way {
+            Way::Neighbour => (neighbour.ns, at),
+            Way::Published => (lab.places().lan, SocketAddr::new(uplink(&lab), 8080)),
         };
-        Self {
+        let mut calls = Self {
             lab,
             client,
             server: web.ns,
             listener,
             to,
             end,
-        }
+        };
+        calls.call();
+        assert_tracked(&calls.lab, 1);
+        calls
     }
 
     fn open(&mut self) -> (SockId, SockId) {
         let mut sys = self.lab.sys(self.client);
         let sock = sys.socket(SockKind::Tcp, Family::V4).expect("a socket");
-        for option in [SockOpt::RecvBuffer(BUFFER), SockOpt::SendBuffer(BUFFER)] {
-            sys.set(sock, option).expect("an option");
-        }
         assert_eq!(sys.connect(sock, self.to), Err(Errno::InProgress));
         settle(&mut self.lab);
         assert_eq!(self.lab.sys(self.client).take_error(sock), None);
@@ -104,7 +121,7 @@ impl Calls {
     }
 
     /// One connection.
-    pub(super) fn call(&mut self) -> u64 {
+    pub(crate) fn call(&mut self) -> u64 {
         let (sock, peer) = self.open();
         let (client, server) = ((self.client, sock), (self.server, peer));
         self.byte(client, server);
