@@ -237,8 +237,12 @@ fn container_spec(
     ContainerSpec {
         name: Some(project.container_name(service, number)),
         image: text(service.image.as_ref()),
-        command: service.command.clone().unwrap_or_default(),
         listens,
+        command: service
+            .command
+            .as_ref()
+            .map(|words| words.value.clone())
+            .unwrap_or_default(),
         hostname: service.hostname.as_ref().map(|at| at.value.clone()),
         domainname: service.domainname.as_ref().map(|at| at.value.clone()),
         network_mode,

@@ -179,6 +179,23 @@ impl Fault {
         Self::new(ErrorKind::Invalid, at, message)
     }
 
+    /// As an error of the file `name` with this text; its own number of a file does not count.
+    pub(crate) fn in_text(self, name: &str, text: &str) -> Error {
+        let at = self.at.unwrap_or_default();
+        let line = text.lines().nth(at.line.saturating_sub(1) as usize);
+        let line = line.filter(|_| self.at.is_some());
+        Error {
+            kind: self.kind,
+            message: self.message,
+            file: name.to_owned(),
+            line: at.line,
+            column: at.column,
+            length: at.length.max(1),
+            source_line: line.unwrap_or_default().to_owned(),
+            hint: self.hint,
+        }
+    }
+
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self

@@ -21,15 +21,21 @@
 
 #![forbid(unsafe_code)]
 
+mod config;
+mod dial;
 mod dotenv;
 mod error;
+mod expect;
 mod extends;
 mod include;
 mod interpolate;
+mod listen;
 mod load;
+mod machine;
 mod merge;
 mod model;
 mod naming;
+mod near;
 mod network;
 mod node;
 mod order;
@@ -42,11 +48,17 @@ mod schema;
 mod service;
 mod source;
 mod template;
+mod vethlab;
 mod yaml;
 
+pub use config::{CONFIG_NAME, Config, ConfigHost, ConfigLoad, ConfigPart, ConfigProject, Run};
+pub use dial::{Dial, DialIn, dials};
 pub use error::{Error, ErrorKind, Errors, MAX_ERRORS, Warning};
+pub use expect::{Claim, Event, Expectation, Party, Probe, Sees, Target, Verdict, Whom};
 pub use interpolate::MAX_UNSET;
+pub use listen::{Image, Images, Known, Listen, listens};
 pub use load::{FILE_NAMES, MAX_DOCUMENTS, MAX_FILES, OVERRIDE_NAMES, Options, load, load_str};
+pub use machine::{DaemonFile, HostInterface, HostPool, HostRoute, MachineFile, is_engines};
 pub use model::{
     Condition, Dependency, Expose, ExtraHost, Healthcheck, Link, Naming, Network, NetworkMode,
     Port, Project, Protocol, Published, Service, ServiceNetwork, Subnet, Unset,
@@ -56,4 +68,5 @@ pub use picture::Picture;
 pub use project::MAX_CONTAINERS;
 pub use service::MAX_PORTS;
 pub use source::{MAX_FILE_BYTES, ReadError, Source};
+pub use vethlab::{ENGINES, Group, ServiceVethlab, Vethlab};
 pub use yaml::{MAX_BYTES, MAX_DEPTH, MAX_NODES};

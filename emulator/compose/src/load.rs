@@ -7,8 +7,10 @@
 //!
 //! Left out: remote files (git, OCI), which are refused by name.
 
+use core::ops::Range;
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::config::ConfigPart;
 use crate::dotenv;
 use crate::error::{Error, ErrorKind, Errors, Fault, MAX_ERRORS, Warning};
 use crate::extends::Bases;
@@ -77,6 +79,8 @@ pub struct Options {
     pub naming: Naming,
     /// The active profiles (`--profile`); if empty, `COMPOSE_PROFILES` says.
     pub profiles: Vec<String>,
+    /// The part of a `vethlab.yaml` whose groups and expectations are added.
+    pub config: Option<ConfigPart>,
 }
 
 /// Loads a project.
@@ -200,6 +204,7 @@ impl Loader<'_> {
             name,
             naming: options.naming,
             profiles: profiles(options, &scope.env),
+            config: options.config.as_ref(),
         };
         project::build(self, &root, wanted, &scope)
     }
@@ -477,22 +482,35 @@ impl Loader<'_> {
     }
 
     fn error(&self, fault: Fault) -> Error {
-        let at = fault.at.unwrap_or_default();
         let text = fault.at.and_then(|at| self.texts.get(at.file as usize));
-        let line = text.and_then(|text| {
-            let index = at.line.saturating_sub(1) as usize;
-            text.text.lines().nth(index).map(str::to_owned)
-        });
-        Error {
-            kind: fault.kind,
-            message: fault.message,
-            file: text.map_or_else(String::new, |text| text.name.clone()),
-            line: at.line,
-            column: at.column,
-            length: at.length.max(1),
-            source_line: line.unwrap_or_default(),
-            hint: fault.hint,
-        }
+        let (name, text) = text.map_or(("", ""), |text| (&text.name, &text.text));
+        fault.in_text(name, text)
+    }
+
+    /// Where a part of a scalar's text stands, if it stands there as the file has it; else where the
+    /// scalar stands.
+    pub(crate) fn within(&self, at: Place, scalar: &str, part: &Range<usize>) -> Place {
+        let find = || {
+            let text = &self.texts.get(at.file as usize)?.text;
+            let line = text.lines().nth(at.line.checked_sub(1)? as usize)?;
+            let skip = at.column.checked_sub(1)? as usize;
+            let start = line.char_indices().nth(skip)?.0;
+            let bare = line[start..].trim_start_matches(['\'', '"']);
+            let quotes = line[start..].len() - bare.len();
+            let before = scalar.get(..part.start)?;
+            let inside = scalar.get(part.clone())?;
+            if quotes > 1 || !bare.strip_prefix(before)?.starts_with(inside) {
+                return None;
+            }
+            let count = |text: &str| u32::try_from(text.chars().count()).ok();
+            let column = at.column + u32::try_from(quotes).ok()? + count(before)?;
+            Some(Place {
+                column,
+                length: count(inside)?.max(1),
+                ..at
+            })
+        };
+        find().unwrap_or(at)
     }
 }
 

@@ -9,6 +9,7 @@ use indexmap::IndexMap;
 
 use crate::error::Warning;
 use crate::node::{At, Place};
+use crate::vethlab::{ServiceVethlab, Vethlab};
 
 /// A project: the services that are to run and the networks of the files.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +29,8 @@ pub struct Project {
     pub networks: Vec<Network>,
     /// What compose warns of.
     pub warnings: Vec<Warning>,
+    /// `x-vethlab` of the files, and what `vethlab.yaml` says of the project.
+    pub vethlab: Vethlab,
     /// Where a variable without a value became a blank string, at most [`crate::MAX_UNSET`].
     pub unset: Vec<Unset>,
 }
@@ -103,9 +106,9 @@ pub struct Service {
     /// There is a `build` section.
     pub build: bool,
     /// `command`, a text form split into words; `None` leaves it to the image.
-    pub command: Option<Vec<String>>,
+    pub command: Option<At<Vec<String>>>,
     /// `entrypoint`, likewise.
-    pub entrypoint: Option<Vec<String>>,
+    pub entrypoint: Option<At<Vec<String>>>,
     /// `hostname`.
     pub hostname: Option<At<String>>,
     /// `domainname`.
@@ -136,8 +139,11 @@ pub struct Service {
     pub dns_opt: Vec<At<String>>,
     /// `sysctls`, in file order.
     pub sysctls: IndexMap<String, At<String>>,
-    /// `environment` over the `env_file`s; `None` is a variable that has no value anywhere.
-    pub environment: IndexMap<String, Option<String>>,
+    /// `environment` over the `env_file`s; `None` is a variable that has no value anywhere. What
+    /// comes from a file of variables has its line there.
+    pub environment: IndexMap<String, Option<At<String>>>,
+    /// `labels` that have a value, in file order.
+    pub labels: IndexMap<String, At<String>>,
     /// `healthcheck`.
     pub healthcheck: Option<Healthcheck>,
     /// `profiles`.
@@ -145,6 +151,8 @@ pub struct Service {
     /// What must be started before it, in file order: `depends_on`, then what `links`,
     /// `network_mode: service:` (likewise `ipc`, `pid`, `uts`, `cgroup`) and `volumes_from` add.
     pub depends_on: Vec<Dependency>,
+    /// Its `x-vethlab`.
+    pub vethlab: ServiceVethlab,
 }
 
 impl Service {
@@ -314,6 +322,8 @@ pub struct ExtraHost {
 pub struct Healthcheck {
     /// `test`: the first word is `CMD`, `CMD-SHELL` or `NONE`. Empty leaves it to the image.
     pub test: Vec<String>,
+    /// Where `test` stands, if it does.
+    pub at: Option<Place>,
     /// `disable`.
     pub disable: bool,
 }

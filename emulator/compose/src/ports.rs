@@ -193,6 +193,13 @@ pub(crate) fn expose(node: &Node) -> Result<Expose, Fault> {
     })
 }
 
+/// `N` or `N-M`, either with `/protocol`: what something listens on.
+pub(crate) fn listened(text: &str) -> Option<(u16, u16, Protocol)> {
+    let (port, protocol) = protocol(text).ok()?;
+    let (first, last) = range(port)?;
+    Some((first, last, protocol))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

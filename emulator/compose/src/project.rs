@@ -2,14 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::config::{self, ConfigPart};
 use crate::error::{ErrorKind, Fault, Warning};
+use crate::expect::{self, Names};
 use crate::load::{Loader, Scope};
 use crate::model::{Naming, Network, NetworkMode, Project, Service, ServiceNetwork, Unset};
 use crate::network;
-use crate::node::{Entry, Node, Place, Value};
+use crate::node::{At, Entry, Node, Place, Value};
 use crate::order;
 use crate::read;
 use crate::service::{self, PortCount};
+use crate::vethlab::{self, Vethlab};
 
 /// How many containers a project may have.
 pub const MAX_CONTAINERS: u32 = 65_536;
@@ -18,17 +21,18 @@ pub const MAX_CONTAINERS: u32 = 65_536;
 const DEFAULT: &str = "default";
 
 /// What the caller wants of the project.
-pub(crate) struct Wanted {
+pub(crate) struct Wanted<'w> {
     pub(crate) name: String,
     pub(crate) naming: Naming,
     pub(crate) profiles: Vec<String>,
+    pub(crate) config: Option<&'w ConfigPart>,
 }
 
 /// Makes the project. Several things that are wrong are told together.
 pub(crate) fn build(
     loader: &mut Loader<'_>,
     root: &Node,
-    wanted: Wanted,
+    wanted: Wanted<'_>,
     scope: &Scope,
 ) -> Result<Project, Vec<Fault>> {
     let name = &wanted.name;
@@ -69,7 +73,7 @@ pub(crate) fn build(
     for network in &mut networks {
         network.used = used.contains(network.key.as_str());
     }
-    Ok(Project {
+    let mut project = Project {
         name: wanted.name,
         naming: wanted.naming,
         files: loader.file_names(),
@@ -78,7 +82,58 @@ pub(crate) fn build(
         networks,
         warnings: core::mem::take(&mut loader.warnings),
         unset: unset(loader),
-    })
+        vethlab: Vethlab::default(),
+    };
+    vethlab(loader, root, wanted.config, &mut project)?;
+    // The file of the last part may have been read just now.
+    project.files = loader.file_names();
+    Ok(project)
+}
+
+/// The project's `x-vethlab`, then its part of `vethlab.yaml`.
+fn vethlab(
+    loader: &mut Loader<'_>,
+    root: &Node,
+    config: Option<&ConfigPart>,
+    project: &mut Project,
+) -> Result<(), Vec<Fault>> {
+    let one = |fault| vec![fault];
+    let own = root.get(vethlab::KEY).filter(|node| !node.is_null());
+    if let Some(own) = own {
+        project.vethlab = vethlab::project(own).map_err(one)?;
+    }
+    let document = match config {
+        None => None,
+        Some(part) => loader.documents(&part.file, None).map_err(one)?.pop(),
+    };
+    let mut layers: Vec<&Node> = own.into_iter().collect();
+    if let (Some(document), Some(part)) = (&document, config) {
+        layers.extend(config::layers(&document.root, part).map_err(one)?);
+    }
+    let services: Vec<&str> = project.services.iter().map(|s| s.name.as_str()).collect();
+    for layer in &layers {
+        if let Some(engine) = vethlab::engine(layer).map_err(one)? {
+            project.vethlab.engine = Some(engine);
+        }
+        if let Some(groups) = layer.get("groups").filter(|node| !node.is_null()) {
+            vethlab::groups(groups, &services, &mut project.vethlab.groups).map_err(one)?;
+        }
+    }
+    let (mut expect, mut faults) = (Vec::new(), Vec::new());
+    let names = Names::new(project);
+    let within = |at, text: &str, part: &_| loader.within(at, text, part);
+    let lists = layers.iter().filter_map(|layer| layer.get("expect"));
+    for list in lists.filter(|node| !node.is_null()) {
+        match expect::list(list, &names, &within) {
+            Ok(list) => expect.extend(list),
+            Err(found) => faults.extend(found),
+        }
+    }
+    if !faults.is_empty() {
+        return Err(faults);
+    }
+    project.vethlab.expect = expect;
+    Ok(())
 }
 
 /// Where variables had no value, each once: a file that is needed twice is substituted twice.
@@ -133,7 +188,8 @@ fn environment(
         let required = file.get("required").map(|node| &node.value) != Some(&Value::Bool(false));
         match loader.env_file(&path, &scope.env, Some(file.at))? {
             Some(values) => {
-                let values = values.into_iter().map(|(key, value)| (key, Some(value)));
+                let values = values.into_iter();
+                let values = values.map(|(key, value)| (key, Some(At::new(value, file.at))));
                 service.environment.extend(values);
             }
             None if required => {
@@ -145,8 +201,8 @@ fn environment(
         }
     }
     for (key, value) in read::pairs(node, "environment") {
-        let value = value.map(|value| value.value);
-        let value = value.or_else(|| scope.env.get(&key).cloned());
+        let inherited = || scope.env.get(&key).cloned();
+        let value = value.or_else(|| Some(At::new(inherited()?, node.at)));
         service.environment.insert(key, value);
     }
     Ok(())

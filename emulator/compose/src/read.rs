@@ -156,16 +156,16 @@ pub(crate) fn is_mac(text: &str) -> bool {
 ///
 /// # Errors
 /// A quote that is not closed.
-pub(crate) fn command(node: &Node, key: &str) -> Result<Option<Vec<String>>, Fault> {
+pub(crate) fn command(node: &Node, key: &str) -> Result<Option<At<Vec<String>>>, Fault> {
     let Some(node) = node.get(key).filter(|node| !node.is_null()) else {
         return Ok(None);
     };
     let Some(text) = node.as_str() else {
         let words = node.items().iter().filter_map(Node::text);
-        return Ok(Some(words.collect()));
+        return Ok(Some(At::new(words.collect(), node.at)));
     };
     match words(text) {
-        Some(words) => Ok(Some(words)),
+        Some(words) => Ok(Some(At::new(words, node.at))),
         None => Err(Fault::invalid(node.at, "invalid command line string")),
     }
 }

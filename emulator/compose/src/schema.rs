@@ -7,6 +7,7 @@
 
 use crate::error::{Fault, MAX_ERRORS};
 use crate::naming;
+use crate::near;
 use crate::node::{Node, Place, Value};
 
 /// A type of JSON, in the words of compose's messages.
@@ -468,33 +469,7 @@ impl Shape {
 
 /// A hint if the key looks like one of those that there are.
 fn like(key: &str, fields: &[(&str, Shape)]) -> Option<String> {
-    if key.len() > 40 {
-        return None;
-    }
-    let near = fields.iter().map(|(name, _)| (distance(key, name), *name));
-    let (distance, name) = near.min()?;
-    let close = distance <= 2 && distance * 2 < name.len();
-    close.then(|| format!("did you mean `{name}`?"))
-}
-
-/// How many letters must be changed, added or taken away, or neighbours swapped.
-fn distance(a: &str, b: &str) -> usize {
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
-    let mut rows = vec![(0..=b.len()).collect::<Vec<usize>>()];
-    for i in 1..=a.len() {
-        let mut row = vec![i];
-        for j in 1..=b.len() {
-            let cost = usize::from(a[i - 1] != b[j - 1]);
-            let mut best = (rows[i - 1][j] + 1).min(row[j - 1] + 1);
-            best = best.min(rows[i - 1][j - 1] + cost);
-            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
-                best = best.min(rows[i - 2][j - 2] + 1);
-            }
-            row.push(best);
-        }
-        rows.push(row);
-    }
-    rows[a.len()][b.len()]
+    near::hint(key, fields.iter().map(|(name, _)| *name))
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use crate::naming;
 use crate::node::{At, Entry, Node, Place, Value};
 use crate::ports;
 use crate::read;
+use crate::vethlab;
 
 /// How many ports a project may publish, ranges spread out, repeated ones counted again.
 pub const MAX_PORTS: usize = 131_072;
@@ -52,6 +53,8 @@ pub(crate) fn read(entry: &Entry, count: &mut PortCount) -> Result<Service, Faul
         dns_opt: read::texts(node, "dns_opt"),
         sysctls: read::options(node, "sysctls"),
         healthcheck: healthcheck(node)?,
+        labels: read::options(node, "labels"),
+        vethlab: vethlab::service(node)?,
         ..Service::default()
     };
     expose(node, &mut service)?;
@@ -275,8 +278,8 @@ fn healthcheck(node: &Node) -> Result<Option<Healthcheck>, Fault> {
     };
     let disable = read::flag(node, "disable");
     let Some(test) = node.get("test") else {
-        let test = Vec::new();
-        return Ok(Some(Healthcheck { test, disable }));
+        let (test, at) = (Vec::new(), None);
+        return Ok(Some(Healthcheck { test, at, disable }));
     };
     let words: Vec<String> = match test.as_str() {
         Some(text) => vec!["CMD-SHELL".to_owned(), text.to_owned()],
@@ -285,6 +288,7 @@ fn healthcheck(node: &Node) -> Result<Option<Healthcheck>, Fault> {
     match words.first().map(String::as_str) {
         None | Some("CMD" | "CMD-SHELL" | "NONE") => Ok(Some(Healthcheck {
             test: words,
+            at: Some(test.at),
             disable,
         })),
         Some(_) => {

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use emulator_compose::{
-    Error, ErrorKind, Naming, NetworkMode, Options, Place, Project, Published, load, load_str,
+    Error, ErrorKind, Naming, NetworkMode, Options, Place, Project, Published, Service, load,
+    load_str,
 };
 
 fn project(text: &str) -> Project {
@@ -44,6 +45,13 @@ fn load_files(
 
 fn shop(texts: &[(&str, &str)]) -> Project {
     load_files(texts, Options::default()).unwrap_or_else(|errors| panic!("{errors}"))
+}
+
+/// A variable's value.
+fn value<'s>(service: &'s Service, key: &str) -> Option<&'s str> {
+    service.environment[key]
+        .as_ref()
+        .map(|value| value.as_str())
 }
 
 fn network_keys(project: &Project, service: &str) -> Vec<String> {
@@ -196,7 +204,7 @@ fn a_service_in_full() {
     );
     let a = project.service("a").unwrap();
     assert_eq!(
-        a.command.as_deref().unwrap(),
+        a.command.as_ref().unwrap().value,
         ["nginx", "-g", "daemon off;"]
     );
     assert_eq!(project.container_name(a, 1), "front.1");
@@ -227,8 +235,8 @@ fn a_service_in_full() {
     assert_eq!(a.dns[0].value, "9.9.9.9");
     assert_eq!(a.dns_search.len(), 2);
     assert_eq!(a.sysctls["net.ipv4.ip_forward"].value, "1");
-    assert_eq!(a.environment["A"].as_deref(), Some("1"));
-    assert_eq!(a.environment["B"], None);
+    assert_eq!(value(a, "A"), Some("1"));
+    assert_eq!(value(a, "B"), None);
     assert_eq!(
         a.healthcheck.as_ref().unwrap().test,
         ["CMD-SHELL", "curl localhost"]
@@ -551,13 +559,10 @@ services:
     assert_eq!(a.image.as_ref().unwrap().value, "i:1");
     assert_eq!(a.ports[0].published, Published::Exact(80));
     assert_eq!(a.ports[1].published, Published::Ephemeral);
-    assert_eq!(a.environment["A"].as_deref(), Some("1"));
-    assert_eq!(a.environment["B"].as_deref(), Some("over"));
-    assert_eq!(a.environment["C"], None);
-    assert_eq!(
-        a.environment["COMPOSE_PROJECT_NAME"].as_deref(),
-        Some("myshop-1")
-    );
+    assert_eq!(value(a, "A"), Some("1"));
+    assert_eq!(value(a, "B"), Some("over"));
+    assert_eq!(value(a, "C"), None);
+    assert_eq!(value(a, "COMPOSE_PROJECT_NAME"), Some("myshop-1"));
     let warnings: Vec<&str> = project
         .warnings
         .iter()
@@ -665,7 +670,7 @@ networks: {x: {internal: true}, y: }
     let targets: Vec<u16> = a.ports.iter().map(|port| port.target).collect();
     assert_eq!(targets, [80, 81, 82]);
     assert_eq!(network_keys(&project, "a"), ["x", "y"]);
-    assert_eq!(a.environment["A"].as_deref(), Some("2"));
+    assert_eq!(value(a, "A"), Some("2"));
     assert_eq!(a.dns.len(), 2);
     assert_eq!(project.service("b").unwrap().ports[0].target, 91);
     let x = project.network("x").unwrap();
@@ -698,7 +703,7 @@ fn services_extend_services() {
     assert_eq!(a.image.as_ref().unwrap().value, "i");
     assert_eq!(a.ports.len(), 2);
     assert_eq!(a.expose.len(), 1);
-    assert_eq!(a.environment["A"].as_deref(), Some("1"));
+    assert_eq!(value(a, "A"), Some("1"));
     assert_eq!(project.locate(a.ports[0].at), "base/common.yml:2:32");
     let b = project.service("b").unwrap();
     assert!(b.ports.is_empty());
@@ -763,7 +768,7 @@ services:
     assert_eq!(names, ["web", "m", "db"]);
     let db = project.service("db").unwrap();
     assert_eq!(db.image.as_ref().unwrap().value, "db:7");
-    assert_eq!(db.environment["X"].as_deref(), Some("1"));
+    assert_eq!(value(db, "X"), Some("1"));
     assert_eq!(project.network("data").unwrap().name, "shop_data");
     let m = project.service("m").unwrap();
     assert_eq!(m.hostname.as_ref().unwrap().value, "ours");

@@ -1,0 +1,167 @@
+//! `x-vethlab`: what a compose file tells vethlab itself, for the project and for a service.
+//!
+//! ```yaml
+//! x-vethlab:
+//!   engine: "29"
+//!   groups: {data: [redis, db]}
+//!   expect:
+//!     - worker -> data allow
+//!   allow: [publish-all]
+//! services:
+//!   web:
+//!     x-vethlab: {listen: [80, "127.0.0.1:3000", 53/udp], allow: [publish-all]}
+//! ```
+//!
+//! Unknown keys are refused. Files merge as everything else does: lists are appended, maps merge,
+//! the later `engine` counts. What an included project says of itself does not come along.
+
+use indexmap::IndexMap;
+
+use crate::error::{ErrorKind, Fault};
+use crate::expect::Expectation;
+use crate::listen::{self, Listen};
+use crate::naming;
+use crate::near;
+use crate::node::{At, Entry, Node, Place, Value};
+use crate::read;
+
+/// The key under which it stands.
+pub(crate) const KEY: &str = "x-vethlab";
+
+/// The engines whose behaviour can be chosen.
+pub const ENGINES: [&str; 2] = ["20.10", "29"];
+
+const PROJECT_KEYS: [&str; 4] = ["allow", "engine", "expect", "groups"];
+const SERVICE_KEYS: [&str; 2] = ["allow", "listen"];
+
+/// What is said of a project.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Vethlab {
+    /// `engine`: one of [`ENGINES`]; `None` leaves it to the caller.
+    pub engine: Option<At<String>>,
+    /// `groups`, in file order.
+    pub groups: IndexMap<String, Group>,
+    /// `expect`, in file order; those of `vethlab.yaml` last.
+    pub expect: Vec<Expectation>,
+    /// `allow`: ids of lint rules that are silent in this project.
+    pub allow: Vec<At<String>>,
+}
+
+/// A name for several services.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Group {
+    /// Where its name stands.
+    pub at: Place,
+    /// Services of the project, each once.
+    pub services: Vec<String>,
+}
+
+/// What is said of a service.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ServiceVethlab {
+    /// `listen`: everything that it listens on, whatever else says so; empty: nothing.
+    pub listen: Option<Vec<Listen>>,
+    /// `allow`: ids of lint rules that are silent about this service.
+    pub allow: Vec<At<String>>,
+}
+
+/// Reads a service's part.
+pub(crate) fn service(node: &Node) -> Result<ServiceVethlab, Fault> {
+    let Some(node) = node.get(KEY).filter(|node| !node.is_null()) else {
+        return Ok(ServiceVethlab::default());
+    };
+    keys(node, &SERVICE_KEYS, KEY)?;
+    Ok(ServiceVethlab {
+        listen: node.get("listen").map(listen::stated).transpose()?,
+        allow: read::texts(node, "allow"),
+    })
+}
+
+/// The project's part, but for the expectations: they need the whole project.
+pub(crate) fn project(node: &Node) -> Result<Vethlab, Fault> {
+    keys(node, &PROJECT_KEYS, KEY)?;
+    Ok(Vethlab {
+        engine: engine(node)?,
+        groups: IndexMap::new(),
+        expect: Vec::new(),
+        allow: read::texts(node, "allow"),
+    })
+}
+
+/// `engine`, a version that is known. A number (`20.10` without quotes is 20.1) is told apart.
+pub(crate) fn engine(node: &Node) -> Result<Option<At<String>>, Fault> {
+    let Some(node) = node.get("engine").filter(|node| !node.is_null()) else {
+        return Ok(None);
+    };
+    let text = match &node.value {
+        // YAML drops the zero of a number.
+        Value::Float(number) if (number - 20.1).abs() < 1e-9 => "20.10".to_owned(),
+        _ => node.text().unwrap_or_default(),
+    };
+    if ENGINES.contains(&text.as_str()) {
+        return Ok(Some(At::new(text, node.at)));
+    }
+    let engines = ENGINES.join("\" and \"");
+    let message = format!("engine {text:?} is not known");
+    Err(Fault::invalid(node.at, message).hint(format!("there are \"{engines}\"")))
+}
+
+/// Reads `groups` into `groups`; `services` are those that there are.
+pub(crate) fn groups(
+    node: &Node,
+    services: &[&str],
+    groups: &mut IndexMap<String, Group>,
+) -> Result<(), Fault> {
+    let Value::Map(entries) = &node.value else {
+        let message = "groups must be a mapping from a name to a list of services";
+        return Err(Fault::invalid(node.at, message));
+    };
+    for Entry { key, key_at, node } in entries {
+        if !naming::is_key(key) || crate::expect::is_place(key) || services.contains(&key.as_str())
+        {
+            let message = format!("a group cannot be named {key:?}");
+            return Err(Fault::invalid(*key_at, message)
+                .hint("it must not be the name of a service or of a place"));
+        }
+        let mut group = Group {
+            at: *key_at,
+            services: Vec::new(),
+        };
+        let single = core::slice::from_ref(node);
+        let items = match &node.value {
+            Value::List(items) => items.as_slice(),
+            _ => single,
+        };
+        for item in items {
+            let name = item.text().unwrap_or_default();
+            if !services.contains(&name.as_str()) {
+                let message = format!("group {key:?} names {name:?}, which is no service");
+                let mut fault = Fault::new(ErrorKind::Undefined, item.at, message);
+                fault.hint = near::hint(&name, services.iter().copied());
+                return Err(fault);
+            }
+            if !group.services.contains(&name) {
+                group.services.push(name);
+            }
+        }
+        groups.insert(key.clone(), group);
+    }
+    Ok(())
+}
+
+/// Refuses a key that is none of `known`.
+pub(crate) fn keys(node: &Node, known: &[&str], of: &str) -> Result<(), Fault> {
+    let Value::Map(entries) = &node.value else {
+        return Err(Fault::invalid(node.at, format!("{of} must be a mapping")));
+    };
+    let Some(entry) = entries
+        .iter()
+        .find(|entry| !known.contains(&entry.key.as_str()))
+    else {
+        return Ok(());
+    };
+    let message = format!("{of} has no key {:?}", entry.key);
+    let near = near::hint(&entry.key, known.iter().copied());
+    let hint = near.unwrap_or_else(|| format!("there are: {}", known.join(", ")));
+    Err(Fault::invalid(entry.key_at, message).hint(hint))
+}
