@@ -29,6 +29,7 @@ pub mod capture;
 pub mod check;
 pub mod files;
 pub mod project;
+pub mod report;
 pub mod world;
 
 pub use emulator_compose as compose;
