@@ -25,6 +25,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod assigned;
 pub mod capture;
 pub mod check;
 pub mod files;
@@ -35,3 +36,4 @@ pub mod world;
 pub use emulator_compose as compose;
 pub use emulator_core as core;
 pub use emulator_host as host;
+pub use emulator_model as model;

@@ -8,6 +8,7 @@ mod engine;
 mod fuzz;
 mod kernel;
 mod lab;
+mod model;
 mod properties;
 mod rig;
 mod scenes;

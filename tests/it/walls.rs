@@ -7,7 +7,13 @@ use std::process::Command;
 use crate::rig::{root, skip};
 
 /// The pure crates, by folder.
-const PURE: &[&str] = &["switch", "dns", "emulator/core", "emulator/compose"];
+const PURE: &[&str] = &[
+    "switch",
+    "dns",
+    "emulator/core",
+    "emulator/compose",
+    "emulator/model",
+];
 
 /// Every crate and the crates of ours that it may depend on.
 const ARROWS: &[(&str, &[&str])] = &[
@@ -15,6 +21,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("dns", &[]),
     ("emulator/core", &["switch", "dns"]),
     ("emulator/compose", &[]),
+    ("emulator/model", &["emulator-compose"]),
     ("emulator/host", &["emulator-core"]),
     ("emulator/cli", &["vethlab"]),
 ];
@@ -24,6 +31,7 @@ const OURS: &[&str] = &[
     "dns",
     "emulator-core",
     "emulator-compose",
+    "emulator-model",
     "emulator-host",
     "vethlab",
 ];

@@ -52,7 +52,7 @@ pub(crate) fn compare(record: &Record, engine: Engine, replayed: &mut Replayed) 
     tally
 }
 
-fn entries(value: &Value) -> impl Iterator<Item = (&str, &Value)> {
+pub(crate) fn entries(value: &Value) -> impl Iterator<Item = (&str, &Value)> {
     value
         .as_object()
         .into_iter()
@@ -84,7 +84,7 @@ fn dns(record: &Record, engine: Engine, replayed: &mut Replayed, tally: &mut Tal
     }
 }
 
-fn dns_text(recorded: &Value) -> String {
+pub(crate) fn dns_text(recorded: &Value) -> String {
     let mut text = recorded["rcode"].as_str().unwrap_or_default().to_owned();
     let mut answers = Record::texts(&recorded["a"]);
     answers.sort();
@@ -196,7 +196,7 @@ fn reach(record: &Record, engine: Engine, replayed: &mut Replayed, tally: &mut T
 }
 
 /// `open src 172.18.0.1 by web`: `by` only if it is not who was asked.
-fn cell_text(recorded: &Value, owner: &str) -> String {
+pub(crate) fn cell_text(recorded: &Value, owner: &str) -> String {
     let mut text = recorded["r"].as_str().unwrap_or_default().to_owned();
     if let Some(source) = recorded["src"].as_str() {
         text.push_str(&format!(" src {source}"));

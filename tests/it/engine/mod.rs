@@ -7,10 +7,10 @@
 //! the corpus where it is.
 
 mod accept;
-mod cells;
+pub(crate) mod cells;
 mod facts;
 mod fields;
-mod record;
+pub(crate) mod record;
 mod replay;
 mod shell;
 
@@ -105,11 +105,11 @@ fn run(records: &[Record], engine: Engine, what: &str) {
     );
 }
 
-fn handmade() -> Vec<Record> {
+pub(crate) fn handmade() -> Vec<Record> {
     record::load(&root().join("tests/data/engine"))
 }
 
-fn others() -> Option<Vec<Record>> {
+pub(crate) fn others() -> Option<Vec<Record>> {
     let records = record::load(&corpus()?.join("engine"));
     Some(
         records

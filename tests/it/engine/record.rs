@@ -1,8 +1,10 @@
 //! A recorded topology: its compose file and what the engine did with it.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use emulator_compose::{Naming, Options, Project};
 use serde_json::Value;
 
 /// One record.
@@ -50,5 +52,17 @@ impl Record {
         Self::texts(&self.json["unstable"])
             .iter()
             .any(|unstable| path.starts_with(unstable.as_str()) || unstable == path)
+    }
+
+    /// The project of its compose file, as docker-compose 1.29 names things.
+    pub(crate) fn project(&self) -> Result<Project, String> {
+        let mut files = BTreeMap::from([("compose.yml".to_owned(), self.compose.clone())]);
+        let options = Options {
+            files: vec!["compose.yml".to_owned()],
+            project_name: Some(self.name.clone()),
+            naming: Naming::V1,
+            ..Options::default()
+        };
+        emulator_compose::load(&mut files, &options).map_err(|errors| errors.to_string())
     }
 }

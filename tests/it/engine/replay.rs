@@ -1,8 +1,8 @@
 //! Builds a recorded topology in a lab: the daemon's flags, the file, the commands before and after.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use emulator_compose::{Naming, Options, Project};
+use emulator_compose::Project;
 use emulator_core::app::{App, Family, SockKind, SockOpt, Step, Sys};
 use emulator_core::docker::DaemonConfig;
 use emulator_core::docker::spec::Engine;
@@ -124,7 +124,7 @@ pub(crate) fn replay(record: &Record, engine: Engine) -> Replayed {
         commands: Vec::new(),
     };
     replayed.run_all(record, "pre");
-    replayed.project = load(record);
+    replayed.project = record.project();
     if let Ok(project) = replayed.project.clone() {
         replayed.up = up(&mut replayed.lab, &project);
     }
@@ -160,17 +160,6 @@ fn daemon(record: &Record, engine: Engine, resolver: core::net::IpAddr) -> Daemo
         }
     }
     daemon
-}
-
-fn load(record: &Record) -> Result<Project, String> {
-    let mut files = BTreeMap::from([("compose.yml".to_owned(), record.compose.clone())]);
-    let options = Options {
-        files: vec!["compose.yml".to_owned()],
-        project_name: Some(record.name.clone()),
-        naming: Naming::V1,
-        ..Options::default()
-    };
-    emulator_compose::load(&mut files, &options).map_err(|errors| errors.to_string())
 }
 
 impl Replayed {

@@ -1,0 +1,86 @@
+//! Which network a container's default route leads to.
+//!
+//! The first in this order: the higher `gw_priority` (28.0), one that is not internal, one with
+//! gateways of both families before one with one, then the name. 29 looks for each family by itself;
+//! 20.10 takes the first with an IPv4 gateway for both.
+
+use core::cmp::Reverse;
+use core::net::IpAddr;
+
+use crate::engine::{Carrier, Mode, Net, Port};
+use crate::machine::Engine;
+use crate::rules::{Rule, Rules};
+
+/// The way out of a network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// Through this address.
+    Via(IpAddr),
+    /// Straight out of the interface.
+    Direct,
+}
+
+impl Net<'_> {
+    /// The way out of the network in a family, if it has one.
+    pub(crate) fn way(&self, engine: Engine, v6: bool) -> Option<Way> {
+        let here = |address: &&IpAddr| address.is_ipv6() == v6;
+        let given = self.default_gateways.iter().find(here);
+        let gateway = given.or_else(|| self.gateways.iter().find(here)).copied();
+        match self.carrier {
+            Carrier::Bridge if self.mode(v6) == Mode::Isolated => None,
+            Carrier::Bridge if self.internal && engine == Engine::V29 => None,
+            Carrier::Bridge => gateway.map(Way::Via),
+            Carrier::Uplink | Carrier::UplinkRouted | Carrier::Own if self.internal => None,
+            Carrier::UplinkRouted => {
+                let mut subnets = self.subnets.iter();
+                subnets
+                    .any(|subnet| subnet.addr().is_ipv6() == v6)
+                    .then_some(Way::Direct)
+            }
+            Carrier::Uplink | Carrier::Own => gateway.map(Way::Via),
+        }
+    }
+}
+
+pub(crate) struct Chooser<'n, 'a> {
+    pub(crate) nets: &'n [Net<'a>],
+    pub(crate) engine: Engine,
+    pub(crate) rules: Rules,
+}
+
+impl Chooser<'_, '_> {
+    pub(crate) fn way(&self, port: &Port<'_>, v6: bool) -> Option<Way> {
+        port.address(v6)?;
+        self.nets[port.net].way(self.engine, v6)
+    }
+
+    /// In the order in which the way out is looked for.
+    pub(crate) fn sort(&self, ports: &mut [Port<'_>]) {
+        if !self.rules.has(Rule::Gateway) {
+            return;
+        }
+        ports.sort_by_key(|port| {
+            let net = &self.nets[port.net];
+            let priority = match self.engine {
+                Engine::V20_10 => 0,
+                Engine::V29 => port.priority,
+            };
+            let families = [false, true].map(|v6| self.way(port, v6).is_some());
+            let gateways = families.into_iter().filter(|&has| has).count();
+            (Reverse(priority), net.internal, Reverse(gateways), net.name)
+        });
+    }
+
+    /// For IPv4 and for IPv6.
+    pub(crate) fn ways(&self, ports: &[Port<'_>]) -> [Option<usize>; 2] {
+        let first = |v6: bool| ports.iter().position(|port| self.way(port, v6).is_some());
+        match self.engine {
+            Engine::V29 => [first(false), first(true)],
+            Engine::V20_10 => {
+                let chosen = first(false);
+                let both = chosen.filter(|&at| self.way(&ports[at], true).is_some());
+                [chosen, both]
+            }
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! What is around the host: the uplink's segment, the router, the internet.
+
+use core::net::IpAddr;
+
+use crate::call::{Call, Origin};
+use crate::engine::{Carrier, Mode, Model, Site};
+use crate::gateway::Way;
+use crate::outcome::{End, Outcome, Reach, Reason, Transport, Via};
+
+/// The port of the router's resolver.
+const DOMAIN: u16 = 53;
+
+impl Model<'_> {
+    fn on_segment(&self, address: IpAddr) -> bool {
+        self.machine.uplink.iter().any(|own| own.contains(&address))
+    }
+
+    fn is_lan(&self, address: IpAddr) -> bool {
+        self.machine.lan.contains(&address)
+    }
+
+    fn is_internet(&self, address: IpAddr) -> bool {
+        self.machine.internet_own.contains(&address)
+            || self
+                .machine
+                .internet
+                .iter()
+                .any(|net| net.contains(&address))
+    }
+
+    fn is_router(&self, address: IpAddr) -> bool {
+        self.machine.router.contains(&address) && !self.is_lan(address)
+    }
+
+    fn router(&self, v6: bool) -> Option<IpAddr> {
+        let mut routers = self.machine.router.iter().copied();
+        routers.find(|address| address.is_ipv6() == v6)
+    }
+
+    /// Out of the host by its uplink. Without `source` it is the host's own call.
+    pub(crate) fn leave(&self, origin: Origin, source: Option<IpAddr>, call: &Call) -> Outcome {
+        let v6 = call.v6();
+        let own = self.uplink_address(v6);
+        let (Some(own), true) = (own, self.on_segment(call.to) || self.router(v6).is_some()) else {
+            return Outcome::fails(Reach::NetUnreachable, Reason::NoRoute, Via::Routed);
+        };
+        let (seen, back) = match (origin, source) {
+            (Origin::Net(net), Some(source)) => {
+                let filters = !v6 || self.filters_v6();
+                if self.nets[net].internal && filters {
+                    return Outcome::silent(Reason::Internal, Via::Routed);
+                }
+                if self.masquerades(net, v6) {
+                    (own, true)
+                } else {
+                    // 28.0 on drops what comes back to the container's own address.
+                    let dropped = filters && !self.is_old() && self.nets[net].mode(v6) == Mode::Nat;
+                    (source, self.machine.lan_through_host && !dropped)
+                }
+            }
+            // From the segment to somewhere behind it: the host sends it back, and again.
+            (Origin::Uplink, _) => return Outcome::silent(Reason::NobodyThere, Via::Routed),
+            _ => (own, true),
+        };
+        if self.is_child(call.to) {
+            // The host and what shares its uplink do not hear each other.
+            return Outcome::fails(Reach::HostUnreachable, Reason::NobodyThere, Via::Routed);
+        }
+        let outcome = self.on_uplink(seen, call);
+        if back || outcome.by.is_none() {
+            return outcome;
+        }
+        Outcome::silent(Reason::NoWayBack, Via::Routed)
+    }
+
+    /// On the segment: another machine there, the router, or what is behind it.
+    fn on_uplink(&self, seen: IpAddr, call: &Call) -> Outcome {
+        if self.is_lan(call.to) {
+            return self.deliver(Site::Lan, call, seen, Via::Routed);
+        }
+        if self.is_router(call.to) {
+            return self.at_router(seen, call);
+        }
+        if self.on_segment(call.to) {
+            return Outcome::fails(Reach::HostUnreachable, Reason::NobodyThere, Via::Routed);
+        }
+        if self.is_internet(call.to) {
+            return self.deliver(Site::Internet, call, seen, Via::Routed);
+        }
+        if self.machine.lan_through_host {
+            return Outcome::silent(Reason::NobodyThere, Via::Routed);
+        }
+        Outcome::fails(Reach::NetUnreachable, Reason::NoRoute, Via::Routed)
+    }
+
+    /// The router answers pings and names.
+    fn at_router(&self, seen: IpAddr, call: &Call) -> Outcome {
+        let open = call.transport == Transport::Icmp || call.port == DOMAIN;
+        Outcome {
+            reach: if open { Reach::Open } else { Reach::Refused },
+            reason: (!open).then_some(Reason::NobodyListens),
+            by: Some(End::Internet),
+            source: Some(seen),
+            via: Via::Routed,
+        }
+    }
+
+    /// A container's address on the uplink's segment.
+    fn is_child(&self, address: IpAddr) -> bool {
+        self.child(address).is_some()
+    }
+
+    fn child(&self, address: IpAddr) -> Option<usize> {
+        let shared = |carrier| matches!(carrier, Carrier::Uplink | Carrier::UplinkRouted);
+        self.sandboxes.iter().position(|sandbox| {
+            let mut ports = sandbox.ports.iter();
+            ports.any(|port| shared(self.nets[port.net].carrier) && port.has(address))
+        })
+    }
+
+    /// From a container that shares the uplink, to an address that it takes for a neighbour's.
+    pub(crate) fn call_on_segment(&self, _at: usize, source: IpAddr, call: &Call) -> Outcome {
+        if let Some(other) = self.child(call.to) {
+            return self.deliver(Site::Sandbox(other), call, source, Via::Routed);
+        }
+        if self.is_uplink_address(call.to) {
+            return Outcome::fails(Reach::HostUnreachable, Reason::NobodyThere, Via::Routed);
+        }
+        if !(self.is_lan(call.to) || self.is_router(call.to)) {
+            return Outcome::fails(Reach::HostUnreachable, Reason::NobodyThere, Via::Routed);
+        }
+        if !self.on_segment(source) {
+            return Outcome::silent(Reason::NoWayBack, Via::Routed);
+        }
+        self.on_uplink(source, call)
+    }
+
+    /// From a container that shares the uplink, by its default route.
+    pub(crate) fn call_from_segment(
+        &self,
+        at: usize,
+        source: IpAddr,
+        call: &Call,
+        way: Way,
+    ) -> Outcome {
+        let Way::Via(gateway) = way else {
+            return self.call_on_segment(at, source, call);
+        };
+        if !self.machine.router.contains(&gateway) {
+            return Outcome::fails(Reach::HostUnreachable, Reason::NobodyThere, Via::Routed);
+        }
+        if self.is_uplink_address(call.to) {
+            // Through the router the host hears it, and answers on the segment, where it is not heard.
+            return Outcome::silent(Reason::NoWayBack, Via::Routed);
+        }
+        if !self.on_segment(source) {
+            return Outcome::silent(Reason::NoWayBack, Via::Routed);
+        }
+        self.on_uplink(source, call)
+    }
+
+    pub(crate) fn call_from_lan(&self, call: &Call) -> Outcome {
+        if call.to.is_loopback() || self.is_lan(call.to) {
+            return self.deliver(Site::Lan, call, call.to, Via::Loopback);
+        }
+        let own = self.machine.lan.iter().copied();
+        let Some(own) = own.clone().find(|own| own.is_ipv6() == call.v6()) else {
+            return Outcome::fails(Reach::NetUnreachable, Reason::NoRoute, Via::Routed);
+        };
+        if let Some(child) = self.child(call.to).filter(|_| self.on_segment(call.to)) {
+            return self.deliver(Site::Sandbox(child), call, own, Via::Routed);
+        }
+        let through_host = self.machine.lan_through_host && !self.on_segment(call.to);
+        if self.is_uplink_address(call.to) || through_host {
+            return self.enter_host(Origin::Uplink, own, call);
+        }
+        self.on_uplink(own, call)
+    }
+
+    pub(crate) fn call_from_internet(&self, call: &Call) -> Outcome {
+        if call.to.is_loopback() || self.is_internet(call.to) {
+            return self.deliver(Site::Internet, call, call.to, Via::Loopback);
+        }
+        let mut own = self.machine.internet_own.iter().copied();
+        let Some(own) = own.find(|own| own.is_ipv6() == call.v6()) else {
+            return Outcome::fails(Reach::NetUnreachable, Reason::NoRoute, Via::Routed);
+        };
+        if self.is_uplink_address(call.to) {
+            return self.enter_host(Origin::Uplink, own, call);
+        }
+        if let Some(child) = self.child(call.to).filter(|_| self.on_segment(call.to)) {
+            return self.deliver(Site::Sandbox(child), call, own, Via::Routed);
+        }
+        self.on_uplink(own, call)
+    }
+}

@@ -1,0 +1,4 @@
+//! Whether the model is true: against a real engine, against packets, and whether a test notices when
+//! a rule is missing.
+
+mod records;
