@@ -3,15 +3,13 @@
 
 use core::net::IpAddr;
 
-use emulator_compose::{Project, Protocol};
+use emulator_compose::Protocol;
 use emulator_core::docker::container::Container;
 use emulator_core::docker::network::Network;
-use emulator_core::docker::spec::{Engine, Proto};
+use emulator_core::docker::spec::{Engine, Listening, Proto};
 use emulator_core::id::NsId;
 use emulator_core::lab::Lab;
-use emulator_model::{Assigned, Endpoint, Machine, Publication, Socket};
-
-use crate::project::{Up, listens};
+use emulator_model::{Assigned, End, Endpoint, Machine, Publication, Socket};
 
 const fn protocol(proto: Proto) -> Protocol {
     match proto {
@@ -30,35 +28,53 @@ pub const fn engine(lab: &Lab) -> emulator_model::Engine {
     }
 }
 
-/// What was assigned to everything that is in a lab with `project` up. Every container listens on the
-/// ports that its service is known to listen on, at every address.
+/// What was assigned to everything that is in a lab. Which service a container is of its labels say.
 #[must_use]
-pub fn assigned(lab: &Lab, project: &Project, up: &Up) -> Assigned {
+pub fn assigned(lab: &Lab) -> Assigned {
     let docker = lab.docker();
-    let containers: Vec<emulator_model::Container> = docker
+    let running = docker
         .containers()
-        .map(|container| one_container(lab, up, container))
-        .collect();
-    let sockets = containers
-        .iter()
-        .filter(|container| container.running)
-        .flat_map(|container| {
-            let service = container.service.as_deref();
-            let service = service.and_then(|service| project.service(service));
-            let ports = service.map(listens).unwrap_or_default();
-            ports.into_iter().map(|port| Socket {
-                at: emulator_model::End::Container(container.name.clone()),
-                address: None,
-                port: port.number,
-                protocol: protocol(port.proto),
-            })
-        })
-        .collect();
+        .filter(|container| container.state.is_running());
+    let mut sockets: Vec<Socket> = running.flat_map(listening).collect();
+    if is_standard(lab) {
+        sockets.extend([80, 443].map(|port| Socket {
+            at: End::Internet,
+            address: None,
+            port,
+            protocol: Protocol::Tcp,
+        }));
+    }
     Assigned {
         networks: docker.networks().map(one_network).collect(),
-        containers,
+        containers: docker
+            .containers()
+            .map(|container| one_container(lab, container))
+            .collect(),
         sockets,
     }
+}
+
+/// What a container's program listens on: what it was told to, else the ports that it declares.
+fn listening(container: &Container) -> Vec<Socket> {
+    let told = container.spec.listens.clone();
+    let sockets = told.unwrap_or_else(|| {
+        let ports = container.exposed().into_iter();
+        ports
+            .map(|port| Listening {
+                address: None,
+                port,
+            })
+            .collect()
+    });
+    sockets
+        .into_iter()
+        .map(|Listening { address, port }| Socket {
+            at: End::Container(container.name.clone()),
+            address,
+            port: port.number,
+            protocol: protocol(port.proto),
+        })
+        .collect()
 }
 
 fn one_network(network: &Network) -> emulator_model::Network {
@@ -73,16 +89,18 @@ fn one_network(network: &Network) -> emulator_model::Network {
     }
 }
 
-fn one_container(lab: &Lab, up: &Up, container: &Container) -> emulator_model::Container {
-    let started = up
-        .containers
-        .iter()
-        .find(|started| started.container == container.name);
+fn one_container(lab: &Lab, container: &Container) -> emulator_model::Container {
+    let label = |name: &str| {
+        let key = format!("com.docker.compose.{name}");
+        container.spec.labels.get(&key).cloned()
+    };
+    let number = label("container-number").and_then(|number| number.parse().ok());
     emulator_model::Container {
         name: container.name.clone(),
         id: container.id.chars().take(12).collect(),
-        service: started.map(|started| started.service.clone()),
-        number: started.map_or(1, |started| started.number),
+        project: label("project"),
+        service: label("service"),
+        number: number.unwrap_or(1),
         running: container.state.is_running(),
         endpoints: container
             .endpoints()
@@ -120,7 +138,7 @@ pub fn machine(lab: &Lab) -> Machine {
         .filter(|route| route.is_default())
         .filter_map(|route| route.via)
         .collect();
-    let standard = places.internet != places.lan;
+    let standard = is_standard(lab);
     let uplink = host.and_then(|netns| netns.iface(places.uplink));
     Machine {
         icc: config.icc,
@@ -149,6 +167,11 @@ pub fn machine(lab: &Lab) -> Machine {
             Vec::new()
         },
     }
+}
+
+/// There is an internet; the recorded world has none.
+fn is_standard(lab: &Lab) -> bool {
+    lab.places().internet != lab.places().lan
 }
 
 /// The internet's prefixes, as `lab::outside` draws them.

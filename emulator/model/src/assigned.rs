@@ -8,7 +8,7 @@ use ipnet::IpNet;
 
 use crate::outcome::End;
 
-/// A project as it is up, and the engine's own networks.
+/// Projects as they are up together, and the engine's own networks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Assigned {
     /// Every network of the engine, those of no project (`bridge` among them) as well.
@@ -28,11 +28,17 @@ impl Assigned {
             .find(|container| container.name == name)
     }
 
-    /// The containers of a service that run, by number.
-    pub fn running<'a>(&'a self, service: &'a str) -> impl Iterator<Item = &'a Container> {
-        self.containers
-            .iter()
-            .filter(move |c| c.running && c.service.as_deref() == Some(service))
+    /// The containers of a project's service that run, in the order in which they were made.
+    pub fn running<'a>(
+        &'a self,
+        project: &'a str,
+        service: &'a str,
+    ) -> impl Iterator<Item = &'a Container> {
+        self.containers.iter().filter(move |container| {
+            container.running
+                && container.project.as_deref() == Some(project)
+                && container.service.as_deref() == Some(service)
+        })
     }
 
     /// The container that has an address on some network.
@@ -63,7 +69,9 @@ pub struct Container {
     pub name: String,
     /// The first twelve digits of its id, which are a name too.
     pub id: String,
-    /// The service, if it is one of the project's.
+    /// The project that it is of, by name.
+    pub project: Option<String>,
+    /// The service of that project.
     pub service: Option<String>,
     /// Which of the service's containers, from 1.
     pub number: u32,
@@ -84,7 +92,7 @@ pub struct Endpoint {
     pub v4: Option<Ipv4Addr>,
     /// Its IPv6 address.
     pub v6: Option<Ipv6Addr>,
-    /// Names given besides the project's, as `docker network connect --alias` gives them.
+    /// Names given besides those of the project's file, as `docker network connect --alias` gives them.
     pub aliases: Vec<String>,
 }
 

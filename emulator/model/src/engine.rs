@@ -142,7 +142,7 @@ pub(crate) enum Site {
     Sandbox(usize),
 }
 
-/// What must be reachable, and under which names, in a project that is up.
+/// What must be reachable, and under which names, in projects that are up together.
 #[derive(Clone, Debug)]
 pub struct Model<'a> {
     pub(crate) assigned: &'a Assigned,
@@ -158,25 +158,25 @@ impl<'a> Model<'a> {
     /// Reads what is asked for and what was assigned.
     #[must_use]
     pub fn new(
-        project: &'a Project,
+        projects: &[&'a Project],
         assigned: &'a Assigned,
         engine: Engine,
         machine: &'a Machine,
     ) -> Self {
-        Self::with_rules(project, assigned, engine, machine, Rules::ALL)
+        Self::with_rules(projects, assigned, engine, machine, Rules::ALL)
     }
 
     /// The same with some rules only.
     #[must_use]
     pub fn with_rules(
-        project: &'a Project,
+        projects: &[&'a Project],
         assigned: &'a Assigned,
         engine: Engine,
         machine: &'a Machine,
         rules: Rules,
     ) -> Self {
         let read = Reader {
-            project,
+            projects,
             assigned,
             engine,
             machine,
@@ -270,17 +270,21 @@ enum Namespace {
     Of(String),
 }
 
-struct Reader<'a> {
-    project: &'a Project,
+struct Reader<'p, 'a> {
+    projects: &'p [&'a Project],
     assigned: &'a Assigned,
     engine: Engine,
     machine: &'a Machine,
     rules: Rules,
 }
 
-impl<'a> Reader<'a> {
-    fn service(&self, container: &Container) -> Option<&'a Service> {
-        self.project.service(container.service.as_deref()?)
+impl<'a> Reader<'_, 'a> {
+    /// The service that a container is of, and its project.
+    fn service(&self, container: &Container) -> Option<(&'a Project, &'a Service)> {
+        let name = container.project.as_deref()?;
+        let project = self.projects.iter().find(|project| project.name == name)?;
+        let service = project.service(container.service.as_deref()?)?;
+        Some((project, service))
     }
 
     fn nets(&self) -> Vec<Net<'a>> {
@@ -293,11 +297,12 @@ impl<'a> Reader<'a> {
 
     fn net(&self, assigned: &'a crate::assigned::Network) -> Net<'a> {
         let default = assigned.name == DEFAULT_BRIDGE;
-        let networks = &self.project.networks;
-        // What another project makes of an external network is not known here: a plain bridge.
-        let network = networks
-            .iter()
-            .find(|network| network.name == assigned.name && !network.external);
+        let of_name = || {
+            let networks = self.projects.iter().flat_map(|project| &project.networks);
+            networks.filter(|network| network.name == assigned.name)
+        };
+        // What somebody else makes of an external network is not known here: a plain bridge.
+        let network = of_name().find(|network| !network.external);
         let option = |key: &str| {
             network
                 .and_then(|network| network.driver_opts.get(key))
@@ -308,9 +313,8 @@ impl<'a> Reader<'a> {
             Some(_) => Some(false),
             None => None,
         };
-        let driver = networks
-            .iter()
-            .find(|network| network.name == assigned.name)
+        let driver = network
+            .or_else(|| of_name().next())
             .and_then(|network| network.driver.as_ref())
             .map_or("bridge", |driver| driver.value.as_str());
         let parent = option("parent");
@@ -368,16 +372,16 @@ impl<'a> Reader<'a> {
     }
 
     fn namespace(&self, container: &Container) -> Namespace {
-        let Some(service) = self.service(container) else {
+        let Some((project, service)) = self.service(container) else {
             return Namespace::Own;
         };
         match &service.network_mode {
             NetworkMode::Host => Namespace::Host,
             NetworkMode::Service(target) if self.rules.has(Rule::Joining) => {
-                let first = self.project.service(target);
+                let first = project.service(target);
                 Namespace::Of(first.map_or_else(
                     || target.clone(),
-                    |service| self.project.container_name(service, 1),
+                    |service| project.container_name(service, 1),
                 ))
             }
             NetworkMode::Container(name) if self.rules.has(Rule::Joining) => {
@@ -388,24 +392,23 @@ impl<'a> Reader<'a> {
     }
 
     fn sandbox(&self, container: &'a Container, nets: &[Net<'a>]) -> Sandbox<'a> {
-        let service = self.service(container);
+        let of = self.service(container);
+        let service = of.map(|(_, service)| service);
         let mut ports: Vec<Port<'a>> = container
             .endpoints
             .iter()
             .filter_map(|endpoint| {
                 let net = nets.iter().position(|net| net.name == endpoint.network)?;
-                let member = service
-                    .into_iter()
-                    .flat_map(|service| &service.networks)
-                    .find(|member| {
-                        let network = self.project.network(&member.key);
+                let member = of.and_then(|(project, service)| {
+                    service.networks.iter().find(|member| {
+                        let network = project.network(&member.key);
                         network.is_some_and(|network| network.name == endpoint.network)
-                    });
+                    })
+                });
                 let namer = crate::names::Namer {
-                    project: self.project,
                     assigned: self.assigned,
                     container,
-                    service,
+                    of,
                 };
                 Some(Port {
                     net,

@@ -1,4 +1,4 @@
-//! What must be reachable in a project: computed from its description and the addresses that were
+//! What must be reachable in projects: computed from their description and the addresses that were
 //! assigned, by Docker's documented rules, without packets.
 //!
 //! It is a second, independent statement of what the Lab does with frames, tables and filter rules:
@@ -13,6 +13,7 @@
 //! let project = emulator_compose::load_str(text).map_err(|errors| errors.to_string())?;
 //! let on = |name: &str, service: &str, network: &str, v4: [u8; 4]| Container {
 //!     name: name.into(),
+//!     project: Some("default".into()),
 //!     service: Some(service.into()),
 //!     number: 1,
 //!     running: true,
@@ -32,7 +33,7 @@
 //!     ],
 //!     sockets: Vec::new(),
 //! };
-//! let model = Model::new(&project, &assigned, Engine::V29, &Machine::new(Engine::V29));
+//! let model = Model::new(&[&project], &assigned, Engine::V29, &Machine::new(Engine::V29));
 //! let web = End::Container("default-web-1".into());
 //! assert!(model.resolve(&web, "db").is_empty());
 //! let outcome = model.reach(&web, ([172, 19, 0, 2], 6379).into(), Transport::Tcp);

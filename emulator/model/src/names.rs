@@ -53,10 +53,9 @@ pub enum Reply {
 
 /// Gives a container's endpoint its names.
 pub(crate) struct Namer<'a> {
-    pub(crate) project: &'a Project,
     pub(crate) assigned: &'a Assigned,
     pub(crate) container: &'a Container,
-    pub(crate) service: Option<&'a Service>,
+    pub(crate) of: Option<(&'a Project, &'a Service)>,
 }
 
 impl<'a> Namer<'a> {
@@ -67,9 +66,9 @@ impl<'a> Namer<'a> {
         member: Option<&ServiceNetwork>,
     ) -> Vec<String> {
         let mut names = vec![self.container.name.clone()];
-        if let (Some(service), Some(member)) = (self.service, member) {
-            if self.project.naming == Naming::V2 {
-                names.push(self.project.container_name(service, self.container.number));
+        if let (Some((project, service)), Some(member)) = (self.of, member) {
+            if project.naming == Naming::V2 {
+                names.push(project.container_name(service, self.container.number));
             }
             names.push(service.name.clone());
             names.extend(member.aliases.iter().map(|alias| alias.value.clone()));
@@ -84,20 +83,20 @@ impl<'a> Namer<'a> {
     }
 
     fn hostname(&self) -> String {
-        let given = self.service.and_then(|service| service.hostname.as_ref());
+        let given = self.of.and_then(|(_, service)| service.hostname.as_ref());
         given.map_or_else(|| self.container.id.clone(), |name| name.value.clone())
     }
 
     /// `links` as compose hands them on: the alias, the short container name and the whole one.
     pub(crate) fn links(&self) -> Vec<(String, &'a str)> {
         let mut links = Vec::new();
-        let Some(service) = self.service else {
+        let Some((project, service)) = self.of else {
             return links;
         };
         for link in &service.links {
-            for target in self.assigned.running(&link.target) {
+            for target in self.assigned.running(&project.name, &link.target) {
                 let number = target.number;
-                let dash = match self.project.naming {
+                let dash = match project.naming {
                     Naming::V1 => '_',
                     Naming::V2 => '-',
                 };
@@ -442,7 +441,7 @@ impl<'a> Model<'a> {
 
     /// The links of a container on the default bridge: the alias, and whose it is.
     pub(crate) fn legacy_links(&self, sandbox: &Sandbox<'a>) -> Vec<(String, String)> {
-        let Some(service) = sandbox.service else {
+        let Some((service, project)) = sandbox.service.zip(sandbox.owner.project.as_deref()) else {
             return Vec::new();
         };
         if service.network_mode != NetworkMode::Bridge {
@@ -450,7 +449,7 @@ impl<'a> Model<'a> {
         }
         let mut links = Vec::new();
         for link in &service.links {
-            for target in self.assigned.running(&link.target) {
+            for target in self.assigned.running(project, &link.target) {
                 for dash in ['_', '-'] {
                     links.push((
                         format!("{}{dash}{}", link.target, target.number),

@@ -136,6 +136,7 @@ fn container(json: &Value, recorded: &Value) -> Container {
     Container {
         name: name.to_owned(),
         id: format!("<cid:{name}>"),
+        project: Some(text(&json["topology"]).to_owned()),
         service: (!service.is_empty()).then(|| service.to_owned()),
         number: number.unwrap_or(1),
         running: ["running", "paused"].contains(&text(&recorded["state"])),
@@ -263,7 +264,7 @@ fn compare(record: &Record, count: &mut Count) {
         return;
     };
     let (assigned, machine) = (assigned(record), machine(record));
-    let model = Model::new(&project, &assigned, Engine::V20_10, &machine);
+    let model = Model::new(&[&project], &assigned, Engine::V20_10, &machine);
     for (from, questions) in entries(&record.json["dns"]) {
         for (question, recorded) in entries(questions) {
             let (name, kind) = question.rsplit_once(' ').unwrap();
