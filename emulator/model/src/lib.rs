@@ -33,7 +33,8 @@
 //!     ],
 //!     sockets: Vec::new(),
 //! };
-//! let model = Model::new(&[&project], &assigned, Engine::V29, &Machine::new(Engine::V29));
+//! let machine = Machine::new(Engine::V29);
+//! let model = Model::new(&[&project], &assigned, Engine::V29, &machine);
 //! let web = End::Container("default-web-1".into());
 //! assert!(model.resolve(&web, "db").is_empty());
 //! let outcome = model.reach(&web, ([172, 19, 0, 2], 6379).into(), Transport::Tcp);
