@@ -176,6 +176,22 @@ impl<const SIZE: usize> Class<SIZE> {
         &mut self.buffers[index].0[slot.start as usize..][..slot.len as usize]
     }
 
+    #[inline(always)]
+    fn view_unique(&mut self, index: usize) -> Option<(Meta, &mut [u8])> {
+        let slot = &self.slots[index];
+        let bytes = &mut self.buffers[index].0[slot.start as usize..][..slot.len as usize];
+        (slot.refs == 1).then_some((slot.meta, bytes))
+    }
+
+    #[inline]
+    fn push_front<const N: usize>(&mut self, index: usize) -> Option<&mut [u8; N]> {
+        let slot = &mut self.slots[index];
+        let start = slot.start.checked_sub(N as u32)?;
+        slot.start = start;
+        slot.len += N as u32;
+        self.buffers[index].0[start as usize..].first_chunk_mut()
+    }
+
     /// Gives back one share of a buffer.
     #[inline]
     fn release(&mut self, index: usize) {
@@ -476,6 +492,28 @@ impl Pool {
     pub fn share(&mut self, frame: &Frame) -> Frame {
         self.slot_mut(frame).refs += 1;
         Frame(frame.0)
+    }
+
+    /// What is known of `frame`, and its bytes to write, if nobody [shares](Self::share) it.
+    #[inline(always)]
+    pub fn view_unique(&mut self, frame: &Frame) -> Option<(Meta, &mut [u8])> {
+        let index = frame.index();
+        if frame.is_large() {
+            self.large.view_unique(index)
+        } else {
+            self.small.view_unique(index)
+        }
+    }
+
+    /// Puts `N` bytes of headroom in front of the bytes, to be written; `None` if there is less.
+    #[inline]
+    pub fn push_front<const N: usize>(&mut self, frame: &Frame) -> Option<&mut [u8; N]> {
+        let index = frame.index();
+        if frame.is_large() {
+            self.large.push_front(index)
+        } else {
+            self.small.push_front(index)
+        }
     }
 
     /// `frame` with bytes of its own: itself if nobody shares it, else a copy (or `None` at the

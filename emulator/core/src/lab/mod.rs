@@ -22,7 +22,7 @@ use crate::app::App;
 use crate::docker::spec::Engine;
 use crate::docker::{DaemonConfig, Docker, Error, World};
 use crate::id::{AppId, NsId, SockId};
-use crate::net::{CaptureAt, CaptureSink, Net, NetConfig, Work};
+use crate::net::{CaptureAt, CaptureSink, Net, NetConfig, Worked};
 
 use apps::Apps;
 use outside::{Outside, Places};
@@ -174,11 +174,11 @@ impl Lab {
             if let Some(output) = self.outputs.pop_front() {
                 return output;
             }
-            match self.net.next_work() {
-                Some(Work::Run(app)) => self.run_app(app),
-                Some(work) => self.net.step(work),
-                None if self.net.fire_next() || self.apps.fire(&mut self.net) => {}
-                None => return Output::Idle(self.deadline()),
+            match self.net.work() {
+                Worked::Something => {}
+                Worked::Till(app) => self.run_app(app),
+                Worked::Nothing if self.net.fire_next() || self.apps.fire(&mut self.net) => {}
+                Worked::Nothing => return Output::Idle(self.deadline()),
             }
         }
     }

@@ -106,10 +106,16 @@ impl Net {
 
     /// The child of `parent` that a unicast frame is for, or a copy to each if it is for a group.
     /// Returns the frame if it is for the parent's stack (too).
+    #[inline]
     pub(super) fn child_input(&mut self, parent: IfId, frame: Frame) -> Option<Frame> {
         if self.children.by_id.is_empty() {
             return Some(frame);
         }
+        self.child_take(parent, frame)
+    }
+
+    #[inline(never)]
+    fn child_take(&mut self, parent: IfId, frame: Frame) -> Option<Frame> {
         let Ok(ether) = Ether::parse(self.pool.bytes(&frame)) else {
             return Some(frame);
         };

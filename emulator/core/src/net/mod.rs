@@ -47,6 +47,17 @@ pub(crate) enum Work {
     Run(AppId),
 }
 
+/// How far [`Net::work`] came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Worked {
+    /// Something was done, and perhaps more is to do.
+    Something,
+    /// It is this application's turn.
+    Till(AppId),
+    /// There was nothing to do.
+    Nothing,
+}
+
 /// What an interface is plugged into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Plug {
@@ -310,9 +321,29 @@ impl Net {
         !self.work.is_empty()
     }
 
-    /// The next mark, if any.
-    pub(crate) fn next_work(&mut self) -> Option<Work> {
-        self.work.pop_front()
+    /// Does the work of marks until there is none, an application is next, a socket is to be told of, or
+    /// a capture may have to be emptied.
+    pub(crate) fn work(&mut self) -> Worked {
+        let Some(mut work) = self.work.pop_front() else {
+            return Worked::Nothing;
+        };
+        loop {
+            match work {
+                Work::Receive(iface) => self.receive(iface),
+                Work::Poll(ns) => {
+                    self.marked_ns[ns.0 as usize] = false;
+                    self.with_ns(ns, |netns, cx| netns.poll(cx));
+                }
+                Work::Run(app) => return Worked::Till(app),
+            }
+            if !self.wakes.is_empty() || self.trace.capture.is_some() {
+                return Worked::Something;
+            }
+            work = match self.work.pop_front() {
+                Some(work) => work,
+                None => return Worked::Something,
+            };
+        }
     }
 
     /// The sockets whose readiness changed since the last call.
@@ -346,18 +377,6 @@ impl Net {
         true
     }
 
-    /// Does the work of one mark.
-    pub(crate) fn step(&mut self, work: Work) {
-        match work {
-            Work::Receive(iface) => self.receive(iface),
-            Work::Poll(ns) => {
-                self.marked_ns[ns.0 as usize] = false;
-                self.with_ns(ns, |netns, cx| netns.poll(cx));
-            }
-            Work::Run(_) => {}
-        }
-    }
-
     /// Takes up to a quantum of frames from an interface's receive ring.
     fn receive(&mut self, iface: IfId) {
         let socket = &mut self.sockets[iface.0 as usize];
@@ -365,43 +384,51 @@ impl Net {
         let Socket {
             ns, plug, reader, ..
         } = *socket;
-        if reader == Reader::Raw {
-            return;
+        match (reader, plug) {
+            (Reader::Raw, _) => {}
+            (Reader::Port { bridge, port }, Plug::Veth { link, side, .. }) => {
+                self.receive_at_port(&run::Inlet {
+                    bridge,
+                    port,
+                    iface,
+                    link,
+                    side,
+                });
+            }
+            _ => self.receive_each(ns, iface, plug, reader),
         }
+    }
+
+    fn receive_at_port(&mut self, inlet: &run::Inlet) {
         let mut left = QUANTUM;
         while left > 0 {
-            let moved = match (reader, plug) {
-                (Reader::Port { bridge, port }, Plug::Veth { link, side, .. }) => {
-                    let inlet = run::Inlet {
-                        bridge,
-                        port,
-                        iface,
-                        link,
-                        side,
-                    };
-                    self.port_receive(&inlet, left)
-                }
-                _ => self.receive_one(ns, iface, plug, reader),
-            };
+            let link = self.links[inlet.link.0 as usize].as_deref();
+            if link.is_none_or(|link| link.front(inlet.side).is_empty()) {
+                return;
+            }
+            let moved = self.port_receive(inlet, left);
             if moved == 0 {
                 return;
             }
             left -= moved;
         }
+        self.mark(inlet.iface);
+    }
+
+    fn receive_each(&mut self, ns: NsId, iface: IfId, plug: Plug, reader: Reader) {
+        for _ in 0..QUANTUM {
+            let Some(frame) = self.take_received(iface, plug) else {
+                return;
+            };
+            match reader {
+                Reader::Port { bridge, port } => self.bridge_input(bridge, port, iface, frame),
+                Reader::Stack | Reader::Raw => self.stack_input(ns, iface, frame),
+            }
+        }
         self.mark(iface);
     }
 
-    fn receive_one(&mut self, ns: NsId, iface: IfId, plug: Plug, reader: Reader) -> usize {
-        let Some(frame) = self.take_received(iface, plug) else {
-            return 0;
-        };
-        match reader {
-            Reader::Port { bridge, port } => self.bridge_input(bridge, port, iface, frame),
-            Reader::Stack | Reader::Raw => self.stack_input(ns, iface, frame),
-        }
-        1
-    }
-
+    #[inline]
     fn take_received(&mut self, iface: IfId, plug: Plug) -> Option<Frame> {
         match plug {
             Plug::Veth { link, side, .. } => self.links[link.0 as usize].as_mut()?.receive(side),
@@ -426,7 +453,7 @@ impl Net {
     }
 
     pub(crate) fn host_input(&mut self, ns: NsId, iface: IfId, frame: Frame) {
-        if self.ns(ns).is_none() {
+        let Some(Some(netns)) = self.namespaces.get_mut(ns.0 as usize) else {
             self.trace.drop(
                 self.now,
                 &mut self.pool,
@@ -435,8 +462,16 @@ impl Net {
                 DropReason::InterfaceDown,
             );
             return;
-        }
-        self.with_ns(ns, |netns, cx| netns.input(cx, iface, frame));
+        };
+        let mut cx = Cx {
+            now: self.now,
+            pool: &mut self.pool,
+            trace: &mut self.trace,
+            tx: &mut self.tx,
+            wakes: &mut self.wakes,
+        };
+        netns.input(&mut cx, iface, frame);
+        self.after(ns);
     }
 
     /// A frame leaves through `iface`.

@@ -22,6 +22,13 @@ use super::{Arrival, Cx, Iface, LO, Netns};
 impl Netns {
     /// An Ethernet frame arrived at an interface.
     pub fn input(&mut self, cx: &mut Cx<'_>, id: IfId, frame: Frame) {
+        if let Some(frame) = self.early_input(cx, id, frame) {
+            self.full_input(cx, id, frame);
+        }
+    }
+
+    /// The same for whatever it is.
+    fn full_input(&mut self, cx: &mut Cx<'_>, id: IfId, frame: Frame) {
         let Some(iface) = self.ifaces.counted(id).filter(|iface| iface.up) else {
             cx.drop(frame, id, DropReason::InterfaceDown);
             return;

@@ -23,6 +23,7 @@ mod announce;
 mod arp;
 mod build;
 mod dst;
+mod early;
 pub mod errno;
 pub mod fib;
 mod forward;
@@ -68,6 +69,7 @@ pub use socket::{SockState, SocketInfo};
 
 use announce::Announcement;
 use dst::Destinations;
+use early::Early;
 use fib::Fib;
 use icmp::Limits;
 use iface::Ifaces;
@@ -140,6 +142,11 @@ pub struct Netns {
     ifaces: Ifaces,
     fib: Fib,
     destinations: Destinations,
+    /// Made when the first segment of a connection comes or goes.
+    early: Option<Box<Early>>,
+    /// No segment is early, to compare.
+    #[cfg(test)]
+    takes_long_way: bool,
     neighbours: Neighbours,
     timers: Timers,
     backlog: VecDeque<(IfId, Frame)>,
@@ -175,6 +182,9 @@ impl Netns {
             ifaces: Ifaces::default(),
             fib: Fib::default(),
             destinations: Destinations::default(),
+            early: None,
+            #[cfg(test)]
+            takes_long_way: false,
             neighbours: Neighbours::new(own.next_u32()),
             timers: Timers::default(),
             backlog: VecDeque::new(),

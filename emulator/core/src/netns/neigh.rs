@@ -262,6 +262,24 @@ impl Neighbours {
         }
     }
 
+    /// The MAC of the neighbour that a packet went to last, if that is `key` and [`send`](Self::send) would say
+    /// no more than this.
+    #[inline]
+    pub(super) fn in_use(&mut self, now: Time, key: (IfId, IpAddr)) -> Option<Mac> {
+        let reachable = self.reachable;
+        let entry = self.entries.get_mut(self.last)?;
+        let is_sure = match entry.state {
+            Nud::Reachable => now.since(entry.confirmed) <= reachable,
+            Nud::Delay | Nud::Probe => true,
+            Nud::Failed | Nud::Incomplete | Nud::Stale => false,
+        };
+        if entry.key != key || !is_sure {
+            return None;
+        }
+        entry.used = now;
+        Some(entry.mac)
+    }
+
     /// The MAC to send to without a question, and without keeping anything.
     pub(super) fn mac(&self, key: (IfId, IpAddr)) -> Option<Mac> {
         let entry = &self.entries[self.find(key).ok()?];

@@ -23,7 +23,7 @@ use crate::id::SockId;
 #[derive(Debug)]
 pub(super) struct Streams {
     seed: u64,
-    tcp: Option<Box<Tcp>>,
+    pub(super) tcp: Option<Box<Tcp>>,
     out: VecDeque<Frame>,
     woken: Vec<TcpId>,
     owners: Owners,
@@ -68,7 +68,10 @@ impl Streams {
     /// The TCP layer, its checksums and super-segments as `offload` says, and where it puts what it sends
     /// and whom it wakes.
     #[inline]
-    fn tcp(&mut self, offload: bool) -> (&mut Tcp, &mut VecDeque<Frame>, &mut Vec<TcpId>) {
+    pub(super) fn tcp(
+        &mut self,
+        offload: bool,
+    ) -> (&mut Tcp, &mut VecDeque<Frame>, &mut Vec<TcpId>) {
         let tcp = self
             .tcp
             .get_or_insert_with(|| Box::new(Tcp::new(self.seed)));
@@ -121,16 +124,25 @@ impl Netns {
             wakes: woken,
         };
         let result = call(tcp, &mut inner);
+        self.stream_tell(cx);
+        result
+    }
+
+    /// Routes what TCP sent and wakes whom it named.
+    #[inline]
+    pub(super) fn stream_tell(&mut self, cx: &mut Cx<'_>) {
         if !self.streams.out.is_empty() {
             self.stream_flush(cx);
         }
         let Streams { woken, owners, .. } = &mut self.streams;
         if !woken.is_empty() {
-            let held = woken.iter().filter_map(|&id| owners.get(id));
-            cx.wakes.extend(held);
+            for &id in woken.iter() {
+                if let Some(sock) = owners.get(id) {
+                    cx.wakes.push(sock);
+                }
+            }
             woken.clear();
         }
-        result
     }
 
     fn stream_flush(&mut self, cx: &mut Cx<'_>) {
@@ -141,6 +153,12 @@ impl Netns {
 
     /// Routes a segment of ours.
     fn stream_output(&mut self, cx: &mut Cx<'_>, frame: Frame) {
+        if let Some(frame) = self.early_output(cx, frame) {
+            self.stream_route(cx, frame);
+        }
+    }
+
+    fn stream_route(&mut self, cx: &mut Cx<'_>, frame: Frame) {
         let bytes = cx.pool.bytes(&frame);
         let Ok(packet) = Packet::parse(bytes) else {
             cx.drop(frame, LO, DropReason::HeaderMalformed);
@@ -149,6 +167,7 @@ impl Netns {
         let dev = self.link_with(packet.source);
         match self.route_to(packet.destination, dev) {
             Ok(way) => {
+                self.keep_course(cx, &packet, &way);
                 // A segment that is lost is sent again; errors come back as ICMP.
                 let _ = self.send_read(cx, frame, &packet, &way);
             }
@@ -379,18 +398,21 @@ impl Netns {
             .any(|(_, other)| other.peer.is_none() || other.peer == Some(to))
     }
 
+    #[inline]
     fn stream_of(&self, sock: SockId, errno: Errno) -> Result<TcpId, Errno> {
         let socket = self.sockets.get(sock)?;
         socket.tcp.filter(|_| !socket.listening).ok_or(errno)
     }
 
     /// Takes data; what follows from it is sent by [`Netns::poll`].
+    #[inline]
     pub(super) fn stream_send(&mut self, sock: SockId, bytes: &[u8]) -> Result<usize, Errno> {
         let id = self.stream_of(sock, Errno::Pipe)?;
         self.streams.tcp(self.offload).0.send(id, bytes)
     }
 
     /// Gives data; what follows from it is sent by [`Netns::poll`].
+    #[inline]
     pub(super) fn stream_recv(&mut self, sock: SockId, buffer: &mut [u8]) -> Result<usize, Errno> {
         let id = self.stream_of(sock, Errno::NotConn)?;
         self.streams.tcp(self.offload).0.recv(id, buffer)

@@ -106,6 +106,7 @@ impl Tcp {
     }
 
     /// A connection that an application holds.
+    #[inline]
     fn held(&mut self, id: TcpId) -> Result<&mut Conn, Errno> {
         match self.slots.conn_mut(id) {
             Some(conn) if conn.owner == Owner::App => Ok(conn),
@@ -119,10 +120,11 @@ impl Tcp {
     /// The pending error; [`Errno::Pipe`] once our half is closed or the connection is over;
     /// [`Errno::WouldBlock`] while it is opening or the buffer is full; [`Errno::BadFd`].
     pub fn send(&mut self, id: TcpId, bytes: &[u8]) -> Result<usize, Errno> {
-        if self.slots.listener(id).is_some() {
-            return Err(Errno::Pipe);
-        }
-        let conn = self.held(id)?;
+        let conn = match self.slots.tenant_mut(id) {
+            Some(Tenant::Conn(conn)) if conn.owner == Owner::App => conn,
+            Some(Tenant::Listener(_)) => return Err(Errno::Pipe),
+            _ => return Err(Errno::BadFd),
+        };
         if let Some(error) = conn.error.take() {
             return Err(error);
         }
@@ -138,7 +140,10 @@ impl Tcp {
         if taken == 0 {
             return Err(Errno::WouldBlock);
         }
-        self.mark(id.slot);
+        if !conn.queued {
+            conn.queued = true;
+            self.dirty.push_back(id.slot);
+        }
         Ok(taken)
     }
 
@@ -149,10 +154,11 @@ impl Tcp {
     /// The pending error, once; [`Errno::WouldBlock`]; [`Errno::NotConn`] on a listener;
     /// [`Errno::BadFd`].
     pub fn recv(&mut self, id: TcpId, buffer: &mut [u8]) -> Result<usize, Errno> {
-        if self.slots.listener(id).is_some() {
-            return Err(Errno::NotConn);
-        }
-        let conn = self.held(id)?;
+        let conn = match self.slots.tenant_mut(id) {
+            Some(Tenant::Conn(conn)) if conn.owner == Owner::App => conn,
+            Some(Tenant::Listener(_)) => return Err(Errno::NotConn),
+            _ => return Err(Errno::BadFd),
+        };
         if buffer.is_empty() {
             return Ok(0);
         }

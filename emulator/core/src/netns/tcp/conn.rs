@@ -13,6 +13,7 @@ use super::TcpId;
 use super::demux::Tuple;
 use super::emit::Marks;
 use super::engine::{Next, Setup, TcpEngine, TcpState};
+use super::express::Ends;
 use super::options::{MAX_BUFFER, MIN_BUFFER, TcpOptions};
 use super::segment::{ACK, Bare, Segment, after};
 use super::smol::{PathIx, Smol};
@@ -33,9 +34,9 @@ const ORPHAN_GIVES_UP: Duration = Duration::from_millis(102_200);
 const MAX_WAIT: Duration = Duration::from_secs(60);
 /// How long an acknowledgement waits for data to ride on. Linux has 40 ms, and none at the start of a
 /// connection; 10 ms is between the two, and a second segment is acknowledged at once.
-const ACK_DELAY: Duration = Duration::from_millis(10);
+pub(super) const ACK_DELAY: Duration = Duration::from_millis(10);
 /// From this MTU on a window holds few segments, and waiting for a second one would stall the sender.
-const LARGE_MTU: usize = 16 * 1024;
+pub(super) const LARGE_MTU: usize = 16 * 1024;
 
 /// Who holds a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +56,8 @@ pub(super) enum Owner {
 pub(super) struct Conn {
     pub(super) local: SocketAddr,
     pub(super) remote: SocketAddr,
+    /// What segments that come in are known by.
+    pub(super) incoming: Ends,
     /// `None` once it is over and everything has been read.
     pub(super) engine: Option<Smol>,
     pub(super) path: PathIx,
@@ -146,9 +149,10 @@ pub(super) fn setup(options: &TcpOptions, mtu: usize) -> Setup {
 impl Conn {
     /// A connection whose handshake starts at `now` with the initial sequence number `isn`.
     pub(super) fn new(now: Time, isn: u32, engine: Smol, origin: Origin) -> Self {
-        Self {
+        let mut conn = Self {
             local: origin.local,
             remote: origin.remote,
+            incoming: Ends::default(),
             engine: Some(engine),
             path: origin.path,
             mtu: origin.mtu,
@@ -172,7 +176,9 @@ impl Conn {
             ask_at: None,
             asked: 0,
             armed: None,
-        }
+        };
+        conn.incoming = conn.ends();
+        conn
     }
 
     /// Both addresses if they are IPv6.
@@ -281,18 +287,25 @@ impl Conn {
     pub(super) fn hear(&mut self, now: Time, segment: &Segment) {
         self.heard = now;
         self.probes = 0;
-        if !segment.has(ACK) {
-            return;
+        if segment.has(ACK) {
+            self.acknowledged(now, segment.ack, segment.window);
         }
+    }
+
+    /// The other side has had everything before `ack`.
+    #[inline]
+    pub(super) fn acknowledged(&mut self, now: Time, ack: u32, window: u16) {
         let marks = &mut self.marks;
-        let possible = !after(marks.acked, segment.ack) && !after(segment.ack, marks.sent);
+        let possible = !after(marks.acked, ack) && !after(ack, marks.sent);
+        marks.again &= ack != marks.sent;
+        marks.again |= window == 0;
         if !possible {
             return;
         }
-        let progress = segment.ack != marks.acked;
-        marks.acked = segment.ack;
+        let progress = ack != marks.acked;
+        marks.acked = ack;
         // A peer that answers with a closed window is alive; nobody waits for an orphan's peer though.
-        let patient = segment.window == 0 && self.owner != Owner::Nobody;
+        let patient = window == 0 && self.owner != Owner::Nobody;
         if progress || patient {
             self.stalled = self.waits().then_some(now);
         }

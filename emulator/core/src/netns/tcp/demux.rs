@@ -19,6 +19,9 @@ pub(super) struct Tuple {
     ports: u32,
 }
 
+/// `::ffff:0:0/96`.
+const MAPPED: u128 = 0xffff << 32;
+
 const fn bits(address: IpAddr) -> u128 {
     match address {
         IpAddr::V4(v4) => v4.to_ipv6_mapped().to_bits(),
@@ -38,6 +41,15 @@ impl Tuple {
             local: bits(local.ip()),
             remote: bits(remote.ip()),
             ports: (local.port() as u32) << 16 | remote.port() as u32,
+        }
+    }
+
+    /// The key that an IPv4 segment with these addresses and ports, its source's first, is looked up by.
+    pub(super) const fn incoming(addresses: u64, ports: u32) -> Self {
+        Self {
+            local: MAPPED | (addresses as u32) as u128,
+            remote: MAPPED | (addresses >> 32) as u128,
+            ports: ports.rotate_left(16),
         }
     }
 
@@ -146,6 +158,16 @@ mod tests {
             let tuple = Tuple::new(local, remote);
             assert_eq!((tuple.local(), tuple.remote()), (local, remote));
         }
+    }
+
+    #[test]
+    fn a_segment_is_looked_up_by_its_own_ends() {
+        let tuple = Tuple::new(
+            "10.0.0.1:80".parse().unwrap(),
+            "10.0.0.2:4000".parse().unwrap(),
+        );
+        let found = Tuple::incoming(0x0a00_0002_0a00_0001, 4000 << 16 | 80);
+        assert_eq!(found, tuple);
     }
 
     #[test]

@@ -30,6 +30,8 @@ pub(super) struct Marks {
     pub(super) window: u16,
     /// SYNs sent.
     pub(super) syns: u8,
+    /// Something may be sent again, or be waiting for a window: until everything is acknowledged.
+    pub(super) again: bool,
 }
 
 impl Marks {
@@ -43,7 +45,14 @@ impl Marks {
             acking: 0,
             window: 0,
             syns: 0,
+            again: false,
         }
+    }
+
+    /// All of the `queued` bytes that wait to be acknowledged are on the wire, none for the second time.
+    #[inline]
+    pub(super) const fn is_all_sent(&self, queued: usize) -> bool {
+        !self.again && self.sent.wrapping_sub(self.acked) as usize == queued
     }
 
     /// Something sent has not been acknowledged.
@@ -204,6 +213,7 @@ fn mark(segment: &mut [u8], marks: &mut Marks) -> u32 {
     }
     let seq = from.wrapping_add(marks.shift.unwrap_or(0));
     segment[4..8].copy_from_slice(&seq.to_be_bytes());
+    marks.again |= seq != marks.sent;
     if flags & RST != 0 {
         return marks.sent;
     }

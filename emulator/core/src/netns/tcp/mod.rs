@@ -14,6 +14,7 @@ mod conn;
 mod demux;
 mod emit;
 mod engine;
+mod express;
 mod input;
 mod listen;
 mod options;
@@ -33,6 +34,7 @@ use std::collections::VecDeque;
 use switch::{Frame, Pool, Time};
 
 pub use engine::{Congestion, TcpState};
+pub(super) use express::Plain;
 pub use options::{
     Counters, IcmpKind, MAX_BUFFER, MIN_BUFFER, PortUse, RECV_BUFFER, SEND_BUFFER, TcpOptions,
     TcpSocket,
@@ -41,6 +43,7 @@ pub use options::{
 use demux::Demux;
 use emit::{Reply, Stamp};
 use engine::TcpEngine;
+use express::Hints;
 use listen::Listeners;
 use segment::Bare;
 use slots::{Slots, Tenant};
@@ -89,6 +92,7 @@ pub struct Tcp {
     secret: u64,
     slots: Slots,
     demux: Demux,
+    hints: Hints,
     waits: TimeWaits,
     listeners: Listeners,
     timers: Timers,
@@ -118,6 +122,7 @@ impl Tcp {
             },
             slots: Slots::default(),
             demux: Demux::default(),
+            hints: Hints::default(),
             waits: TimeWaits::default(),
             listeners: Listeners::default(),
             timers: Timers::default(),
@@ -287,13 +292,15 @@ impl Tcp {
     }
 
     /// The same; the end of time if never.
+    #[inline]
     pub(super) fn alarm(&self) -> Time {
-        let connections = self.timers.deadline().unwrap_or(Time::MAX);
-        connections.min(self.waits.deadline().unwrap_or(Time::MAX))
+        let waits = self.waits.deadline().unwrap_or(Time::MAX);
+        self.timers.deadline().min(waits)
     }
 
     /// Whether [`poll`](Self::poll) has something to do.
     #[must_use]
+    #[inline]
     pub fn pending(&self) -> bool {
         !self.dirty.is_empty() || !self.lost.is_empty()
     }

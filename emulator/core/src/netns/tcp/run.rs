@@ -65,6 +65,7 @@ impl Tcp {
                 continue;
             };
             conn.armed = None;
+            conn.marks.again |= conn.waits() || conn.send_queue() > 0;
             match conn.overdue(cx.now) {
                 None => self.touch(cx.now, slot),
                 Some(Overdue::Silence) => {
@@ -111,6 +112,11 @@ impl Tcp {
             return;
         };
         let (before, v6) = (conn.seen(), conn.v6());
+        if at != cx.now || conn.armed.is_some_and(|armed| armed <= at) {
+            conn.marks.again |= conn.waits() || conn.send_queue() > 0;
+        }
+        let is_open =
+            before.state == TcpState::Established && conn.owner == Owner::App && !conn.write_shut;
         let Some(engine) = &mut conn.engine else {
             return;
         };
@@ -129,23 +135,35 @@ impl Tcp {
             loop {
                 runs += 1;
                 let dry = !engine.output(shared, path, at, &mut emitter);
+                if is_open && !dry && emitter.marks.is_all_sent(engine.send_queue()) {
+                    return None;
+                }
                 let next = engine.next(shared, path, at);
                 if next != Next::Now || dry || runs == QUANTUM || emitter.out.len() >= OUT_LIMIT {
-                    return (next, dry);
+                    return Some((next, dry));
                 }
             }
         });
         emitter.recover();
         self.counters.engine_runs += runs as u64;
-        let Some((next, dry)) = last else {
+        let Some(last) = last else {
             self.crashed(slot);
             return;
         };
         if conn.stalled.is_none() && conn.waits() {
             conn.stalled = Some(cx.now);
         }
+        if last.is_none() && conn.rests(cx.now) {
+            if conn.finds_room() {
+                cx.wake(self.slots.id(slot));
+            }
+            return self.certify(cx.now, slot);
+        }
         if self.transit(cx, slot, before, None) {
-            self.plan(cx.now, slot, next, dry);
+            match last {
+                Some((next, dry)) => self.plan(cx.now, slot, next, dry),
+                None => self.touch(cx.now, slot),
+            }
         }
     }
 

@@ -66,6 +66,14 @@ impl Slots {
         (place.generation == id.generation).then_some(place.tenant.as_ref()?)
     }
 
+    /// What `id` names, to change.
+    #[inline]
+    pub(super) fn tenant_mut(&mut self, id: TcpId) -> Option<&mut Tenant> {
+        let place = self.slots.get_mut(id.slot as usize)?;
+        let tenant = place.tenant.as_mut();
+        tenant.filter(|_| place.generation == id.generation)
+    }
+
     /// The connection that `id` names.
     pub(super) fn conn(&self, id: TcpId) -> Option<&Conn> {
         match self.tenant(id)? {
@@ -75,6 +83,7 @@ impl Slots {
     }
 
     /// The connection in `slot`.
+    #[inline]
     pub(super) fn conn_at(&mut self, slot: u32) -> Option<&mut Conn> {
         match self.slots.get_mut(slot as usize)?.tenant.as_mut()? {
             Tenant::Conn(conn) => Some(conn),
@@ -83,9 +92,12 @@ impl Slots {
     }
 
     /// The connection that `id` names, to change.
+    #[inline]
     pub(super) fn conn_mut(&mut self, id: TcpId) -> Option<&mut Conn> {
-        self.tenant(id)?;
-        self.conn_at(id.slot)
+        match self.tenant_mut(id)? {
+            Tenant::Conn(conn) => Some(conn),
+            Tenant::Listener(_) => None,
+        }
     }
 
     /// The listener that `id` names.

@@ -50,6 +50,11 @@ fn instant(now: Time) -> Instant {
     Instant::from_micros(i64::try_from(now.as_nanos().div_ceil(1_000)).unwrap_or(i64::MAX))
 }
 
+/// The time at which the engine believes to be.
+pub(super) const fn ceiling(now: Time) -> Time {
+    Time::from_micros(now.as_nanos().div_ceil(1_000))
+}
+
 fn time(instant: Instant) -> Time {
     Time::from_micros(u64::try_from(instant.total_micros()).unwrap_or(0))
 }

@@ -8,16 +8,26 @@ use std::collections::BTreeSet;
 use switch::Time;
 
 /// The armed connections of a namespace.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Timers {
     order: BTreeSet<(Time, u32)>,
-    /// The first of them: asked for after each frame.
-    first: Option<Time>,
+    /// The first of them, the end of time if there is none: asked for after each frame.
+    first: Time,
+}
+
+impl Default for Timers {
+    fn default() -> Self {
+        Self {
+            order: BTreeSet::new(),
+            first: Time::MAX,
+        }
+    }
 }
 
 impl Timers {
-    /// The first time, or one before it.
-    pub(super) const fn deadline(&self) -> Option<Time> {
+    /// The first time, or one before it; the end of time if there is none.
+    #[inline]
+    pub(super) const fn deadline(&self) -> Time {
         self.first
     }
 
@@ -39,12 +49,12 @@ impl Timers {
     }
 
     fn look(&mut self) {
-        self.first = self.order.first().map(|(at, _)| *at);
+        self.first = self.order.first().map_or(Time::MAX, |(at, _)| *at);
     }
 
     /// Takes out a slot whose time has come.
     pub(super) fn pop(&mut self, now: Time) -> Option<u32> {
-        if self.first? > now {
+        if self.first > now {
             return None;
         }
         let (_, slot) = self.order.pop_first()?;
@@ -64,9 +74,9 @@ mod tests {
         let mut armed = None;
         timers.set(7, &mut armed, Some(one));
         timers.set(7, &mut armed, Some(two));
-        assert_eq!((timers.deadline(), armed), (Some(one), Some(one)));
+        assert_eq!((timers.deadline(), armed), (one, Some(one)));
         timers.set(7, &mut armed, None);
-        assert_eq!((timers.deadline(), armed), (None, None));
+        assert_eq!((timers.deadline(), armed), (Time::MAX, None));
         timers.set(7, &mut armed, Some(two));
         timers.set(7, &mut armed, Some(one));
         assert_eq!(timers.pop(Time::ZERO), None);

@@ -1,0 +1,231 @@
+//! Segments of open connections, in and out without the questions whose answers are known.
+//!
+//! After Linux's `ip_early_demux` and the route that a socket keeps (`sk_dst_cache`): a plain segment finds its
+//! connection before it is routed, and one that leaves goes the way of the last one. What was decided once
+//! holds until an interface, an address or a route changes. Counters, events, checks and neighbours
+//! are as on the long way, which everything else takes: whatever the hooks of this namespace would see,
+//! IPv6, options, fragments, what is too long.
+
+use core::net::IpAddr;
+
+use switch::verdict::What;
+use switch::wire::{ETHER_LEN, Packet};
+use switch::{Frame, IfId};
+
+use super::dst::Inward;
+use super::fib::RouteKind;
+use super::output::{Way, frame_count};
+use super::tcp::{Plain, TcpCx};
+use super::{Arrival, Cx, LO, Netns};
+
+/// What segments have in common, as far as it is known.
+#[derive(Debug, Default)]
+pub(super) struct Early {
+    course: Option<Course>,
+    known: Option<Known>,
+}
+
+/// The way of the segment that left last.
+#[derive(Clone, Copy, Debug)]
+struct Course {
+    destination: [u8; 4],
+    change: u64,
+    dev: IfId,
+    hop: IpAddr,
+    mtu: usize,
+    /// The Ethernet header behind the destination.
+    header: [u8; 8],
+}
+
+/// Whose segment came in last and was for this namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Known {
+    iface: IfId,
+    change: u64,
+    /// Source and destination.
+    addresses: u64,
+}
+
+impl Netns {
+    /// Takes a plain segment of an open connection; any other frame comes back.
+    #[inline]
+    pub(super) fn early_input(&mut self, cx: &mut Cx<'_>, id: IfId, frame: Frame) -> Option<Frame> {
+        #[cfg(test)]
+        if self.takes_long_way {
+            return Some(frame);
+        }
+        let change = self.change();
+        let is_tracked = self.netfilter.is_some() && self.tracks();
+        let Some(tcp) = self.streams.tcp.as_mut().filter(|_| !is_tracked) else {
+            return Some(frame);
+        };
+        let Some(iface) = self.ifaces.counted(id).filter(|iface| iface.up) else {
+            return Some(frame);
+        };
+        let Some((meta, bytes)) = cx.pool.view_unique(&frame) else {
+            return Some(frame);
+        };
+        let Some(segment) = Plain::read(bytes, iface.mac) else {
+            return Some(frame);
+        };
+        let Some(slot) = tcp.find_open(&segment) else {
+            return Some(frame);
+        };
+        if !segment.is_sound(bytes, meta.csum_partial) {
+            return Some(frame);
+        }
+        let known = Known {
+            iface: id,
+            change,
+            addresses: segment.addresses(),
+        };
+        let last = self.early.as_ref().and_then(|early| early.known);
+        if last != Some(known) && !self.is_for_us(cx, &known, &frame) {
+            return Some(frame);
+        }
+        let weight = if meta.gso_size == 0 {
+            (1, (ETHER_LEN + segment.len()) as u64)
+        } else {
+            super_weight(cx, &frame)
+        };
+        self.early_deliver(cx, (id, meta.id), (slot, weight), frame, &segment);
+        None
+    }
+
+    /// Whether the segment is for this namespace by its tables.
+    #[inline(never)]
+    fn is_for_us(&mut self, cx: &Cx<'_>, known: &Known, frame: &Frame) -> bool {
+        let arrival = Arrival {
+            iface: known.iface,
+            unicast: true,
+            looped: false,
+            broadcast: false,
+            fragment: 0,
+        };
+        let packet = Packet::parse(&cx.pool.bytes(frame)[ETHER_LEN..]);
+        let is_ours = packet.is_ok_and(|packet| self.judge(&arrival, &packet) == Inward::Local);
+        if is_ours {
+            self.early.get_or_insert_default().known = Some(*known);
+        }
+        is_ours
+    }
+
+    #[inline]
+    fn early_deliver(
+        &mut self,
+        cx: &mut Cx<'_>,
+        (id, number): (IfId, u64),
+        (slot, (packets, bytes)): (u32, (u64, u64)),
+        frame: Frame,
+        segment: &Plain,
+    ) {
+        if let Some(iface) = self.ifaces.counted(id) {
+            iface.rx.packets += packets;
+            iface.rx.bytes += bytes;
+        }
+        let (tcp, out, woken) = self.streams.tcp(self.offload);
+        let mut inner = TcpCx {
+            now: cx.now,
+            mtu: 1500,
+            pool: cx.pool,
+            out,
+            wakes: woken,
+        };
+        tcp.input_open(&mut inner, slot, frame, segment);
+        self.stream_tell(cx);
+        cx.trace.event(cx.now, number, id, What::Delivered);
+    }
+
+    /// Sends a segment of ours the way of the last one; any other packet comes back.
+    #[inline]
+    pub(super) fn early_output(&mut self, cx: &mut Cx<'_>, frame: Frame) -> Option<Frame> {
+        #[cfg(test)]
+        if self.takes_long_way {
+            return Some(frame);
+        }
+        let change = self.change();
+        let is_tracked = self.netfilter.is_some() && self.tracks();
+        let (meta, bytes) = cx.pool.view(&frame);
+        let course = self.early.as_ref().and_then(|early| early.course.as_ref());
+        let Some(course) = course.filter(|course| course.change == change && !is_tracked) else {
+            return Some(frame);
+        };
+        let Some(head) = bytes.first_chunk::<20>() else {
+            return Some(frame);
+        };
+        let is_same = head[0] == 0x45
+            && head[16..] == course.destination
+            && longest(meta.gso_size, bytes) <= course.mtu
+            && self.pmtus.is_empty()
+            && (self.offload || !meta.csum_partial);
+        if !is_same {
+            return Some(frame);
+        }
+        let dev = course.dev;
+        let Some(iface) = self.ifaces.counted(dev).filter(|iface| iface.up) else {
+            return Some(frame);
+        };
+        let Some(mac) = self.neighbours.in_use(cx.now, (dev, course.hop)) else {
+            return Some(frame);
+        };
+        let (packets, count) = if meta.gso_size == 0 {
+            (1, (ETHER_LEN + bytes.len()) as u64)
+        } else {
+            frame_count(cx, &frame)
+        };
+        iface.tx.packets += packets;
+        iface.tx.bytes += count;
+        if let Some(header) = cx.pool.push_front::<ETHER_LEN>(&frame) {
+            header[..6].copy_from_slice(&mac);
+            header[6..].copy_from_slice(&course.header);
+        }
+        cx.trace.event(cx.now, meta.id, dev, What::Sent);
+        cx.tx.push_back((dev, frame));
+        None
+    }
+
+    /// The packet of ours to `way` goes as many others will.
+    pub(super) fn keep_course(&mut self, cx: &Cx<'_>, packet: &Packet, way: &Way) {
+        let IpAddr::V4(destination) = packet.destination else {
+            return;
+        };
+        let Some(iface) = self.ifaces.get(way.dev).filter(|iface| iface.up) else {
+            return;
+        };
+        if way.kind != RouteKind::Unicast || way.dev == LO {
+            return;
+        }
+        let mut header = [0, 0, 0, 0, 0, 0, 8, 0];
+        header[..6].copy_from_slice(&iface.mac);
+        let course = Course {
+            destination: destination.octets(),
+            change: self.change(),
+            dev: way.dev,
+            hop: way.hop,
+            mtu: self.mtu(cx, way, packet.destination),
+            header,
+        };
+        self.early.get_or_insert_default().course = Some(course);
+    }
+}
+
+/// How many frames the super-segment in `frame` stands for, and their bytes.
+#[inline(never)]
+fn super_weight(cx: &mut Cx<'_>, frame: &Frame) -> (u64, u64) {
+    cx.pool.pull(frame, ETHER_LEN);
+    let weight = frame_count(cx, frame);
+    cx.pool.push(frame, ETHER_LEN);
+    weight
+}
+
+/// The longest packet that the IPv4 segment `bytes` becomes on a wire.
+#[inline]
+fn longest(gso_size: u16, bytes: &[u8]) -> usize {
+    match (gso_size, bytes.get(32)) {
+        (1.., Some(offset)) => {
+            let headers = 20 + usize::from(offset >> 4) * 4;
+            bytes.len().min(headers + usize::from(gso_size))
+        }
+        _ => bytes.len(),
+    }
+}

@@ -1,0 +1,298 @@
+//! The express lane of segments: data and acknowledgements of open connections.
+//!
+//! Most segments change nothing but numbers: they come in order, nothing waits to be sent, nothing was lost.
+//! Such a segment is read once from its frame, finds its connection by a hint, and its engine is not asked when
+//! it wants to run: what it says then is known. It may say a time later than the connection is armed for, which
+//! costs one early look at most. Everything else takes the way of [`Tcp::input`]; tests run the same traffic
+//! both ways, and builds with assertions ask the engine after all.
+
+use core::net::{Ipv4Addr, SocketAddr};
+use core::time::Duration;
+
+use switch::wire::{self, ETHER_LEN, IpProtocol};
+use switch::{Frame, Time};
+
+use super::conn::{ACK_DELAY, Conn, LARGE_MTU, Owner};
+use super::demux::Tuple;
+use super::emit::Emitter;
+use super::engine::{Next, TcpEngine, TcpState};
+use super::run::guarded;
+use super::segment::ACK;
+use super::smol::ceiling;
+use super::{Tcp, TcpCx};
+
+/// No engine sends again sooner.
+const MIN_RTO: Duration = Duration::from_secs(1);
+/// IPv4 header without options, TCP header without options.
+const HEADERS: usize = 40;
+/// Flags that make a segment more than data: FIN, SYN, RST, URG.
+const EVENTFUL: u8 = 0x27;
+
+/// The addresses and ports of a segment as they stand in it: source, then destination.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Ends {
+    pub(super) addresses: u64,
+    pub(super) ports: u32,
+}
+
+/// A segment in an untagged frame, IPv4 without options and fragmentation, with no flag but ACK and PSH.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::netns) struct Plain {
+    ends: Ends,
+    ack: u32,
+    window: u16,
+    /// Bytes of the packet.
+    len: usize,
+    /// Bytes of data.
+    payload: usize,
+}
+
+impl Plain {
+    /// Reads the frame `bytes`, if it is for `mac` and such a segment.
+    #[inline]
+    pub(in crate::netns) fn read(bytes: &[u8], mac: [u8; 6]) -> Option<Self> {
+        let head: &[u8; ETHER_LEN + HEADERS] = bytes.first_chunk()?;
+        let half = |at: usize| u16::from_be_bytes([head[at], head[at + 1]]);
+        let word =
+            |at: usize| u32::from_be_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
+        // IPv4, no options; no fragment; TCP.
+        let is_whole = half(12) == 0x0800 && head[14] == 0x45 && half(20) & 0x3fff == 0;
+        if head[..6] != mac || !is_whole || head[23] != 6 {
+            return None;
+        }
+        let len = usize::from(half(16));
+        let header = usize::from(head[46] >> 4) * 4;
+        let is_there = header >= 20 && 20 + header <= len && ETHER_LEN + len <= bytes.len();
+        if !is_there || head[47] & (EVENTFUL | ACK) != ACK {
+            return None;
+        }
+        Some(Self {
+            ends: Ends {
+                addresses: u64::from(word(26)) << 32 | u64::from(word(30)),
+                ports: word(34),
+            },
+            ack: word(42),
+            window: half(48),
+            len,
+            payload: len - 20 - header,
+        })
+    }
+
+    /// Source and destination.
+    #[inline]
+    pub(in crate::netns) const fn addresses(&self) -> u64 {
+        self.ends.addresses
+    }
+
+    /// Bytes of the packet.
+    #[inline]
+    pub(in crate::netns) const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether the checksums of the frame `bytes` are right, the segment's only unless it is `partial`.
+    #[inline]
+    pub(in crate::netns) fn is_sound(&self, bytes: &[u8], partial: bool) -> bool {
+        let Some(packet) = bytes.get(ETHER_LEN..ETHER_LEN + self.len) else {
+            return false;
+        };
+        wire::header_checksum_ok(packet) && (partial || self.sum(&packet[20..]) == 0xffff)
+    }
+
+    fn sum(&self, segment: &[u8]) -> u16 {
+        let address = |bits| Ipv4Addr::from_bits(bits).into();
+        let (source, destination) = (self.ends.addresses >> 32, self.ends.addresses);
+        let ends = (address(source as u32), address(destination as u32));
+        let pseudo = wire::pseudo_sum(ends.0, ends.1, IpProtocol::Tcp, segment.len());
+        wire::add(pseudo, wire::sum(segment))
+    }
+}
+
+impl Ends {
+    const fn place(&self) -> usize {
+        let mixed =
+            (self.addresses ^ (self.ports as u64) << 16).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        (mixed >> 60) as usize
+    }
+}
+
+/// Slots of connections that segments came for last.
+#[derive(Debug, Default)]
+pub(super) struct Hints([u32; 16]);
+
+impl Conn {
+    /// The ends of the segments that come in; none of IPv6.
+    pub(super) const fn ends(&self) -> Ends {
+        match (self.remote, self.local) {
+            (SocketAddr::V4(source), SocketAddr::V4(destination)) => Ends {
+                addresses: (source.ip().to_bits() as u64) << 32 | destination.ip().to_bits() as u64,
+                ports: (source.port() as u32) << 16 | destination.port() as u32,
+            },
+            _ => Ends {
+                addresses: 0,
+                ports: 0,
+            },
+        }
+    }
+
+    /// Everything given to the engine is on the wire, and nobody but the engine watches the time.
+    #[inline]
+    fn is_calm(&self, queued: usize) -> bool {
+        self.marks.is_all_sent(queued)
+            && !self.write_shut
+            && self.options.keepalive.is_none()
+            && self.asked == 0
+            && self.ask_at.is_none()
+    }
+
+    /// It is armed for `at` or before.
+    #[inline]
+    fn is_armed_by(&self, at: Time) -> bool {
+        self.armed.is_some_and(|armed| armed <= at)
+    }
+
+    /// The engine, which has just sent, has nothing to do before the time that is armed.
+    #[inline]
+    pub(super) fn rests(&self, now: Time) -> bool {
+        let Some(engine) = &self.engine else {
+            return false;
+        };
+        let queued = engine.send_queue();
+        self.is_calm(queued) && (queued == 0 || self.is_armed_by(ceiling(now) + MIN_RTO))
+    }
+
+    /// The same after the engine took in a plain segment with so much data, in order; `owed` if an
+    /// acknowledgement was due before.
+    #[inline]
+    fn rests_after(&self, now: Time, payload: usize, owed: bool) -> bool {
+        let Some(engine) = &self.engine else {
+            return false;
+        };
+        let queued = engine.send_queue();
+        let now = ceiling(now);
+        self.is_calm(queued)
+            && !owed
+            && (queued == 0 || self.is_armed_by(now + MIN_RTO))
+            && (payload == 0 || self.mtu < LARGE_MTU && self.is_armed_by(now + ACK_DELAY))
+    }
+}
+
+impl Tcp {
+    /// The open connection that a segment is for.
+    #[inline]
+    pub(in crate::netns) fn find_open(&mut self, segment: &Plain) -> Option<u32> {
+        let place = segment.ends.place();
+        let hint = self.hints.0[place];
+        if self.is_open(hint, segment) {
+            return Some(hint);
+        }
+        let tuple = Tuple::incoming(segment.ends.addresses, segment.ends.ports);
+        let slot = self.demux.get(&tuple)?;
+        self.hints.0[place] = slot;
+        self.is_open(slot, segment).then_some(slot)
+    }
+
+    #[inline]
+    fn is_open(&mut self, slot: u32, segment: &Plain) -> bool {
+        self.slots.conn_at(slot).is_some_and(|conn| {
+            conn.incoming == segment.ends
+                && conn.owner == Owner::App
+                && conn.mapped
+                && conn.state() == TcpState::Established
+        })
+    }
+
+    /// Takes a segment whose checksums are right, for the open connection in `slot`. The frame starts at its
+    /// Ethernet header and is nobody else's.
+    pub(in crate::netns) fn input_open(
+        &mut self,
+        cx: &mut TcpCx<'_>,
+        slot: u32,
+        frame: Frame,
+        segment: &Plain,
+    ) {
+        self.now = cx.now;
+        self.counters.segments_in += 1;
+        let id = self.slots.id(slot);
+        let Some(conn) = self.slots.conn_at(slot) else {
+            return cx.pool.free(frame);
+        };
+        let before = conn.seen();
+        let owed = conn.marks.acking != conn.recv_next();
+        let progress = conn.marks.acked != segment.ack;
+        let Some(engine) = &mut conn.engine else {
+            return cx.pool.free(frame);
+        };
+        let (shared, path, reply) = (&mut self.shared, conn.path, &mut self.reply);
+        let Some((meta, bytes)) = cx.pool.view_unique(&frame) else {
+            return cx.pool.free(frame);
+        };
+        let is_burst = meta.gso_size > 0;
+        let packet = &mut bytes[ETHER_LEN..ETHER_LEN + segment.len];
+        if let Some(shift) = conn.marks.shift
+            && let Some(ack) = packet[28..].first_chunk_mut()
+        {
+            *ack = segment.ack.wrapping_sub(shift).to_be_bytes();
+        }
+        self.counters.engine_runs += 1;
+        let sound = guarded(|| engine.input(shared, path, cx.now, packet, is_burst, reply));
+        cx.pool.free(frame);
+        if sound.is_none() {
+            return self.crashed(slot);
+        }
+        conn.heard = cx.now;
+        conn.probes = 0;
+        conn.acknowledged(cx.now, segment.ack, segment.window);
+        let answer = self.reply.take();
+        let is_answered = !answer.is_empty();
+        if is_answered {
+            let mut emitter = Emitter {
+                pool: cx.pool,
+                out: cx.out,
+                stamp: &mut self.stamp,
+                counters: &mut self.counters,
+                v6: None,
+                marks: &mut conn.marks,
+                open: None,
+            };
+            emitter.copy(answer);
+        }
+        if conn.state() != TcpState::Established {
+            return self.settle(cx, slot, before, None);
+        }
+        let received = conn.recv_queue() - before.recv_queue;
+        if conn.finds_room() || received > 0 {
+            cx.wake(id);
+        }
+        if conn.queued {
+            return;
+        }
+        let is_plain = !is_answered
+            && !is_burst
+            && segment.window != 0
+            && received == segment.payload
+            && (progress || received > 0);
+        if is_plain && conn.rests_after(cx.now, received, owed) {
+            self.certify(cx.now, slot);
+        } else {
+            self.touch(cx.now, slot);
+        }
+    }
+
+    /// An engine that is not asked would have said no more than what is armed.
+    #[inline]
+    pub(super) fn certify(&mut self, now: Time, slot: u32) {
+        if cfg!(debug_assertions)
+            && let Some(conn) = self.slots.conn_at(slot)
+            && let Some(engine) = &conn.engine
+        {
+            let next = engine.next(&mut self.shared, conn.path, now);
+            let is_armed = match next {
+                Next::Now => false,
+                Next::At(at) => conn.is_armed_by(at),
+                Next::Never => engine.send_queue() == 0,
+            };
+            assert!(is_armed, "{next:?} of {conn:?}");
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! Segments that are found early fare as they would on the long way.
+
+use core::time::Duration;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use switch::verdict::Event;
+
+use super::rig::{Witness, World, at, net};
+use crate::app::{Family, Ready, SockKind};
+use crate::id::SockId;
+use crate::netns::*;
+
+/// What happens to two namespaces on one wire with a connection between them.
+#[derive(Clone, Debug)]
+enum Step {
+    Send(usize, usize),
+    Recv(usize, usize),
+    Wait(u64),
+    /// What this side sends is lost, or not.
+    Cut(usize, bool),
+    /// A frame that was seen comes once more, with one byte changed, or cut short.
+    Again(usize, usize, u8, bool),
+    Shutdown(usize),
+    Close(usize),
+    Offload(usize, bool),
+    /// An address comes or goes.
+    Address(usize, bool),
+    Hooks(usize),
+    Neighbours(usize),
+}
+
+struct Side {
+    world: World,
+    socks: [SockId; 2],
+}
+
+type Told = (Vec<Result<usize, Errno>>, Vec<u8>, [Ready; 2], Vec<Event>);
+
+impl Side {
+    fn new(long: bool) -> Self {
+        let mut world = World::pair(1500);
+        world.trace.listen(true);
+        for ns in 0..2 {
+            world.ns[ns].takes_long_way = long;
+        }
+        let server = world.ns[1].socket(SockKind::Tcp, Family::V4).unwrap();
+        world.ns[1].bind(server, at("10.0.0.2:80")).unwrap();
+        world.with(1, |ns, cx| ns.listen(cx, server, 16)).unwrap();
+        let client = world.ns[0].socket(SockKind::Tcp, Family::V4).unwrap();
+        let to = at("10.0.0.2:80");
+        let result = world.with(0, |ns, cx| ns.connect(cx, client, to));
+        assert_eq!(result, Err(Errno::InProgress));
+        let (conn, _) = world.with(1, |ns, cx| ns.accept(cx, server)).unwrap();
+        Self {
+            world,
+            socks: [client, conn],
+        }
+    }
+
+    fn take(&mut self, step: &Step) -> Told {
+        let (mut results, mut got) = (Vec::new(), Vec::new());
+        let (world, socks) = (&mut self.world, self.socks);
+        match *step {
+            Step::Send(ns, len) => {
+                let data: Vec<u8> = (0..len).map(|i| (i * 7 + len) as u8).collect();
+                results.push(world.with(ns, |ns_, cx| ns_.send(cx, socks[ns], &data)));
+            }
+            Step::Recv(ns, len) => {
+                got.resize(len, 0);
+                results.push(world.with(ns, |ns_, cx| ns_.recv(cx, socks[ns], &mut got)));
+            }
+            Step::Wait(micros) => world.advance(world.now + Duration::from_micros(micros)),
+            Step::Cut(ns, on) => {
+                let end = (ns, IfId(2 + ns as u32));
+                world.cut.retain(|cut| *cut != end);
+                world.cut.extend(on.then_some(end));
+            }
+            Step::Again(back, byte, xor, short) => {
+                let Some(at) = world.seen.len().checked_sub(1 + back) else {
+                    return self.told(results, got);
+                };
+                let ((ns, _), mut bytes) = world.seen[at].clone();
+                let at = byte % bytes.len();
+                if short {
+                    bytes.truncate(at);
+                } else {
+                    bytes[at] ^= xor;
+                }
+                let frame = world.pool.from_bytes(&bytes).unwrap();
+                let iface = IfId(3 - ns as u32);
+                world.with(1 - ns, |ns, cx| ns.input(cx, iface, frame));
+            }
+            Step::Shutdown(ns) => {
+                let done = world.with(ns, |ns_, cx| ns_.shutdown(cx, socks[ns]));
+                results.push(done.map(|()| 0));
+            }
+            Step::Close(ns) => world.with(ns, |ns_, cx| ns_.close(cx, socks[ns])),
+            Step::Offload(ns, on) => world.ns[ns].offload = on,
+            Step::Address(ns, on) => {
+                let (dev, net) = (IfId(2 + ns as u32), net(["10.0.0.1/24", "10.0.0.2/24"][ns]));
+                let netns = &mut world.ns[ns];
+                let done = if on {
+                    netns.addr_add(dev, net)
+                } else {
+                    netns.addr_del(dev, net.addr())
+                };
+                results.push(done.map(|()| 0));
+            }
+            Step::Hooks(ns) => world.ns[ns].netfilter = Some(Box::new(Witness::default())),
+            Step::Neighbours(ns) => {
+                let dev = IfId(2 + ns as u32);
+                for up in [false, true] {
+                    let _ = world.with(ns, |ns, cx| ns.iface_up(cx, dev, up));
+                }
+            }
+        }
+        self.told(results, got)
+    }
+
+    fn told(&mut self, results: Vec<Result<usize, Errno>>, got: Vec<u8>) -> Told {
+        let ready = [0, 1].map(|ns| self.world.ns[ns].ready(self.socks[ns]));
+        (results, got, ready, self.world.trace.take())
+    }
+
+    fn state(&self) -> String {
+        let each = self.world.ns.iter().map(|netns| {
+            let counted: Vec<_> = netns.ifaces().map(|iface| (iface.rx, iface.tx)).collect();
+            let neighbours: Vec<_> = netns.neighbours(self.world.now).collect();
+            let tcp = netns.streams.tcp.as_ref().map(|tcp| *tcp.counters());
+            format!("{counted:?} {:?} {neighbours:?} {tcp:?}\n", netns.sockets())
+        });
+        format!("{}{:?}", each.collect::<String>(), self.world.trace.drops)
+    }
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let ns = 0_usize..2;
+    prop_oneof![
+        12 => (ns.clone(), 1_usize..6000).prop_map(|(ns, len)| Step::Send(ns, len)),
+        4 => (ns.clone(), Just(1)).prop_map(|(ns, len)| Step::Send(ns, len)),
+        12 => (ns.clone(), 1_usize..9000).prop_map(|(ns, len)| Step::Recv(ns, len)),
+        4 => (0_u64..30_000).prop_map(Step::Wait),
+        2 => (0_u64..3_000_000).prop_map(Step::Wait),
+        2 => (ns.clone(), any::<bool>()).prop_map(|(ns, on)| Step::Cut(ns, on)),
+        3 => (0_usize..4, 0_usize..60, 1_u8.., prop::bool::weighted(0.2))
+            .prop_map(|(back, byte, xor, short)| Step::Again(back, byte, xor, short)),
+        1 => ns.clone().prop_map(Step::Shutdown),
+        1 => ns.clone().prop_map(Step::Close),
+        1 => (ns.clone(), any::<bool>()).prop_map(|(ns, on)| Step::Offload(ns, on)),
+        1 => (ns.clone(), any::<bool>()).prop_map(|(ns, on)| Step::Address(ns, on)),
+        1 => ns.clone().prop_map(Step::Hooks),
+        1 => ns.prop_map(Step::Neighbours),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+    #[test]
+    fn early_is_as_late(steps in vec(step(), 1..60)) {
+        let (mut early, mut late) = (Side::new(false), Side::new(true));
+        for step in &steps {
+            prop_assert_eq!(early.take(step), late.take(step), "{:?}", step);
+            prop_assert_eq!(early.state(), late.state(), "{:?}", step);
+        }
+        prop_assert_eq!(&early.world.seen, &late.world.seen);
+        prop_assert_eq!(&early.world.wakes, &late.world.wakes);
+        prop_assert_eq!(early.world.pool.in_use(), late.world.pool.in_use());
+    }
+}
+
+/// Or the comparison would compare nothing.
+#[test]
+fn segments_are_early() {
+    let mut side = Side::new(false);
+    side.take(&Step::Send(0, 100));
+    side.take(&Step::Recv(1, 100));
+    assert!(side.world.ns[0].early.is_some() && side.world.ns[1].early.is_some());
+    side.world.end();
+}
