@@ -1,0 +1,67 @@
+//! The frames of a burst: UDP packets between two containers, numbered, one behind the other.
+
+use super::BURST;
+use crate::common::lab::Host;
+
+/// Ethernet, IPv4 and UDP headers, without options.
+const HEADERS: usize = 14 + 20 + 8;
+
+/// A UDP datagram from `a` to `b` in a frame of `len` bytes.
+pub(super) fn datagram(a: Host, b: Host, len: usize) -> Vec<u8> {
+    let mut frame = Vec::with_capacity(len);
+    frame.extend_from_slice(&b.mac);
+    frame.extend_from_slice(&a.mac);
+    frame.extend_from_slice(&[0x08, 0x00]);
+    let total = (len - 14) as u16;
+    frame.extend_from_slice(&[0x45, 0]);
+    frame.extend_from_slice(&total.to_be_bytes());
+    frame.extend_from_slice(&[0, 0, 0x40, 0, 64, 17, 0, 0]);
+    frame.extend_from_slice(&a.v4);
+    frame.extend_from_slice(&b.v4);
+    let sum: u32 = frame[14..34]
+        .chunks_exact(2)
+        .map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]])))
+        .sum();
+    let sum = !(((sum & 0xffff) + (sum >> 16)) as u16);
+    frame[24..26].copy_from_slice(&sum.to_be_bytes());
+    frame.extend_from_slice(&[0x10, 0x01, 0x10, 0x02]);
+    frame.extend_from_slice(&(total - 20).to_be_bytes());
+    // No checksum, as IPv4 allows.
+    frame.extend_from_slice(&[0, 0]);
+    frame.extend((HEADERS..len).map(|at| at as u8));
+    frame
+}
+
+/// Writes the number of a frame into its payload.
+pub(super) fn number(frame: &mut [u8], number: u64) {
+    frame[HEADERS..HEADERS + 8].copy_from_slice(&number.to_be_bytes());
+}
+
+/// The frames of a burst, one behind the other.
+pub(super) struct Burst {
+    bytes: Vec<u8>,
+    pub(super) len: usize,
+    next: u64,
+}
+
+impl Burst {
+    pub(super) fn new(frame: &[u8]) -> Self {
+        Self {
+            bytes: frame.repeat(BURST),
+            len: frame.len(),
+            next: 0,
+        }
+    }
+
+    /// Numbers the frames anew.
+    pub(super) fn renew(&mut self) {
+        for frame in self.bytes.chunks_exact_mut(self.len) {
+            number(frame, self.next);
+            self.next += 1;
+        }
+    }
+
+    pub(super) fn frames(&self) -> impl Iterator<Item = &[u8]> {
+        self.bytes.chunks_exact(self.len)
+    }
+}
