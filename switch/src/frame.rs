@@ -203,6 +203,24 @@ impl<const SIZE: usize> Class<SIZE> {
         }
     }
 
+    /// Copies a frame into another buffer and gives its share of this one back.
+    #[inline]
+    fn exchange(&mut self, index: usize) -> Option<u32> {
+        if self.slots[index].refs == 1
+            && let Some(last) = self.free.last_mut()
+        {
+            // The next buffer to be used is the one that this frame leaves.
+            let copy = core::mem::replace(last, index as u32);
+            self.duplicate(index, copy as usize);
+            self.slots[index].refs = 0;
+            return Some(copy);
+        }
+        let copy = self.take()?;
+        self.duplicate(index, copy as usize);
+        self.release(index);
+        Some(copy)
+    }
+
     #[inline]
     fn consume<T>(&mut self, index: usize, look: impl FnOnce(&[u8]) -> T) -> T {
         let slot = &mut self.slots[index];
@@ -479,12 +497,10 @@ impl Pool {
                 None => Err(frame),
             };
         }
-        let Some(copy) = self.small.take() else {
-            return Err(frame);
-        };
-        self.small.duplicate(frame.index(), copy as usize);
-        self.small.release(frame.index());
-        Ok(Frame(copy))
+        match self.small.exchange(frame.index()) {
+            Some(copy) => Ok(Frame(copy)),
+            None => Err(frame),
+        }
     }
 
     /// A second owner of the same bytes, for flooding without copies. Both give it back.
@@ -542,6 +558,15 @@ impl Pool {
 }
 
 impl Frame {
+    /// What stands in places where no frame is. No buffer has this number.
+    pub(crate) const NOTHING: Self = Self(u32::MAX);
+
+    /// Takes the frame out of its place.
+    #[inline]
+    pub(crate) const fn take(&mut self) -> Self {
+        core::mem::replace(self, Self::NOTHING)
+    }
+
     #[inline]
     const fn index(&self) -> usize {
         (self.0 & !CLASS) as usize

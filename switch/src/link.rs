@@ -15,7 +15,7 @@
 use core::fmt;
 
 use crate::frame::{Frame, Pool};
-use crate::ring::Ring;
+use crate::ring::{Ring, Waiting};
 use crate::segment;
 use crate::verdict::DropReason;
 use crate::wire::ETHER_LEN;
@@ -80,9 +80,13 @@ pub struct Counters {
 struct End {
     mtu: u32,
     up: bool,
+    /// What could not be sent to this end.
+    refused: u64,
+    /// What waited for it and was thrown away.
+    drained: u64,
 }
 
-/// One way: a line of the cache.
+/// One way: a line of the cache, all that a frame touches that crosses.
 #[derive(Debug)]
 #[repr(align(64))]
 struct Way {
@@ -90,10 +94,13 @@ struct Way {
     /// What reached the ring: sent by one end, received by the other.
     frames: u64,
     bytes: u64,
-    /// What could not be sent.
-    refused: u64,
-    /// What waited and was thrown away.
-    drained: u64,
+    /// The longest ordinary frame that the receiver takes.
+    longest: u32,
+    /// The ring's bound, as a power of two.
+    bound: u8,
+    mode: Mode,
+    /// Both ends are up.
+    open: bool,
 }
 
 /// A veth pair with a bounded ring in each direction.
@@ -104,8 +111,6 @@ pub struct Link {
     /// To side A, to side B.
     ways: [Way; 2],
     ends: [End; 2],
-    capacity: u32,
-    mode: Mode,
 }
 
 impl Link {
@@ -114,19 +119,24 @@ impl Link {
     #[must_use]
     pub fn new(mode: Mode, capacity: usize) -> Self {
         let capacity = u32::try_from(capacity).unwrap_or(u32::MAX).min(1 << 31);
-        let end = || End { mtu: MTU, up: true };
+        let end = || End {
+            mtu: MTU,
+            up: true,
+            refused: 0,
+            drained: 0,
+        };
         let way = || Way {
             ring: Ring::new(),
             frames: 0,
             bytes: 0,
-            refused: 0,
-            drained: 0,
+            longest: longest(MTU),
+            bound: capacity.next_power_of_two().trailing_zeros() as u8,
+            mode,
+            open: true,
         };
         Self {
             ways: [way(), way()],
             ends: [end(), end()],
-            capacity: capacity.next_power_of_two(),
-            mode,
         }
     }
 
@@ -150,14 +160,13 @@ impl Link {
         } else {
             segment::wire_size(pool.bytes(&frame), gso_size)
         };
-        let longest = if gso_size == 0 { len } else { 0 };
-        if let Some(reason) = self.refusal(from, longest, 1) {
-            self.way_mut(from.peer()).refused += frames;
-            return Err((frame, reason));
-        }
-        let (bound, mode) = (self.bound(), self.mode);
+        let ordinary = if gso_size == 0 { len } else { 0 };
         let way = self.way_mut(from.peer());
-        let received = match mode {
+        if !way.takes(ordinary, 1) {
+            return Err((frame, self.refuse(from, ordinary, frames)));
+        }
+        let bound = way.bound();
+        let received = match way.mode {
             Mode::Move => Ok(frame),
             Mode::Copy => pool.renew(frame),
         };
@@ -167,9 +176,24 @@ impl Link {
                 Ok(())
             }
             Err(frame) => {
-                way.refused += frames;
+                self.ends[from.peer() as usize].refused += frames;
                 Err((frame, DropReason::PoolEmpty))
             }
+        }
+    }
+
+    /// Counts frames, ordinary ones of at most `longest` bytes, that do not cross, and says why.
+    #[cold]
+    fn refuse(&mut self, from: Side, longest: usize, frames: u64) -> DropReason {
+        let to = from.peer();
+        self.ends[to as usize].refused += frames;
+        let way = self.way(to);
+        if !way.open {
+            DropReason::InterfaceDown
+        } else if longest > way.longest as usize {
+            DropReason::FrameTooLong
+        } else {
+            DropReason::RingFull
         }
     }
 
@@ -195,8 +219,23 @@ impl Link {
     /// from one end to the other now.
     #[must_use]
     pub fn is_clear(&self, pool: &Pool, from: Side, count: usize, longest: usize) -> bool {
-        self.refusal(from, longest, count).is_none()
-            && (self.mode == Mode::Move || pool.has_room(count))
+        let way = self.way(from.peer());
+        way.takes(longest, count) && (way.mode == Mode::Move || pool.has_room(count))
+    }
+
+    /// Sends one ordinary frame, of `len` bytes, for which the way [is clear](Self::is_clear). The same as
+    /// [`Self::carry`].
+    #[inline]
+    pub fn carry_one(&mut self, pool: &mut Pool, from: Side, frame: Frame, len: u64) {
+        let way = self.way_mut(from.peer());
+        let bound = way.bound();
+        let frame = match way.mode {
+            Mode::Move => frame,
+            Mode::Copy => pool.renew(frame).unwrap_or_else(|frame| frame),
+        };
+        let left = way.ring.push(frame, bound);
+        debug_assert!(left.is_ok(), "the way was not clear");
+        way.count(1, len);
     }
 
     /// Sends frames for which the way [is clear](Self::is_clear); on a wire they are `wire_frames` of
@@ -209,9 +248,9 @@ impl Link {
         frames: impl ExactSizeIterator<Item = Frame>,
         (wire_frames, wire_bytes): (u64, u64),
     ) {
-        let (bound, mode) = (self.bound(), self.mode);
         let way = self.way_mut(from.peer());
-        let all = match mode {
+        let bound = way.bound();
+        let all = match way.mode {
             Mode::Move => way.ring.push_run(frames, bound),
             Mode::Copy => way.ring.push_run(
                 frames.map(|frame| pool.renew(frame).unwrap_or_else(|frame| frame)),
@@ -222,29 +261,16 @@ impl Link {
         way.count(wire_frames, wire_bytes);
     }
 
-    const fn bound(&self) -> usize {
-        self.capacity as usize
-    }
-
-    #[inline]
-    fn refusal(&self, from: Side, longest: usize, count: usize) -> Option<DropReason> {
-        let receiver = &self.ends[from.peer() as usize];
-        if !(receiver.up && self.ends[from as usize].up) {
-            Some(DropReason::InterfaceDown)
-        } else if longest > receiver.mtu as usize + OVERHEAD {
-            Some(DropReason::FrameTooLong)
-        } else if self.way(from.peer()).ring.len() + count > self.bound() {
-            Some(DropReason::RingFull)
-        } else {
-            None
-        }
-    }
-
-    /// The frames that have waited longest for `side`, to look at: some of them, but none only if none
-    /// waits.
+    /// The frames that wait for `side`, the longest first, to look at.
     #[inline]
     pub fn front(&self, side: Side) -> &[Frame] {
         self.way(side).ring.front()
+    }
+
+    /// The frames that wait for `side`, to be looked at and taken one after the other.
+    #[inline]
+    pub fn waiting_for(&mut self, side: Side) -> Waiting<'_> {
+        self.way_mut(side).ring.waiting()
     }
 
     /// Takes the `count` frames that have waited longest for `side`, or all if there are fewer.
@@ -273,10 +299,14 @@ impl Link {
     /// Takes the frames that wait for `side` when the end goes down or the link is removed, and
     /// counts each as one dropped there. The caller ends their lives (see [`crate::trace::Trace`]).
     pub fn drain(&mut self, side: Side) -> impl Iterator<Item = Frame> + '_ {
-        let way = self.way_mut(side);
+        let way = match side {
+            Side::A => &mut self.ways[0],
+            Side::B => &mut self.ways[1],
+        };
+        let end = &mut self.ends[side as usize];
         core::iter::from_fn(move || {
             let frame = way.ring.pop()?;
-            way.drained += 1;
+            end.drained += 1;
             Some(frame)
         })
     }
@@ -284,6 +314,9 @@ impl Link {
     /// Brings an end up or takes it down. Frames that wait stay; see [`Self::drain`].
     pub const fn set_up(&mut self, side: Side, up: bool) {
         self.ends[side as usize].up = up;
+        let open = self.has_carrier();
+        let [a, b] = &mut self.ways;
+        (a.open, b.open) = (open, open);
     }
 
     /// Whether the end is up.
@@ -301,6 +334,7 @@ impl Link {
     /// Sets the largest packet, in bytes, that the end takes in.
     pub const fn set_mtu(&mut self, side: Side, mtu: u32) {
         self.ends[side as usize].mtu = mtu;
+        self.way_mut(side).longest = longest(mtu);
     }
 
     /// The largest packet, in bytes, that the end takes in.
@@ -316,32 +350,49 @@ impl Link {
         Counters {
             rx_frames: to.frames,
             rx_bytes: to.bytes,
-            rx_dropped: to.drained,
+            rx_dropped: self.ends[side as usize].drained,
             tx_frames: from.frames,
             tx_bytes: from.bytes,
-            tx_dropped: from.refused,
+            tx_dropped: self.ends[side.peer() as usize].refused,
         }
     }
 
     /// Frames that one direction holds at most.
     #[must_use]
     pub const fn capacity(&self) -> usize {
-        self.capacity as usize
+        self.ways[0].bound()
     }
 
     /// How frames cross.
     #[must_use]
     pub const fn mode(&self) -> Mode {
-        self.mode
+        self.ways[0].mode
     }
 }
 
 impl Way {
+    /// Whether `count` frames, of which the ordinary ones have at most `longest` bytes, find their way.
+    #[inline]
+    const fn takes(&self, longest: usize, count: usize) -> bool {
+        self.open && longest <= self.longest as usize && self.ring.len() + count <= self.bound()
+    }
+
+    /// Frames that the ring holds at most.
+    #[inline]
+    const fn bound(&self) -> usize {
+        1 << self.bound
+    }
+
     #[inline]
     const fn count(&mut self, frames: u64, bytes: u64) {
         self.frames += frames;
         self.bytes += bytes;
     }
+}
+
+/// The longest frame for an interface of this MTU.
+const fn longest(mtu: u32) -> u32 {
+    mtu.saturating_add(OVERHEAD as u32)
 }
 
 impl fmt::Display for Mode {
