@@ -344,8 +344,19 @@ impl Bridge {
     }
 
     /// Decides about an ordinary frame that came in at `port`.
+    #[inline]
     pub fn input(&mut self, now: Time, port: PortId, frame: &[u8]) -> Decision {
-        self.input_super(now, port, frame, 0)
+        let decision = self.judge(now, port, frame);
+        self.account(port, decision, (1, frame.len() as u64));
+        decision
+    }
+
+    /// [`Self::input`] without counting: the caller [accounts](Self::account) for the frame.
+    #[inline]
+    pub fn judge(&mut self, now: Time, port: PortId, frame: &[u8]) -> Decision {
+        self.learned = None;
+        self.refused = false;
+        self.decide_input(now, port, frame)
     }
 
     /// Decides about a frame that came in at `port` and may be a super-segment.
@@ -359,7 +370,7 @@ impl Bridge {
         self.learned = None;
         self.refused = false;
         let decision = self.decide_input(now, port, frame);
-        self.count_input(port, decision, segment::wire_size(frame, gso_size));
+        self.account(port, decision, segment::wire_size(frame, gso_size));
         decision
     }
 
@@ -371,7 +382,7 @@ impl Bridge {
         if frames > 0 {
             debug_assert!(self.is_settled());
             self.learned = None;
-            self.count_input(port, decision, (frames, bytes));
+            self.account(port, decision, (frames, bytes));
         }
     }
 
@@ -382,7 +393,9 @@ impl Bridge {
         !self.refused
     }
 
-    fn count_input(&mut self, port: PortId, decision: Decision, (frames, bytes): (u64, u64)) {
+    /// Counts frames that came in at `port`, of so many bytes in all, and what became of them.
+    #[inline]
+    pub fn account(&mut self, port: PortId, decision: Decision, (frames, bytes): (u64, u64)) {
         if let Some(port) = self.port_mut(port) {
             port.counters.frames += frames;
             port.counters.bytes += bytes;
@@ -394,30 +407,37 @@ impl Bridge {
         self.count_decision(decision, frames);
     }
 
+    #[inline]
     fn decide_input(&mut self, now: Time, port: PortId, frame: &[u8]) -> Decision {
-        let header = match self.admit(port, frame) {
-            Ok(header) => header,
+        let (header, flags) = match self.admit(port, frame) {
+            Ok(admitted) => admitted,
             Err(reason) => return Decision::Drop(reason),
         };
-        self.learn(now, port, header.source);
+        if flags.learning {
+            self.learn(now, port, header.source);
+        }
         if header.is_to_group() {
             return Decision::Flood { local: true };
         }
         match self.fdb.lookup_key(now, header.destination) {
             Some((Kind::Local, _) | (_, None)) => Decision::Local,
-            Some((_, Some(to))) => self.to_port(Some(port), to),
+            Some((_, Some(to))) => self.to_port(Some((port, flags)), to),
             None => self.flood_unknown(Some(port)),
         }
     }
 
-    /// What a frame has to be before it is looked at, or why it is not that.
-    fn admit(&self, port: PortId, frame: &[u8]) -> Result<Header, DropReason> {
+    /// What a frame has to be before it is looked at, or why it is not that; and the settings of its port.
+    #[inline]
+    fn admit(&self, port: PortId, frame: &[u8]) -> Result<(Header, Flags), DropReason> {
         if !self.up {
             return Err(DropReason::InterfaceDown);
         }
-        if !self.port(port).is_some_and(|port| port.up) {
+        let Some(&Port {
+            up: true, flags, ..
+        }) = self.port(port)
+        else {
             return Err(DropReason::BridgePortDown);
-        }
+        };
         let header = Header::of(frame).ok_or(DropReason::Truncated)?;
         if header.source & GROUP != 0 {
             return Err(DropReason::BridgeSourceMulticast);
@@ -428,13 +448,11 @@ impl Bridge {
         if LINK_LOCAL.contains(&header.destination) {
             return Err(DropReason::BridgeLinkLocal);
         }
-        Ok(header)
+        Ok((header, flags))
     }
 
+    #[inline]
     fn learn(&mut self, now: Time, port: PortId, source: u64) {
-        if !self.port(port).is_some_and(|port| port.flags.learning) {
-            return;
-        }
         let moved_from = match self.fdb.learn_key(now, source, port) {
             Learning::Added => None,
             Learning::Moved(before) => {
@@ -485,6 +503,7 @@ impl Bridge {
         }
     }
 
+    #[inline]
     fn count_decision(&mut self, decision: Decision, frames: u64) {
         match decision {
             Decision::Drop(_) => self.counters.dropped += frames,
@@ -497,7 +516,8 @@ impl Bridge {
         }
     }
 
-    fn to_port(&self, from: Option<PortId>, to: PortId) -> Decision {
+    #[inline]
+    fn to_port(&self, from: Option<(PortId, Flags)>, to: PortId) -> Decision {
         match self.refusal(from, to) {
             Some(reason) => Decision::Drop(reason),
             None => Decision::Port(to),
@@ -505,16 +525,16 @@ impl Bridge {
     }
 
     /// Why a frame from `from` may not leave through `to` (`should_deliver` in Linux).
-    fn refusal(&self, from: Option<PortId>, to: PortId) -> Option<DropReason> {
+    #[inline]
+    fn refusal(&self, from: Option<(PortId, Flags)>, to: PortId) -> Option<DropReason> {
         let Some(target) = self.port(to).filter(|port| port.up) else {
             return Some(DropReason::BridgePortDown);
         };
-        let from = from?;
+        let (from, flags) = from?;
         if from == to && !target.flags.hairpin {
             return Some(DropReason::BridgeSamePort);
         }
-        let both_isolated =
-            target.flags.isolated && self.port(from).is_some_and(|source| source.flags.isolated);
+        let both_isolated = target.flags.isolated && flags.isolated;
         both_isolated.then_some(DropReason::BridgeIsolated)
     }
 
@@ -540,6 +560,10 @@ impl Bridge {
     #[must_use]
     pub fn next_flood_port(&self, except: Option<PortId>, after: Option<PortId>) -> Option<PortId> {
         let first = after.map_or(0, |port| port.0.saturating_add(1));
+        let except = except.map(|port| {
+            let flags = self.port(port).map(|port| port.flags);
+            (port, flags.unwrap_or_default())
+        });
         (first..self.ports.len() as u32)
             .map(PortId)
             .find(|&port| self.refusal(except, port).is_none())
@@ -555,6 +579,7 @@ struct Header {
 
 impl Header {
     /// The addresses of `frame`, if it has a whole Ethernet header.
+    #[inline]
     fn of(frame: &[u8]) -> Option<Self> {
         let header = frame.first_chunk::<ETHER_LEN>()?;
         let (first, rest) = header.split_first_chunk::<8>()?;

@@ -51,8 +51,27 @@ pub enum Kind {
 #[derive(Clone, Copy, Debug)]
 struct Slot {
     used: Time,
-    port: Option<PortId>,
+    /// [`NO_PORT`] for the bridge itself.
+    port: PortId,
     kind: Kind,
+}
+
+/// No port has this number: a bridge has fewer.
+const NO_PORT: PortId = PortId(u32::MAX);
+
+impl Slot {
+    fn new(used: Time, port: Option<PortId>, kind: Kind) -> Self {
+        Self {
+            used,
+            port: port.unwrap_or(NO_PORT),
+            kind,
+        }
+    }
+
+    #[inline]
+    fn port(&self) -> Option<PortId> {
+        (self.port != NO_PORT).then_some(self.port)
+    }
 }
 
 /// An entry as `bridge fdb` shows it.
@@ -98,6 +117,9 @@ pub struct Fdb {
     /// Entries that are not learned.
     fixed: usize,
     refused: u64,
+    /// The address that was learned last, when and where, if nothing else was changed since: it teaches
+    /// nothing again.
+    last: Option<(u64, Time, PortId)>,
 }
 
 const fn nanos(span: Duration) -> u64 {
@@ -137,12 +159,14 @@ impl Fdb {
             cursor: 0,
             fixed: 0,
             refused: 0,
+            last: None,
         }
     }
 
     /// Changes how long a learned address is remembered.
     pub const fn set_ageing(&mut self, ageing: Duration) {
         self.ageing = nanos(ageing);
+        self.last = None;
     }
 
     fn is_old(&self, now: Time, slot: &Slot) -> bool {
@@ -193,7 +217,16 @@ impl Fdb {
     }
 
     /// [`Self::learn`] in VLAN 0, or in the VLAN that stands above the address in `key`.
+    #[inline]
     pub(crate) fn learn_key(&mut self, now: Time, key: u64, port: PortId) -> Learning {
+        if self.last == Some((key, now, port)) {
+            return Learning::Known;
+        }
+        self.learn_anew(now, key, port)
+    }
+
+    fn learn_anew(&mut self, now: Time, key: u64, port: PortId) -> Learning {
+        self.last = None;
         let Some(index) = self.find(key) else {
             return self.add(now, key, port);
         };
@@ -203,10 +236,16 @@ impl Fdb {
             return Learning::Fixed;
         }
         slot.used = now;
-        match slot.port.replace(port) {
-            _ if is_old => Learning::Added,
-            Some(before) if before != port => Learning::Moved(before),
-            _ => Learning::Known,
+        let before = core::mem::replace(&mut slot.port, port);
+        if is_old {
+            Learning::Added
+        } else if before != port {
+            Learning::Moved(before)
+        } else {
+            if self.ageing > 0 {
+                self.last = Some((key, now, port));
+            }
+            Learning::Known
         }
     }
 
@@ -217,12 +256,8 @@ impl Fdb {
             self.refused += 1;
             return Learning::Refused;
         }
-        let slot = Slot {
-            used: now,
-            port: Some(port),
-            kind: Kind::Learned,
-        };
-        self.entries.insert(key, slot);
+        self.entries
+            .insert(key, Slot::new(now, Some(port), Kind::Learned));
         self.fit_hints();
         Learning::Added
     }
@@ -255,14 +290,26 @@ impl Fdb {
     }
 
     /// [`Self::lookup`] in VLAN 0, or in the VLAN that stands above the address in `key`.
+    #[inline]
     pub(crate) fn lookup_key(&mut self, now: Time, key: u64) -> Option<(Kind, Option<PortId>)> {
+        if let Some(&hinted) = self.hints.get(self.hint(key))
+            && let Some((&found, slot)) = self.entries.get_index(hinted as usize)
+            && found == key
+            && !self.is_old(now, slot)
+        {
+            return Some((slot.kind, slot.port()));
+        }
+        self.look_up(now, key)
+    }
+
+    fn look_up(&mut self, now: Time, key: u64) -> Option<(Kind, Option<PortId>)> {
         let index = self.find(key)?;
         let slot = self.entries[index];
         if self.is_old(now, &slot) {
             self.entries.swap_remove_index(index);
             return None;
         }
-        Some((slot.kind, slot.port))
+        Some((slot.kind, slot.port()))
     }
 
     /// Adds an address of the bridge itself (`port` is `None`) or of a port. It replaces what was
@@ -283,8 +330,8 @@ impl Fdb {
     }
 
     fn insert(&mut self, now: Time, key: u64, port: Option<PortId>, kind: Kind) {
-        let used = now;
-        let before = self.entries.insert(key, Slot { used, port, kind });
+        self.last = None;
+        let before = self.entries.insert(key, Slot::new(now, port, kind));
         if before.is_none_or(|slot| slot.kind == Kind::Learned) {
             self.fixed += 1;
         }
@@ -293,6 +340,7 @@ impl Fdb {
 
     /// Removes an entry of any kind; says whether there was one.
     pub fn remove(&mut self, vlan: u16, address: EthernetAddress) -> bool {
+        self.last = None;
         let removed = self.entries.swap_remove(&key(vlan, address));
         if removed.is_some_and(|slot| slot.kind != Kind::Learned) {
             self.fixed -= 1;
@@ -302,20 +350,22 @@ impl Fdb {
 
     /// Forgets all that was learned. O(entries).
     pub fn flush(&mut self) {
+        self.last = None;
         self.entries.retain(|_, slot| slot.kind != Kind::Learned);
     }
 
     /// Forgets what was learned at `port`, as when it goes down. O(entries).
     pub fn flush_port(&mut self, port: PortId) {
+        self.last = None;
         self.entries
-            .retain(|_, slot| slot.port != Some(port) || slot.kind != Kind::Learned);
+            .retain(|_, slot| slot.port != port || slot.kind != Kind::Learned);
     }
 
     /// Removes every entry of `port`, as when it leaves the bridge. O(entries).
     pub fn remove_port(&mut self, port: PortId) {
         self.flush_port(port);
         let before = self.entries.len();
-        self.entries.retain(|_, slot| slot.port != Some(port));
+        self.entries.retain(|_, slot| slot.port != port);
         self.fixed -= before - self.entries.len();
     }
 
@@ -348,13 +398,13 @@ impl Fdb {
     pub fn entries(&self, now: Time) -> Vec<Entry> {
         let live = |slot: &Slot| !self.is_old(now, slot);
         let mut entries: Vec<_> = self.entries.iter().filter(|(_, slot)| live(slot)).collect();
-        entries.sort_unstable_by_key(|&(&key, slot)| (slot.port, key));
+        entries.sort_unstable_by_key(|&(&key, slot)| (slot.port(), key));
         entries
             .into_iter()
             .map(|(&key, slot)| Entry {
                 address: address(key),
                 vlan: (key >> MAC_BITS) as u16,
-                port: slot.port,
+                port: slot.port(),
                 kind: slot.kind,
                 age: now.since(slot.used),
             })
@@ -521,7 +571,7 @@ mod tests {
 
     #[test]
     fn an_idle_table_is_small() {
-        assert!(size_of::<Fdb>() <= 216, "{} bytes", size_of::<Fdb>());
+        assert!(size_of::<Fdb>() <= 248, "{} bytes", size_of::<Fdb>());
     }
 
     proptest! {

@@ -23,15 +23,17 @@ const ICMP_QUERY: Duration = Duration::from_secs(30);
 /// Every other protocol (`nf_conntrack_generic_timeout`).
 const GENERIC: Duration = Duration::from_secs(600);
 
-/// A connection as the table knows it.
+/// A connection as the table knows it. What every packet looks at comes first, on one line of the cache
+/// in the table.
 #[derive(Clone, Debug)]
+#[repr(C)]
 pub struct Conn {
-    /// The first packet's tuple as it came.
-    pub original: Tuple,
-    /// The tuple that answers come with: the original's inverse after translation.
-    pub reply: Tuple,
-    /// The original tuple between the two translations, if there are two.
-    pub(crate) middle: Option<Tuple>,
+    /// When it is forgotten, unless a packet comes before.
+    pub expires: Time,
+    /// A UDP flow is a stream from here on.
+    stream_at: Time,
+    /// The key under which it stands in the queue of timers: never later than `expires`.
+    pub(crate) queued: Time,
     /// Its number: the order in which connections were made.
     pub number: u64,
     /// The TCP state; `None` for other protocols.
@@ -44,8 +46,6 @@ pub struct Conn {
     pub source_nat: bool,
     /// The destination is translated.
     pub destination_nat: bool,
-    /// When it is forgotten, unless a packet comes before.
-    pub expires: Time,
     /// It is in the table; before that only its first packet knows of it.
     pub(crate) confirmed: bool,
     /// Its first packet was sent by this namespace itself.
@@ -54,10 +54,12 @@ pub struct Conn {
     pub(crate) source_done: bool,
     /// The rules for the destination have been asked.
     pub(crate) destination_done: bool,
-    /// The key under which it stands in the queue of timers: never later than `expires`.
-    pub(crate) queued: Time,
-    /// A UDP flow is a stream from here on.
-    stream_at: Time,
+    /// The first packet's tuple as it came: its protocol is still on the first line.
+    pub original: Tuple,
+    /// The tuple that answers come with: the original's inverse after translation.
+    pub reply: Tuple,
+    /// The original tuple between the two translations, if there are two.
+    pub(crate) middle: Option<Tuple>,
 }
 
 /// What a packet means for its connection.
@@ -117,6 +119,7 @@ impl Conn {
     }
 
     /// Accounts for a packet of this connection in `direction`.
+    #[inline]
     pub(crate) fn advance(&mut self, now: Time, direction: Direction, flags: u8) -> Advance {
         let advance = match self.original.protocol {
             TCP => self.advance_tcp(now, direction, flags),

@@ -80,7 +80,9 @@ pub(crate) struct ConnRef {
     pub(crate) generation: u32,
 }
 
+/// Three lines of the cache; packets that go on look at the first.
 #[derive(Debug, Default)]
+#[repr(C, align(64))]
 struct Slot {
     generation: u32,
     conn: Option<Conn>,

@@ -23,17 +23,18 @@ pub(crate) const ICMPV6: u8 = 58;
 
 /// One direction of a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
 pub struct Tuple {
-    /// Source address.
-    pub source: IpAddr,
-    /// Destination address.
-    pub destination: IpAddr,
-    /// Protocol number.
-    pub protocol: u8,
     /// Source port; the identifier of an ICMP query in both directions; 0 where there is neither.
     pub source_port: u16,
     /// Destination port; type × 256 + code of an ICMP query; 0 where there is neither.
     pub destination_port: u16,
+    /// Protocol number.
+    pub protocol: u8,
+    /// Source address.
+    pub source: IpAddr,
+    /// Destination address.
+    pub destination: IpAddr,
 }
 
 impl Hash for Tuple {

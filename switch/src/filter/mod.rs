@@ -163,10 +163,10 @@ struct Remembered {
 }
 
 /// The rules that a packet matched on its way.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Trail {
     rules: [u32; REMEMBERED_RULES],
-    len: usize,
+    len: u8,
     /// The answer may be another one next time.
     fleeting: bool,
     /// No rule decided.
@@ -182,16 +182,20 @@ impl Trail {
     };
 
     const fn push(&mut self, rule: u32) {
-        if self.len < REMEMBERED_RULES {
-            self.rules[self.len] = rule;
+        if (self.len as usize) < REMEMBERED_RULES {
+            self.rules[self.len as usize] = rule;
             self.len += 1;
         } else {
             self.fleeting = true;
         }
     }
 
+    fn rules(&self) -> &[u32] {
+        &self.rules[..usize::from(self.len)]
+    }
+
     fn last(&self, slots: &[Slot]) -> Option<RuleId> {
-        let &slot = self.rules[..self.len].last()?;
+        let &slot = self.rules().last()?;
         let generation = slots[slot as usize].generation;
         Some(RuleId { slot, generation })
     }
@@ -512,7 +516,7 @@ impl Ruleset {
 
     /// Counts a packet that goes the way of `trail` through `chain`.
     pub(crate) fn count_along(&mut self, chain: ChainId, trail: &Trail, weight: Counter) {
-        for &rule in &trail.rules[..trail.len] {
+        for &rule in trail.rules() {
             self.slots[rule as usize].counter.add(weight);
         }
         if trail.by_policy {
@@ -525,7 +529,7 @@ impl Ruleset {
 }
 
 impl Counter {
-    const fn add(&mut self, other: Self) {
+    pub(crate) const fn add(&mut self, other: Self) {
         self.packets += other.packets;
         self.bytes += other.bytes;
     }

@@ -11,15 +11,18 @@
 
 use core::net::{IpAddr, Ipv4Addr};
 
+use foldhash::fast::FixedState;
+use indexmap::IndexSet;
+
 use super::{Env, Hook, Netfilter, Outcome, Path, same};
 use crate::conntrack::tuple::{TCP, UDP};
-use crate::conntrack::{Advance, ConnRef, Direction, TcpState, Tuple};
-use crate::filter::{ChainId, Counter, Facts, Family, State, Table, Trail};
+use crate::conntrack::{Advance, ConnRef, Conntrack, Direction, TcpState, Tuple};
+use crate::filter::{ChainId, Counter, Facts, Family, Ruleset, State, Table, Trail};
 use crate::time::Time;
 use crate::verdict::{IfId, Rewrite, Verdict};
 
-/// Lanes of a namespace; those of flows with the same places take turns. Memory (half a MiB in the
-/// end) is taken as flows go on.
+/// Lanes of a namespace; those of flows with the same places take turns. Memory (a quarter of a MiB in
+/// the end) is taken as flows go on.
 const LANES: usize = 4096;
 /// So many at first: a power of two, a power of four less than [`LANES`].
 const FIRST_LANES: usize = 64;
@@ -29,56 +32,82 @@ const PLACES: usize = 4;
 /// What the packets of a flow in one direction have in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Key {
-    /// Source, then destination.
-    pub(super) addresses: u64,
-    /// Source, then destination.
-    pub(super) ports: u32,
-    protocol: u8,
+    /// As in the header: protocol and source address; destination address and ports, source first.
+    pub(super) flow: [u64; 2],
     /// The bridge, or where a routed packet came in.
     input: IfId,
 }
 
+/// A line of the cache.
 #[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
 struct Lane {
     key: Key,
     conn: ConnRef,
     direction: Direction,
     state: State,
-    rules: u64,
-    trail: Trail,
+    /// Which of the [`Lanes::trails`] it takes.
+    trail: u32,
+    /// When it was opened, in changes of the rules.
+    epoch: u32,
 }
 
 /// The lanes of a namespace, by key.
 #[derive(Debug, Default)]
-pub(super) struct Lanes(Vec<Option<Lane>>);
+pub(super) struct Lanes {
+    list: Vec<Option<Lane>>,
+    /// What the lanes of this epoch say about the rules that their packets meet: few, however many they are.
+    trails: IndexSet<Trail, FixedState>,
+    /// The rules of this epoch, as [`crate::filter::Ruleset::change`] has it.
+    rules: u64,
+    epoch: u32,
+}
 
 impl Lanes {
     /// The first place of a flow among those that there are now.
     #[inline]
     const fn place(&self, key: &Key) -> usize {
-        key.place() & self.0.len().wrapping_sub(PLACES)
+        key.place() & self.list.len().wrapping_sub(PLACES)
     }
 
-    /// The lane of a flow.
+    /// The lane of a flow under these rules.
     #[inline]
-    fn of(&self, key: &Key) -> Option<&Lane> {
+    fn of(&self, key: &Key, rules: u64) -> Option<&Lane> {
         let place = self.place(key);
-        let places = self.0.get(place..place + PLACES)?;
-        places.iter().flatten().find(|lane| lane.key == *key)
+        let places: &[_; PLACES] = self.list.get(place..)?.first_chunk()?;
+        let lane = match &places[0] {
+            Some(first) if first.key == *key => first,
+            _ => places[1..].iter().flatten().find(|lane| lane.key == *key)?,
+        };
+        (self.rules == rules && lane.epoch == self.epoch).then_some(lane)
+    }
+
+    /// The number of a trail under these rules. With others, or with more trails than lanes, a new epoch
+    /// begins: all lanes are closed.
+    fn number(&mut self, trail: Trail, rules: u64) -> u32 {
+        if self.rules != rules || self.trails.len() >= LANES {
+            self.rules = rules;
+            self.trails.clear();
+            self.epoch = self.epoch.wrapping_add(1);
+            if self.epoch == 0 {
+                self.list.fill(None);
+            }
+        }
+        self.trails.insert_full(trail).0 as u32
     }
 
     /// Opens a lane: in its flow's place if it had one before, else in the first that is free or closed
     /// by a change of the rules, else in that of another flow once there are as many as there may be.
     fn open(&mut self, lane: Lane) {
-        if self.0.is_empty() {
-            self.0.resize(FIRST_LANES + PLACES - 1, None);
+        if self.list.is_empty() {
+            self.list.resize(FIRST_LANES + PLACES - 1, None);
         }
-        let lanes = self.0.len() + 1 - PLACES;
+        let lanes = self.list.len() + 1 - PLACES;
         let place = self.place(&lane.key);
-        let places = &mut self.0[place..place + PLACES];
+        let places = &mut self.list[place..place + PLACES];
         let of_flow = |held: &Option<Lane>| held.as_ref().is_some_and(|held| held.key == lane.key);
         let is_free =
-            |held: &Option<Lane>| held.as_ref().is_none_or(|held| held.rules != lane.rules);
+            |held: &Option<Lane>| held.as_ref().is_none_or(|held| held.epoch != lane.epoch);
         let at = places.iter().position(of_flow);
         let at = at.or_else(|| places.iter().position(is_free));
         if at.is_none() && lanes < LANES {
@@ -90,36 +119,54 @@ impl Lanes {
 
     fn grow(&mut self, lanes: usize) {
         let fresh = vec![None; lanes + PLACES - 1];
-        let held = core::mem::replace(&mut self.0, fresh);
-        held.into_iter().flatten().for_each(|lane| self.open(lane));
+        let held = core::mem::replace(&mut self.list, fresh);
+        for lane in held.into_iter().flatten() {
+            if lane.epoch == self.epoch {
+                self.open(lane);
+            }
+        }
     }
 }
 
 impl Key {
+    /// Source, then destination.
+    pub(super) const fn addresses(&self) -> u64 {
+        self.flow[0] << 32 | self.flow[1] >> 32
+    }
+
+    /// Source, then destination.
+    pub(super) const fn ports(&self) -> u32 {
+        self.flow[1] as u32
+    }
+
+    const fn protocol(&self) -> u8 {
+        (self.flow[0] >> 48) as u8
+    }
+
     pub(super) const fn is_udp(&self) -> bool {
-        self.protocol == UDP
+        self.protocol() == UDP
     }
 
     fn source(&self) -> IpAddr {
-        Ipv4Addr::from_bits((self.addresses >> 32) as u32).into()
+        Ipv4Addr::from_bits(self.flow[0] as u32).into()
     }
 
     fn destination(&self) -> IpAddr {
-        Ipv4Addr::from_bits(self.addresses as u32).into()
+        Ipv4Addr::from_bits((self.flow[1] >> 32) as u32).into()
     }
 
     pub(super) fn tuple(&self) -> Tuple {
         Tuple {
             source: self.source(),
             destination: self.destination(),
-            protocol: self.protocol,
-            source_port: (self.ports >> 16) as u16,
-            destination_port: self.ports as u16,
+            protocol: self.protocol(),
+            source_port: (self.ports() >> 16) as u16,
+            destination_port: self.ports() as u16,
         }
     }
 
     pub(super) const fn place(&self) -> usize {
-        let mixed = (self.addresses ^ (self.ports as u64) << 16 ^ self.protocol as u64)
+        let mixed = (self.addresses() ^ (self.ports() as u64) << 16 ^ self.protocol() as u64)
             .wrapping_mul(0x9e37_79b9_7f4a_7c15);
         (mixed >> 52) as usize % LANES
     }
@@ -128,14 +175,12 @@ impl Key {
 /// Keys for tests of what is made of them.
 #[cfg(test)]
 pub(super) const UDP_KEY: Key = Key {
-    addresses: 0xac11_0002_cb00_7107,
-    ports: 5000 << 16 | 53,
-    protocol: UDP,
+    flow: [(UDP as u64) << 48 | 0xac11_0002, 0xcb00_7107_1388_0035],
     input: IfId(2),
 };
 #[cfg(test)]
 pub(super) const TCP_KEY: Key = Key {
-    protocol: TCP,
+    flow: [(TCP as u64) << 48 | 0xac11_0002, UDP_KEY.flow[1]],
     ..UDP_KEY
 };
 
@@ -143,9 +188,8 @@ pub(super) const TCP_KEY: Key = Key {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Plain {
     pub(super) key: Key,
-    head: Head,
     flags: u8,
-    len: usize,
+    len: u32,
 }
 
 impl Plain {
@@ -154,8 +198,8 @@ impl Plain {
         Facts {
             source: self.key.source(),
             destination: self.key.destination(),
-            protocol: self.key.protocol,
-            ports: Some(((self.key.ports >> 16) as u16, self.key.ports as u16)),
+            protocol: self.key.protocol(),
+            ports: Some(((self.key.ports() >> 16) as u16, self.key.ports() as u16)),
             input: path.input,
             output: None,
             bridged: path.bridged,
@@ -163,6 +207,15 @@ impl Plain {
             weight: Counter::default(),
         }
     }
+}
+
+/// Packets that passed lanes with the same trail and are not counted at their rules yet: by
+/// [`Netfilter::count`], before anything else happens there.
+#[derive(Clone, Copy, Debug, Default)]
+#[must_use]
+pub struct Tally {
+    trail: u32,
+    weight: Counter,
 }
 
 /// Packets of one flow that cross a bridge one after the other at one moment.
@@ -202,7 +255,7 @@ impl Run {
     #[inline]
     pub fn length_of(&self, bytes: &[u8]) -> Option<usize> {
         let head = Head::of(bytes)?;
-        if head.flow != self.first.head.flow {
+        if head.flow != self.first.key.flow {
             return None;
         }
         data(bytes, &head).map(|(len, _)| len)
@@ -263,15 +316,6 @@ impl Head {
     const fn protocol(&self) -> u8 {
         (self.flow[0] >> 48) as u8
     }
-
-    const fn key(&self, input: IfId) -> Key {
-        Key {
-            addresses: self.flow[0] << 32 | self.flow[1] >> 32,
-            ports: self.flow[1] as u32,
-            protocol: self.protocol(),
-            input,
-        }
-    }
 }
 
 /// The length and the flags of a packet of UDP, or of TCP without any flag but ACK and PSH, that is all there.
@@ -300,10 +344,12 @@ pub(super) fn plain(bytes: &[u8], input: IfId) -> Option<Plain> {
     let head = Head::of(bytes)?;
     let (len, flags) = data(bytes, &head)?;
     Some(Plain {
-        key: head.key(input),
-        head,
+        key: Key {
+            flow: head.flow,
+            input,
+        },
         flags,
-        len,
+        len: len as u32,
     })
 }
 
@@ -327,7 +373,7 @@ impl Netfilter {
         }
         let run = Run::of(bytes, bridge, u64::from(frames));
         if let Some(run) = &run
-            && self.pass_bridged(now, run)
+            && self.pass_alone(now, run)
         {
             return Outcome::ACCEPT;
         }
@@ -355,21 +401,44 @@ impl Netfilter {
 
     #[cfg(test)]
     pub(super) fn lanes_used(&self) -> usize {
-        self.lanes.0.iter().flatten().count()
+        self.lanes.list.iter().flatten().count()
     }
 
     /// Sends packets down their lane, if they have one: each passes the three hooks as it is, which is
-    /// accounted for. `false`, and nothing has happened, if the hooks have to see them.
-    pub fn pass_bridged(&mut self, now: Time, run: &Run) -> bool {
-        let Some(lane) = self.lanes.of(&run.first.key) else {
+    /// accounted for, at the rules in `tally`. `false`, and nothing has happened, if the hooks have to see
+    /// them.
+    #[inline]
+    pub fn pass_bridged(&mut self, now: Time, run: &Run, tally: &mut Tally) -> bool {
+        let Some(lane) = self.lanes.of(&run.first.key, self.rules.change()) else {
             return false;
         };
-        if lane.rules != self.rules.change() {
+        let (trail, of) = (lane.trail, (lane.conn, lane.direction, lane.state));
+        if !advance(&mut self.conntrack, now, run, of) {
             return false;
         }
-        let lane = *lane;
-        let of = (lane.conn, lane.direction, lane.state);
-        express(self, now, run, of, &lane.trail)
+        if trail != tally.trail {
+            self.count(tally);
+            tally.trail = trail;
+        }
+        tally.weight.add(run.weight);
+        true
+    }
+
+    /// Counts at the rules what passed lanes; nothing is left in the tally.
+    pub fn count(&mut self, tally: &mut Tally) {
+        let weight = core::mem::take(&mut tally.weight);
+        if weight.packets > 0
+            && let Some(trail) = self.lanes.trails.get_index(tally.trail as usize)
+        {
+            count(&mut self.rules, trail, weight);
+        }
+    }
+
+    fn pass_alone(&mut self, now: Time, run: &Run) -> bool {
+        let mut tally = Tally::default();
+        let passed = self.pass_bridged(now, run, &mut tally);
+        self.count(&mut tally);
+        passed
     }
 
     /// Opens a lane for a packet that has just passed the hooks, if all of them will say the same of
@@ -393,31 +462,54 @@ impl Netfilter {
         if !passes {
             return;
         }
+        let trail = self.lanes.number(trail, self.rules.change());
         self.lanes.open(Lane {
             key: plain.key,
             conn: at,
             direction: known.direction,
             state: known.state,
-            rules: self.rules.change(),
             trail,
+            epoch: self.lanes.epoch,
         });
     }
 }
 
 /// Accounts for packets of a connection in a direction and state, unless the first ends or changes that:
 /// what the hooks would count.
-///
-/// To its connection the second packet of a moment and every later one mean the same: whether there was
-/// an answer, the state and the timer are then as they leave them. So two are enough.
 #[inline]
 pub(super) fn express(
     nf: &mut Netfilter,
     now: Time,
     run: &Run,
-    (at, direction, state): (ConnRef, Direction, State),
+    of: (ConnRef, Direction, State),
     trail: &Trail,
 ) -> bool {
-    let Some(conn) = nf.conntrack.conn_mut(at) else {
+    let passes = advance(&mut nf.conntrack, now, run, of);
+    if passes {
+        count(&mut nf.rules, trail, run.weight);
+    }
+    passes
+}
+
+fn count(rules: &mut Ruleset, trail: &Trail, weight: Counter) {
+    if let (Some(raw), Some(forward)) = (RAW, FORWARD) {
+        rules.count_passed(raw, weight);
+        rules.count_along(forward, trail, weight);
+    }
+}
+
+/// Accounts for packets at their connection, if it is as it was.
+///
+/// To its connection the second packet of a moment and every later one mean the same: whether there was
+/// an answer, the state and the timer are then as they leave them. So two are enough.
+#[inline]
+fn advance(
+    conntrack: &mut Conntrack,
+    now: Time,
+    run: &Run,
+    (at, direction, state): (ConnRef, Direction, State),
+) -> bool {
+    let Some(conn) = conntrack.conn_mut(at) else {
         return false;
     };
     let answered = direction == Direction::Reply || conn.seen_reply;
@@ -443,11 +535,7 @@ pub(super) fn express(
         is_shorter |= conn.expires < first;
     }
     if is_shorter || conn.assured != before.1 {
-        nf.conntrack.settle(at);
-    }
-    if let (Some(raw), Some(forward)) = (RAW, FORWARD) {
-        nf.rules.count_passed(raw, run.weight);
-        nf.rules.count_along(forward, trail, run.weight);
+        conntrack.settle(at);
     }
     true
 }

@@ -35,7 +35,7 @@ mod tests;
 
 use core::net::IpAddr;
 
-pub use self::lane::Run;
+pub use self::lane::{Run, Tally};
 pub use self::routed::{Crossing, Exit, Passed};
 
 use crate::conntrack::tuple::{Quote, Read, read};

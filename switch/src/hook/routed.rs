@@ -273,11 +273,11 @@ impl Flow {
             prerouting: None,
             postrouting: None,
         };
-        if (self.key.addresses, self.key.ports) == (self.to_addresses, self.to_ports) {
+        if (self.key.addresses(), self.key.ports()) == (self.to_addresses, self.to_ports) {
             return passed;
         }
         self.write(bytes, csum_partial);
-        let (from_source, from_destination) = sockets(self.key.addresses, self.key.ports);
+        let (from_source, from_destination) = sockets(self.key.addresses(), self.key.ports());
         let (to_source, to_destination) = sockets(self.to_addresses, self.to_ports);
         passed.prerouting = (from_destination != to_destination).then_some(Rewrite {
             from_source,
@@ -337,8 +337,8 @@ mod tests {
         bytes[0] = 0x45;
         bytes[3] = 40;
         bytes[9] = if key.is_udp() { 17 } else { 6 };
-        bytes[12..20].copy_from_slice(&key.addresses.to_be_bytes());
-        bytes[20..24].copy_from_slice(&key.ports.to_be_bytes());
+        bytes[12..20].copy_from_slice(&key.addresses().to_be_bytes());
+        bytes[20..24].copy_from_slice(&key.ports().to_be_bytes());
         bytes
     }
 
@@ -399,7 +399,7 @@ mod tests {
         assert!(flows.at(&UDP_KEY).is_none());
         for number in 0..3 * FLOWS as u64 {
             let mut key = UDP_KEY;
-            key.addresses ^= number;
+            key.flow[1] ^= number << 32;
             let before = flows.list.iter().flatten().count();
             flows.open(flow(&key, &key.tuple()));
             assert!(flows.at(&key).is_some_and(|held| held.key == key));

@@ -68,37 +68,35 @@ impl Log {
 
     #[inline]
     pub(super) fn push(&mut self, at: Time, first: u64, count: u32, place: IfId, what: What) {
-        if self.waiting + count as usize > EVENTS {
-            return self.overflow(at, first, count, place, what);
+        let room = EVENTS - self.waiting;
+        if count as usize > room {
+            self.lost += u64::from(count) - room as u64;
         }
-        self.waiting += count as usize;
+        let count = count.min(room as u32);
         if let What::Rewritten(rewrite) = what {
             self.rewrites
                 .extend(core::iter::repeat_n(rewrite, count as usize));
         }
-        let record = Record {
-            at,
-            first,
-            count,
-            place,
-            step: Step::of(what),
-        };
+        if count > 0 {
+            self.record(Record {
+                at,
+                first,
+                count,
+                place,
+                step: Step::of(what),
+            });
+        }
+    }
+
+    fn record(&mut self, record: Record) {
+        let count = record.count;
+        self.waiting += count as usize;
         if let Some(last) = self.records.last_mut()
             && last.is_followed_by(&record)
         {
             last.count += count;
         } else {
             self.records.push(record);
-        }
-    }
-
-    /// Keeps as many of `count` events as there is room for.
-    #[cold]
-    fn overflow(&mut self, at: Time, first: u64, count: u32, place: IfId, what: What) {
-        let room = (EVENTS - self.waiting) as u32;
-        self.lost += u64::from(count - room);
-        if room > 0 {
-            self.push(at, first, room, place, what);
         }
     }
 

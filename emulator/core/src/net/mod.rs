@@ -135,6 +135,16 @@ impl Default for NetConfig {
     }
 }
 
+/// Marks the reader of an interface whose ring got a frame. Where nobody reads there is nothing to do.
+#[inline]
+fn mark(sockets: &mut [Socket], work: &mut VecDeque<Work>, iface: IfId) {
+    let socket = &mut sockets[iface.0 as usize];
+    if !socket.marked && socket.reader != Reader::Raw {
+        socket.marked = true;
+        work.push_back(Work::Receive(iface));
+    }
+}
+
 /// The namespaces of a lab and the wires between them.
 #[derive(Debug)]
 pub struct Net {
@@ -295,12 +305,9 @@ impl Net {
         }
     }
 
+    #[inline]
     pub(crate) fn mark(&mut self, iface: IfId) {
-        let socket = &mut self.sockets[iface.0 as usize];
-        if !socket.marked {
-            socket.marked = true;
-            self.work.push_back(Work::Receive(iface));
-        }
+        mark(&mut self.sockets, &mut self.work, iface);
     }
 
     fn mark_ns(&mut self, ns: NsId) {

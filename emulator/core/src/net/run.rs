@@ -6,14 +6,19 @@
 //! sure to be the same for all (super-segments, captures, full rings, whatever the hooks have to see) goes
 //! one by one.
 
-use switch::bridge::{Decision, PortId};
-use switch::hook::Run;
-use switch::link::Side;
+use std::collections::VecDeque;
+
+use switch::bridge::{Bridge, Decision, PortId};
+use switch::frame::Meta;
+use switch::hook::{Netfilter, Run, Tally};
+use switch::link::{Link, Side};
+use switch::ring::Waiting;
+use switch::trace::Trace;
 use switch::verdict::What;
 use switch::wire::ETHER_LEN;
-use switch::{Frame, Pool};
+use switch::{Frame, Pool, Time};
 
-use super::{Net, Plug};
+use super::{Net, Plug, Socket, Work, mark};
 use crate::id::{BridgeId, IfId, LinkId};
 
 const IPV4: [u8; 2] = [0x08, 0x00];
@@ -33,7 +38,6 @@ pub(super) struct Inlet {
 struct Row {
     count: u32,
     bytes: u64,
-    first_len: u64,
     longest: usize,
     first: u64,
     /// Their numbers follow each other.
@@ -45,8 +49,8 @@ struct Row {
 impl Row {
     /// A row of one frame; `None` if it goes alone. With hooks on the bridge `guarded` by, it is a packet
     /// of a flow.
-    fn of(pool: &Pool, first: &Frame, guarded: Option<IfId>) -> Option<Self> {
-        let (meta, bytes) = pool.view(first);
+    #[inline]
+    fn of(meta: Meta, bytes: &[u8], guarded: Option<IfId>) -> Option<Self> {
         let (head, payload) = bytes.split_first_chunk::<ETHER_LEN>()?;
         if meta.gso_size != 0 {
             return None;
@@ -58,7 +62,6 @@ impl Row {
         Some(Self {
             count: 1,
             bytes: bytes.len() as u64,
-            first_len: bytes.len() as u64,
             longest: bytes.len(),
             first: meta.id,
             in_order: true,
@@ -66,26 +69,27 @@ impl Row {
         })
     }
 
-    /// Adds the frames of `waiting` behind its first that go the way of that one.
-    fn extend(&mut self, pool: &Pool, waiting: &[Frame]) {
-        let Some((first, others)) = waiting.split_first() else {
-            return;
-        };
-        let Some((head, _)) = pool.bytes(first).split_first_chunk::<ETHER_LEN>() else {
-            return;
-        };
+    /// Adds the frames of `waiting` behind its first, whose bytes are `bytes`, that go the way of that one.
+    #[inline]
+    fn extend(&mut self, pool: &Pool, bytes: &[u8], waiting: &[Frame]) {
+        if let Some(second) = waiting.get(1)
+            && let Some(head) = header(bytes)
+            && header(pool.bytes(second)) == Some(head)
+        {
+            self.extend_by(pool, head, &waiting[1..]);
+        }
+    }
+
+    fn extend_by(&mut self, pool: &Pool, head: [u64; 2], others: &[Frame]) {
         let (mut count, mut length, mut longest, mut packet_bytes) = (0, 0, self.longest, 0);
         let mut gaps = 0;
         for (number, frame) in (self.first + 1..).zip(others) {
             let (next, bytes) = pool.view(frame);
-            let Some((same, payload)) = bytes.split_first_chunk::<ETHER_LEN>() else {
-                break;
-            };
-            if same != head || next.gso_size != 0 {
+            if header(bytes) != Some(head) || next.gso_size != 0 {
                 break;
             }
             if let Some(packets) = &self.packets {
-                let Some(len) = packets.length_of(payload) else {
+                let Some(len) = packets.length_of(&bytes[ETHER_LEN..]) else {
                     break;
                 };
                 packet_bytes += len;
@@ -105,19 +109,58 @@ impl Row {
     }
 }
 
+/// The Ethernet header of a frame: 14 bytes in two words that overlap.
+#[inline]
+fn header(bytes: &[u8]) -> Option<[u64; 2]> {
+    let bytes = bytes.first_chunk::<ETHER_LEN>()?;
+    let (first, last) = (bytes.first_chunk()?, bytes.last_chunk()?);
+    Some([u64::from_ne_bytes(*first), u64::from_ne_bytes(*last)])
+}
+
+/// What comes next at a port, behind the rows that were moved.
+enum Next {
+    /// No frame waits, or enough were moved.
+    Nothing,
+    /// A frame that goes alone.
+    Alone,
+    /// The same, and what the bridge decided about it.
+    Decided(Decision),
+    /// So many frames that go to this port one by one: some of them will not get through.
+    Each(PortId, u32),
+}
+
 impl Net {
-    /// Moves frames that wait at a port: a run of at most `most`, or one. Says how many; 0 if none waits.
+    /// Moves frames that wait at a port, at most `most`; says how many. 0 if none waits.
     pub(super) fn port_receive(&mut self, inlet: &Inlet, most: usize) -> usize {
-        if self.trace.capture.is_none()
-            && let Some(moved) = self.port_run(inlet, most)
-        {
-            return moved;
-        }
-        let Some(frame) = self.inlet_receive(inlet) else {
-            return 0;
+        let (moved, next) = if self.trace.capture.is_none() {
+            self.port_rows(inlet, most)
+        } else {
+            (0, Next::Alone)
         };
-        self.bridge_input(inlet.bridge, inlet.port, inlet.iface, frame);
-        1
+        moved + self.port_next(inlet, next)
+    }
+
+    fn port_next(&mut self, inlet: &Inlet, next: Next) -> usize {
+        let count = match next {
+            Next::Nothing => 0,
+            Next::Alone | Next::Decided(_) => 1,
+            Next::Each(_, count) => count as usize,
+        };
+        for moved in 0..count {
+            let Some(frame) = self.inlet_receive(inlet) else {
+                return moved;
+            };
+            match next {
+                Next::Decided(decision) => {
+                    self.bridge_obey(inlet.bridge, inlet.port, frame, decision);
+                }
+                Next::Each(to, _) => self.bridge_send(inlet.bridge, to, frame),
+                Next::Nothing | Next::Alone => {
+                    self.bridge_input(inlet.bridge, inlet.port, inlet.iface, frame);
+                }
+            }
+        }
+        count
     }
 
     fn inlet_receive(&mut self, inlet: &Inlet) -> Option<Frame> {
@@ -125,98 +168,168 @@ impl Net {
         link.receive(inlet.side)
     }
 
-    fn port_run(&mut self, inlet: &Inlet, most: usize) -> Option<usize> {
-        let guarded = self.guarded(inlet.bridge);
-        let link = self.links[inlet.link.0 as usize].as_deref()?;
-        let waiting = link.front(inlet.side);
-        let waiting = &waiting[..most.min(waiting.len())];
-        let first = waiting.first()?;
-        let mut row = Row::of(&self.pool, first, guarded)?;
-        let bytes = self.pool.bytes(first);
-        let slot = self.bridges[inlet.bridge.0 as usize].as_mut()?;
-        let own = slot.bridge.interface();
-        let decision = slot.bridge.input(self.now, inlet.port, bytes);
-        if slot.bridge.learned().is_some() {
-            let what = What::Learned(inlet.iface);
-            self.trace.event(self.now, row.first, own, what);
-        }
-        if let Decision::Port(to) = decision {
-            // Only now: what the stack takes comes one by one, and others would be looked at each time.
-            row.extend(&self.pool, waiting);
-            if self.forward_row(inlet, to, &row) {
-                return Some(row.count as usize);
-            }
-        }
-        let frame = self.inlet_receive(inlet)?;
-        self.bridge_obey(inlet.bridge, inlet.port, frame, decision);
-        Some(1)
-    }
-
-    /// The interface of a bridge whose hooks see the packets that it forwards.
-    fn guarded(&self, bridge: BridgeId) -> Option<IfId> {
-        let slot = self.bridges[bridge.0 as usize].as_deref()?;
-        let guard = self.ns(slot.owner?)?;
-        guard.tracks().then(|| slot.bridge.interface())
-    }
-
-    /// Forwards a row to the port that the bridge chose for the first frame. `false`, and nothing has
-    /// happened, if that one has to go alone.
-    fn forward_row(&mut self, inlet: &Inlet, to: PortId, row: &Row) -> bool {
-        let Some(slot) = self.bridges[inlet.bridge.0 as usize].as_mut() else {
-            return false;
+    /// Moves the frames at a port row by row, until one has to go alone.
+    fn port_rows(&mut self, inlet: &Inlet, most: usize) -> (usize, Next) {
+        let Some(slot) = self.bridges[inlet.bridge.0 as usize].as_deref_mut() else {
+            return (0, Next::Alone);
         };
-        let Some(iface) = slot.bridge.port(to).map(|port| port.interface) else {
-            return false;
+        let owner = slot.owner.map(|ns| ns.0 as usize);
+        let mut owner = owner.and_then(|ns| self.namespaces.get_mut(ns)?.as_deref_mut());
+        let guarded = owner.as_ref().is_some_and(|owner| owner.tracks());
+        let guard = owner
+            .as_mut()
+            .filter(|_| guarded)
+            .and_then(|owner| owner.netfilter_mut());
+        if guard.is_some() != guarded {
+            return (0, Next::Alone);
+        }
+        // Not in its place meanwhile: through a hairpin or a loop frames would meet those that wait.
+        let Some(mut source) = self.links[inlet.link.0 as usize].take() else {
+            return (0, Next::Nothing);
+        };
+        let mut crossing = Crossing {
+            now: self.now,
+            inlet,
+            own: slot.bridge.interface(),
+            bridge: &mut slot.bridge,
+            guard,
+            tally: Tally::default(),
+            passed: (0, 0),
+            waiting: source.waiting_for(inlet.side),
+            pool: &mut self.pool,
+            trace: &mut self.trace,
+            links: &mut self.links,
+            sockets: &mut self.sockets,
+            work: &mut self.work,
+        };
+        let mut moved = 0;
+        let next = loop {
+            if moved == most {
+                break Next::Nothing;
+            }
+            match crossing.row(most - moved) {
+                Ok(count) => moved += count as usize,
+                Err(next) => break next,
+            }
+        };
+        crossing.end();
+        self.links[inlet.link.0 as usize] = Some(source);
+        (moved, next)
+    }
+}
+
+/// A bridge at work, and all that its frames touch on their way.
+struct Crossing<'a> {
+    now: Time,
+    inlet: &'a Inlet,
+    own: IfId,
+    bridge: &'a mut Bridge,
+    /// The hooks that packets meet.
+    guard: Option<&'a mut Netfilter>,
+    /// What passed the hooks and is not counted there yet.
+    tally: Tally,
+    /// Frames and bytes that were forwarded and are not counted at the bridge yet.
+    passed: (u64, u64),
+    waiting: Waiting<'a>,
+    pool: &'a mut Pool,
+    trace: &'a mut Trace,
+    links: &'a mut [Option<Box<Link>>],
+    sockets: &'a mut [Socket],
+    work: &'a mut VecDeque<Work>,
+}
+
+impl Crossing<'_> {
+    /// Moves the next row, of at most `most` frames.
+    #[inline]
+    fn row(&mut self, most: usize) -> Result<u32, Next> {
+        let waiting = self.waiting.frames();
+        let waiting = &waiting[..most.min(waiting.len())];
+        let Some(first) = waiting.first() else {
+            return Err(Next::Nothing);
+        };
+        let (meta, bytes) = self.pool.view(first);
+        let guarded = self.guard.is_some().then_some(self.own);
+        let Some(mut row) = Row::of(meta, bytes, guarded) else {
+            return Err(Next::Alone);
+        };
+        let decision = self.bridge.judge(self.now, self.inlet.port, bytes);
+        if self.bridge.learned().is_some() {
+            let what = What::Learned(self.inlet.iface);
+            self.trace.event(self.now, row.first, self.own, what);
+        }
+        let Decision::Port(to) = decision else {
+            return self.alone(decision, bytes.len());
+        };
+        let len = bytes.len();
+        // Only now: what the stack takes comes one by one, and others would be looked at each time.
+        row.extend(self.pool, bytes, waiting);
+        self.forward(to, len, &row)
+    }
+
+    /// The next frame goes alone, as the bridge decided.
+    #[cold]
+    fn alone(&mut self, decision: Decision, len: usize) -> Result<u32, Next> {
+        self.bridge
+            .account(self.inlet.port, decision, (1, len as u64));
+        Err(Next::Decided(decision))
+    }
+
+    /// Forwards a row to the port that the bridge chose for its first frame, of `len` bytes.
+    #[inline]
+    fn forward(&mut self, to: PortId, len: usize, row: &Row) -> Result<u32, Next> {
+        let Some(iface) = self.bridge.port(to).map(|port| port.interface) else {
+            return self.alone(Decision::Port(to), len);
         };
         let Plug::Veth { link, side, peer } = self.sockets[iface.0 as usize].plug else {
-            return false;
+            return self.alone(Decision::Port(to), len);
         };
-        // Through a hairpin or a loop the frames would meet those that wait.
-        if link == inlet.link || (row.count > 1 && !slot.bridge.is_settled()) {
-            return false;
+        if link == self.inlet.link || (row.count > 1 && !self.bridge.is_settled()) {
+            return self.alone(Decision::Port(to), len);
         }
-        if let Some(packets) = &row.packets {
-            let guard = slot
-                .owner
-                .and_then(|ns| self.namespaces[ns.0 as usize].as_mut());
-            if !guard.is_some_and(|guard| guard.pass_bridged(self.now, packets)) {
-                return false;
-            }
+        if let Some(packets) = &row.packets
+            && let Some(guard) = &mut self.guard
+            && !guard.pass_bridged(self.now, packets, &mut self.tally)
+        {
+            return self.alone(Decision::Port(to), len);
         }
-        let others = (u64::from(row.count - 1), row.bytes - row.first_len);
-        slot.bridge
-            .input_again(inlet.port, Decision::Port(to), others);
-        let links = [inlet.link.0 as usize, link.0 as usize];
-        let Ok([Some(source), Some(target)]) = self.links.get_disjoint_mut(links) else {
-            return self.forward_each(inlet, to, row.count);
+        self.passed.0 += u64::from(row.count);
+        self.passed.1 += row.bytes;
+        let Some(target) = self.links[link.0 as usize].as_deref_mut() else {
+            return Err(Next::Each(to, row.count));
         };
-        if !target.is_clear(&self.pool, side, row.count as usize, row.longest) {
-            return self.forward_each(inlet, to, row.count);
+        if !target.is_clear(self.pool, side, row.count as usize, row.longest) {
+            return Err(Next::Each(to, row.count));
         }
         let what = What::Forwarded(iface);
         if row.in_order {
             self.trace
                 .events(self.now, row.first, row.count, iface, what);
         } else {
-            for frame in &source.front(inlet.side)[..row.count as usize] {
+            for frame in &self.waiting.frames()[..row.count as usize] {
                 let number = self.pool.meta(frame).id;
                 self.trace.event(self.now, number, iface, what);
             }
         }
-        let frames = source.receive_run(inlet.side, row.count as usize);
-        let weight = (u64::from(row.count), row.bytes);
-        target.carry_run(&mut self.pool, side, frames, weight);
-        self.mark(peer);
-        true
+        if row.count == 1 {
+            if let Some(frame) = self.waiting.take() {
+                target.carry_one(self.pool, side, frame, row.bytes);
+            }
+        } else {
+            let frames = self.waiting.take_run(row.count as usize);
+            let weight = (u64::from(row.count), row.bytes);
+            target.carry_run(self.pool, side, frames, weight);
+        }
+        mark(self.sockets, self.work, peer);
+        Ok(row.count)
     }
 
-    /// The same one by one: some of them will not get through.
-    fn forward_each(&mut self, inlet: &Inlet, to: PortId, count: u32) -> bool {
-        for _ in 0..count {
-            if let Some(frame) = self.inlet_receive(inlet) {
-                self.bridge_send(inlet.bridge, to, frame);
-            }
+    /// Counts what went.
+    fn end(mut self) {
+        if let Some(guard) = self.guard {
+            guard.count(&mut self.tally);
         }
-        true
+        // Whichever port they went to.
+        let decision = Decision::Port(self.inlet.port);
+        self.bridge.account(self.inlet.port, decision, self.passed);
     }
 }

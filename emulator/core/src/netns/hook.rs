@@ -13,7 +13,7 @@
 use core::fmt;
 use core::net::{IpAddr, SocketAddr};
 
-pub use switch::hook::{Crossing, Env, Exit, Hook, Netfilter, Outcome, Passed, Path, Run};
+pub use switch::hook::{Crossing, Env, Exit, Hook, Netfilter, Outcome, Passed, Path, Run, Tally};
 
 use switch::verdict::{Verdict, What};
 use switch::wire::Packet;
@@ -85,12 +85,6 @@ pub trait Hooks: fmt::Debug + Send {
     /// The packet that `run_routed` was asked for last passed its hooks and leaves by `exit`.
     fn keep_routed(&mut self, _crossing: &Crossing, _exit: Exit) {}
 
-    /// Passes all packets of a run over the bridge as they are and accounts for them, if it is known that
-    /// [`Self::run_bridged`] would do that with each; else does nothing and says `false`.
-    fn pass_bridged(&mut self, _now: Time, _run: &Run) -> bool {
-        false
-    }
-
     /// The firewall, to look at.
     fn netfilter(&self) -> Option<&Netfilter> {
         None
@@ -138,10 +132,6 @@ impl Hooks for Netfilter {
 
     fn keep_routed(&mut self, crossing: &Crossing, exit: Exit) {
         self.keep_routed(crossing, exit);
-    }
-
-    fn pass_bridged(&mut self, now: Time, run: &Run) -> bool {
-        self.pass_bridged(now, run)
     }
 
     fn netfilter(&self) -> Option<&Netfilter> {
@@ -197,13 +187,9 @@ impl Netns {
             .is_some_and(|hooks| !hooks.is_empty())
     }
 
-    /// Passes a run of packets over a bridge without a look at each, where that is the same
-    /// ([`Hooks::pass_bridged`]).
-    #[must_use]
-    pub fn pass_bridged(&mut self, now: Time, run: &Run) -> bool {
-        self.netfilter
-            .as_mut()
-            .is_some_and(|hooks| hooks.pass_bridged(now, run))
+    /// The firewall, if there is one, to change.
+    pub(crate) fn netfilter_mut(&mut self) -> Option<&mut Netfilter> {
+        self.netfilter.as_deref_mut().and_then(Hooks::netfilter_mut)
     }
 
     /// Runs `hook` over an unshared packet; `None` if it died there.
