@@ -1,6 +1,7 @@
 //! What does TCP cost between two containers, through veth, docker0 and veth?
 //!
-//! API: socket calls by `Lab::sys`, `Lab::poll`. On: docker0's rules with connection tracking, counters,
+//! API: socket calls by `Lab::sys`, `Lab::poll`; streams are written by `send` and read in place by `recv_with`,
+//! requests by `send` and `recv`. On: docker0's rules with connection tracking, counters,
 //! the stream of events (drained every turn); *copy* mode; MTU 1500. "checksums" has every segment a frame of
 //! its own, its checksum filled and checked; "offload" is the default, as veth has it: super-segments, and
 //! checksums left to real edges.
@@ -30,8 +31,8 @@ use vethlab::core::netns::Errno;
 const BUFFER: usize = 256 * 1024;
 /// Bytes of one write and of one read.
 const CHUNK: usize = 64 * 1024;
-/// The stream repeats after a prime number of bytes.
-const PERIOD: usize = 65_521;
+/// The stream repeats after a prime number of bytes: few, so that what is compared with stays in the first-level cache.
+const PERIOD: usize = 4_093;
 
 /// The stream from any position on: `CHUNK` bytes of it.
 pub(crate) struct Stream(Vec<u8>);
@@ -53,6 +54,14 @@ impl Stream {
         let start = (position % PERIOD as u64) as usize;
         &self.0[start..start + len.min(CHUNK)]
     }
+
+    /// Whether `bytes` are the stream from this position on.
+    pub(crate) fn is(&self, position: u64, bytes: &[u8]) -> bool {
+        let pieces = (position..).step_by(PERIOD).zip(bytes.chunks(PERIOD));
+        pieces.fold(true, |same, (at, piece)| {
+            same & (*piece == *self.at(at, piece.len()))
+        })
+    }
 }
 
 /// A connection between two containers.
@@ -62,7 +71,6 @@ pub(crate) struct Ours {
     b: NsId,
     client: SockId,
     server: SockId,
-    buffer: Vec<u8>,
     sent: u64,
     heard: u64,
 }
@@ -129,7 +137,6 @@ impl Ours {
             b,
             client,
             server,
-            buffer: vec![0; CHUNK],
             sent: 0,
             heard: 0,
         }
@@ -153,13 +160,13 @@ impl Ours {
         while !matches!(self.lab.poll(), Output::Idle(_)) {}
         events += crate::common::lab::events(&mut self.lab);
         loop {
-            let read = self.lab.sys(self.b).recv(self.server, &mut self.buffer);
-            match read {
-                Ok(count) => {
-                    let expected = stream.at(self.heard, count);
-                    assert!(self.buffer[..count] == *expected, "at byte {}", self.heard);
-                    self.heard += count as u64;
-                }
+            let heard = self.heard;
+            let mut compare = |bytes: &[u8]| {
+                assert!(stream.is(heard, bytes), "from byte {heard} on");
+                bytes.len()
+            };
+            match self.lab.sys(self.b).recv_with(self.server, &mut compare) {
+                Ok(count) => self.heard += count as u64,
                 Err(error) => {
                     assert_eq!(error, Errno::WouldBlock);
                     break;
@@ -238,11 +245,7 @@ fn bare_bulk(pair: &mut Pair, stream: &Stream, buffer: &mut [u8], at: &mut (u64,
     let before = at.1;
     while pair.socket(1).can_recv() {
         let count = pair.socket(1).recv_slice(buffer).expect("open");
-        assert!(
-            buffer[..count] == *stream.at(at.1, count),
-            "at byte {}",
-            at.1
-        );
+        assert!(stream.is(at.1, &buffer[..count]), "from byte {} on", at.1);
         at.1 += count as u64;
     }
     at.1 - before
@@ -276,7 +279,7 @@ pub(crate) fn bits(rounds: Rounds, mut bytes: impl FnMut() -> u64) -> f64 {
 
 pub(crate) fn run(report: &mut Report) {
     report.about(
-        "socket calls by Lab::sys, two containers on docker0, copy mode, MTU 1500; \
+        "socket calls by Lab::sys (streams by send and recv_with, requests by send and recv), two containers on docker0, copy mode, MTU 1500; \
          on: docker0's rules with connection tracking, counters, events; all bytes compared",
     );
     let stream = Stream::new();
@@ -352,17 +355,19 @@ fn bulk(report: &mut Report, stream: &Stream) {
         };
         let (mut pair, mut buffer, mut at) =
             (Pair::connected(full, BUFFER), vec![0; CHUNK], (0, 0));
-        Row::rate(name, "bit/s").with("256 KiB buffers").against(
-            report,
-            ("veth-bridge-veth", |rounds| {
-                bits(rounds, || ours.bulk(stream))
-            }),
-            ("smoltcp back to back, 1500 B", |rounds| {
-                bits(rounds, || {
-                    bare_bulk(&mut pair, stream, &mut buffer, &mut at)
-                })
-            }),
-        );
+        Row::rate(name, "bit/s")
+            .with("256 KiB buffers, read in place")
+            .against(
+                report,
+                ("veth-bridge-veth", |rounds| {
+                    bits(rounds, || ours.bulk(stream))
+                }),
+                ("smoltcp back to back, 1500 B", |rounds| {
+                    bits(rounds, || {
+                        bare_bulk(&mut pair, stream, &mut buffer, &mut at)
+                    })
+                }),
+            );
     }
 }
 

@@ -273,7 +273,7 @@ fn receive(stream: &mut TcpStream) {
     let content = Stream::new();
     let mut heard = 0_u64;
     while let Ok(count @ 1..) = stream.read(&mut buffer) {
-        if buffer[..count] != *content.at(heard, count) {
+        if !content.is(heard, &buffer[..count]) {
             return;
         }
         heard += count as u64;

@@ -72,11 +72,13 @@ fn streams(report: &mut Report, kernel: &Kernel) {
     for (mode, least) in [(Mode::Copy, 4.0), (Mode::Move, 6.0)] {
         let mut ours = Ours::in_mode(mode, false);
         Row::rate(format!("bulk, default offloads, {mode:?}"), "bit/s")
-            .with("256 KiB buffers of the lab's sockets")
+            .with("256 KiB buffers of the lab's sockets, read in place")
             .ratio(least)
             .against(
                 report,
-                ("lab", |rounds| bits(rounds, || ours.bulk(&stream))),
+                ("lab, send and recv_with", |rounds| {
+                    bits(rounds, || ours.bulk(&stream))
+                }),
                 ("kernel, any core", |rounds| {
                     kernel.measure(Work::Bulk, Cores::Any, rounds)
                 }),
@@ -94,11 +96,13 @@ fn full_frames(report: &mut Report) {
     let stream = Stream::new();
     let mut ours = Ours::new(true);
     Row::rate(name, "bit/s")
-        .with("offloads off at both, 256 KiB buffers of the lab's sockets")
+        .with("offloads off at both, 256 KiB buffers of the lab's sockets, read in place")
         .ratio(6.0)
         .against(
             report,
-            ("lab", |rounds| bits(rounds, || ours.bulk(&stream))),
+            ("lab, send and recv_with", |rounds| {
+                bits(rounds, || ours.bulk(&stream))
+            }),
             ("kernel, any core", |rounds| {
                 kernel.measure(Work::Bulk, Cores::Any, rounds)
             }),

@@ -192,6 +192,14 @@ impl<const SIZE: usize> Class<SIZE> {
         self.buffers[index].0[start as usize..].first_chunk_mut()
     }
 
+    #[inline]
+    fn parts_mut(&mut self, index: usize) -> (&mut Meta, &mut [u8]) {
+        let slot = &mut self.slots[index];
+        debug_assert_eq!(slot.refs, 1, "a shared frame is not written");
+        let bytes = &mut self.buffers[index].0[slot.start as usize..][..slot.len as usize];
+        (&mut slot.meta, bytes)
+    }
+
     /// Gives back one share of a buffer.
     #[inline]
     fn release(&mut self, index: usize) {
@@ -433,6 +441,18 @@ impl Pool {
     #[inline]
     pub fn meta_mut(&mut self, frame: &Frame) -> &mut Meta {
         &mut self.slot_mut(frame).meta
+    }
+
+    /// What is known of `frame` and its bytes, both to change. One that is [shared](Self::share) has to be
+    /// [made unique](Self::unshare) first.
+    #[inline]
+    pub fn parts_mut(&mut self, frame: &Frame) -> (&mut Meta, &mut [u8]) {
+        let index = frame.index();
+        if frame.is_large() {
+            self.large.parts_mut(index)
+        } else {
+            self.small.parts_mut(index)
+        }
     }
 
     /// Takes `count` bytes off the front (at most all of them).

@@ -150,6 +150,13 @@ pub trait Sys {
     fn send_to(&mut self, sock: SockId, bytes: &[u8], to: SocketAddr) -> Result<usize, Errno>;
     /// `recv(2)`: bytes given; 0 is the end of a stream.
     fn recv(&mut self, sock: SockId, buffer: &mut [u8]) -> Result<usize, Errno>;
+    /// Reads a stream where its bytes lie, without a copy: shows `look` those that wait, or the first of them,
+    /// and takes as many as it says; how many. 0 without a look is the end of the stream.
+    fn recv_with(
+        &mut self,
+        sock: SockId,
+        look: &mut dyn FnMut(&[u8]) -> usize,
+    ) -> Result<usize, Errno>;
     /// `recvmsg(2)` on a datagram or ping socket.
     fn recv_from(&mut self, sock: SockId, buffer: &mut [u8]) -> Result<Received, Errno>;
     /// `recvmsg(MSG_ERRQUEUE)`.

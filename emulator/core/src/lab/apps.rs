@@ -449,6 +449,14 @@ impl Sys for LabSys<'_> {
         self.call(sock, |netns, cx| netns.recv(cx, sock, buffer))
     }
 
+    fn recv_with(
+        &mut self,
+        sock: SockId,
+        look: &mut dyn FnMut(&[u8]) -> usize,
+    ) -> Result<usize, Errno> {
+        self.call(sock, |netns, _| netns.recv_with(sock, look))
+    }
+
     fn recv_from(&mut self, sock: SockId, buffer: &mut [u8]) -> Result<Received, Errno> {
         self.call(sock, |netns, cx| netns.recv_from(cx, sock, buffer))
     }

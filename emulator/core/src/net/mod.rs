@@ -486,7 +486,7 @@ impl Net {
         self.trace
             .event(self.now, self.pool.meta(&frame).id, iface, What::Sent);
         match self.sockets[iface.0 as usize].plug {
-            Plug::Veth { .. } => self.carry(iface, frame),
+            Plug::Veth { link, side, peer } => self.carry_over(iface, link, side, peer, frame),
             Plug::Bridge(bridge) => self.bridge_output(bridge, iface, frame),
             Plug::Child { parent } => self.child_output(iface, parent, frame),
             Plug::Nothing | Plug::Segment(_) => {
@@ -513,6 +513,11 @@ impl Net {
             );
             return;
         };
+        self.carry_over(iface, link, side, peer, frame);
+    }
+
+    #[inline]
+    fn carry_over(&mut self, iface: IfId, link: LinkId, side: Side, peer: IfId, frame: Frame) {
         self.trace.frame(
             self.now,
             &self.pool,

@@ -56,24 +56,16 @@ impl Netns {
         }
         let change = self.change();
         let is_tracked = self.netfilter.is_some() && self.tracks();
-        let Some(tcp) = self.streams.tcp.as_mut().filter(|_| !is_tracked) else {
+        if is_tracked || self.streams.tcp.is_none() {
             return Some(frame);
-        };
+        }
         let Some(iface) = self.ifaces.counted(id).filter(|iface| iface.up) else {
             return Some(frame);
         };
-        let Some((meta, bytes)) = cx.pool.view_unique(&frame) else {
-            return Some(frame);
-        };
+        let (meta, bytes) = cx.pool.view(&frame);
         let Some(segment) = Plain::read(bytes, iface.mac) else {
             return Some(frame);
         };
-        let Some(slot) = tcp.find_open(&segment) else {
-            return Some(frame);
-        };
-        if !segment.is_sound(bytes, meta.csum_partial) {
-            return Some(frame);
-        }
         let known = Known {
             iface: id,
             change,
@@ -83,12 +75,28 @@ impl Netns {
         if last != Some(known) && !self.is_for_us(cx, &known, &frame) {
             return Some(frame);
         }
-        let weight = if meta.gso_size == 0 {
+        let (packets, bytes) = if meta.gso_size == 0 {
             (1, (ETHER_LEN + segment.len()) as u64)
         } else {
             super_weight(cx, &frame)
         };
-        self.early_deliver(cx, (id, meta.id), (slot, weight), frame, &segment);
+        let (tcp, out, woken) = self.streams.tcp(self.offload);
+        let mut inner = TcpCx {
+            now: cx.now,
+            mtu: 1500,
+            pool: cx.pool,
+            out,
+            wakes: woken,
+        };
+        if let Err(frame) = tcp.input_plain(&mut inner, frame, &segment) {
+            return Some(frame);
+        }
+        if let Some(iface) = self.ifaces.counted(id) {
+            iface.rx.packets += packets;
+            iface.rx.bytes += bytes;
+        }
+        self.stream_tell(cx);
+        cx.trace.event(cx.now, meta.id, id, What::Delivered);
         None
     }
 
@@ -108,32 +116,6 @@ impl Netns {
             self.early.get_or_insert_default().known = Some(*known);
         }
         is_ours
-    }
-
-    #[inline]
-    fn early_deliver(
-        &mut self,
-        cx: &mut Cx<'_>,
-        (id, number): (IfId, u64),
-        (slot, (packets, bytes)): (u32, (u64, u64)),
-        frame: Frame,
-        segment: &Plain,
-    ) {
-        if let Some(iface) = self.ifaces.counted(id) {
-            iface.rx.packets += packets;
-            iface.rx.bytes += bytes;
-        }
-        let (tcp, out, woken) = self.streams.tcp(self.offload);
-        let mut inner = TcpCx {
-            now: cx.now,
-            mtu: 1500,
-            pool: cx.pool,
-            out,
-            wakes: woken,
-        };
-        tcp.input_open(&mut inner, slot, frame, segment);
-        self.stream_tell(cx);
-        cx.trace.event(cx.now, number, id, What::Delivered);
     }
 
     /// Sends a segment of ours the way of the last one; any other packet comes back.

@@ -418,6 +418,16 @@ impl Netns {
         self.streams.tcp(self.offload).0.recv(id, buffer)
     }
 
+    /// The same without a copy.
+    pub(super) fn stream_recv_with(
+        &mut self,
+        sock: SockId,
+        look: &mut dyn FnMut(&[u8]) -> usize,
+    ) -> Result<usize, Errno> {
+        let id = self.stream_of(sock, Errno::NotConn)?;
+        self.streams.tcp(self.offload).0.recv_with(id, look)
+    }
+
     pub(super) fn stream_shutdown(&mut self, cx: &mut Cx<'_>, sock: SockId) -> Result<(), Errno> {
         let id = self.stream_of(sock, Errno::NotConn)?;
         self.with_tcp(cx, |tcp, _| tcp.shutdown_write(id))

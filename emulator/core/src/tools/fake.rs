@@ -437,6 +437,24 @@ impl Sys for Fake {
         Ok(count)
     }
 
+    fn recv_with(
+        &mut self,
+        sock: SockId,
+        look: &mut dyn FnMut(&[u8]) -> usize,
+    ) -> Result<usize, Errno> {
+        let own = self.sock(sock);
+        if own.stream.is_empty() {
+            return if own.ended {
+                Ok(0)
+            } else {
+                Err(Errno::WouldBlock)
+            };
+        }
+        let taken = look(own.stream.make_contiguous());
+        own.stream.drain(..taken);
+        Ok(taken)
+    }
+
     fn recv_from(&mut self, sock: SockId, buffer: &mut [u8]) -> Result<Received, Errno> {
         let now = self.now;
         let own = self.sock(sock);

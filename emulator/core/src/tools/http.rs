@@ -207,15 +207,19 @@ impl Fetch {
     }
 
     fn receive(&mut self, sys: &mut dyn Sys) -> Result<(), Failed> {
-        let mut buffer = [0; 4096];
+        let received = &mut self.received;
         while !self.ended {
-            match sys.recv(self.sock, &mut buffer) {
+            let mut take = |bytes: &[u8]| {
+                received.extend_from_slice(bytes);
+                bytes.len()
+            };
+            match sys.recv_with(self.sock, &mut take) {
                 Ok(0) => self.ended = true,
-                Ok(count) => self.received.extend_from_slice(&buffer[..count]),
+                Ok(_) => {}
                 Err(Errno::WouldBlock) => break,
                 Err(errno) => return Err(Failed::Broken(Some(errno))),
             }
-            if self.received.len() > REPLY_MAX {
+            if received.len() > REPLY_MAX {
                 return Err(Failed::Nonsense);
             }
         }

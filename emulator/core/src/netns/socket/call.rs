@@ -227,6 +227,22 @@ impl Netns {
             .map(|received| received.len)
     }
 
+    /// Reads a stream where its bytes lie: shows `look` those that wait, or the first of them, and takes as many
+    /// as it says.
+    ///
+    /// # Errors
+    /// [`Errno::WouldBlock`], or the pending error of the socket; [`Errno::NotSupported`] on others than streams.
+    pub fn recv_with(
+        &mut self,
+        sock: SockId,
+        look: &mut dyn FnMut(&[u8]) -> usize,
+    ) -> Result<usize, Errno> {
+        match self.sockets.get(sock)?.kind {
+            SockKind::Tcp => self.stream_recv_with(sock, look),
+            SockKind::Ping | SockKind::Udp => Err(Errno::NotSupported),
+        }
+    }
+
     /// `recvmsg(2)` on a datagram or ping socket. What does not fit is lost.
     ///
     /// # Errors

@@ -154,20 +154,53 @@ impl Tcp {
     /// The pending error, once; [`Errno::WouldBlock`]; [`Errno::NotConn`] on a listener;
     /// [`Errno::BadFd`].
     pub fn recv(&mut self, id: TcpId, buffer: &mut [u8]) -> Result<usize, Errno> {
-        let conn = match self.slots.tenant_mut(id) {
-            Some(Tenant::Conn(conn)) if conn.owner == Owner::App => conn,
-            Some(Tenant::Listener(_)) => return Err(Errno::NotConn),
-            _ => return Err(Errno::BadFd),
-        };
+        let conn = self.reader(id)?;
         if buffer.is_empty() {
             return Ok(0);
         }
         let given = conn.engine.as_mut().map_or(0, |engine| engine.recv(buffer));
+        self.received(id.slot, given)
+    }
+
+    /// The same without a copy: shows `look` the bytes that wait, or the first of them, and takes as many as it
+    /// says. It is shown nothing if there are none.
+    ///
+    /// # Errors
+    /// As [`Self::recv`].
+    pub fn recv_with(
+        &mut self,
+        id: TcpId,
+        look: &mut dyn FnMut(&[u8]) -> usize,
+    ) -> Result<usize, Errno> {
+        let conn = self.reader(id)?;
+        match conn.engine.as_mut() {
+            Some(engine) if engine.recv_queue() > 0 => match engine.recv_with(look) {
+                0 => Ok(0),
+                taken => self.received(id.slot, taken),
+            },
+            _ => self.received(id.slot, 0),
+        }
+    }
+
+    /// A connection to read from.
+    #[inline]
+    fn reader(&mut self, id: TcpId) -> Result<&mut Conn, Errno> {
+        match self.slots.tenant_mut(id) {
+            Some(Tenant::Conn(conn)) if conn.owner == Owner::App => Ok(conn),
+            Some(Tenant::Listener(_)) => Err(Errno::NotConn),
+            _ => Err(Errno::BadFd),
+        }
+    }
+
+    /// An application was given bytes, or there were none.
+    #[inline]
+    fn received(&mut self, slot: u32, given: usize) -> Result<usize, Errno> {
+        let conn = self.slots.conn_at(slot).ok_or(Errno::BadFd)?;
         if given > 0 {
             conn.read = conn.read.wrapping_add(given as u32);
             if conn.mapped {
                 if conn.window_opened() {
-                    self.touch(self.now, id.slot);
+                    self.touch(self.now, slot);
                 }
             } else if conn.recv_queue() == 0 {
                 conn.engine = None;

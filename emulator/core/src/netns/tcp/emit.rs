@@ -174,10 +174,9 @@ impl Emitter<'_> {
 
     fn finish(&mut self, frame: Frame, gso_size: u16) {
         let partial = self.stamp.partial || gso_size != 0;
-        let meta = self.pool.meta_mut(&frame);
+        let (meta, bytes) = self.pool.parts_mut(&frame);
         meta.csum_partial = partial;
         meta.gso_size = gso_size;
-        let bytes = self.pool.bytes_mut(&frame);
         let transport = match self.v6 {
             None => 20,
             Some((source, destination)) => {
@@ -189,12 +188,13 @@ impl Emitter<'_> {
                 40
             }
         };
-        let end = mark(&mut bytes[transport..], self.marks);
-        if after(end, self.marks.sent) {
-            self.marks.sent = end;
-        }
-        if bytes[transport + 13] & RST != 0 {
-            self.counters.resets_out += 1;
+        let len = bytes.len() - transport;
+        if let Some(header) = bytes[transport..].first_chunk_mut() {
+            let (end, is_reset) = mark(header, len, self.marks);
+            if after(end, self.marks.sent) {
+                self.marks.sent = end;
+            }
+            self.counters.resets_out += u64::from(is_reset);
         }
         seal(bytes, self.stamp, gso_size, partial);
         self.counters.segments_out += 1;
@@ -202,28 +202,32 @@ impl Emitter<'_> {
     }
 }
 
-/// Moves a segment to the wire's sequence numbers and notes what it says. Returns its end.
-fn mark(segment: &mut [u8], marks: &mut Marks) -> u32 {
-    let word = |bytes: &[u8]| u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
-    let flags = segment[13];
-    let from = word(&segment[4..8]);
+/// Moves a segment of `len` bytes to the wire's sequence numbers and notes what its header says. Returns its end,
+/// and whether it is a reset.
+#[inline]
+fn mark(header: &mut [u8; 20], len: usize, marks: &mut Marks) -> (u32, bool) {
+    let word = |at: usize, header: &[u8; 20]| {
+        u32::from_be_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]])
+    };
+    let flags = header[13];
+    let from = word(4, header);
     if flags & SYN != 0 {
         marks.shift = Some(marks.isn.wrapping_sub(from));
         marks.syns = marks.syns.saturating_add(1);
     }
     let seq = from.wrapping_add(marks.shift.unwrap_or(0));
-    segment[4..8].copy_from_slice(&seq.to_be_bytes());
+    header[4..8].copy_from_slice(&seq.to_be_bytes());
     marks.again |= seq != marks.sent;
     if flags & RST != 0 {
-        return marks.sent;
+        return (marks.sent, true);
     }
     if flags & ACK != 0 {
-        marks.acking = word(&segment[8..12]);
+        marks.acking = word(8, header);
     }
-    marks.window = u16::from_be_bytes([segment[14], segment[15]]);
-    let header = usize::from(segment[12] >> 4) * 4;
+    marks.window = u16::from_be_bytes([header[14], header[15]]);
+    let data = len - usize::from(header[12] >> 4) * 4;
     let control = u32::from(flags & SYN != 0) + u32::from(flags & super::segment::FIN != 0);
-    seq.wrapping_add((segment.len() - header) as u32 + control)
+    (seq.wrapping_add(data as u32 + control), false)
 }
 
 /// Sets ID and checksums of the IP packet `bytes`, the checksum of the segment in part only if `partial`.

@@ -127,6 +127,16 @@ pub(super) enum Next {
     Never,
 }
 
+/// What is looked at before and after each segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Glance {
+    pub(super) state: TcpState,
+    /// Bytes received and not read.
+    pub(super) recv_queue: usize,
+    /// Bytes given and not acknowledged.
+    pub(super) send_queue: usize,
+}
+
 /// One connection's state machine.
 ///
 /// Any of these may panic on a sequence of segments that the engine's authors did not think of; the
@@ -179,10 +189,14 @@ pub(super) trait TcpEngine: Sized + fmt::Debug {
 
     /// The state.
     fn state(&self) -> TcpState;
+    /// The state and both queues.
+    fn glance(&self) -> Glance;
     /// Takes data to send; how many bytes.
     fn send(&mut self, bytes: &[u8]) -> usize;
     /// Gives received data; how many bytes.
     fn recv(&mut self, buffer: &mut [u8]) -> usize;
+    /// Shows received data, or the first part of it, and takes what `look` says; how many bytes.
+    fn recv_with(&mut self, look: &mut dyn FnMut(&[u8]) -> usize) -> usize;
     /// Closes our half behind the data that is queued.
     fn shutdown(&mut self);
     /// Closes at once; the next [`output`](Self::output) is a reset.

@@ -12,7 +12,7 @@ use core::time::Duration;
 use switch::wire::{self, ETHER_LEN, IpProtocol};
 use switch::{Frame, Time};
 
-use super::conn::{ACK_DELAY, Conn, LARGE_MTU, Owner};
+use super::conn::{ACK_DELAY, Conn, LARGE_MTU, Owner, Seen};
 use super::demux::Tuple;
 use super::emit::Emitter;
 use super::engine::{Next, TcpEngine, TcpState};
@@ -92,7 +92,7 @@ impl Plain {
 
     /// Whether the checksums of the frame `bytes` are right, the segment's only unless it is `partial`.
     #[inline]
-    pub(in crate::netns) fn is_sound(&self, bytes: &[u8], partial: bool) -> bool {
+    fn is_sound(&self, bytes: &[u8], partial: bool) -> bool {
         let Some(packet) = bytes.get(ETHER_LEN..ETHER_LEN + self.len) else {
             return false;
         };
@@ -154,92 +154,90 @@ impl Conn {
     /// The engine, which has just sent, has nothing to do before the time that is armed.
     #[inline]
     pub(super) fn rests(&self, now: Time) -> bool {
-        let Some(engine) = &self.engine else {
-            return false;
-        };
-        let queued = engine.send_queue();
+        let queued = self.send_queue();
         self.is_calm(queued) && (queued == 0 || self.is_armed_by(ceiling(now) + MIN_RTO))
     }
 
-    /// The same after the engine took in a plain segment with so much data, in order; `owed` if an
-    /// acknowledgement was due before.
+    /// The same after the engine took in a plain segment with so much data, in order, when no
+    /// acknowledgement was due; `queued` bytes wait for one.
     #[inline]
-    fn rests_after(&self, now: Time, payload: usize, owed: bool) -> bool {
-        let Some(engine) = &self.engine else {
-            return false;
-        };
-        let queued = engine.send_queue();
+    fn rests_after(&self, now: Time, payload: usize, queued: usize) -> bool {
         let now = ceiling(now);
         self.is_calm(queued)
-            && !owed
             && (queued == 0 || self.is_armed_by(now + MIN_RTO))
             && (payload == 0 || self.mtu < LARGE_MTU && self.is_armed_by(now + ACK_DELAY))
     }
 }
 
 impl Tcp {
-    /// The open connection that a segment is for.
+    /// The connection that a segment is for.
     #[inline]
-    pub(in crate::netns) fn find_open(&mut self, segment: &Plain) -> Option<u32> {
+    fn find_plain(&mut self, segment: &Plain) -> Option<u32> {
         let place = segment.ends.place();
         let hint = self.hints.0[place];
-        if self.is_open(hint, segment) {
+        let conn = self.slots.conn_at(hint);
+        if conn.is_some_and(|conn| conn.incoming == segment.ends && conn.mapped) {
             return Some(hint);
         }
         let tuple = Tuple::incoming(segment.ends.addresses, segment.ends.ports);
         let slot = self.demux.get(&tuple)?;
         self.hints.0[place] = slot;
-        self.is_open(slot, segment).then_some(slot)
+        Some(slot)
     }
 
+    /// Takes a plain segment for an open connection, in a frame that starts at its Ethernet header. It comes
+    /// back, and nothing has happened, if it is none, somebody else's too or broken.
     #[inline]
-    fn is_open(&mut self, slot: u32, segment: &Plain) -> bool {
-        self.slots.conn_at(slot).is_some_and(|conn| {
-            conn.incoming == segment.ends
-                && conn.owner == Owner::App
-                && conn.mapped
-                && conn.state() == TcpState::Established
-        })
-    }
-
-    /// Takes a segment whose checksums are right, for the open connection in `slot`. The frame starts at its
-    /// Ethernet header and is nobody else's.
-    pub(in crate::netns) fn input_open(
+    pub(in crate::netns) fn input_plain(
         &mut self,
         cx: &mut TcpCx<'_>,
-        slot: u32,
         frame: Frame,
         segment: &Plain,
-    ) {
+    ) -> Result<(), Frame> {
+        let Some(slot) = self.find_plain(segment) else {
+            return Err(frame);
+        };
+        let id = self.slots.id(slot);
+        let Some(conn) = self.slots.conn_at(slot).filter(|conn| conn.mapped) else {
+            return Err(frame);
+        };
+        let Some(engine) = &mut conn.engine else {
+            return Err(frame);
+        };
+        let before = engine.glance();
+        if before.state != TcpState::Established || conn.owner != Owner::App {
+            return Err(frame);
+        }
+        let Some((meta, bytes)) = cx.pool.view_unique(&frame) else {
+            return Err(frame);
+        };
+        if !segment.is_sound(bytes, meta.csum_partial) {
+            return Err(frame);
+        }
         self.now = cx.now;
         self.counters.segments_in += 1;
-        let id = self.slots.id(slot);
-        let Some(conn) = self.slots.conn_at(slot) else {
-            return cx.pool.free(frame);
-        };
-        let before = conn.seen();
-        let owed = conn.marks.acking != conn.recv_next();
+        let received = conn.read.wrapping_add(before.recv_queue as u32);
+        let expected = conn.peer_isn.wrapping_add(received).wrapping_add(1);
+        let owed = conn.marks.acking != expected;
         let progress = conn.marks.acked != segment.ack;
-        let Some(engine) = &mut conn.engine else {
-            return cx.pool.free(frame);
-        };
-        let (shared, path, reply) = (&mut self.shared, conn.path, &mut self.reply);
-        let Some((meta, bytes)) = cx.pool.view_unique(&frame) else {
-            return cx.pool.free(frame);
-        };
-        let is_burst = meta.gso_size > 0;
         let packet = &mut bytes[ETHER_LEN..ETHER_LEN + segment.len];
         if let Some(shift) = conn.marks.shift
             && let Some(ack) = packet[28..].first_chunk_mut()
         {
             *ack = segment.ack.wrapping_sub(shift).to_be_bytes();
         }
+        let (shared, path, reply) = (&mut self.shared, conn.path, &mut self.reply);
+        let is_burst = meta.gso_size > 0;
         self.counters.engine_runs += 1;
-        let sound = guarded(|| engine.input(shared, path, cx.now, packet, is_burst, reply));
+        let after = guarded(|| {
+            engine.input(shared, path, cx.now, packet, is_burst, reply);
+            engine.glance()
+        });
         cx.pool.free(frame);
-        if sound.is_none() {
-            return self.crashed(slot);
-        }
+        let Some(after) = after else {
+            self.crashed(slot);
+            return Ok(());
+        };
         conn.heard = cx.now;
         conn.probes = 0;
         conn.acknowledged(cx.now, segment.ack, segment.window);
@@ -257,26 +255,33 @@ impl Tcp {
             };
             emitter.copy(answer);
         }
-        if conn.state() != TcpState::Established {
-            return self.settle(cx, slot, before, None);
+        if after.state != TcpState::Established {
+            let before = Seen {
+                state: before.state,
+                recv_queue: before.recv_queue,
+            };
+            self.settle(cx, slot, before, None);
+            return Ok(());
         }
-        let received = conn.recv_queue() - before.recv_queue;
+        let received = after.recv_queue - before.recv_queue;
         if conn.finds_room() || received > 0 {
             cx.wake(id);
         }
         if conn.queued {
-            return;
+            return Ok(());
         }
-        let is_plain = !is_answered
+        let is_quiet = !is_answered
             && !is_burst
+            && !owed
             && segment.window != 0
             && received == segment.payload
             && (progress || received > 0);
-        if is_plain && conn.rests_after(cx.now, received, owed) {
+        if is_quiet && conn.rests_after(cx.now, received, after.send_queue) {
             self.certify(cx.now, slot);
         } else {
             self.touch(cx.now, slot);
         }
+        Ok(())
     }
 
     /// An engine that is not asked would have said no more than what is armed.

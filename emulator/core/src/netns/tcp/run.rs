@@ -9,7 +9,7 @@ use switch::Time;
 use super::conn::{Overdue, Owner, Seen};
 use super::demux::Tuple;
 use super::emit::{Emitter, send_bare};
-use super::engine::{Next, TcpEngine, TcpState};
+use super::engine::{Congestion, Next, TcpEngine, TcpState};
 use super::options::IcmpKind;
 use super::segment::{ACK, FIN, RST, Segment, after};
 use super::timewait::Rest;
@@ -117,6 +117,7 @@ impl Tcp {
         }
         let is_open =
             before.state == TcpState::Established && conn.owner == Owner::App && !conn.write_shut;
+        let is_stream = is_open && conn.options.congestion == Congestion::None;
         let Some(engine) = &mut conn.engine else {
             return;
         };
@@ -133,13 +134,19 @@ impl Tcp {
         let mut runs = 0;
         let last = guarded(|| {
             loop {
-                runs += 1;
                 let dry = !engine.output(shared, path, at, &mut emitter);
+                runs += usize::from(!dry);
                 if is_open && !dry && emitter.marks.is_all_sent(engine.send_queue()) {
                     return None;
                 }
+                let is_full = runs >= QUANTUM || emitter.out.len() >= OUT_LIMIT;
+                if is_stream && !dry && !is_full {
+                    // To send nothing says as much as to be asked.
+                    continue;
+                }
                 let next = engine.next(shared, path, at);
-                if next != Next::Now || dry || runs == QUANTUM || emitter.out.len() >= OUT_LIMIT {
+                runs += usize::from(dry && !(is_stream && runs > 0 && next != Next::Now));
+                if next != Next::Now || dry || is_full {
                     return Some((next, dry));
                 }
             }

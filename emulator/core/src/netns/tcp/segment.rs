@@ -196,12 +196,18 @@ impl Bare {
 /// Writes the checksum of the TCP segment that starts at `transport` of the IP packet `bytes`: in
 /// full, or the pseudo-header sum alone if `partial`.
 pub(super) fn write_checksum(bytes: &mut [u8], transport: usize, partial: bool) {
-    let addresses = if transport == 20 { 12..20 } else { 8..40 };
     let len = (bytes.len() - transport) as u16;
-    let pseudo = wire::add(
-        wire::sum(&bytes[addresses]),
-        wire::add(len, u16::from(u8::from(IpProtocol::Tcp))),
-    );
+    let rest = wire::add(len, u16::from(u8::from(IpProtocol::Tcp)));
+    let pseudo = match bytes[12..].first_chunk::<8>() {
+        Some(ends) if transport == 20 => {
+            let ends = u64::from_be_bytes(*ends);
+            let half = |at: u32| (ends >> at) as u16;
+            let (source, destination) =
+                (wire::add(half(48), half(32)), wire::add(half(16), half(0)));
+            wire::add(wire::add(source, destination), rest)
+        }
+        _ => wire::add(wire::sum(&bytes[8..40]), rest),
+    };
     let segment = &mut bytes[transport..];
     segment[16..18].fill(0);
     let check = if partial {

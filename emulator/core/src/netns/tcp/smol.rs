@@ -27,7 +27,7 @@ use smoltcp::wire::{HardwareAddress, IpAddress, IpEndpoint, IpListenEndpoint};
 use switch::Time;
 
 use super::emit::{Emitter, Reply};
-use super::engine::{Congestion, Next, Setup, TcpEngine, TcpState};
+use super::engine::{Congestion, Glance, Next, Setup, TcpEngine, TcpState};
 
 /// Segment sizes that a namespace uses at once; asked for more, it takes the next smaller one.
 const MAX_PATHS: usize = 32;
@@ -258,6 +258,23 @@ impl Shared {
     }
 }
 
+#[inline]
+fn state(socket: &Socket<'static>) -> TcpState {
+    match socket.state() {
+        State::Closed => TcpState::Closed,
+        State::Listen => TcpState::Listen,
+        State::SynSent => TcpState::SynSent,
+        State::SynReceived => TcpState::SynReceived,
+        State::Established => TcpState::Established,
+        State::FinWait1 => TcpState::FinWait1,
+        State::FinWait2 => TcpState::FinWait2,
+        State::CloseWait => TcpState::CloseWait,
+        State::Closing => TcpState::Closing,
+        State::LastAck => TcpState::LastAck,
+        State::TimeWait => TcpState::TimeWait,
+    }
+}
+
 /// One connection.
 #[derive(Debug)]
 pub(super) struct Smol {
@@ -381,19 +398,18 @@ impl TcpEngine for Smol {
         }
     }
 
+    #[inline]
     fn state(&self) -> TcpState {
-        match self.socket().state() {
-            State::Closed => TcpState::Closed,
-            State::Listen => TcpState::Listen,
-            State::SynSent => TcpState::SynSent,
-            State::SynReceived => TcpState::SynReceived,
-            State::Established => TcpState::Established,
-            State::FinWait1 => TcpState::FinWait1,
-            State::FinWait2 => TcpState::FinWait2,
-            State::CloseWait => TcpState::CloseWait,
-            State::Closing => TcpState::Closing,
-            State::LastAck => TcpState::LastAck,
-            State::TimeWait => TcpState::TimeWait,
+        state(self.socket())
+    }
+
+    #[inline]
+    fn glance(&self) -> Glance {
+        let socket = self.socket();
+        Glance {
+            state: state(socket),
+            recv_queue: socket.recv_queue(),
+            send_queue: socket.send_queue(),
         }
     }
 
@@ -403,6 +419,14 @@ impl TcpEngine for Smol {
 
     fn recv(&mut self, buffer: &mut [u8]) -> usize {
         self.socket_mut().recv_slice(buffer).unwrap_or(0)
+    }
+
+    fn recv_with(&mut self, look: &mut dyn FnMut(&[u8]) -> usize) -> usize {
+        let taken = self.socket_mut().recv(|bytes| {
+            let taken = look(bytes).min(bytes.len());
+            (taken, taken)
+        });
+        taken.unwrap_or(0)
     }
 
     fn shutdown(&mut self) {

@@ -57,6 +57,46 @@ fn a_mebibyte_arrives_whole_over_both_families() {
     }
 }
 
+/// Read in place, some of what is shown at a time, a stream is the same, and its window opens.
+#[test]
+fn bytes_are_read_where_they_lie() {
+    let data = pattern(1 << 20);
+    let mut rig = Rig::new();
+    let (a, b) = rig.pair(V4);
+    let (mut at, mut got, mut take) = (0, Vec::new(), 1);
+    rig.run_with(rig.now + Duration::from_secs(20), |rig| {
+        while at < data.len()
+            && let Ok(taken) = rig.tcp(A).send(a, &data[at..])
+        {
+            at += taken;
+        }
+        let mut look = |bytes: &[u8]| {
+            assert!(!bytes.is_empty());
+            take = take * 7 % 20_011;
+            let taken = bytes.len().min(take);
+            got.extend_from_slice(&bytes[..taken]);
+            taken
+        };
+        while rig.with(B, |tcp, _| tcp.recv_with(b, &mut look)).is_ok() {}
+    });
+    assert!(got == data, "{} bytes", got.len());
+    let nothing = &mut |_: &[u8]| 0;
+    let none = rig.tcp(B).recv_with(b, nothing);
+    assert_eq!(none, Err(Errno::WouldBlock));
+    rig.tcp(A).send(a, b"left alone").unwrap();
+    rig.run_for(Duration::from_millis(1));
+    assert_eq!(rig.tcp(B).recv_with(b, nothing), Ok(0));
+    assert_eq!(rig.recv(B, b), Ok(b"left alone".to_vec()));
+    rig.tcp(A).shutdown_write(a).unwrap();
+    rig.run_for(Duration::from_millis(1));
+    assert_eq!(
+        rig.tcp(B).recv_with(b, &mut |_| panic!("at the end")),
+        Ok(0)
+    );
+    rig.close(A, a);
+    rig.close(B, b);
+}
+
 #[test]
 fn large_buffers_fill_a_long_path() {
     let mut rig = Rig::new();
