@@ -29,6 +29,7 @@ pub mod assigned;
 pub mod capture;
 pub mod check;
 pub mod files;
+pub mod lint;
 pub mod project;
 pub mod report;
 pub mod world;

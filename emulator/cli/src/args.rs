@@ -2,6 +2,8 @@
 //!
 //! Exit codes: 0 everything ran (and matches), 1 there are differences, 2 bad input.
 
+pub mod lint;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -54,6 +56,8 @@ pub struct Cli {
 pub enum Verb {
     /// Say who reaches whom in a compose project, and why not
     Check(CheckArgs),
+    /// Say what in compose files will not work, or is open to more than meant
+    Lint(lint::LintArgs),
     /// Type the commands of a Markdown transcript into a lab and compare what they print
     Play(PlayArgs),
 }

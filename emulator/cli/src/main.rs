@@ -14,6 +14,7 @@ use verbs::play::Lab;
 fn main() -> ExitCode {
     match Cli::parse().verb {
         Verb::Check(args) => verbs::check::run(&args),
+        Verb::Lint(args) => verbs::lint::run(&args),
         Verb::Play(args) => verbs::play::run(&args, start),
     }
 }

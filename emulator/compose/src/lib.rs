@@ -63,6 +63,7 @@ pub use model::{
     Condition, Dependency, Expose, ExtraHost, Healthcheck, Link, Naming, Network, NetworkMode,
     Port, Project, Protocol, Published, Service, ServiceNetwork, Subnet, Unset,
 };
+pub use near::near;
 pub use node::{At, Place};
 pub use picture::Picture;
 pub use project::MAX_CONTAINERS;

@@ -5,7 +5,8 @@ const MAX_WORD: usize = 40;
 
 /// The name that `word` was probably meant to be: at most two letters off, and less than half of
 /// the name. Of several the nearest, then the first by alphabet.
-pub(crate) fn near<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+#[must_use]
+pub fn near<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     if word.len() > MAX_WORD {
         return None;
     }

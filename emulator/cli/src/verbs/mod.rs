@@ -1,6 +1,7 @@
 //! The verbs of `vethlab`: the part that reads and writes files.
 
 pub(crate) mod check;
+pub(crate) mod lint;
 pub(crate) mod play;
 
 use std::fs;

@@ -1,0 +1,16 @@
+//! A file a rule, or a small family of rules.
+
+pub(super) mod addresses;
+pub(super) mod alias_shared;
+pub(super) mod health;
+pub(super) mod mtu;
+pub(super) mod names;
+pub(super) mod netns;
+pub(super) mod networks;
+pub(super) mod overlap;
+pub(super) mod publish;
+pub(super) mod publish_duplicate;
+pub(super) mod publish_mode;
+pub(super) mod publish_udp;
+pub(super) mod side_door;
+pub(super) mod variables;
