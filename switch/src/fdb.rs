@@ -69,6 +69,12 @@ impl Slot {
     }
 
     #[inline]
+    const fn is_old(&self, now: Time, ageing: u64) -> bool {
+        let age = now.as_nanos().saturating_sub(self.used.as_nanos());
+        age >= ageing && matches!(self.kind, Kind::Learned)
+    }
+
+    #[inline]
     fn port(&self) -> Option<PortId> {
         (self.port != NO_PORT).then_some(self.port)
     }
@@ -169,9 +175,9 @@ impl Fdb {
         self.last = None;
     }
 
-    fn is_old(&self, now: Time, slot: &Slot) -> bool {
-        let age = now.as_nanos().saturating_sub(slot.used.as_nanos());
-        age >= self.ageing && slot.kind == Kind::Learned
+    #[inline]
+    const fn is_old(&self, now: Time, slot: &Slot) -> bool {
+        slot.is_old(now, self.ageing)
     }
 
     fn find(&mut self, key: u64) -> Option<usize> {
@@ -230,8 +236,11 @@ impl Fdb {
         let Some(index) = self.find(key) else {
             return self.add(now, key, port);
         };
-        let is_old = self.is_old(now, &self.entries[index]);
-        let slot = &mut self.entries[index];
+        let ageing = self.ageing;
+        let Some((_, slot)) = self.entries.get_index_mut(index) else {
+            return self.add(now, key, port);
+        };
+        let is_old = slot.is_old(now, ageing);
         if slot.kind != Kind::Learned {
             return Learning::Fixed;
         }

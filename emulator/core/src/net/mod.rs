@@ -394,7 +394,7 @@ impl Net {
         match (reader, plug) {
             (Reader::Raw, _) => {}
             (Reader::Port { bridge, port }, Plug::Veth { link, side, .. }) => {
-                self.receive_at_port(&run::Inlet {
+                self.receive_at_ports(run::Inlet {
                     bridge,
                     port,
                     iface,
@@ -404,22 +404,6 @@ impl Net {
             }
             _ => self.receive_each(ns, iface, plug, reader),
         }
-    }
-
-    fn receive_at_port(&mut self, inlet: &run::Inlet) {
-        let mut left = QUANTUM;
-        while left > 0 {
-            let link = self.links[inlet.link.0 as usize].as_deref();
-            if link.is_none_or(|link| link.front(inlet.side).is_empty()) {
-                return;
-            }
-            let moved = self.port_receive(inlet, left);
-            if moved == 0 {
-                return;
-            }
-            left -= moved;
-        }
-        self.mark(inlet.iface);
     }
 
     fn receive_each(&mut self, ns: NsId, iface: IfId, plug: Plug, reader: Reader) {

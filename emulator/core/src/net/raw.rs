@@ -37,7 +37,18 @@ impl Net {
             return Err(DropReason::InterfaceDown);
         }
         let frame = self.pool.from_bytes(bytes).ok_or(DropReason::PoolEmpty)?;
-        self.transmit(iface, frame);
+        if let Plug::Veth { link, side, peer } = self.sockets[iface.0 as usize].plug
+            && let Some(link) = self.links[link.0 as usize].as_deref_mut()
+            && link.is_clear(&self.pool, side, 1, bytes.len())
+            && self.trace.capture.is_none()
+        {
+            let number = self.pool.meta(&frame).id;
+            self.trace.event(self.now, number, iface, What::Sent);
+            link.carry_one(&mut self.pool, side, frame, bytes.len() as u64);
+            self.mark(peer);
+        } else {
+            self.transmit(iface, frame);
+        }
         Ok(())
     }
 

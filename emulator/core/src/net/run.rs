@@ -18,7 +18,7 @@ use switch::verdict::What;
 use switch::wire::ETHER_LEN;
 use switch::{Frame, Pool, Time};
 
-use super::{Net, Plug, Socket, Work, mark};
+use super::{Net, Plug, QUANTUM, Reader, Socket, Work, mark};
 use crate::id::{BridgeId, IfId, LinkId};
 
 const IPV4: [u8; 2] = [0x08, 0x00];
@@ -130,14 +130,25 @@ enum Next {
 }
 
 impl Net {
-    /// Moves frames that wait at a port, at most `most`; says how many. 0 if none waits.
-    pub(super) fn port_receive(&mut self, inlet: &Inlet, most: usize) -> usize {
-        let (moved, next) = if self.trace.capture.is_none() {
-            self.port_rows(inlet, most)
-        } else {
-            (0, Next::Alone)
-        };
-        moved + self.port_next(inlet, next)
+    /// Takes up to a quantum of frames from a port, and so from each other port of the bridge whose mark is
+    /// next.
+    pub(super) fn receive_at_ports(&mut self, first: Inlet) {
+        let (mut inlet, mut left) = (first, QUANTUM);
+        loop {
+            let next = if self.trace.capture.is_none() {
+                self.port_rows(&mut inlet, &mut left)
+            } else {
+                Next::Alone
+            };
+            let moved = self.port_next(&inlet, next);
+            if moved == 0 {
+                return;
+            }
+            left = left.saturating_sub(moved);
+            if left == 0 {
+                return self.mark(inlet.iface);
+            }
+        }
     }
 
     fn port_next(&mut self, inlet: &Inlet, next: Next) -> usize {
@@ -168,10 +179,11 @@ impl Net {
         link.receive(inlet.side)
     }
 
-    /// Moves the frames at a port row by row, until one has to go alone.
-    fn port_rows(&mut self, inlet: &Inlet, most: usize) -> (usize, Next) {
+    /// Moves frames row by row, at most `left` at the port and a quantum at each whose mark is next, until one
+    /// has to go alone: from the port that is `inlet` then, where `left` more may go.
+    fn port_rows(&mut self, inlet: &mut Inlet, left: &mut usize) -> Next {
         let Some(slot) = self.bridges[inlet.bridge.0 as usize].as_deref_mut() else {
-            return (0, Next::Alone);
+            return Next::Alone;
         };
         let owner = slot.owner.map(|ns| ns.0 as usize);
         let mut owner = owner.and_then(|ns| self.namespaces.get_mut(ns)?.as_deref_mut());
@@ -181,56 +193,53 @@ impl Net {
             .filter(|_| guarded)
             .and_then(|owner| owner.netfilter_mut());
         if guard.is_some() != guarded {
-            return (0, Next::Alone);
+            return Next::Alone;
         }
-        // Not in its place meanwhile: through a hairpin or a loop frames would meet those that wait.
-        let Some(mut source) = self.links[inlet.link.0 as usize].take() else {
-            return (0, Next::Nothing);
-        };
+        let is_quiet = self.wakes.is_empty();
         let mut crossing = Crossing {
             now: self.now,
-            inlet,
             own: slot.bridge.interface(),
             bridge: &mut slot.bridge,
             guard,
             tally: Tally::default(),
             passed: (0, 0),
-            waiting: source.waiting_for(inlet.side),
             pool: &mut self.pool,
             trace: &mut self.trace,
             links: &mut self.links,
             sockets: &mut self.sockets,
             work: &mut self.work,
         };
-        let mut moved = 0;
         let next = loop {
-            if moved == most {
+            let next = crossing.port(inlet, left);
+            if !matches!(next, Next::Nothing) {
+                break next;
+            }
+            if *left == 0 {
+                mark(crossing.sockets, crossing.work, inlet.iface);
+            }
+            // Who is to be woken comes first, as behind every mark.
+            let Some(following) = is_quiet.then(|| crossing.next_port(inlet.bridge)).flatten()
+            else {
                 break Next::Nothing;
-            }
-            match crossing.row(most - moved) {
-                Ok(count) => moved += count as usize,
-                Err(next) => break next,
-            }
+            };
+            (*inlet, *left) = (following, QUANTUM);
         };
         crossing.end();
-        self.links[inlet.link.0 as usize] = Some(source);
-        (moved, next)
+        next
     }
 }
 
 /// A bridge at work, and all that its frames touch on their way.
 struct Crossing<'a> {
     now: Time,
-    inlet: &'a Inlet,
     own: IfId,
     bridge: &'a mut Bridge,
     /// The hooks that packets meet.
     guard: Option<&'a mut Netfilter>,
     /// What passed the hooks and is not counted there yet.
     tally: Tally,
-    /// Frames and bytes that were forwarded and are not counted at the bridge yet.
+    /// Frames and bytes from this port that were forwarded and are not counted at the bridge yet.
     passed: (u64, u64),
-    waiting: Waiting<'a>,
     pool: &'a mut Pool,
     trace: &'a mut Trace,
     links: &'a mut [Option<Box<Link>>],
@@ -239,10 +248,61 @@ struct Crossing<'a> {
 }
 
 impl Crossing<'_> {
+    /// Moves frames that wait at a port, at most `left`.
+    #[inline]
+    fn port(&mut self, inlet: &Inlet, left: &mut usize) -> Next {
+        // Not in its place meanwhile: through a hairpin or a loop frames would meet those that wait.
+        let Some(mut source) = self.links[inlet.link.0 as usize].take() else {
+            return Next::Nothing;
+        };
+        let mut waiting = source.waiting_for(inlet.side);
+        let next = loop {
+            if *left == 0 {
+                break Next::Nothing;
+            }
+            match self.row(inlet, &mut waiting, *left) {
+                Ok(count) => *left -= count as usize,
+                Err(next) => break next,
+            }
+        };
+        self.links[inlet.link.0 as usize] = Some(source);
+        let passed = core::mem::take(&mut self.passed);
+        // Whichever port they went to.
+        self.bridge
+            .account(inlet.port, Decision::Port(inlet.port), passed);
+        next
+    }
+
+    /// The port of this bridge whose mark is next, if that is what is next.
+    #[inline]
+    fn next_port(&mut self, own: BridgeId) -> Option<Inlet> {
+        let Some(&Work::Receive(iface)) = self.work.front() else {
+            return None;
+        };
+        let socket = &mut self.sockets[iface.0 as usize];
+        let (Reader::Port { bridge, port }, Plug::Veth { link, side, .. }) =
+            (socket.reader, socket.plug)
+        else {
+            return None;
+        };
+        if bridge != own {
+            return None;
+        }
+        socket.marked = false;
+        self.work.pop_front();
+        Some(Inlet {
+            bridge,
+            port,
+            iface,
+            link,
+            side,
+        })
+    }
+
     /// Moves the next row, of at most `most` frames.
     #[inline]
-    fn row(&mut self, most: usize) -> Result<u32, Next> {
-        let waiting = self.waiting.frames();
+    fn row(&mut self, inlet: &Inlet, source: &mut Waiting<'_>, most: usize) -> Result<u32, Next> {
+        let waiting = source.frames();
         let waiting = &waiting[..most.min(waiting.len())];
         let Some(first) = waiting.first() else {
             return Err(Next::Nothing);
@@ -252,45 +312,51 @@ impl Crossing<'_> {
         let Some(mut row) = Row::of(meta, bytes, guarded) else {
             return Err(Next::Alone);
         };
-        let decision = self.bridge.judge(self.now, self.inlet.port, bytes);
+        let decision = self.bridge.judge(self.now, inlet.port, bytes);
         if self.bridge.learned().is_some() {
-            let what = What::Learned(self.inlet.iface);
+            let what = What::Learned(inlet.iface);
             self.trace.event(self.now, row.first, self.own, what);
         }
         let Decision::Port(to) = decision else {
-            return self.alone(decision, bytes.len());
+            return self.alone(inlet, decision, bytes.len());
         };
         let len = bytes.len();
         // Only now: what the stack takes comes one by one, and others would be looked at each time.
         row.extend(self.pool, bytes, waiting);
-        self.forward(to, len, &row)
+        self.forward(inlet, source, to, len, &row)
     }
 
     /// The next frame goes alone, as the bridge decided.
     #[cold]
-    fn alone(&mut self, decision: Decision, len: usize) -> Result<u32, Next> {
-        self.bridge
-            .account(self.inlet.port, decision, (1, len as u64));
+    fn alone(&mut self, inlet: &Inlet, decision: Decision, len: usize) -> Result<u32, Next> {
+        self.bridge.account(inlet.port, decision, (1, len as u64));
         Err(Next::Decided(decision))
     }
 
     /// Forwards a row to the port that the bridge chose for its first frame, of `len` bytes.
     #[inline]
-    fn forward(&mut self, to: PortId, len: usize, row: &Row) -> Result<u32, Next> {
+    fn forward(
+        &mut self,
+        inlet: &Inlet,
+        source: &mut Waiting<'_>,
+        to: PortId,
+        len: usize,
+        row: &Row,
+    ) -> Result<u32, Next> {
         let Some(iface) = self.bridge.port(to).map(|port| port.interface) else {
-            return self.alone(Decision::Port(to), len);
+            return self.alone(inlet, Decision::Port(to), len);
         };
         let Plug::Veth { link, side, peer } = self.sockets[iface.0 as usize].plug else {
-            return self.alone(Decision::Port(to), len);
+            return self.alone(inlet, Decision::Port(to), len);
         };
-        if link == self.inlet.link || (row.count > 1 && !self.bridge.is_settled()) {
-            return self.alone(Decision::Port(to), len);
+        if link == inlet.link || (row.count > 1 && !self.bridge.is_settled()) {
+            return self.alone(inlet, Decision::Port(to), len);
         }
         if let Some(packets) = &row.packets
             && let Some(guard) = &mut self.guard
             && !guard.pass_bridged(self.now, packets, &mut self.tally)
         {
-            return self.alone(Decision::Port(to), len);
+            return self.alone(inlet, Decision::Port(to), len);
         }
         self.passed.0 += u64::from(row.count);
         self.passed.1 += row.bytes;
@@ -305,17 +371,17 @@ impl Crossing<'_> {
             self.trace
                 .events(self.now, row.first, row.count, iface, what);
         } else {
-            for frame in &self.waiting.frames()[..row.count as usize] {
+            for frame in &source.frames()[..row.count as usize] {
                 let number = self.pool.meta(frame).id;
                 self.trace.event(self.now, number, iface, what);
             }
         }
         if row.count == 1 {
-            if let Some(frame) = self.waiting.take() {
+            if let Some(frame) = source.take() {
                 target.carry_one(self.pool, side, frame, row.bytes);
             }
         } else {
-            let frames = self.waiting.take_run(row.count as usize);
+            let frames = source.take_run(row.count as usize);
             let weight = (u64::from(row.count), row.bytes);
             target.carry_run(self.pool, side, frames, weight);
         }
@@ -323,13 +389,10 @@ impl Crossing<'_> {
         Ok(row.count)
     }
 
-    /// Counts what went.
+    /// Counts what passed the hooks.
     fn end(mut self) {
         if let Some(guard) = self.guard {
             guard.count(&mut self.tally);
         }
-        // Whichever port they went to.
-        let decision = Decision::Port(self.inlet.port);
-        self.bridge.account(self.inlet.port, decision, self.passed);
     }
 }
