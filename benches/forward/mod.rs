@@ -6,8 +6,9 @@
 //! events (drained every burst). The receiver compares every byte and counts. Bursts of 64 frames, virtual
 //! time moving on by a microsecond each.
 //!
-//! The anchor makes the same pooled copies (the sender's bytes into a buffer, one copy per veth pair in
-//! *copy* mode) from a pool of the same kind, with the same comparison, and nothing else.
+//! The anchor makes the same pooled copies (in *copy* mode one a veth pair, the first of the bytes that the
+//! sender holds; in *move* mode only that one) from a pool of the same kind, with the same comparison, and
+//! nothing else.
 //!
 //! With a thousand containers on docker0 every frame goes to another port and another MAC, in another
 //! connection: in bursts of 64 from one port, as [`Entry::Burst`] has it, and a frame at a time, each from

@@ -92,6 +92,7 @@ impl Wire {
 pub(super) struct Bare {
     pool: Pool,
     burst: Burst,
+    /// Behind the first, from the sender's bytes.
     copies: u32,
     held: Vec<switch::Frame>,
 }
@@ -102,7 +103,7 @@ impl Bare {
             pool: Pool::default(),
             burst: Burst::new(&datagram(like.a, like.b, like.burst.len)),
             copies: match mode {
-                Mode::Copy => 2,
+                Mode::Copy => 1,
                 Mode::Move => 0,
             },
             held: Vec::with_capacity(BURST),

@@ -389,6 +389,24 @@ impl Pool {
         }
     }
 
+    /// Shows the bytes of each frame to `look` and gives it back; how many they were.
+    #[inline]
+    pub fn consume_run(
+        &mut self,
+        frames: impl ExactSizeIterator<Item = Frame>,
+        mut look: impl FnMut(&[u8]),
+    ) -> usize {
+        let count = frames.len();
+        for frame in frames {
+            if frame.is_large() {
+                self.large.consume(frame.index(), &mut look);
+            } else {
+                self.small.consume(frame.index(), &mut look);
+            }
+        }
+        count
+    }
+
     /// The bytes of `frame`.
     #[must_use]
     #[inline]

@@ -30,7 +30,8 @@ const OVERHEAD: usize = ETHER_LEN + 4;
 /// How a frame crosses a link.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
-    /// The sender's buffer is copied into a fresh one for the receiver, and freed.
+    /// The sender's buffer is copied into a fresh one for the receiver, and freed. A sender that holds the
+    /// bytes itself has them copied once, to the receiver.
     #[default]
     Copy,
     /// The buffer changes hands. A flooded frame stays shared until somebody has to write
@@ -227,15 +228,34 @@ impl Link {
     /// [`Self::carry`].
     #[inline]
     pub fn carry_one(&mut self, pool: &mut Pool, from: Side, frame: Frame, len: u64) {
-        let way = self.way_mut(from.peer());
-        let bound = way.bound();
-        let frame = match way.mode {
+        let frame = match self.mode() {
             Mode::Move => frame,
             Mode::Copy => pool.renew(frame).unwrap_or_else(|frame| frame),
         };
-        let left = way.ring.push(frame, bound);
+        self.hand_over(from, frame, len);
+    }
+
+    /// The same for a frame that was just filled from the bytes that its sender holds: that was the copy.
+    #[inline]
+    pub fn hand_over(&mut self, from: Side, frame: Frame, len: u64) {
+        let way = self.way_mut(from.peer());
+        let left = way.ring.push(frame, way.bound());
         debug_assert!(left.is_ok(), "the way was not clear");
         way.count(1, len);
+    }
+
+    /// [`Self::carry_run`] for frames that were just filled from the bytes that their sender holds.
+    #[inline]
+    pub fn hand_over_run(
+        &mut self,
+        from: Side,
+        frames: impl ExactSizeIterator<Item = Frame>,
+        (wire_frames, wire_bytes): (u64, u64),
+    ) {
+        let way = self.way_mut(from.peer());
+        let all = way.ring.push_run(frames, way.bound());
+        debug_assert!(all, "the way was not clear");
+        way.count(wire_frames, wire_bytes);
     }
 
     /// Sends frames for which the way [is clear](Self::is_clear); on a wire they are `wire_frames` of

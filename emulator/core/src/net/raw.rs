@@ -44,7 +44,7 @@ impl Net {
         {
             let number = self.pool.meta(&frame).id;
             self.trace.event(self.now, number, iface, What::Sent);
-            link.carry_one(&mut self.pool, side, frame, bytes.len() as u64);
+            link.hand_over(side, frame, bytes.len() as u64);
             self.mark(peer);
         } else {
             self.transmit(iface, frame);
@@ -111,7 +111,7 @@ impl Net {
             self.trace
                 .events(self.now, number, frames, iface, What::Sent);
             let weight = (u64::from(frames), bytes);
-            link.carry_run(&mut self.pool, side, burst.drain(..), weight);
+            link.hand_over_run(side, burst.drain(..), weight);
             return self.mark(peer);
         }
         for frame in burst.drain(..) {
@@ -153,10 +153,7 @@ impl Net {
             return taken;
         };
         if let Some(link) = self.links[link.0 as usize].as_mut() {
-            for frame in link.receive_run(side, most) {
-                self.pool.consume(frame, &mut look);
-                taken += 1;
-            }
+            taken = self.pool.consume_run(link.receive_run(side, most), look);
         }
         taken
     }
