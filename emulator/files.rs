@@ -44,16 +44,23 @@ pub fn load(
     project_name: Option<String>,
     environment: BTreeMap<String, String>,
 ) -> Result<Project, Errors> {
-    let project_directory = files
-        .first()
-        .and_then(|file| absolute_folder(Path::new(file)));
-    let options = Options {
+    load_with(Options {
         files: files.to_vec(),
         project_name,
-        project_directory,
         env: environment,
         ..Options::default()
-    };
+    })
+}
+
+/// The same with options of every kind. The project's folder is that of the first file if none is given.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_with(mut options: Options) -> Result<Project, Errors> {
+    if options.project_directory.is_none() {
+        let first = options.files.first();
+        options.project_directory = first.and_then(|file| absolute_folder(Path::new(file)));
+    }
     emulator_compose::load(&mut Disk, &options)
 }
 

@@ -28,6 +28,7 @@
 pub mod assigned;
 pub mod capture;
 pub mod check;
+pub mod expect;
 pub mod files;
 pub mod lint;
 pub mod project;

@@ -322,6 +322,16 @@ pub fn up_with(
     project: &Project,
     listens: impl Fn(&Service) -> Option<Vec<Listening>>,
 ) -> Up {
+    up_some(lab, project, listens, |_| true)
+}
+
+/// The same for some of its services.
+pub(crate) fn up_some(
+    lab: &mut Lab,
+    project: &Project,
+    listens: impl Fn(&Service) -> Option<Vec<Listening>>,
+    wanted: impl Fn(&Service) -> bool,
+) -> Up {
     let mut up = Up::default();
     for network in creation_order(project) {
         let made = if network.external {
@@ -335,7 +345,8 @@ pub fn up_with(
             return up;
         }
     }
-    for (service, number) in project.start_order() {
+    let order = project.start_order().into_iter();
+    for (service, number) in order.filter(|(service, _)| wanted(service)) {
         let started = start(lab, project, service, number, listens(service));
         up.containers.push(started);
     }

@@ -8,17 +8,22 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::time::Duration;
 use std::collections::BTreeSet;
 
-use emulator_compose::{Project, Service};
-use emulator_core::docker::spec::{Engine, Listening, Proto};
+use emulator_compose::{Images, MachineFile, Project, Protocol, Service, is_engines};
+use emulator_core::docker::ipam::AddressPool;
+use emulator_core::docker::spec::{ContainerSpec, Engine, Listening, Port, Proto};
 use emulator_core::docker::{DaemonConfig, Error};
 use emulator_core::id::NsId;
 use emulator_core::lab::probe::{Answer, Question};
 use emulator_core::lab::{Lab, LabConfig};
+use emulator_model::Assigned;
+use ipnet::IpNet;
 
-use crate::project::{self, Up};
+use crate::project::{self, Started, Up};
 
 /// How long a program may take to answer from its own namespace, in virtual time.
 const LOCAL_LIMIT: Duration = Duration::from_secs(1);
+/// How many containers may stand in the way of an address.
+const HELD_MAX: u32 = 256;
 
 /// What a world is made with.
 #[derive(Clone, Debug)]
@@ -27,6 +32,8 @@ pub struct Options {
     pub seed: u64,
     /// The daemon; which engine it is among other things.
     pub daemon: DaemonConfig,
+    /// What images listen on.
+    pub images: Images,
 }
 
 impl Default for Options {
@@ -43,7 +50,49 @@ impl Options {
             seed,
             // The lab fills in the host's namespace when there is one.
             daemon: DaemonConfig::new(engine, NsId::default()),
+            images: Images::builtin(),
         }
+    }
+
+    /// Takes over what the file of a machine says of its daemon and of the networks that it is on.
+    pub fn machine(&mut self, file: &MachineFile) {
+        let (daemon, said) = (&mut self.daemon, &file.daemon);
+        let v4 = |net: IpNet| match net {
+            IpNet::V4(net) => Some(net),
+            IpNet::V6(_) => None,
+        };
+        let v6 = |net: IpNet| match net {
+            IpNet::V6(net) => Some(net),
+            IpNet::V4(_) => None,
+        };
+        let pools = said.default_address_pools.iter();
+        daemon.default_address_pools = pools
+            .map(|pool| AddressPool {
+                base: pool.base,
+                size: pool.size,
+            })
+            .collect();
+        daemon.bip = said.bip.and_then(v4);
+        daemon.bip6 = said.bip6.and_then(v6);
+        daemon.fixed_cidr = said.fixed_cidr.and_then(v4);
+        daemon.fixed_cidr_v6 = said.fixed_cidr_v6.and_then(v6);
+        daemon.default_gateways.clone_from(&said.default_gateways);
+        daemon.host_gateway_ips.clone_from(&said.host_gateway_ips);
+        daemon.dns = said.dns.iter().map(ToString::to_string).collect();
+        daemon.dns_search.clone_from(&said.dns_search);
+        daemon.dns_options.clone_from(&said.dns_opts);
+        daemon.ip = said.ip;
+        let set = |to: &mut bool, said: Option<bool>| *to = said.unwrap_or(*to);
+        set(&mut daemon.icc, said.icc);
+        set(&mut daemon.ip_masq, said.ip_masq);
+        set(&mut daemon.ip6tables, said.ip6tables);
+        set(&mut daemon.ipv6, said.ipv6);
+        set(&mut daemon.userland_proxy, said.userland_proxy);
+        daemon.mtu = said.mtu.unwrap_or(daemon.mtu);
+        let own = |interface: Option<&String>| !interface.is_some_and(|name| is_engines(name));
+        let on_link = file.routes.iter().filter(|route| route.gateway.is_none());
+        let routed = on_link.filter(|route| own(route.interface.as_ref()));
+        daemon.host_networks = routed.filter_map(|route| route.destination).collect();
     }
 }
 
@@ -56,6 +105,11 @@ pub struct World<'p> {
     pub up: Vec<(&'p Project, Up)>,
     /// The external networks that were made empty, by their names in the engine.
     pub stand_ins: Vec<String>,
+    images: Images,
+    /// Containers that hold an address so that nobody gets it again.
+    held: u32,
+    /// Containers whose namespace went with the container that they had joined.
+    stranded: BTreeSet<String>,
 }
 
 impl<'p> World<'p> {
@@ -73,6 +127,9 @@ impl<'p> World<'p> {
             lab: Lab::new(config)?,
             up: Vec::new(),
             stand_ins: Vec::new(),
+            images: options.images.clone(),
+            held: 0,
+            stranded: BTreeSet::new(),
         })
     }
 
@@ -93,6 +150,18 @@ impl<'p> World<'p> {
     /// If a stand-in for an external network cannot be made. What fails in a project itself is in
     /// [`World::up`].
     pub fn start(&mut self, projects: &[&'p Project]) -> Result<(), Error> {
+        self.start_but(projects, |_, _| false)
+    }
+
+    /// The same without the services that are `away`.
+    ///
+    /// # Errors
+    /// As [`World::start`].
+    pub fn start_but(
+        &mut self,
+        projects: &[&'p Project],
+        away: impl Fn(&Project, &Service) -> bool,
+    ) -> Result<(), Error> {
         let made: BTreeSet<&str> = projects.iter().flat_map(|project| makes(project)).collect();
         for network in projects.iter().flat_map(|project| &project.networks) {
             let wanted = network.external && network.used && !made.contains(network.name.as_str());
@@ -103,10 +172,162 @@ impl<'p> World<'p> {
             }
         }
         for project in in_order(projects) {
-            let up = project::up_with(&mut self.lab, project, |service| Some(listening(service)));
+            let images = &self.images;
+            let up = project::up_some(
+                &mut self.lab,
+                project,
+                |service| Some(listening(service, images)),
+                |service| !away(project, service),
+            );
             self.up.push((project, up));
         }
         Ok(())
+    }
+
+    /// The table of images.
+    #[must_use]
+    pub const fn images(&self) -> &Images {
+        &self.images
+    }
+
+    /// What became of a project.
+    #[must_use]
+    pub fn up_of(&self, project: &Project) -> Option<&Up> {
+        let mut all = self.up.iter();
+        let own = all.find(|(other, _)| core::ptr::eq(*other, project));
+        own.map(|(_, up)| up)
+    }
+
+    /// What was assigned to everything, for the model. Who lost its namespace does not run.
+    #[must_use]
+    pub fn assigned(&self) -> Assigned {
+        let mut assigned = crate::assigned::assigned(&self.lab);
+        for container in &mut assigned.containers {
+            container.running &= !self.stranded.contains(&container.name);
+        }
+        assigned
+    }
+
+    /// Stops and removes the containers of a service.
+    pub fn down(&mut self, project: &Project, service: &str) {
+        let mut all = self.up.iter_mut();
+        let Some((_, up)) = all.find(|(other, _)| core::ptr::eq(*other, project)) else {
+            return;
+        };
+        let (gone, kept) = core::mem::take(&mut up.containers)
+            .into_iter()
+            .partition(|started| started.service == service);
+        up.containers = kept;
+        let gone: Vec<Started> = gone;
+        for started in &gone {
+            self.remove(&started.container);
+        }
+        self.lab.settle();
+    }
+
+    /// Removes a container. Those that live in its namespace stay behind in one without interfaces.
+    fn remove(&mut self, container: &str) {
+        let key = self
+            .lab
+            .docker()
+            .container(container)
+            .map(|found| found.key);
+        let joined = self.lab.docker().containers();
+        let joined = joined
+            .filter(|other| other.joined.is_some() && other.joined == key.as_ref().ok().copied());
+        self.stranded.extend(joined.map(|other| other.name.clone()));
+        // It is there, or its start failed and it is not.
+        let _gone = self.lab.remove(container, true);
+    }
+
+    /// Replaces the containers of a service by new ones. `moved`: none of them gets an address back that the old
+    /// ones had, as far as the file leaves the choice to the engine.
+    pub fn recreate(&mut self, project: &'p Project, service: &str, moved: bool) {
+        let Some(service) = project.service(service) else {
+            return;
+        };
+        let names = (1..=service.replicas).map(|number| project.container_name(service, number));
+        let mut addresses: Vec<(String, IpAddr)> = Vec::new();
+        for name in names {
+            if let Ok(container) = self.lab.docker().container(&name) {
+                addresses.extend(container.endpoints().flat_map(|endpoint| {
+                    let own = endpoint.addresses().map(|net| net.addr());
+                    own.map(|address| (endpoint.network_name.clone(), address))
+                }));
+            }
+            self.remove(&name);
+        }
+        if moved {
+            let stated = service.networks.iter();
+            let stated: BTreeSet<&str> = stated
+                .flat_map(|member| [&member.ipv4_address, &member.ipv6_address])
+                .flatten()
+                .map(|address| address.value.as_str())
+                .collect();
+            addresses.retain(|(_, address)| !stated.contains(address.to_string().as_str()));
+            for (network, address) in &addresses {
+                self.hold(network, *address);
+            }
+        }
+        let mut again = Vec::new();
+        for number in 1..=service.replicas {
+            let listens = Some(listening(service, &self.images));
+            again.push(project::start(
+                &mut self.lab,
+                project,
+                service,
+                number,
+                listens,
+            ));
+        }
+        self.lab.settle();
+        let mut all = self.up.iter_mut();
+        if let Some((_, up)) = all.find(|(other, _)| core::ptr::eq(*other, project)) {
+            for started in again {
+                self.stranded.remove(&started.container);
+                let old = up
+                    .containers
+                    .iter_mut()
+                    .find(|old| old.container == started.container);
+                match old {
+                    Some(old) => *old = started,
+                    None => up.containers.push(started),
+                }
+            }
+        }
+    }
+
+    /// Gives an address to a container of nobody's: the lowest free one is given out first, so those below it
+    /// are taken too.
+    fn hold(&mut self, network: &str, address: IpAddr) {
+        let taken = |lab: &Lab| {
+            let mut containers = lab.docker().containers();
+            containers.any(|container| {
+                let mut endpoints = container.endpoints();
+                endpoints.any(|endpoint| endpoint.addresses().any(|own| own.addr() == address))
+            })
+        };
+        for _ in 0..HELD_MAX {
+            if taken(&self.lab) {
+                return;
+            }
+            self.held += 1;
+            let name = format!("vethlab-holds-{}", self.held);
+            let spec = ContainerSpec {
+                name: Some(name.clone()),
+                network_mode: network.to_owned(),
+                listens: Some(Vec::new()),
+                ..ContainerSpec::default()
+            };
+            if self
+                .lab
+                .create(spec)
+                .and_then(|_| self.lab.start(&name))
+                .is_err()
+            {
+                return;
+            }
+        }
     }
 
     /// The first project: the only one, mostly.
@@ -169,12 +390,19 @@ fn in_order<'p>(projects: &[&'p Project]) -> Vec<&'p Project> {
 
 /// The sockets that a service's program holds open.
 #[must_use]
-pub fn listening(service: &Service) -> Vec<Listening> {
-    let ports = project::listens(service).into_iter();
-    ports
-        .map(|port| Listening {
-            address: None,
-            port,
+pub fn listening(service: &Service, images: &Images) -> Vec<Listening> {
+    let listens = emulator_compose::listens(service, images).into_iter();
+    listens
+        .map(|listen| Listening {
+            address: listen.address,
+            port: Port {
+                number: listen.port,
+                proto: match listen.protocol {
+                    Protocol::Tcp => Proto::Tcp,
+                    Protocol::Udp => Proto::Udp,
+                    Protocol::Sctp => Proto::Sctp,
+                },
+            },
         })
         .collect()
 }

@@ -5,6 +5,7 @@ mod captures;
 mod conformance;
 mod determinism;
 mod engine;
+mod expect;
 mod fuzz;
 mod kernel;
 mod lab;

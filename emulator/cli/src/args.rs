@@ -3,6 +3,7 @@
 //! Exit codes: 0 everything ran (and matches), 1 there are differences, 2 bad input.
 
 pub mod lint;
+pub mod test;
 
 use std::path::PathBuf;
 
@@ -60,6 +61,8 @@ pub enum Verb {
     Lint(lint::LintArgs),
     /// Type the commands of a Markdown transcript into a lab and compare what they print
     Play(PlayArgs),
+    /// Try what is expected of the networks of compose projects
+    Test(test::TestArgs),
 }
 
 /// What every lab is started with.

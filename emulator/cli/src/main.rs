@@ -16,6 +16,7 @@ fn main() -> ExitCode {
         Verb::Check(args) => verbs::check::run(&args),
         Verb::Lint(args) => verbs::lint::run(&args),
         Verb::Play(args) => verbs::play::run(&args, start),
+        Verb::Test(args) => verbs::test::run(&args),
     }
 }
 

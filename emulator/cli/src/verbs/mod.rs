@@ -3,6 +3,7 @@
 pub(crate) mod check;
 pub(crate) mod lint;
 pub(crate) mod play;
+pub(crate) mod test;
 
 use std::fs;
 use std::path::Path;

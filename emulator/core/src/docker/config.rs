@@ -68,6 +68,8 @@ pub struct DaemonConfig {
     pub bridge_ports: Option<u32>,
     /// The host listens on IPv6: without an address, ports are published there too.
     pub host_v6: bool,
+    /// Networks that the host is on besides those of the lab, such as a VPN: automatic subnets stay away from them.
+    pub host_networks: Vec<IpNet>,
 }
 
 impl DaemonConfig {
@@ -103,6 +105,7 @@ impl DaemonConfig {
             host_id: "vethlab".to_owned(),
             bridge_ports: Some(1023),
             host_v6: true,
+            host_networks: Vec::new(),
         }
     }
 

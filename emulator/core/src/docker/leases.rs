@@ -92,6 +92,7 @@ impl Docker {
             other => {
                 let mut reserved = world.plumb.host_routes();
                 reserved.extend(self.config.resolver_nets());
+                reserved.extend(&self.config.host_networks);
                 let size = other.map(|s| s.net.prefix_len());
                 let subnet = self
                     .ipam

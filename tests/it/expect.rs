@@ -1,0 +1,312 @@
+//! Expectations, tried: each kind passes, fails, says nothing or is unknown where it should, with the lines that
+//! cause it; packets and model agree.
+
+use std::collections::BTreeMap;
+
+use emulator_compose::{Images, Options, Project};
+use vethlab::core::docker::spec::Engine;
+use vethlab::expect::{Outcome, Settings, run};
+use vethlab::report::{Entry, Form, Report, Status};
+
+const SHOP: &str = r#"
+services:
+  vote: {image: x, ports: ["8080:80"], networks: [front, back]}
+  result:
+    image: x
+    ports:
+      - "127.0.0.1:9229:9229"
+      - "8081:80"
+    networks: [front, back]
+  worker: {image: x, networks: [back]}
+  redis: {image: x, expose: [6379], networks: [back]}
+  dns: {image: x, expose: [53/udp], networks: [back]}
+  db: {image: x, expose: [5432], networks: [back, sealed]}
+  admin: {image: x, expose: [80], networks: [other]}
+  inner:
+    image: x
+    networks: [sealed]
+    x-vethlab: {listen: ["127.0.0.1:3000", 4000]}
+  apart: {image: x, expose: [80], networks: [quiet]}
+  alone: {image: x, expose: [81], networks: [quiet]}
+  twin: {image: x, expose: [7000], scale: 2, networks: [other]}
+  side: {image: x, network_mode: "service:admin", x-vethlab: {listen: [90]}}
+  onhost: {image: x, expose: [9999], network_mode: host}
+networks:
+  front: {}
+  back: {}
+  other: {}
+  sealed: {internal: true}
+  quiet: {driver_opts: {com.docker.network.bridge.enable_icc: "false"}}
+"#;
+
+fn load(text: &str) -> (Project, BTreeMap<String, String>) {
+    let mut files = BTreeMap::from([("compose.yaml".to_owned(), text.to_owned())]);
+    let options = Options {
+        files: vec!["compose.yaml".to_owned()],
+        project_name: Some("shop".to_owned()),
+        ..Options::default()
+    };
+    let project = emulator_compose::load(&mut files, &options);
+    let project = project.unwrap_or_else(|errors| panic!("{errors}"));
+    (project, files)
+}
+
+fn outcome(services: &str, expect: &[&str], engine: Engine) -> Outcome {
+    let list: String = expect
+        .iter()
+        .map(|text| format!("    - {text}\n"))
+        .collect();
+    let groups = "  groups: {data: [redis, db]}\n";
+    let groups = if services == SHOP { groups } else { "" };
+    let text = format!("x-vethlab:\n{groups}  expect:\n{list}{services}");
+    let (project, mut files) = load(&text);
+    let mut settings = Settings::of(&project, 0, Some(engine), Images::builtin()).unwrap();
+    settings.keep = true;
+    run(
+        &[("shop/compose.yaml".to_owned(), &project)],
+        &settings,
+        &mut files,
+    )
+}
+
+fn tried(services: &str, expect: &[&str]) -> Vec<Entry> {
+    let mut projects = outcome(services, expect, Engine::V29).projects;
+    let project = projects.remove(0);
+    assert_eq!(project.error, None);
+    project.entries
+}
+
+fn all(status: Status, cases: &[(&str, &str)]) {
+    let sentences: Vec<&str> = cases.iter().map(|(sentence, _)| *sentence).collect();
+    for (entry, (sentence, part)) in tried(SHOP, &sentences).iter().zip(cases) {
+        assert_eq!(entry.status, status, "{sentence}: {}", entry.details);
+        assert!(
+            entry.details.contains(part),
+            "{sentence}: no {part:?} in\n{}",
+            entry.details
+        );
+    }
+}
+
+#[test]
+fn what_holds() {
+    let holds = [
+        "vote -> redis:6379 allow via back",
+        "vote -> dns:53/udp allow",
+        "vote -> redis/icmp allow",
+        "worker -> data allow",
+        "worker -> data allow sees client",
+        "outside -> vote:8080 allow sees client",
+        "outside -> vote:80 allow",
+        "host -> result:9229 allow",
+        "lan, outside -> result:9229 deny",
+        "lan, outside -> data deny",
+        "inner -> internet deny",
+        "vote -> internet allow",
+        "inner -> lan deny",
+        "vote resolves redis to 1 address on back",
+        "vote resolves db to 1 address on back",
+        "worker does not resolve admin",
+        "admin resolves twin to 2 addresses on other",
+        "admin -> twin allow",
+        "vote -> redis:6379 allow after recreate redis",
+        "vote -> redis:6379 allow after recreate redis moved",
+        "vote -> redis:6379 allow after recreate redis resolve once",
+        "vote -> redis:6379 deny after recreate redis moved resolve once",
+        "vote does not resolve redis after down redis",
+        "vote does not resolve redis before redis is up",
+        "db -> inner:4000 allow",
+        "db -> inner:3000 deny",
+        "apart -> alone deny",
+        "admin -> side:90 allow",
+        "only vote, result, worker, redis, dns, inner -> db:5432",
+        "admin -> onhost:9999 allow",
+    ];
+    let cases: Vec<(&str, &str)> = holds.iter().map(|&sentence| (sentence, "")).collect();
+    all(Status::Pass, &cases);
+}
+
+#[test]
+fn what_fails_and_why() {
+    all(
+        Status::Fail,
+        &[
+            ("worker -> admin allow", "no network in common"),
+            ("outside -> db:5432 allow", "db does not publish 5432"),
+            (
+                "outside -> vote:8080 deny",
+                "published on every address of the host",
+            ),
+            ("admin -> vote:80 deny", "where it is published"),
+            ("vote -> redis:6379 deny", "vote reaches redis:6379 by name"),
+            ("only worker -> db:5432", "vote reaches db:5432"),
+            ("vote -> redis:6379 allow via front", "through back"),
+            ("outside -> vote:8080 allow sees gateway", "not a gateway"),
+            ("outside -> result:9229 allow", "published on loopback only"),
+            ("db -> inner:3000 allow", "inner listens on 127.0.0.1 only"),
+            ("apart -> alone allow", "may not talk to each other"),
+            ("worker -> side:90 allow", "call it by the name of admin"),
+            ("inner -> internet allow", "sealed is internal"),
+            (
+                "vote -> internet deny",
+                "vote is on front, which is not internal",
+            ),
+            ("vote resolves redis to 2 addresses", "redis gives vote"),
+            ("vote resolves db on sealed", "not an address on sealed"),
+            ("worker resolves admin", "gives worker nothing"),
+            (
+                "vote -> redis:6379 allow before redis is up",
+                "redis does not run then",
+            ),
+            (
+                "vote -> redis:6379 allow after down redis",
+                "redis does not run then",
+            ),
+            (
+                "vote -> redis:6379 allow after recreate redis moved resolve once",
+                "which redis does not have",
+            ),
+            ("vote -> redis:9 allow", "redis is not known to listen on 9"),
+        ],
+    );
+}
+
+#[test]
+fn what_says_nothing() {
+    all(
+        Status::Vacuous,
+        &[
+            ("lan -> redis:9 deny", "redis is not known to listen on 9"),
+            (
+                "vote -> redis:6379 deny after down redis",
+                "redis does not run then",
+            ),
+            ("vote -> host:1 deny", "nobody answers host:1"),
+            ("vote -> internet:22 deny", "nobody answers internet:22"),
+            ("vote -> 10.99.0.1:80 deny", "nobody answers 10.99.0.1:80"),
+            (
+                "vote does not resolve redsi.x",
+                "nobody knows the name redsi.x",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn what_nobody_knows() {
+    all(
+        Status::Unknown,
+        &[
+            (
+                "vote -> worker allow",
+                "nobody states a port that worker listens on",
+            ),
+            ("vote -> worker:80 deny", "x-vethlab: {listen: [PORT]}"),
+        ],
+    );
+}
+
+/// A failure names the line, the frames, and the capture in which they are; the capture is there.
+#[test]
+fn frames_are_named_and_kept() {
+    let outcome = outcome(SHOP, &["vote -> redis:6379 deny"], Engine::V29);
+    let details = &outcome.projects[0].entries[0].details;
+    assert!(details.contains("--> compose.yaml:4:7"), "{details}");
+    assert!(details.contains("frames "), "{details}");
+    let capture = &outcome.captures[0];
+    assert_eq!(capture.name, "shop-compose-yaml.pcapng");
+    assert!(details.contains(&capture.name), "{details}");
+    assert_eq!(capture.bytes[..4], [0x0a, 0x0d, 0x0d, 0x0a]);
+    let frames = details.split("frames ").nth(1).unwrap();
+    let last: usize = frames
+        .split(['-', ' ', '\n'])
+        .nth(1)
+        .and_then(|number| number.parse().ok())
+        .unwrap();
+    let packets = pcap_file::pcapng::PcapNgReader::new(&capture.bytes[..]);
+    let mut packets = packets.unwrap();
+    let mut seen = 0;
+    while let Some(block) = packets.next_block() {
+        let (block, _) = block.unwrap();
+        seen += usize::from(matches!(block, pcap_file::pcapng::Block::EnhancedPacket(_)));
+    }
+    assert!(last > 1 && last <= seen, "{last} of {seen}: {details}");
+}
+
+#[test]
+fn the_same_run_gives_the_same_bytes() {
+    let expect = [
+        "vote -> redis:6379 deny",
+        "outside -> db:5432 allow",
+        "any -> any deny",
+    ];
+    let report = || Report {
+        projects: outcome(SHOP, &expect, Engine::V29).projects,
+        gone: Vec::new(),
+    };
+    assert_eq!(report().write(Form::Json), report().write(Form::Json));
+}
+
+/// Whatever is claimed of whomever, packets and model say the same, whichever engine.
+#[test]
+fn packets_and_model_agree() {
+    let expect = [
+        "any -> any deny",
+        "any, host, lan, internet -> any allow",
+        "any -> host, lan, internet deny",
+        "host, lan, internet -> any deny",
+        "any -> any deny after recreate admin moved",
+        "any -> any deny after down db",
+        "any -> any deny before redis is up",
+        "any -> any/icmp allow",
+    ];
+    // UDP errors of routers are told to TCP only.
+    let shop = SHOP.replace("expose: [53/udp]", "expose: [53]");
+    for engine in [Engine::V29, Engine::V20_10] {
+        let outcome = outcome(&shop, &expect, engine);
+        for entry in &outcome.projects[0].entries {
+            assert_ne!(entry.status, Status::Bug, "{engine:?}: {}", entry.details);
+        }
+    }
+}
+
+/// A name that two services share leads to both: an expectation about one of them says so.
+#[test]
+fn a_shared_alias_is_found() {
+    let text = r"
+services:
+  web: {image: x}
+  db: {image: x, expose: [5432]}
+  old: {image: x, expose: [5432], networks: {default: {aliases: [db]}}}
+";
+    let entries = tried(text, &["web -> db:5432 allow"]);
+    assert_eq!(entries[0].status, Status::Fail, "{}", entries[0].details);
+    assert!(
+        entries[0].details.contains("old has this alias"),
+        "{}",
+        entries[0].details
+    );
+}
+
+/// A dial that leads nowhere is noted, and fails nothing.
+#[test]
+fn dials_are_noted() {
+    let text = r"
+services:
+  web: {image: x, depends_on: [db], networks: [a]}
+  db: {image: x, expose: [5432], networks: [b]}
+networks: {a: {}, b: {}}
+";
+    let outcome = outcome(text, &["web -> db:5432 deny"], Engine::V29);
+    let project = &outcome.projects[0];
+    assert_eq!(project.entries[0].status, Status::Pass);
+    let notes: Vec<&str> = project
+        .notes
+        .iter()
+        .map(|note| note.text.as_str())
+        .collect();
+    assert_eq!(
+        notes,
+        ["web dials db:5432 (depends_on): the name does not resolve"]
+    );
+}
