@@ -28,11 +28,14 @@
 pub mod assigned;
 pub mod capture;
 pub mod check;
+pub mod diff;
 pub mod expect;
 pub mod files;
 pub mod lint;
+pub mod matrix;
 pub mod project;
 pub mod report;
+pub mod revision;
 pub mod world;
 
 pub use emulator_compose as compose;

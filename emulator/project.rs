@@ -55,7 +55,7 @@ impl Up {
     }
 }
 
-const fn proto(protocol: emulator_compose::Protocol) -> Proto {
+pub(crate) const fn proto(protocol: emulator_compose::Protocol) -> Proto {
     match protocol {
         emulator_compose::Protocol::Tcp => Proto::Tcp,
         emulator_compose::Protocol::Udp => Proto::Udp,

@@ -2,8 +2,13 @@
 //!
 //! Exit codes: 0 everything ran (and matches), 1 there are differences, 2 bad input.
 
+mod diff;
 pub mod lint;
+mod matrix;
 pub mod test;
+
+pub use diff::{DiffArgs, DiffFormat, FailOn};
+pub use matrix::{MatrixArgs, MatrixFormat};
 
 use std::path::PathBuf;
 
@@ -59,6 +64,10 @@ pub enum Verb {
     Check(CheckArgs),
     /// Say what in compose files will not work, or is open to more than meant
     Lint(lint::LintArgs),
+    /// Try every way between services and places, and hold the answer as a lock file
+    Matrix(MatrixArgs),
+    /// Say what a change of a project opens, closes and moves
+    Diff(DiffArgs),
     /// Type the commands of a Markdown transcript into a lab and compare what they print
     Play(PlayArgs),
     /// Try what is expected of the networks of compose projects

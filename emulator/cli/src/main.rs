@@ -15,6 +15,8 @@ fn main() -> ExitCode {
     match Cli::parse().verb {
         Verb::Check(args) => verbs::check::run(&args),
         Verb::Lint(args) => verbs::lint::run(&args),
+        Verb::Diff(args) => verbs::diff::run(&args),
+        Verb::Matrix(args) => verbs::matrix::run(&args),
         Verb::Play(args) => verbs::play::run(&args, start),
         Verb::Test(args) => verbs::test::run(&args),
     }

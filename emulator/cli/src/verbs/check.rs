@@ -1,17 +1,15 @@
 //! `vethlab check`: who reaches whom in a compose project.
 
-use std::collections::BTreeMap;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
 use vethlab::capture::CaptureTo;
 use vethlab::check::{Cell, Matrix, matrix};
-use vethlab::compose::Project;
 use vethlab::world::{Options, World};
 use vethlab_cli::args::{CheckArgs, Format};
 use vethlab_cli::format::table::align;
 
-use super::BAD_INPUT;
+use super::{BAD_INPUT, project};
 
 /// Checks a project.
 pub(crate) fn run(args: &CheckArgs) -> ExitCode {
@@ -24,31 +22,8 @@ pub(crate) fn run(args: &CheckArgs) -> ExitCode {
     }
 }
 
-fn load(args: &CheckArgs) -> Result<Project, String> {
-    let files: Result<Vec<String>, String> = args
-        .files
-        .iter()
-        .map(|file| {
-            file.to_str()
-                .map(str::to_owned)
-                .ok_or_else(|| format!("vethlab: {}: not UTF-8", file.display()))
-        })
-        .collect();
-    let environment: BTreeMap<String, String> = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .collect();
-    vethlab::files::load(&files?, args.project_name.clone(), environment)
-        .map_err(|errors| errors.to_string())
-}
-
 fn check(args: &CheckArgs) -> Result<(), String> {
-    let project = load(args)?;
-    for warning in &project.warnings {
-        let place = warning
-            .at
-            .map_or_else(String::new, |at| format!("{}: ", project.locate(at)));
-        eprintln!("{place}warning: {}", warning.message);
-    }
+    let project = project::load(&args.files, args.project_name.as_deref())?;
     let words = |error: &dyn std::fmt::Display| format!("vethlab: {error}");
     let options = Options::new(args.lab.seed, args.lab.engine.into());
     let mut world = World::empty(&options).map_err(|error| words(&error))?;
@@ -59,27 +34,9 @@ fn check(args: &CheckArgs) -> Result<(), String> {
         }
         None => None,
     };
-    world.start(&[&project]).map_err(|error| words(&error))?;
+    project::start(&mut world, &project)?;
     let World { mut lab, up, .. } = world;
     let running = up.into_iter().next().map(|(_, up)| up).unwrap_or_default();
-    if let Some((key, error)) = running.networks.first() {
-        let network = project.network(key);
-        let subnet = network
-            .and_then(|network| network.ipam.first())
-            .map(|subnet| subnet.at);
-        let at = subnet.or_else(|| network.map(|network| network.at));
-        let place = at.map_or_else(String::new, |at| format!("{}: ", project.locate(at)));
-        return Err(format!("{place}networks.{key}: {error}"));
-    }
-    for started in &running.containers {
-        if let (Some(error), Some(service)) = (&started.error, project.service(&started.service)) {
-            eprintln!(
-                "{}: {} does not start: {error}",
-                project.locate(service.at),
-                started.container
-            );
-        }
-    }
     let terminal = io::stderr().is_terminal();
     let filled = matrix(
         &mut lab,
@@ -113,13 +70,7 @@ fn print(format: Format, matrix: &Matrix) -> Result<(), String> {
         }
         Format::Text => table(matrix),
     };
-    match io::stdout().lock().write_all(text.as_bytes()) {
-        // Whoever reads has seen enough.
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(format!("vethlab: standard output: {error}"))
-        }
-        _ => Ok(()),
-    }
+    project::print(&text)
 }
 
 fn table(matrix: &Matrix) -> String {

@@ -1,8 +1,11 @@
 //! The verbs of `vethlab`: the part that reads and writes files.
 
 pub(crate) mod check;
+pub(crate) mod diff;
 pub(crate) mod lint;
+pub(crate) mod matrix;
 pub(crate) mod play;
+pub(crate) mod project;
 pub(crate) mod test;
 
 use std::fs;

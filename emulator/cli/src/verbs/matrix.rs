@@ -1,0 +1,132 @@
+//! `vethlab matrix`: every way between services and places, and the lock file.
+
+use std::fs;
+use std::io::{self, IsTerminal};
+use std::path::Path;
+use std::process::ExitCode;
+
+use vethlab::capture::CaptureTo;
+use vethlab::diff::{self, Side};
+use vethlab::matrix::facts::Facts;
+use vethlab::matrix::{Matrix, csv, graphviz, json, lock, markdown, mermaid, svg, table};
+use vethlab::world::{Options, World};
+use vethlab_cli::args::{MatrixArgs, MatrixFormat};
+
+use super::{BAD_INPUT, project};
+
+/// Runs the verb.
+pub(crate) fn run(args: &MatrixArgs) -> ExitCode {
+    match matrix(args) {
+        Ok(code) => code,
+        Err(message) => {
+            eprintln!("{}", message.trim_end());
+            ExitCode::from(BAD_INPUT)
+        }
+    }
+}
+
+fn matrix(args: &MatrixArgs) -> Result<ExitCode, String> {
+    let locked = locked(args)?;
+    let project = project::load(&args.files, args.project_name.as_deref())?;
+    let words = |error: &dyn std::fmt::Display| format!("vethlab: {error}");
+    let options = Options::new(args.lab.seed, args.lab.engine.into());
+    let mut world = World::empty(&options).map_err(|error| words(&error))?;
+    let capture = match &args.lab.capture {
+        Some(path) => {
+            let started = CaptureTo::start(&mut world.lab, path, args.lab.capture_at.into());
+            Some(started.map_err(|error| format!("vethlab: {}: {error}", path.display()))?)
+        }
+        None => None,
+    };
+    project::start(&mut world, &project)?;
+    let terminal = io::stderr().is_terminal();
+    let filled = project::matrix(world, &project, args.lab.seed, |lab, done, all| {
+        if terminal {
+            eprint!("\r\x1b[K{done}/{all} rows");
+        }
+        capture
+            .as_ref()
+            .map_or(Ok(()), |capture| capture.drain(lab))
+    });
+    if terminal {
+        eprint!("\r\x1b[K");
+    }
+    let (mut lab, filled) = filled?;
+    if let Some(capture) = capture {
+        capture.finish(&mut lab).map_err(|error| words(&error))?;
+    }
+    match (&args.check, &args.update, locked) {
+        (Some(path), _, Some(locked)) => {
+            let title = args
+                .files
+                .first()
+                .map_or_else(String::new, |file| shown(file));
+            let old = Side::locked(shown(path), locked);
+            let diff = diff::compare(&old, &Side::of(title, filled));
+            if diff.is_empty() && diff.engines.is_none() {
+                return Ok(ExitCode::SUCCESS);
+            }
+            project::print(&diff::text::render(&diff, diff::text::SINCE))?;
+            Ok(ExitCode::from(u8::from(!diff.is_empty())))
+        }
+        (_, Some(path), _) => {
+            update(path, &lock::write(&Facts::of(&filled)))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        _ => {
+            project::print(&text(args.format, &filled))?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn shown(path: &Path) -> String {
+    path.display().to_string()
+}
+
+/// The lock file that the arguments name: read before anything is tried, so that one that cannot be read
+/// is told at once, and is never written over.
+fn locked(args: &MatrixArgs) -> Result<Option<Facts>, String> {
+    let (path, hint) = match (&args.check, &args.update) {
+        (Some(path), _) => (path, "`--update FILE` writes one"),
+        (None, Some(path)) if path.symlink_metadata().is_err() => return Ok(None),
+        (None, Some(path)) => (
+            path,
+            "it is left as it is; remove it to have it written anew",
+        ),
+        (None, None) => return Ok(None),
+    };
+    let error = |message: String| format!("{message}\nhint: {hint}");
+    let text = super::read(path, lock::MAX_BYTES).map_err(error)?;
+    let facts = lock::read(&text);
+    let facts = facts.map_err(|wrong| error(format!("{}:{wrong}", path.display())))?;
+    Ok(Some(facts))
+}
+
+/// Puts a lock file in its place, whole or not at all.
+fn update(path: &Path, text: &str) -> Result<(), String> {
+    // What a symbolic link names is written, not the link.
+    let place = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let mut name = place.file_name().unwrap_or_default().to_owned();
+    name.push(".new");
+    let fresh = place.with_file_name(name);
+    fs::write(&fresh, text)
+        .and_then(|()| fs::rename(&fresh, &place))
+        .map_err(|error| {
+            // What was begun is of no use to anybody.
+            let _gone = fs::remove_file(&fresh);
+            format!("vethlab: {}: {error}", path.display())
+        })
+}
+
+fn text(format: MatrixFormat, matrix: &Matrix) -> String {
+    match format {
+        MatrixFormat::Text => table::render(matrix),
+        MatrixFormat::Json => json::render(matrix),
+        MatrixFormat::Csv => csv::render(matrix),
+        MatrixFormat::Markdown => markdown::render(matrix),
+        MatrixFormat::Mermaid => mermaid::render(matrix),
+        MatrixFormat::Graphviz => graphviz::render(matrix),
+        MatrixFormat::Svg => svg::render(matrix),
+    }
+}

@@ -1,0 +1,135 @@
+//! A compose project from the command line to a lab in which it runs.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use vethlab::compose::Project;
+use vethlab::core::lab::Lab;
+use vethlab::matrix::{Matrix, fill};
+use vethlab::world::{Options, World};
+use vethlab_cli::args::EngineArg;
+
+/// The environment as far as it is text.
+pub(crate) fn environment() -> BTreeMap<String, String> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
+}
+
+/// Paths as text, as compose files name each other.
+///
+/// # Errors
+/// One line for people.
+pub(crate) fn texts(files: &[PathBuf]) -> Result<Vec<String>, String> {
+    let files = files.iter().map(|file| {
+        let text = file.to_str().map(str::to_owned);
+        text.ok_or_else(|| format!("vethlab: {}: not UTF-8", file.display()))
+    });
+    files.collect()
+}
+
+/// Loads a project from disk and prints its warnings.
+///
+/// # Errors
+/// Everything that is wrong with the files.
+pub(crate) fn load(files: &[PathBuf], name: Option<&str>) -> Result<Project, String> {
+    let name = name.map(str::to_owned);
+    let project = vethlab::files::load(&texts(files)?, name, environment())
+        .map_err(|errors| errors.to_string())?;
+    warn(&project);
+    Ok(project)
+}
+
+/// Prints what compose warns of.
+pub(crate) fn warn(project: &Project) {
+    for warning in &project.warnings {
+        let place = warning
+            .at
+            .map_or_else(String::new, |at| format!("{}: ", project.locate(at)));
+        eprintln!("{place}warning: {}", warning.message);
+    }
+}
+
+/// Starts a project in a world, and says what does not start.
+///
+/// # Errors
+/// If a network cannot be made, with its place.
+pub(crate) fn start<'p>(world: &mut World<'p>, project: &'p Project) -> Result<(), String> {
+    let started = world.start(&[project]);
+    started.map_err(|error| format!("vethlab: {error}"))?;
+    let Some((_, running)) = world.first() else {
+        return Ok(());
+    };
+    if let Some((key, error)) = running.networks.first() {
+        let network = project.network(key);
+        let subnet = network
+            .and_then(|network| network.ipam.first())
+            .map(|subnet| subnet.at);
+        let at = subnet.or_else(|| network.map(|network| network.at));
+        let place = at.map_or_else(String::new, |at| format!("{}: ", project.locate(at)));
+        return Err(format!("{place}networks.{key}: {error}"));
+    }
+    for started in &running.containers {
+        if let (Some(error), Some(service)) = (&started.error, project.service(&started.service)) {
+            eprintln!(
+                "{}: {} does not start: {error}",
+                project.locate(service.at),
+                started.container
+            );
+        }
+    }
+    Ok(())
+}
+
+/// The matrix of a project in a world of its own.
+///
+/// # Errors
+/// If a network cannot be made, with its place.
+pub(crate) fn tried(project: &Project, seed: u64, engine: EngineArg) -> Result<Matrix, String> {
+    let words = |error: &dyn core::fmt::Display| format!("vethlab: {error}");
+    let world = World::empty(&Options::new(seed, engine.into()));
+    let mut world = world.map_err(|error| words(&error))?;
+    start(&mut world, project)?;
+    matrix(world, project, seed, |_, _, _| Ok(())).map(|(_, matrix)| matrix)
+}
+
+/// The matrix of a project that runs in `world`, and the lab.
+///
+/// # Errors
+/// Those of `progress`.
+pub(crate) fn matrix(
+    world: World<'_>,
+    project: &Project,
+    seed: u64,
+    progress: impl FnMut(&mut Lab, usize, usize) -> io::Result<()>,
+) -> Result<(Lab, Matrix), String> {
+    let images = world.images().clone();
+    let World { mut lab, up, .. } = world;
+    let running = up.into_iter().next().map(|(_, up)| up).unwrap_or_default();
+    let filled = fill(&mut lab, project, &running, &images, seed, progress);
+    let matrix = filled.map_err(|error| format!("vethlab: {error}"))?;
+    Ok((lab, matrix))
+}
+
+/// The absolute path of the folder that a file is in, whether it is there or not: relative paths start
+/// there, and its name is the project's if nobody gives one.
+pub(crate) fn folder_of(file: &str) -> Option<String> {
+    let file = std::path::absolute(file).ok()?;
+    let folder = file.parent()?;
+    let folder = std::fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned());
+    folder.to_str().map(str::to_owned)
+}
+
+/// Writes to standard output; whoever stops reading has seen enough.
+///
+/// # Errors
+/// One line for people.
+pub(crate) fn print(text: &str) -> Result<(), String> {
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(format!("vethlab: standard output: {error}"))
+        }
+        _ => Ok(()),
+    }
+}

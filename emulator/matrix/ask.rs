@@ -1,0 +1,405 @@
+//! Fills the matrix: each cell's ways, tried one after the other.
+
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use core::time::Duration;
+use std::io;
+
+use emulator_compose::{Images, Project};
+use emulator_core::docker::spec::{Engine, Port, Proto};
+use emulator_core::lab::Lab;
+use emulator_core::lab::outside::INTERNET_V4;
+use emulator_core::lab::probe::{Answer, Question};
+use emulator_core::netns::Errno;
+use switch::DropReason;
+
+use super::askers::{Asker, askers, seen};
+use super::targets::{Target, carriers, place_addresses, targets};
+use super::{Addressed, Carrier, Cell, End, How, Matrix, PLACES, Verdict, Way};
+use crate::project::Up;
+
+/// How long a probe waits before it says "timeout", in virtual time.
+const LIMIT: Duration = Duration::from_secs(5);
+
+/// After an ICMP error: a second, until the next one may be sent.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Whom `internet` is asked for by name, and where.
+const INTERNET_NAME: &str = "example.com";
+const HTTPS: u16 = 443;
+
+/// What a run of questions needs to know.
+#[derive(Debug)]
+struct Run<'a> {
+    lab: &'a mut Lab,
+    carriers: &'a [Carrier],
+    uplink: &'a [IpAddr],
+}
+
+/// Fills the matrix of a project that runs in `lab`, with programs that listen on what the files and
+/// `images` say. `progress` is called before each row.
+///
+/// # Errors
+/// Those of `progress`.
+pub fn fill(
+    lab: &mut Lab,
+    project: &Project,
+    up: &Up,
+    images: &Images,
+    seed: u64,
+    mut progress: impl FnMut(&mut Lab, usize, usize) -> io::Result<()>,
+) -> io::Result<Matrix> {
+    let carriers = carriers(lab, project);
+    let targets = targets(lab, project, up, images);
+    let askers = askers(lab, &targets, &carriers);
+    let uplink = lab.host_addresses();
+    let mut cells = Vec::new();
+    for (done, asker) in askers.iter().enumerate() {
+        progress(lab, done, askers.len())?;
+        let mut run = Run {
+            lab,
+            carriers: &carriers,
+            uplink: &uplink,
+        };
+        for target in &targets {
+            run.service(asker, target, &mut cells);
+        }
+        for place in PLACES {
+            if place != asker.label {
+                cells.push(run.place(asker, place));
+            }
+        }
+    }
+    Ok(Matrix {
+        project: project.name.clone(),
+        engine: engine(lab.docker().engine()).to_owned(),
+        seed,
+        ends: ends(lab, &targets),
+        networks: carriers,
+        cells,
+        failed: failed(up),
+    })
+}
+
+const fn engine(engine: Engine) -> &'static str {
+    match engine {
+        Engine::V20_10 => "20.10",
+        Engine::V29 => "29",
+    }
+}
+
+fn ends(lab: &Lab, targets: &[Target]) -> Vec<End> {
+    let services = targets.iter().map(|target| End {
+        name: target.label.clone(),
+        service: true,
+        containers: target.containers.len(),
+        ports: target
+            .listening
+            .iter()
+            .map(|(_, listening)| listening.clone())
+            .collect(),
+        addresses: target.addresses.clone(),
+    });
+    let places = lab.places();
+    let places = PLACES
+        .into_iter()
+        .zip([places.host, places.lan, places.internet])
+        .map(|(name, ns)| End {
+            name: name.to_owned(),
+            service: false,
+            containers: 0,
+            ports: Vec::new(),
+            addresses: if ns == places.host {
+                lab.host_addresses()
+            } else {
+                place_addresses(lab, ns)
+            }
+            .into_iter()
+            .map(|address| Addressed {
+                network: None,
+                address,
+            })
+            .collect(),
+        });
+    services.chain(places).collect()
+}
+
+fn failed(up: &Up) -> Vec<(String, String)> {
+    let networks = up.networks.iter();
+    networks
+        .map(|(key, error)| (key.clone(), error.to_string()))
+        .chain(up.containers.iter().filter_map(|started| {
+            let error = started.error.as_ref()?;
+            Some((started.container.clone(), error.to_string()))
+        }))
+        .collect()
+}
+
+fn cell(from: &Asker, to: &str, port: Option<u16>, protocol: &str) -> Cell {
+    Cell {
+        from: from.label.clone(),
+        to: to.to_owned(),
+        port,
+        protocol: protocol.to_owned(),
+        verdict: Verdict::Unknown,
+        reason: None,
+        name: None,
+        resolved: Vec::new(),
+        ways: Vec::new(),
+    }
+}
+
+/// A way that is to be tried.
+#[derive(Clone, Debug)]
+struct Try {
+    how: How,
+    network: Option<String>,
+    at: SocketAddr,
+    ephemeral: bool,
+}
+
+impl Run<'_> {
+    /// The cells of a service.
+    fn service(&mut self, asker: &Asker, target: &Target, cells: &mut Vec<Cell>) {
+        let resolved = if asker.container {
+            self.lab.lookup(asker.ns, &target.service)
+        } else {
+            Vec::new()
+        };
+        let named = |port, protocol: &str| {
+            let mut cell = cell(asker, &target.label, port, protocol);
+            cell.name = asker.container.then(|| target.service.clone());
+            cell.resolved.clone_from(&resolved);
+            cell
+        };
+        if target.listening.is_empty() {
+            let mut cell = named(None, "icmp");
+            for to in addresses(asker, target, &resolved, 0) {
+                self.attempt(asker, Proto::Tcp, to, true, &mut cell);
+            }
+            cell.reason = Some("port-unknown".to_owned());
+            cells.push(cell);
+        }
+        for &(port, _) in &target.listening {
+            let mut cell = named(Some(port.number), &port.proto.to_string());
+            if port.proto == Proto::Sctp {
+                cell.reason = Some("sctp-not-carried".to_owned());
+                cells.push(cell);
+                continue;
+            }
+            for to in addresses(asker, target, &resolved, port.number) {
+                self.attempt(asker, port.proto, to, false, &mut cell);
+            }
+            for to in doors(asker, target, port) {
+                self.attempt(asker, port.proto, to, false, &mut cell);
+            }
+            conclude(&mut cell);
+            if cell.verdict == Verdict::Closed && !asker.container {
+                cell.reason = Some(unpublished(target, port).to_owned());
+            }
+            cells.push(cell);
+        }
+    }
+
+    /// The cell of a place: a ping to the host and to the machine on its segment, a page from the internet.
+    fn place(&mut self, asker: &Asker, place: &str) -> Cell {
+        let internet = place == "internet";
+        let mut cell = if internet {
+            cell(asker, place, Some(HTTPS), "tcp")
+        } else {
+            cell(asker, place, None, "icmp")
+        };
+        let mut ways = Vec::new();
+        let way = |how, network: &Option<String>, address, port| Try {
+            how,
+            network: network.clone(),
+            at: SocketAddr::new(address, port),
+            ephemeral: false,
+        };
+        match place {
+            "host" => {
+                for (how, network, address) in &asker.doors[..asker.near] {
+                    // As a place the host is a machine: the uplink's addresses are its own.
+                    let how = if *how == How::Host {
+                        How::Address
+                    } else {
+                        *how
+                    };
+                    ways.push(way(how, network, *address, 0));
+                }
+            }
+            "lan" => {
+                let addresses = place_addresses(self.lab, self.lab.places().lan);
+                ways.extend(
+                    addresses
+                        .into_iter()
+                        .map(|a| way(How::Address, &None, a, 0)),
+                );
+            }
+            _ => {
+                if asker.container || asker.host {
+                    cell.name = Some(INTERNET_NAME.to_owned());
+                    cell.resolved = self.lab.lookup(asker.ns, INTERNET_NAME);
+                }
+                let named = cell.resolved.iter();
+                ways.extend(named.map(|&a| way(How::Name, &None, a, HTTPS)));
+                if ways.is_empty() {
+                    ways.push(way(How::Address, &None, INTERNET_V4.into(), HTTPS));
+                }
+            }
+        }
+        for to in ways {
+            self.attempt(asker, Proto::Tcp, to, !internet, &mut cell);
+        }
+        conclude(&mut cell);
+        if cell.verdict == Verdict::Door {
+            cell.verdict = Verdict::Open;
+        }
+        cell
+    }
+
+    /// Tries one way, and notes what came of it.
+    fn attempt(&mut self, asker: &Asker, proto: Proto, to: Try, ping: bool, cell: &mut Cell) {
+        let question = match proto {
+            _ if ping => Question::Ping(to.at.ip()),
+            Proto::Tcp => Question::Tcp(to.at, b""),
+            Proto::Udp | Proto::Sctp => Question::Udp(to.at, b"?"),
+        };
+        let before = self.lab.net().trace.drops.clone();
+        let answer = self.lab.probe(asker.ns, &question, LIMIT);
+        let after = &self.lab.net().trace.drops;
+        let dropped = after
+            .iter()
+            .find(|&(reason, count)| count > before.of(reason))
+            .map(|(reason, _)| reason);
+        let limited = match &answer {
+            Answer::Failed(Errno::ConnRefused) => proto == Proto::Udp,
+            Answer::Failed(Errno::HostUnreach) => true,
+            _ => false,
+        };
+        if limited {
+            self.lab.run_for(PAUSE);
+        }
+        let heard = match &answer {
+            Answer::Open(bytes) if !ping => core::str::from_utf8(bytes).ok(),
+            _ => None,
+        };
+        let last = heard.and_then(|text| text.split_whitespace().next_back());
+        let source = last.and_then(|word| word.parse::<IpAddr>().ok());
+        let open = matches!(answer, Answer::Open(_));
+        cell.ways.push(Way {
+            how: to.how,
+            at: to.at,
+            network: to.network,
+            ephemeral: to.ephemeral,
+            open,
+            sees: source.map(|address| seen(asker, self.carriers, self.uplink, plain(address))),
+            reason: (!open).then(|| reason(asker, &answer, dropped)),
+        });
+    }
+}
+
+/// An IPv4 address as it is, also where a socket of both families shows it.
+fn plain(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V6(v6) => v6.to_ipv4_mapped().map_or(address, IpAddr::V4),
+        IpAddr::V4(_) => address,
+    }
+}
+
+/// The target's own addresses: those that its name gave first, in that order.
+fn addresses(asker: &Asker, target: &Target, resolved: &[IpAddr], port: u16) -> Vec<Try> {
+    let mut ways = Vec::new();
+    let way = |how, network: Option<String>, address| Try {
+        how,
+        network,
+        at: SocketAddr::new(address, port),
+        ephemeral: false,
+    };
+    let of = |address: &IpAddr| target.addresses.iter().find(|own| own.address == *address);
+    for own in resolved.iter().filter_map(of) {
+        ways.push(way(How::Name, own.network.clone(), own.address));
+    }
+    for own in &target.addresses {
+        if !resolved.contains(&own.address) {
+            ways.push(way(How::Address, own.network.clone(), own.address));
+        }
+    }
+    // Everybody reaches themselves there, and in the host's namespace loopback is a door like others.
+    let shared = target.namespaces.contains(&asker.ns) && target.label != asker.label;
+    if shared && !asker.host {
+        ways.push(way(How::Shared, None, Ipv4Addr::LOCALHOST.into()));
+        ways.push(way(How::Shared, None, Ipv6Addr::LOCALHOST.into()));
+    }
+    ways
+}
+
+/// The host's addresses at which a port of the target is open.
+fn doors(asker: &Asker, target: &Target, port: Port) -> Vec<Try> {
+    let mut ways: Vec<Try> = Vec::new();
+    for opening in target.openings.get(&port).into_iter().flatten() {
+        for (how, network, address) in &asker.doors {
+            if opening.is_at(*address) {
+                ways.push(Try {
+                    how: *how,
+                    network: network.clone(),
+                    at: SocketAddr::new(*address, opening.host_port),
+                    ephemeral: opening.ephemeral,
+                });
+            }
+        }
+    }
+    let mut tried = std::collections::BTreeSet::new();
+    ways.retain(|way| tried.insert(way.at));
+    ways
+}
+
+/// Why a port is closed to those who have no way but a published port.
+fn unpublished(target: &Target, port: Port) -> &'static str {
+    let mut openings = target.openings.get(&port).into_iter().flatten().peekable();
+    if openings.peek().is_some() && openings.all(|opening| opening.host_ip.is_loopback()) {
+        "loopback-only"
+    } else {
+        "not-published"
+    }
+}
+
+/// The verdict of what was tried.
+fn conclude(cell: &mut Cell) {
+    cell.verdict = if cell.direct() {
+        Verdict::Open
+    } else if cell.open().next().is_some() {
+        Verdict::Door
+    } else {
+        Verdict::Closed
+    };
+    if cell.verdict == Verdict::Closed {
+        let first = cell.ways.first().and_then(|way| way.reason.clone());
+        cell.reason = Some(first.unwrap_or_else(|| "no-address".to_owned()));
+    }
+}
+
+/// A word for why it did not answer.
+fn reason(asker: &Asker, answer: &Answer, dropped: Option<DropReason>) -> String {
+    let word = match (answer, dropped) {
+        // The rule guards what is not published against everybody else; a container is elsewhere.
+        (Answer::Timeout, Some(DropReason::FilteredUnpublished)) if asker.container => {
+            "no-common-network"
+        }
+        (Answer::Timeout, Some(DropReason::FilteredIcc)) => "icc-off",
+        (Answer::Timeout, Some(DropReason::FilteredInternal)) => "internal",
+        (Answer::Timeout, Some(DropReason::FilteredIsolation)) => "isolated",
+        (Answer::Timeout, Some(DropReason::FilteredUnpublished)) => "not-published",
+        (Answer::Timeout, Some(DropReason::FilteredDirect)) => "direct-access",
+        (Answer::Timeout, Some(DropReason::Filtered)) => "filtered",
+        (Answer::Timeout, _) => "timeout",
+        (Answer::Closed, _) => "closed",
+        (Answer::Failed(Errno::ConnRefused), _) => "refused",
+        (Answer::Failed(Errno::NetUnreach), _) => "net-unreachable",
+        (Answer::Failed(Errno::HostUnreach), _) => "host-unreachable",
+        (Answer::Failed(Errno::ConnReset), _) => "reset",
+        (Answer::Failed(Errno::TimedOut), _) => "timeout",
+        (Answer::Failed(errno), _) => return errno.code().to_owned(),
+        (Answer::Open(_), _) => "open",
+    };
+    word.to_owned()
+}

@@ -1,0 +1,267 @@
+//! The matrix folded for people: one mark for each pair of ends, and lists of what a mark cannot say.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::facts::{fact, kind, sees};
+use super::{Cell, End, Matrix, Verdict};
+
+/// How many names a list shows before it says how many more there are.
+const NAMES: usize = 8;
+
+/// What a row and a column have to do with each other.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Mark {
+    /// Ports that answer at the target's own address: `80`, `53u` for UDP, `8000-8010` for a run.
+    pub open: Vec<String>,
+    /// Ports that answer only where they are published.
+    pub doors: Vec<String>,
+    /// Something is closed.
+    pub closed: bool,
+    /// Ports are not known; true if an address answers a ping.
+    pub unknown: Option<bool>,
+    /// The ends are the same.
+    pub same: bool,
+}
+
+impl Mark {
+    /// The mark in one word or a few.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let doors = self.doors.iter().map(|port| format!("{port}*"));
+        let mut words: Vec<String> = self.open.iter().cloned().chain(doors).collect();
+        if self.unknown == Some(true) {
+            words.push("?".to_owned());
+        }
+        if words.is_empty() {
+            words.push(if self.same { "." } else { "-" }.to_owned());
+        }
+        words.join(" ")
+    }
+}
+
+/// The marks of a matrix, row by row, in the order of its ends.
+#[must_use]
+pub fn marks(matrix: &Matrix) -> Vec<Vec<Mark>> {
+    let at: BTreeMap<&str, usize> = matrix
+        .ends
+        .iter()
+        .enumerate()
+        .map(|(at, end)| (end.name.as_str(), at))
+        .collect();
+    let width = matrix.ends.len();
+    let mut cells: Vec<Vec<Vec<&Cell>>> = vec![vec![Vec::new(); width]; width];
+    for cell in &matrix.cells {
+        if let (Some(&row), Some(&column)) = (at.get(cell.from.as_str()), at.get(cell.to.as_str()))
+        {
+            cells[row][column].push(cell);
+        }
+    }
+    let rows = cells.iter().enumerate();
+    rows.map(|(row, columns)| {
+        let columns = columns.iter().enumerate();
+        columns
+            .map(|(column, cells)| mark(cells, row == column))
+            .collect()
+    })
+    .collect()
+}
+
+fn mark(cells: &[&Cell], same: bool) -> Mark {
+    let ports = |verdict: Verdict| {
+        let ports = cells.iter().filter(|cell| cell.verdict == verdict);
+        runs(ports.map(|cell| (cell.protocol.as_str(), cell.port)))
+    };
+    let unknown: Vec<&&Cell> = cells
+        .iter()
+        .filter(|cell| cell.verdict == Verdict::Unknown)
+        .collect();
+    Mark {
+        open: ports(Verdict::Open),
+        doors: ports(Verdict::Door),
+        closed: cells.iter().any(|cell| cell.verdict == Verdict::Closed),
+        unknown: (!unknown.is_empty())
+            .then(|| unknown.iter().any(|cell| cell.open().next().is_some())),
+        same,
+    }
+}
+
+/// Ports in words, those that follow each other as `FIRST-LAST`.
+pub(super) fn runs<'a>(ports: impl Iterator<Item = (&'a str, Option<u16>)>) -> Vec<String> {
+    let mut by_protocol: BTreeMap<&str, BTreeSet<u16>> = BTreeMap::new();
+    let mut words = Vec::new();
+    for (protocol, port) in ports {
+        match port {
+            Some(port) => {
+                by_protocol.entry(protocol).or_default().insert(port);
+            }
+            None => words.push("ping".to_owned()),
+        }
+    }
+    for (protocol, ports) in by_protocol {
+        let mut ports = ports.into_iter().peekable();
+        while let Some(first) = ports.next() {
+            let mut last = first;
+            while let Some(next) = ports.next_if(|&next| Some(next) == last.checked_add(1)) {
+                last = next;
+            }
+            let letter = if protocol == "udp" { "u" } else { "" };
+            words.push(match last - first {
+                0 => format!("{first}{letter}"),
+                _ => format!("{first}-{last}{letter}"),
+            });
+        }
+    }
+    words
+}
+
+/// A line of a list: targets, what is said of them, and of whom it is true.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Targets with their ports.
+    pub targets: Vec<String>,
+    /// Ways, or a reason.
+    pub what: String,
+    /// Who asks.
+    pub from: Vec<String>,
+}
+
+/// What answers only at published ports, and at which; `service` takes the services' side doors or the
+/// places' front doors.
+#[must_use]
+pub fn doors(matrix: &Matrix, service: bool) -> Vec<Entry> {
+    let doors = matrix
+        .cells
+        .iter()
+        .filter(|cell| cell.verdict == Verdict::Door && is_service(matrix, &cell.from) == service);
+    grouped(doors.map(|cell| (cell, via(cell))))
+}
+
+/// The open ways of a cell: those that show the server the same source together.
+fn via(cell: &Cell) -> String {
+    let mut groups: Vec<(Option<&str>, Vec<String>)> = Vec::new();
+    for way in cell.open() {
+        let (kind, sees) = (kind(way), sees(way));
+        match groups.iter_mut().find(|(who, _)| *who == sees) {
+            Some((_, kinds)) if kinds.contains(&kind) => {}
+            Some((_, kinds)) => kinds.push(kind),
+            None => groups.push((sees, vec![kind])),
+        }
+    }
+    let texts = groups.into_iter().map(|(sees, kinds)| {
+        let sees = sees.map(|who| format!(" sees {who}"));
+        kinds.join(" ") + &sees.unwrap_or_default()
+    });
+    texts.collect::<Vec<_>>().join(", ")
+}
+
+/// What is closed, and why.
+#[must_use]
+pub fn reasons(matrix: &Matrix) -> Vec<Entry> {
+    let closed = matrix
+        .cells
+        .iter()
+        .filter(|cell| cell.verdict == Verdict::Closed);
+    grouped(closed.map(|cell| (cell, cell.reason.clone().unwrap_or_default())))
+}
+
+fn is_service(matrix: &Matrix, name: &str) -> bool {
+    matrix.end(name).is_some_and(|end| end.service)
+}
+
+/// Cells of which the same is said to the same askers in one entry, in the order of the first of each.
+fn grouped<'a>(cells: impl Iterator<Item = (&'a Cell, String)>) -> Vec<Entry> {
+    let mut entries: Vec<Entry> = Vec::new();
+    let mut known: BTreeMap<(String, String), usize> = BTreeMap::new();
+    for (cell, what) in cells {
+        let target = fact(cell).target();
+        let at = *known
+            .entry((target.clone(), what.clone()))
+            .or_insert_with(|| {
+                entries.push(Entry {
+                    targets: vec![target],
+                    what,
+                    from: Vec::new(),
+                });
+                entries.len() - 1
+            });
+        entries[at].from.push(cell.from.clone());
+    }
+    let mut merged: Vec<Entry> = Vec::new();
+    let mut known: BTreeMap<(String, Vec<String>), usize> = BTreeMap::new();
+    for entry in entries {
+        let key = (entry.what.clone(), entry.from.clone());
+        match known.get(&key) {
+            Some(&at) => merged[at].targets.extend(entry.targets),
+            None => {
+                known.insert(key, merged.len());
+                merged.push(entry);
+            }
+        }
+    }
+    merged
+}
+
+/// Where the ports of a service came from, one line each; runs that were said together are one.
+#[must_use]
+pub fn ports(end: &End) -> Vec<(String, String)> {
+    let mut said: Vec<(&str, &str, &str, Vec<u16>)> = Vec::new();
+    for port in &end.ports {
+        let at = port.at.as_deref().unwrap_or_default();
+        let protocol = port.protocol.as_str();
+        match said.last_mut() {
+            Some((p, known, place, ports))
+                if (*p, *known, *place) == (protocol, port.known.as_str(), at) =>
+            {
+                ports.push(port.port);
+            }
+            _ => said.push((protocol, &port.known, at, vec![port.port])),
+        }
+    }
+    let line = |(protocol, known, at, ports): (&str, &str, &str, Vec<u16>)| {
+        let words = runs(ports.into_iter().map(|port| (protocol, Some(port))));
+        let suffix = if protocol == "sctp" { "/sctp" } else { "" };
+        let what = format!("{}:{}{suffix}", end.name, words.join(","));
+        (what, format!("{known} {at}").trim_end().to_owned())
+    };
+    said.into_iter().map(line).collect()
+}
+
+/// Names, at most a few of them.
+#[must_use]
+pub fn names(names: &[String]) -> String {
+    match names.get(..NAMES) {
+        Some(first) if names.len() > NAMES => {
+            format!("{} and {} more", first.join(", "), names.len() - NAMES)
+        }
+        _ => names.join(", "),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports_in_a_row_are_a_run() {
+        let ports = [
+            ("udp", Some(53)),
+            ("tcp", Some(81)),
+            ("tcp", Some(80)),
+            ("tcp", Some(65535)),
+            ("tcp", Some(443)),
+            ("icmp", None),
+        ];
+        assert_eq!(
+            runs(ports.into_iter()),
+            ["ping", "80-81", "443", "65535", "53u"]
+        );
+    }
+
+    #[test]
+    fn long_lists_of_names_are_cut_and_say_so() {
+        let all: Vec<String> = (0..10).map(|n| n.to_string()).collect();
+        assert_eq!(names(&all), "0, 1, 2, 3, 4, 5, 6, 7 and 2 more");
+        assert_eq!(names(&all[..8]), "0, 1, 2, 3, 4, 5, 6, 7");
+        assert_eq!(names(&[]), "");
+    }
+}
