@@ -34,6 +34,7 @@ mod load;
 mod machine;
 mod merge;
 mod model;
+mod mounts;
 mod naming;
 mod near;
 mod network;
@@ -52,7 +53,7 @@ mod vethlab;
 mod yaml;
 
 pub use config::{CONFIG_NAME, Config, ConfigHost, ConfigLoad, ConfigPart, ConfigProject, Run};
-pub use dial::{Dial, DialIn, dials};
+pub use dial::{Dial, DialIn, DialTo, dials};
 pub use error::{Error, ErrorKind, Errors, MAX_ERRORS, Warning};
 pub use expect::{Claim, Event, Expectation, Party, Probe, Sees, Target, Verdict, Whom};
 pub use interpolate::MAX_UNSET;

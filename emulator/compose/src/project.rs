@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::config::{self, ConfigPart};
-use crate::error::{ErrorKind, Fault, Warning};
+use crate::error::{ErrorKind, Fault};
 use crate::expect::{self, Names};
 use crate::load::{Loader, Scope};
 use crate::model::{Naming, Network, NetworkMode, Project, Service, ServiceNetwork, Unset};
+use crate::mounts;
 use crate::network;
 use crate::node::{At, Entry, Node, Place, Value};
 use crate::order;
@@ -38,6 +39,7 @@ pub(crate) fn build(
     let name = &wanted.name;
     let mut faults = Vec::new();
     let entries = |key: &str| root.get(key).map_or(&[][..], Node::entries);
+    faults.extend(mounts::check_sources(root).err());
     let mut networks = Vec::new();
     for entry in entries("networks") {
         match network::read(entry, name, &mut loader.warnings) {
@@ -52,7 +54,7 @@ pub(crate) fn build(
         repeated: wanted.naming == Naming::V1,
     };
     for entry in entries("services") {
-        match one_service(loader, entry, scope, &wanted.profiles, &mut ports) {
+        match one_service(loader, root, entry, scope, &wanted.profiles, &mut ports) {
             Ok(Some(service)) => services.push(service),
             Ok(None) => inactive.push(entry.key.clone()),
             Err(fault) => faults.push(fault),
@@ -147,6 +149,7 @@ fn unset(loader: &mut Loader<'_>) -> Vec<Unset> {
 /// A service, unless its profiles leave it out.
 fn one_service(
     loader: &mut Loader<'_>,
+    root: &Node,
     entry: &Entry,
     scope: &Scope,
     profiles: &[String],
@@ -161,6 +164,7 @@ fn one_service(
     if !own.is_empty() && !own.iter().any(|own| active(own)) {
         return Ok(None);
     }
+    mounts::check_service(root, entry)?;
     let mut service = service::read(entry, ports)?;
     environment(loader, &entry.node, scope, &mut service)?;
     Ok(Some(service))
@@ -193,9 +197,10 @@ fn environment(
                 service.environment.extend(values);
             }
             None if required => {
-                let message = format!("env file {path} not found: its variables are left out");
-                let at = Some(file.at);
-                loader.warnings.push(Warning { message, at });
+                let message =
+                    format!("env file {path} not found: stat {path}: no such file or directory");
+                return Err(Fault::new(ErrorKind::Read, file.at, message)
+                    .hint("`{path: …, required: false}` goes on without it"));
             }
             None => {}
         }

@@ -161,6 +161,27 @@ const PORT: Shape = Either(&[
     ]),
 ]);
 
+const MOUNT: Shape = Either(&[
+    TEXT,
+    Needs(
+        &Fields(&[
+            ("bind", MAP),
+            ("consistency", TEXT),
+            ("image", MAP),
+            ("read_only", BOOL_OR_TEXT),
+            ("source", TEXT),
+            ("target", TEXT),
+            ("tmpfs", MAP),
+            (
+                "type",
+                Word(&["bind", "volume", "tmpfs", "cluster", "npipe", "image"]),
+            ),
+            ("volume", MAP),
+        ]),
+        &["type"],
+    ),
+]);
+
 const DEPENDS_ON: Shape = Either(&[
     TEXTS,
     Named(&Needs(
@@ -309,7 +330,7 @@ const SERVICE: Shape = Fields(&[
     ("user", TEXT),
     ("userns_mode", TEXT),
     ("uts", TEXT),
-    ("volumes", LIST),
+    ("volumes", ListOf(&MOUNT)),
     ("volumes_from", TEXTS),
     ("working_dir", TEXT),
 ]);

@@ -2,7 +2,7 @@
 //!
 //! An attribute that reaches the network in a way that this crate does not model refuses the file:
 //! `provider`, `uts: host`, a mount over the files that the engine writes (`/etc/hosts`,
-//! `/etc/resolv.conf`, `/etc/hostname`), a `network_mode` of another engine.
+//! `/etc/resolv.conf`, `/etc/hostname`).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -313,11 +313,7 @@ fn network_mode(name: &str, node: &Node, service: &mut Service) -> Result<(), Fa
         _ => match text.split_once(':') {
             Some(("service", other)) => NetworkMode::Service(other.to_owned()),
             Some(("container", other)) => NetworkMode::Container(other.to_owned()),
-            None if naming::is_engine_name(text) => NetworkMode::Named(text.to_owned()),
-            _ => {
-                let text = format!("services.{name}.network_mode: {text} is not understood");
-                return Err(Fault::new(ErrorKind::NotUnderstood, mode.at, text));
-            }
+            _ => NetworkMode::Named(text.to_owned()),
         },
     };
     let networks = node.get("networks");

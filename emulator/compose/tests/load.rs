@@ -163,6 +163,7 @@ fn modes() {
   d: {image: i, network_mode: some-net}
   e: {image: i, network_mode: ''}
   f: {image: i, network_mode: none}
+  g: {image: i, network_mode: 'pasta:-T'}
 ",
     );
     let mode = |name: &str| project.service(name).unwrap().network_mode.clone();
@@ -355,13 +356,6 @@ fn what_is_refused_and_where() {
             "service \"x\" not found for network_mode 'service:x'",
         ),
         (
-            "services:\n  a: {image: i, network_mode: 'pasta:-T'}\n",
-            NotUnderstood,
-            2,
-            31,
-            "services.a.network_mode: pasta:-T is not understood",
-        ),
-        (
             "services:\n  a: {image: i, depends_on: [x]}\n",
             Undefined,
             2,
@@ -547,7 +541,7 @@ services:
   a:
     image: i:${TAG}
     ports: ['${PORT:-80}:80', ':81']
-    env_file: [a.env, {path: none.env, required: false}, gone.env]
+    env_file: [a.env, {path: none.env, required: false}]
     environment: {B: over, C: , COMPOSE_PROJECT_NAME: }
 ",
         ),
@@ -563,14 +557,80 @@ services:
     assert_eq!(value(a, "B"), Some("over"));
     assert_eq!(value(a, "C"), None);
     assert_eq!(value(a, "COMPOSE_PROJECT_NAME"), Some("myshop-1"));
-    let warnings: Vec<&str> = project
-        .warnings
-        .iter()
-        .map(|w| w.message.as_str())
-        .collect();
+    assert!(project.warnings.is_empty(), "{:?}", project.warnings);
+}
+
+#[test]
+fn an_env_file_that_is_missing_is_refused() {
+    let text = "services:\n  a:\n    image: i\n    env_file: gone.env\n";
+    let errors = load_files(&[("shop/compose.yaml", text)], Options::default()).unwrap_err();
+    let first = &errors.0[0];
+    assert_eq!((first.line, first.column), (4, 15));
     assert_eq!(
-        warnings,
-        ["env file shop/gone.env not found: its variables are left out"]
+        first.message,
+        "env file shop/gone.env not found: stat shop/gone.env: no such file or directory"
+    );
+}
+
+#[test]
+fn volumes_secrets_and_configs_that_compose_refuses() {
+    let cases = [
+        (
+            "volumes: ['data:/data']",
+            "service \"a\" refers to undefined volume data: invalid compose project",
+        ),
+        (
+            "volumes: [{type: volume, source: data, target: /d}]",
+            "service \"a\" refers to undefined volume data: invalid compose project",
+        ),
+        (
+            "volumes: [{type: '', source: x, target: /d}]",
+            "services.a.volumes.0.type value must be one of 'bind', 'volume', 'tmpfs', 'cluster', 'npipe', 'image'",
+        ),
+        (
+            "volumes: [{source: x, target: /d}]",
+            "services.a.volumes.0 missing property 'type'",
+        ),
+        (
+            "volumes: [':/www:ro']",
+            "invalid spec: :/www:ro: empty section between colons",
+        ),
+        (
+            "secrets: [s]",
+            "service \"a\" refers to undefined secret s: invalid compose project",
+        ),
+        (
+            "configs: [{source: c}]",
+            "service \"a\" refers to undefined config c: invalid compose project",
+        ),
+        (
+            "volumes: ['/a:/b'], tmpfs: /b",
+            "services.a.volumes[0]: target /b already mounted as services.a.tmpfs[0]",
+        ),
+    ];
+    for (line, message) in cases {
+        let text = format!("services:\n  a: {{image: i, {line}}}\n");
+        assert_eq!(refused(&text).3, message, "{line}");
+    }
+    for (top, message) in [
+        (
+            "secrets: {s: {}}",
+            "secrets.s: one of file|environment must be set",
+        ),
+        (
+            "configs: {c: {file: x, content: y}}",
+            "configs.c: file|environment|content attributes are mutually exclusive",
+        ),
+    ] {
+        let text = format!("services: {{a: {{image: i}}}}\n{top}\n");
+        assert_eq!(refused(&text).3, message, "{top}");
+    }
+    project(
+        "services: {a: {image: i, volumes: ['data:/d', './x:/y', /z, '/a:/z'], secrets: [s, t], configs: [c]}}
+volumes: {data: }
+secrets: {s: {file: f}, t: {external: true}}
+configs: {c: {content: x}}
+",
     );
 }
 

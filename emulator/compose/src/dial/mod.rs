@@ -1,10 +1,26 @@
 //! What a service dials, as far as its files say.
 //!
-//! Left out: what a program reads from files of its own.
+//! Read are `environment` and the `env_file`s, `entrypoint`, `command`, `healthcheck`, `links`,
+//! `depends_on`, and the labels of common proxies: URLs, pairs of host and port, lists of them,
+//! connection strings, and what the usual clients of databases ask. Text is guessed at: what is
+//! found is meant to be right rather than complete. Left out: what a program reads from files of its
+//! own, and texts with variables that only the container's shell knows.
 
+pub(crate) mod command;
+mod environment;
+mod find;
+mod labels;
+
+use core::net::IpAddr;
+use std::collections::BTreeSet;
+
+use indexmap::IndexMap;
+
+use crate::expect;
 use crate::listen::{Images, listens};
-use crate::model::{Project, Protocol, Service};
+use crate::model::{Healthcheck, Project, Protocol, Service};
 use crate::node::Place;
+use find::Found;
 
 /// A host, and a port if one is known, that a service dials as its files say.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +29,8 @@ pub struct Dial {
     pub service: String,
     /// Whom: a name, or an address as text.
     pub host: String,
+    /// Whom that means.
+    pub to: DialTo,
     /// The port.
     pub port: Option<u16>,
     /// The protocol.
@@ -44,24 +62,140 @@ pub enum DialIn {
     Link,
 }
 
-/// Every dial of the project, by service, each (host, port, protocol) of a service once.
+/// How many dials of one service are kept.
+const MAX_DIALS: usize = 1024;
+
+/// Every dial of the project, by service. Each (host, port, protocol) of a service stands once, and
+/// once more if its health check asks it; of several texts that say the same the plainest counts. A
+/// host without a port is left out if the same host stands there with one.
 #[must_use]
 pub fn dials(project: &Project, images: &Images) -> Vec<Dial> {
-    let mut out = Vec::new();
+    let known = known(project);
+    let mut all: IndexMap<&str, Vec<Dial>> = IndexMap::new();
     for service in &project.services {
-        let mut dials = Vec::new();
-        waits(project, service, images, &mut dials);
-        for dial in dials {
-            let same = |other: &Dial| {
-                (&other.service, &other.host, other.port, other.protocol)
-                    == (&dial.service, &dial.host, dial.port, dial.protocol)
-            };
-            if !out.iter().any(same) {
-                out.push(dial);
+        let dials = all.entry(&service.name).or_default();
+        texts(service, &known, dials);
+        waits(project, service, images, dials);
+    }
+    for service in &project.services {
+        let mut behind = Vec::new();
+        labels::dials(project, service, images, &mut behind);
+        for dial in behind {
+            if let Some(dials) = all.get_mut(dial.service.as_str()) {
+                dials.push(dial);
             }
         }
     }
-    out
+    all.into_values().flat_map(once).collect()
+}
+
+/// Whom a dial means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DialTo {
+    /// A literal address that is not loopback.
+    Address,
+    /// The dialler's own machine.
+    Loopback,
+    /// A name with a dot that nothing in the project has: somebody beyond it.
+    Outside,
+    /// A name that the project gives to something: a service, an alias, a container, an extra host.
+    Project,
+    /// A name without a dot that nothing in the project has.
+    Unknown,
+}
+
+impl DialTo {
+    /// Whom a host means to a project that knows these names.
+    fn of(host: &str, known: &BTreeSet<String>) -> Self {
+        if let Ok(address) = host.parse::<IpAddr>() {
+            return match address.is_loopback() {
+                true => Self::Loopback,
+                false => Self::Address,
+            };
+        }
+        match (known.contains(host), host.contains('.')) {
+            _ if host == "localhost" => Self::Loopback,
+            (true, _) => Self::Project,
+            (false, true) => Self::Outside,
+            (false, false) => Self::Unknown,
+        }
+    }
+}
+
+/// The names that the project gives something, services that no profile takes in included.
+fn known(project: &Project) -> BTreeSet<String> {
+    let mut known = expect::hosts(project);
+    let services = project.services.iter().map(|service| &service.name);
+    known.extend(services.chain(&project.inactive).cloned());
+    known
+}
+
+/// What stands in variables, commands and the health check.
+fn texts(service: &Service, known: &BTreeSet<String>, out: &mut Vec<Dial>) {
+    let dial = |found: Found, at, how| Dial {
+        service: service.name.clone(),
+        to: DialTo::of(&found.host, known),
+        host: found.host,
+        port: found.port,
+        protocol: found.protocol,
+        at,
+        how,
+        text: found.text,
+    };
+    for (name, value, found) in environment::dials(&service.environment, known) {
+        // Its own name is what it tells others, not what it dials.
+        if found.host != service.name {
+            out.push(dial(found, value.at, DialIn::Environment(name.to_owned())));
+        }
+    }
+    let mut names = known.clone();
+    names.extend(["localhost", "127.0.0.1", "::1"].map(str::to_owned));
+    let commands = [
+        (&service.entrypoint, DialIn::Entrypoint),
+        (&service.command, DialIn::Command),
+    ];
+    for (command, how) in commands {
+        let Some(command) = command else { continue };
+        let words = command::words(command);
+        for found in command::dials(&words, &names) {
+            if found.host != service.name {
+                out.push(dial(found, command.at, how.clone()));
+            }
+        }
+    }
+    if let Some(Healthcheck {
+        test,
+        at: Some(at),
+        disable: false,
+    }) = &service.healthcheck
+        && test.first().is_some_and(|first| first != "NONE")
+    {
+        let words = command::words(&test[1..]);
+        let found = command::dials(&words, &names).into_iter();
+        out.extend(found.map(|found| dial(found, *at, DialIn::Healthcheck)));
+    }
+}
+
+/// Each dial once, within the bound.
+fn once(dials: Vec<Dial>) -> Vec<Dial> {
+    let ports: BTreeSet<String> = dials
+        .iter()
+        .filter(|dial| dial.port.is_some())
+        .map(|dial| dial.host.clone())
+        .collect();
+    let mut seen = BTreeSet::new();
+    // Nobody dials every address; it is listened on.
+    let unspecified = |host: &str| {
+        let address = host.parse::<IpAddr>();
+        address.is_ok_and(|address| address.is_unspecified())
+    };
+    let dials = dials.into_iter().filter(|dial| !unspecified(&dial.host));
+    let kept = dials.filter(|dial| {
+        let check = dial.how == DialIn::Healthcheck;
+        let key = (dial.host.clone(), dial.port, dial.protocol, check);
+        (dial.port.is_some() || !ports.contains(&dial.host)) && seen.insert(key)
+    });
+    kept.take(MAX_DIALS).collect()
 }
 
 /// `links` and `depends_on`: who waits for another service mostly talks to it.
@@ -84,6 +218,7 @@ fn waits(project: &Project, service: &Service, images: &Images, out: &mut Vec<Di
             out.push(Dial {
                 service: service.name.clone(),
                 host: host.clone(),
+                to: DialTo::Project,
                 port: Some(listen.port),
                 protocol: listen.protocol,
                 at,

@@ -44,7 +44,7 @@ mod show;
 
 use core::net::IpAddr;
 
-pub(crate) use names::{Names, is_place};
+pub(crate) use names::{Names, hosts, is_place};
 pub(crate) use read::list;
 
 use crate::error::{Error, ErrorKind};

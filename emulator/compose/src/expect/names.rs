@@ -58,7 +58,8 @@ impl<'p> Names<'p> {
     }
 }
 
-fn hosts(project: &Project) -> BTreeSet<String> {
+/// The names that the project gives something, beside its services.
+pub(crate) fn hosts(project: &Project) -> BTreeSet<String> {
     let mut hosts = BTreeSet::new();
     for service in &project.services {
         let aliases = service.networks.iter().flat_map(|network| &network.aliases);

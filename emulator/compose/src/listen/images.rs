@@ -223,7 +223,6 @@ mod tests {
                 .iter()
                 .all(|entry| entry.source.starts_with("https://"))
         );
-        assert!(entries.iter().all(|entry| !entry.listen.is_empty()));
         for (i, entry) in entries.iter().enumerate() {
             let same = |other: &&Image| other.pattern == entry.pattern;
             assert!(

@@ -1,0 +1,92 @@
+//! Dials of reverse proxies that read them from labels (or variables) of the services behind them.
+//!
+//! Known are Traefik, caddy-docker-proxy and nginx-proxy. If the project has no such proxy, another
+//! project's is meant, and nothing is known of it.
+
+use super::{Dial, DialIn, DialTo};
+use crate::listen::{Images, listens};
+use crate::model::{Project, Protocol, Service};
+use crate::node::Place;
+
+/// The dials of the project's proxies to `service`.
+pub(super) fn dials(project: &Project, service: &Service, images: &Images, out: &mut Vec<Dial>) {
+    for (words, asked) in [
+        (&["traefik"][..], traefik(service, images)),
+        (&["caddy-docker-proxy"], caddy(service)),
+        (&["nginx-proxy"], nginx(service, images)),
+    ] {
+        let Some((label, at, port)) = asked else {
+            continue;
+        };
+        let proxy = |other: &&Service| {
+            let image = other.image.as_ref().map_or("", |image| image.as_str());
+            let name = image.split(['@', ':']).next().unwrap_or_default();
+            let last = name.rsplit('/').next().unwrap_or_default();
+            words.contains(&last) && other.name != service.name
+        };
+        for proxy in project.services.iter().filter(proxy) {
+            out.push(Dial {
+                service: proxy.name.clone(),
+                host: service.name.clone(),
+                to: DialTo::Project,
+                port,
+                protocol: Protocol::Tcp,
+                at,
+                how: DialIn::Label(label.clone()),
+                text: label.clone(),
+            });
+        }
+    }
+}
+
+type Asked = Option<(String, Place, Option<u16>)>;
+
+fn traefik(service: &Service, images: &Images) -> Asked {
+    let labels = || service.labels.iter();
+    let off = |value: &str| value == "false";
+    if labels().any(|(key, value)| key == "traefik.enable" && off(value)) {
+        return None;
+    }
+    let port = labels().find(|(key, _)| {
+        key.starts_with("traefik.")
+            && (key.ends_with(".loadbalancer.server.port") || *key == "traefik.port")
+    });
+    if let Some((key, value)) = port {
+        return Some((key.clone(), value.at, value.parse().ok()));
+    }
+    let asked = |key: &str| {
+        key == "traefik.enable"
+            || ["traefik.http.", "traefik.tcp.", "traefik.frontend."]
+                .iter()
+                .any(|start| key.starts_with(start))
+    };
+    let (key, value) = labels().find(|(key, _)| asked(key))?;
+    Some((key.clone(), value.at, lowest(service, images)))
+}
+
+/// The port that a proxy takes when no label names one: the lowest that is known.
+fn lowest(service: &Service, images: &Images) -> Option<u16> {
+    let listens = listens(service, images).into_iter();
+    let tcp = listens.filter(|listen| listen.protocol == Protocol::Tcp);
+    tcp.map(|listen| listen.port).min()
+}
+
+fn caddy(service: &Service) -> Asked {
+    let mut labels = service.labels.iter();
+    let (key, value) = labels.find(|(key, value)| {
+        key.starts_with("caddy") && key.ends_with("reverse_proxy") && value.contains("{{upstreams")
+    })?;
+    let (_, rest) = value.split_once("{{upstreams")?;
+    let (inside, _) = rest.split_once("}}")?;
+    let numbers = inside.split_whitespace();
+    let port = numbers.filter_map(|word| word.parse().ok()).next();
+    Some((key.clone(), value.at, port.or(Some(80))))
+}
+
+fn nginx(service: &Service, images: &Images) -> Asked {
+    let variable = |name: &str| service.environment.get(name)?.as_ref();
+    let host = variable("VIRTUAL_HOST").filter(|host| !host.is_empty())?;
+    let port = variable("VIRTUAL_PORT").and_then(|port| port.parse().ok());
+    let port = port.or_else(|| lowest(service, images)).or(Some(80));
+    Some(("VIRTUAL_HOST".to_owned(), host.at, port))
+}
