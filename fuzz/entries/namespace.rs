@@ -10,6 +10,7 @@ use std::collections::VecDeque;
 
 use emulator_core::app::{Family, SockKind, SockOpt};
 use emulator_core::id::{NsId, SockId};
+use emulator_core::netns::tcp::Spares;
 use emulator_core::netns::{Cx, IfaceConfig, IfaceKind, Netns, Route};
 use switch::filter::{self, Action, ChainId, IfMatch, Match, Rule, Table};
 use switch::hook::Hook;
@@ -36,6 +37,7 @@ struct World {
     trace: Trace,
     tx: VecDeque<(IfId, Frame)>,
     wakes: Vec<SockId>,
+    spares: Spares,
     ns: Netns,
     open: Vec<SockId>,
     /// The last frames that were sent, to be answered.
@@ -98,6 +100,7 @@ impl World {
             trace: Trace::default(),
             tx: VecDeque::new(),
             wakes: Vec::new(),
+            spares: Spares::default(),
             ns: Netns::new(NsId(0), "router", Rng::new(7)),
             open: Vec::new(),
             sent: VecDeque::new(),
@@ -210,6 +213,7 @@ impl World {
             trace: &mut self.trace,
             tx: &mut self.tx,
             wakes: &mut self.wakes,
+            spares: &mut self.spares,
         };
         call(&mut self.ns, &mut cx)
     }

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use emulator_core::app::SockOpt;
 use emulator_core::netns::Errno;
-use emulator_core::netns::tcp::{Congestion, IcmpKind, Tcp, TcpCx, TcpId, TcpOptions};
+use emulator_core::netns::tcp::{Congestion, IcmpKind, Spares, Tcp, TcpCx, TcpId, TcpOptions};
 use switch::wire::{IpProtocol, Packet, header_checksum_ok, transport_checksum_ok};
 use switch::{Frame, Pool, Time};
 
@@ -37,6 +37,7 @@ struct World {
     now: Time,
     mtu: usize,
     pool: Pool,
+    spares: Spares,
     ends: [End; 2],
     /// To which end, what.
     wire: VecDeque<(usize, Frame)>,
@@ -90,6 +91,7 @@ impl World {
             now: Time::ZERO,
             mtu,
             pool: Pool::default(),
+            spares: Spares::default(),
             ends: [end(1), end(2)],
             wire: VecDeque::new(),
             moved: BTreeMap::new(),
@@ -106,6 +108,7 @@ impl World {
             pool: &mut self.pool,
             out: &mut end.out,
             wakes: &mut end.wakes,
+            spares: &mut self.spares,
         };
         call(&mut end.tcp, &mut cx)
     }

@@ -27,6 +27,7 @@ use switch::verdict::What;
 use switch::{DropReason, Frame, Pool, Rng, Time};
 
 use crate::id::{AppId, BridgeId, IfId, LinkId, NsId, SockId};
+use crate::netns::tcp::Spares;
 use crate::netns::{Cx, Netns};
 
 pub use child::ChildKind;
@@ -170,6 +171,7 @@ pub struct Net {
     timers: BTreeSet<(Time, NsId)>,
     pub(crate) tx: VecDeque<(IfId, Frame)>,
     pub(crate) wakes: Vec<SockId>,
+    spares: Spares,
     /// Frames of a burst that is being sent; empty in between.
     burst: Vec<Frame>,
 }
@@ -208,6 +210,7 @@ impl Net {
             timers: BTreeSet::new(),
             tx: VecDeque::new(),
             wakes: Vec::new(),
+            spares: Spares::default(),
             burst: Vec::new(),
         }
     }
@@ -266,6 +269,7 @@ impl Net {
             trace: &mut self.trace,
             tx: &mut self.tx,
             wakes: &mut self.wakes,
+            spares: &mut self.spares,
         };
         Some(act(netns, &mut cx))
     }
@@ -460,6 +464,7 @@ impl Net {
             trace: &mut self.trace,
             tx: &mut self.tx,
             wakes: &mut self.wakes,
+            spares: &mut self.spares,
         };
         netns.input(&mut cx, iface, frame);
         self.after(ns);

@@ -87,6 +87,7 @@ impl Netns {
             pool: cx.pool,
             out,
             wakes: woken,
+            spares: cx.spares,
         };
         if let Err(frame) = tcp.input_plain(&mut inner, frame, &segment) {
             return Some(frame);

@@ -100,6 +100,8 @@ pub struct Cx<'a> {
     pub tx: &'a mut VecDeque<(IfId, Frame)>,
     /// Sockets whose readiness may have changed; one may be named twice.
     pub wakes: &'a mut Vec<SockId>,
+    /// What ended TCP connections leave to the next ones.
+    pub spares: &'a mut tcp::Spares,
 }
 
 impl Cx<'_> {

@@ -122,6 +122,7 @@ impl Netns {
             pool: cx.pool,
             out,
             wakes: woken,
+            spares: cx.spares,
         };
         let result = call(tcp, &mut inner);
         self.stream_tell(cx);
@@ -184,6 +185,7 @@ impl Netns {
                         pool: cx.pool,
                         out,
                         wakes: woken,
+                        spares: cx.spares,
                     };
                     tcp.route_failed(&mut inner, source, destination, errno);
                 }

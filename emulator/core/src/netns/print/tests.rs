@@ -18,6 +18,7 @@ fn with(netns: &mut Netns, call: impl FnOnce(&mut Netns, &mut Cx<'_>)) {
         trace: &mut trace,
         tx: &mut std::collections::VecDeque::new(),
         wakes: &mut Vec::new(),
+        spares: &mut Default::default(),
     };
     call(netns, &mut cx);
     for (_, frame) in core::mem::take(cx.tx) {

@@ -8,7 +8,6 @@ use super::emit::initial_sequence;
 use super::engine::{TcpEngine, TcpState};
 use super::listen::Listener;
 use super::slots::Tenant;
-use super::smol::Smol;
 use super::{MAX_CONNECTIONS, Tcp, TcpCx, TcpId, TcpOptions};
 use crate::app::{Ready, SockOpt};
 use crate::netns::Errno;
@@ -70,9 +69,11 @@ impl Tcp {
         }
         let path = self.path(local, mtu, options);
         let made_with = setup(options, mtu);
-        let engine = Smol::connect(&mut self.shared, path, cx.now, local, remote, &made_with);
+        let mut engine = cx.spares.engine(&made_with);
+        if !engine.connect(&mut self.shared, path, local, remote) {
+            return Err(Errno::Invalid);
+        }
         let isn = initial_sequence(cx.now, self.secret, local, remote);
-        let engine = engine.ok_or(Errno::Invalid)?;
         let origin = Origin {
             local,
             remote,
@@ -254,25 +255,25 @@ impl Tcp {
         };
         let state = conn.state();
         if !conn.mapped || state == TcpState::SynSent {
-            self.release(id.slot);
+            self.release(cx, id.slot);
         } else if conn.recv_queue() > 0
             || conn.options.linger_zero
             || state == TcpState::SynReceived
         {
             self.reset(cx, id.slot);
         } else {
-            self.orphan(id.slot);
+            self.orphan(cx, id.slot);
         }
     }
 
     /// Lets a connection finish without its socket.
-    fn orphan(&mut self, slot: u32) {
+    fn orphan(&mut self, cx: &mut TcpCx<'_>, slot: u32) {
         let Some(conn) = self.slots.conn_at(slot) else {
             return;
         };
         conn.owner = Owner::Nobody;
         if conn.state() == TcpState::FinWait2 {
-            self.rest(slot, true);
+            self.rest(cx, slot, true);
             return;
         }
         if let Some(engine) = &mut conn.engine
@@ -290,7 +291,7 @@ impl Tcp {
         };
         self.listeners.remove(listener.local);
         for slot in listener.embryos {
-            self.release(slot);
+            self.release(cx, slot);
         }
         for slot in listener.ready {
             self.reset(cx, slot);
@@ -304,7 +305,7 @@ impl Tcp {
             self.close_listener(cx, id);
         } else if let Ok(conn) = self.held(id) {
             if conn.state() == TcpState::SynSent {
-                self.release(id.slot);
+                self.release(cx, id.slot);
             } else {
                 self.reset(cx, id.slot);
             }

@@ -150,18 +150,30 @@ pub(super) trait TcpEngine: Sized + fmt::Debug {
     /// The path for packets of `mtu` bytes in the family of `local`, cut later if `offload`.
     fn path(shared: &mut Self::Shared, local: SocketAddr, mtu: usize, offload: bool) -> Self::Path;
 
-    /// A connection that will send a SYN.
+    /// A state machine without a connection.
+    fn new(setup: &Setup) -> Self;
+
+    /// Whether it has the buffers that `setup` asks for.
+    fn fits(&self, setup: &Setup) -> bool;
+
+    /// Makes of one whose connection is over what [`new`](Self::new) would, but for the bytes in its buffers, which
+    /// nobody sees. It has to [fit](Self::fits), and not to be [worn](Self::is_worn).
+    fn renew(&mut self, setup: &Setup);
+
+    /// Its connection left something behind that only a new one is free of.
+    fn is_worn(&self) -> bool;
+
+    /// Begins a connection that will send a SYN; whether it could.
     fn connect(
+        &mut self,
         shared: &mut Self::Shared,
         path: Self::Path,
-        now: Time,
         local: SocketAddr,
         remote: SocketAddr,
-        setup: &Setup,
-    ) -> Option<Self>;
+    ) -> bool;
 
-    /// A connection that waits for a SYN to `local`, to be given to [`input`](Self::input) at once.
-    fn listen(local: SocketAddr, setup: &Setup) -> Option<Self>;
+    /// Waits for a SYN to `local`, to be given to [`input`](Self::input) at once; whether it can.
+    fn listen(&mut self, local: SocketAddr) -> bool;
 
     /// Takes the packet `packet`, whose checksums are known to be good. A `burst` of several segments is
     /// acknowledged without delay. An answer that cannot wait goes to `reply`.

@@ -13,7 +13,7 @@ use super::engine::{TcpEngine, TcpState};
 use super::run::guarded;
 use super::segment::{ACK, FIN, RST, SYN, Segment, after};
 use super::slots::Tenant;
-use super::smol::{LOCAL, REMOTE, Smol};
+use super::smol::{LOCAL, REMOTE};
 use super::timewait::Fate;
 use super::{MAX_CONNECTIONS, Tcp, TcpCx};
 
@@ -206,9 +206,10 @@ impl Tcp {
         let options = queues.options;
         let (local, remote, mtu) = (segment.local, segment.remote, cx.mtu);
         let path = self.path(local, mtu, &options);
-        let Some(mut engine) = Smol::listen(local, &setup(&options, mtu)) else {
+        let mut engine = cx.spares.engine(&setup(&options, mtu));
+        if !engine.listen(local) {
             return Err((frame, DropReason::TcpRejected));
-        };
+        }
         let mut header = [0; 20];
         header.copy_from_slice(&cx.pool.bytes(&frame)[packet.transport - 20..packet.transport]);
         let Some(frame) = prepare(cx.pool, frame, packet, None) else {

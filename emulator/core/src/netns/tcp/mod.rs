@@ -22,6 +22,7 @@ mod run;
 mod segment;
 mod slots;
 mod smol;
+mod spare;
 mod timers;
 mod timewait;
 
@@ -39,6 +40,8 @@ pub use options::{
     Counters, IcmpKind, MAX_BUFFER, MIN_BUFFER, PortUse, RECV_BUFFER, SEND_BUFFER, TcpOptions,
     TcpSocket,
 };
+
+pub use spare::{SPARE_BYTES, Spares};
 
 use demux::Demux;
 use emit::{Reply, Stamp};
@@ -76,6 +79,8 @@ pub struct TcpCx<'a> {
     pub out: &'a mut VecDeque<Frame>,
     /// Sockets on which something happened, to be looked at with [`Tcp::ready`].
     pub wakes: &'a mut Vec<TcpId>,
+    /// Engines of connections that are over.
+    pub spares: &'a mut Spares,
 }
 
 impl TcpCx<'_> {

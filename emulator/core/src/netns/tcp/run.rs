@@ -12,6 +12,8 @@ use super::emit::{Emitter, send_bare};
 use super::engine::{Congestion, Next, TcpEngine, TcpState};
 use super::options::IcmpKind;
 use super::segment::{ACK, FIN, RST, Segment, after};
+use super::slots::Tenant;
+use super::smol::Smol;
 use super::timewait::Rest;
 use super::{Tcp, TcpCx, TcpId};
 use crate::netns::Errno;
@@ -232,7 +234,7 @@ impl Tcp {
             if conn_is_held(self, slot) {
                 cx.wake(id);
             }
-            self.rest(slot, state == TcpState::FinWait2);
+            self.rest(cx, slot, state == TcpState::FinWait2);
             return false;
         }
         if let Owner::Embryo(listener) = conn.owner
@@ -311,9 +313,10 @@ impl Tcp {
     }
 
     /// Forgets a connection without a word.
-    pub(super) fn release(&mut self, slot: u32) {
+    pub(super) fn release(&mut self, cx: &mut TcpCx<'_>, slot: u32) {
         self.unmap(slot);
-        self.slots.remove(slot);
+        let engine = self.vacate(slot);
+        cx.spares.keep(engine);
     }
 
     /// Has the engine send its reset.
@@ -335,17 +338,20 @@ impl Tcp {
             open: None,
         };
         let (shared, path) = (&mut self.shared, conn.path);
-        guarded(|| {
+        let sound = guarded(|| {
             engine.abort();
             engine.output(shared, path, cx.now, &mut emitter);
         });
         emitter.recover();
+        if sound.is_none() {
+            conn.engine = None;
+        }
     }
 
     /// Ends a connection with a reset and forgets it.
     pub(super) fn reset(&mut self, cx: &mut TcpCx<'_>, slot: u32) {
         self.last_word(cx, slot);
-        self.release(slot);
+        self.release(cx, slot);
     }
 
     /// The connection is over. Who holds it finds `error`, what was received, or the end.
@@ -354,30 +360,34 @@ impl Tcp {
         if conn_is_held(self, slot) {
             cx.wake(self.slots.id(slot));
         }
-        self.leave(slot, error);
+        let engine = self.leave(slot, error);
+        cx.spares.keep(engine);
     }
 
-    /// Takes an unmapped connection to where its owner will find it.
-    fn leave(&mut self, slot: u32, error: Option<Errno>) {
-        let Some(conn) = self.slots.conn_at(slot) else {
-            return;
-        };
+    /// Takes an unmapped connection to where its owner will find it; its engine if that is not needed any more.
+    fn leave(&mut self, slot: u32, error: Option<Errno>) -> Option<Smol> {
+        let conn = self.slots.conn_at(slot)?;
         match conn.owner {
-            Owner::Nobody => {
-                self.slots.remove(slot);
-            }
+            Owner::Nobody => self.vacate(slot),
             Owner::Embryo(listener) => {
-                self.slots.remove(slot);
                 if let Some(queues) = self.slots.listener_mut(listener) {
                     queues.embryos.remove(&slot);
                 }
+                self.vacate(slot)
             }
             Owner::App | Owner::Queue(_) => {
                 conn.error = error.or(conn.error);
-                if conn.recv_queue() == 0 {
-                    conn.engine = None;
-                }
+                let all_read = conn.recv_queue() == 0;
+                conn.engine.take_if(|_| all_read)
             }
+        }
+    }
+
+    /// Empties a slot.
+    fn vacate(&mut self, slot: u32) -> Option<Smol> {
+        match self.slots.remove(slot)? {
+            Tenant::Conn(conn) => conn.engine,
+            Tenant::Listener(_) => None,
         }
     }
 
@@ -409,7 +419,7 @@ impl Tcp {
     }
 
     /// Leaves an entry in TIME_WAIT, or in FIN_WAIT_2 if `half`, in place of the connection.
-    pub(super) fn rest(&mut self, slot: u32, half: bool) {
+    pub(super) fn rest(&mut self, cx: &mut TcpCx<'_>, slot: u32, half: bool) {
         let Some(conn) = self.slots.conn_at(slot) else {
             return;
         };
@@ -427,7 +437,8 @@ impl Tcp {
         } else {
             self.counters.time_wait_overflows += 1;
         }
-        self.leave(slot, None);
+        let engine = self.leave(slot, None);
+        cx.spares.keep(engine);
     }
 
     /// The path reported an error about the segment of ours that started at `seq`. Ignored unless

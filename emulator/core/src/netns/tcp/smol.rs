@@ -280,14 +280,13 @@ fn state(socket: &Socket<'static>) -> TcpState {
 pub(super) struct Smol {
     set: SocketSet<'static>,
     handle: SocketHandle,
+    /// Acknowledgements that may have been repeats; see [`TcpEngine::is_worn`].
+    repeats: u8,
 }
 
 impl Smol {
-    fn new(setup: &Setup) -> Self {
-        let mut socket = Socket::new(
-            SocketBuffer::new(vec![0; setup.recv_buffer]),
-            SocketBuffer::new(vec![0; setup.send_buffer]),
-        );
+    fn set_up(&mut self, setup: &Setup) {
+        let socket = self.socket_mut();
         socket.set_nagle_enabled(!setup.nodelay);
         socket.set_hop_limit(Some(setup.hop_limit.max(1)));
         socket.set_ack_delay(setup.ack_delay.map(span));
@@ -296,10 +295,6 @@ impl Smol {
             Congestion::Reno => CongestionControl::Reno,
             Congestion::Cubic => CongestionControl::Cubic,
         });
-        let storage: Vec<SocketStorage<'static>> = Vec::with_capacity(1);
-        let mut set = SocketSet::new(storage);
-        let handle = set.add(socket);
-        Self { set, handle }
     }
 
     fn socket(&self) -> &Socket<'static> {
@@ -326,26 +321,58 @@ impl TcpEngine for Smol {
         shared.find(mtu - header, burst.saturating_sub(header))
     }
 
-    fn connect(
-        shared: &mut Shared,
-        path: PathIx,
-        _now: Time,
-        local: SocketAddr,
-        remote: SocketAddr,
-        setup: &Setup,
-    ) -> Option<Self> {
-        let mut engine = Self::new(setup);
-        let context = shared.iface(path).context();
-        let (local, remote) = (endpoint(local, LOCAL), endpoint(remote, REMOTE));
-        engine.socket_mut().connect(context, remote, local).ok()?;
-        Some(engine)
+    fn new(setup: &Setup) -> Self {
+        let socket = Socket::new(
+            SocketBuffer::new(vec![0; setup.recv_buffer]),
+            SocketBuffer::new(vec![0; setup.send_buffer]),
+        );
+        let storage: Vec<SocketStorage<'static>> = Vec::with_capacity(1);
+        let mut set = SocketSet::new(storage);
+        let handle = set.add(socket);
+        let mut engine = Self {
+            set,
+            handle,
+            repeats: 0,
+        };
+        engine.set_up(setup);
+        engine
     }
 
-    fn listen(local: SocketAddr, setup: &Setup) -> Option<Self> {
-        let mut engine = Self::new(setup);
+    fn fits(&self, setup: &Setup) -> bool {
+        (self.recv_capacity(), self.send_capacity()) == (setup.recv_buffer, setup.send_buffer)
+    }
+
+    /// smoltcp clears a socket when it connects or listens, and leaves these behind: whether the other side
+    /// has SACK, set again by its SYN; the number that it sent last, looked at only if something arrived out of
+    /// order after that; its last acknowledgement, which no first one of a new connection can repeat, and how
+    /// often it was repeated, set back by that first one.
+    fn renew(&mut self, setup: &Setup) {
+        debug_assert!(!self.is_worn());
+        self.repeats = 0;
+        self.socket_mut().abort();
+        self.set_up(setup);
+    }
+
+    /// After a third repeated acknowledgement smoltcp may keep in mind to send something again.
+    fn is_worn(&self) -> bool {
+        self.repeats >= 3
+    }
+
+    fn connect(
+        &mut self,
+        shared: &mut Shared,
+        path: PathIx,
+        local: SocketAddr,
+        remote: SocketAddr,
+    ) -> bool {
+        let context = shared.iface(path).context();
+        let (local, remote) = (endpoint(local, LOCAL), endpoint(remote, REMOTE));
+        self.socket_mut().connect(context, remote, local).is_ok()
+    }
+
+    fn listen(&mut self, local: SocketAddr) -> bool {
         let local = IpListenEndpoint::from(endpoint(local, LOCAL));
-        engine.socket_mut().listen(local).ok()?;
-        Some(engine)
+        self.socket_mut().listen(local).is_ok()
     }
 
     fn input(
@@ -368,9 +395,13 @@ impl TcpEngine for Smol {
         if delay.is_some() {
             self.socket_mut().set_ack_delay(Some(Duration::ZERO));
         }
+        let queued = self.send_queue();
         shared
             .iface(path)
             .poll_ingress_single(instant(now), &mut device, &mut self.set);
+        if self.send_queue() == queued && (queued > 0 || self.state().waits_for_fin()) {
+            self.repeats = self.repeats.saturating_add(1);
+        }
         if delay.is_some() {
             self.socket_mut().set_ack_delay(delay);
         }

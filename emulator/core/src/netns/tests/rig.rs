@@ -23,6 +23,7 @@ pub(super) struct World {
     pub(super) trace: Trace,
     pub(super) ns: Vec<Netns>,
     pub(super) wakes: Vec<SockId>,
+    spares: tcp::Spares,
     tx: VecDeque<(IfId, Frame)>,
     wires: Vec<(End, End)>,
     /// What went over wires: sender, and a copy of the bytes.
@@ -51,6 +52,7 @@ impl World {
             trace: Trace::default(),
             ns: Vec::new(),
             wakes: Vec::new(),
+            spares: Default::default(),
             tx: VecDeque::new(),
             wires: Vec::new(),
             seen: Vec::new(),
@@ -143,6 +145,7 @@ impl World {
             trace: &mut self.trace,
             tx: &mut self.tx,
             wakes: &mut self.wakes,
+            spares: &mut self.spares,
         };
         let result = call(&mut self.ns[ns], &mut cx);
         while self.ns[ns].poll(&mut Cx {
@@ -151,6 +154,7 @@ impl World {
             trace: &mut self.trace,
             tx: &mut self.tx,
             wakes: &mut self.wakes,
+            spares: &mut self.spares,
         }) {}
         let sent: Vec<(IfId, Frame)> = self.tx.drain(..).collect();
         for (iface, frame) in sent {

@@ -7,6 +7,7 @@ mod data;
 mod listen;
 mod open;
 mod path;
+mod spare;
 
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -16,7 +17,7 @@ use switch::wire::Packet;
 use switch::{DropReason, Frame, Pool, Time};
 
 use super::segment::Segment;
-use super::{Tcp, TcpCx, TcpId, TcpOptions};
+use super::{Congestion, Spares, Tcp, TcpCx, TcpId, TcpOptions};
 use crate::netns::Errno;
 
 /// The client's end and the server's end.
@@ -53,6 +54,9 @@ pub(super) struct Rig {
     pub(super) mtu: usize,
     under_way: BTreeMap<(Time, u64), (usize, Frame)>,
     number: u64,
+    pub(super) spares: Spares,
+    /// No engine is used a second time.
+    pub(super) afresh: bool,
 }
 
 /// How long a segment is under way unless the wire says otherwise.
@@ -103,6 +107,8 @@ impl Rig {
             mtu: 1500,
             under_way: BTreeMap::new(),
             number: 0,
+            spares: Spares::default(),
+            afresh: false,
         }
     }
 
@@ -112,6 +118,9 @@ impl Rig {
         end: usize,
         call: impl FnOnce(&mut Tcp, &mut TcpCx<'_>) -> R,
     ) -> R {
+        if self.afresh {
+            self.spares = Spares::default();
+        }
         let end = &mut self.ends[end];
         let mut cx = TcpCx {
             now: self.now,
@@ -119,6 +128,7 @@ impl Rig {
             pool: &mut self.pool,
             out: &mut end.out,
             wakes: &mut end.wakes,
+            spares: &mut self.spares,
         };
         call(&mut end.tcp, &mut cx)
     }
