@@ -11,6 +11,7 @@
 //! Every frame has a fate: it is delivered, or it dies with a [`verdict::DropReason`].
 #![forbid(unsafe_code)]
 
+pub mod agenda;
 pub mod bridge;
 pub mod capture;
 pub mod conntrack;

@@ -17,8 +17,9 @@ mod run;
 mod topology;
 mod watch;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
+use switch::agenda::Agenda;
 use switch::bridge::PortId;
 use switch::frame::PoolLimits;
 use switch::link::{Link, Mode, Side};
@@ -158,7 +159,6 @@ pub struct Net {
     pub(crate) rng: Rng,
     namespaces: Vec<Option<Box<Netns>>>,
     marked_ns: Vec<bool>,
-    alarms: Vec<Time>,
     pub(crate) sockets: Vec<Socket>,
     pub(crate) links: Vec<Option<Box<Link>>>,
     free_links: Vec<LinkId>,
@@ -168,7 +168,8 @@ pub struct Net {
     pub(crate) capture_sink: Option<Box<dyn CaptureSink>>,
     pub(crate) wires: Option<NsId>,
     work: VecDeque<Work>,
-    timers: BTreeSet<(Time, NsId)>,
+    /// When namespaces want to run, by number.
+    alarms: Agenda,
     pub(crate) tx: VecDeque<(IfId, Frame)>,
     pub(crate) wakes: Vec<SockId>,
     spares: Spares,
@@ -188,7 +189,6 @@ impl Net {
             rng,
             namespaces: Vec::new(),
             marked_ns: Vec::new(),
-            alarms: Vec::new(),
             // Number 1 is every namespace's `lo`; no frame gets here from one.
             sockets: vec![
                 Socket {
@@ -207,7 +207,7 @@ impl Net {
             capture_sink: None,
             wires: None,
             work: VecDeque::new(),
-            timers: BTreeSet::new(),
+            alarms: Agenda::default(),
             tx: VecDeque::new(),
             wakes: Vec::new(),
             spares: Spares::default(),
@@ -286,19 +286,8 @@ impl Net {
         if netns.has_work() {
             self.mark_ns(ns);
         }
-        if self.alarms[ns.0 as usize] != deadline {
-            self.set_alarm(ns, deadline);
-        }
-    }
-
-    #[inline(never)]
-    fn set_alarm(&mut self, ns: NsId, deadline: Time) {
-        let alarm = core::mem::replace(&mut self.alarms[ns.0 as usize], deadline);
-        if alarm != Time::MAX {
-            self.timers.remove(&(alarm, ns));
-        }
-        if deadline != Time::MAX {
-            self.timers.insert((deadline, ns));
+        if self.alarms.due(ns.0) != deadline {
+            self.alarms.set(ns.0, deadline);
         }
     }
 
@@ -365,7 +354,7 @@ impl Net {
     /// When the next namespace wants to run.
     #[must_use]
     pub fn deadline(&self) -> Option<Time> {
-        self.timers.first().map(|&(at, _)| at)
+        self.alarms.first().map(|(at, _)| at)
     }
 
     /// Moves time to `now`. Time never goes back.
@@ -376,15 +365,10 @@ impl Net {
     /// Runs the timers of the first namespace that has any due; false if none has. One after the other, each when
     /// the frames of the last have arrived: a thousand announcements of one moment are not under way at once.
     pub(crate) fn fire_next(&mut self) -> bool {
-        let Some(&(at, ns)) = self.timers.first() else {
+        let Some(ns) = self.alarms.pop(self.now) else {
             return false;
         };
-        if at > self.now {
-            return false;
-        }
-        self.timers.pop_first();
-        self.alarms[ns.0 as usize] = Time::MAX;
-        self.with_ns(ns, |netns, cx| netns.fire(cx));
+        self.with_ns(NsId(ns), |netns, cx| netns.fire(cx));
         true
     }
 

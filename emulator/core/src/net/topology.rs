@@ -38,7 +38,6 @@ impl Net {
         self.namespaces
             .push(Some(Box::new(Netns::new(ns, name, rng))));
         self.marked_ns.push(false);
-        self.alarms.push(Time::MAX);
         ns
     }
 
@@ -54,8 +53,7 @@ impl Net {
             self.iface_remove(iface);
         }
         self.with_ns(ns, |netns, cx| netns.clear(cx));
-        let alarm = core::mem::replace(&mut self.alarms[ns.0 as usize], Time::MAX);
-        self.timers.remove(&(alarm, ns));
+        self.alarms.set(ns.0, Time::MAX);
         self.namespaces[ns.0 as usize] = None;
     }
 

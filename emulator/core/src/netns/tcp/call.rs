@@ -290,7 +290,7 @@ impl Tcp {
             return;
         };
         self.listeners.remove(listener.local);
-        for slot in listener.embryos {
+        for slot in self.slots.embryos(id) {
             self.release(cx, slot);
         }
         for slot in listener.ready {

@@ -1,10 +1,9 @@
 //! Which connection a segment belongs to: a map of address pairs, and the local ports in use.
 //!
-//! The map is looked up for each segment and never walked; ports are kept in order because binding to
-//! a wildcard asks for all addresses of a port.
+//! The maps are looked up and never walked; under a port stand all addresses that hold it, because binding
+//! to a wildcard asks for them.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::collections::BTreeMap;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
@@ -70,11 +69,56 @@ struct PortCount {
     waiting: u32,
 }
 
+impl PortCount {
+    const fn is_used(&self) -> bool {
+        self.live > 0 || self.waiting > 0
+    }
+}
+
+/// What connections hold of a port: most have one of our addresses only.
+#[derive(Clone, Debug)]
+struct AtPort {
+    first: (IpAddr, PortCount),
+    others: Vec<(IpAddr, PortCount)>,
+}
+
+impl AtPort {
+    fn iter(&self) -> impl Iterator<Item = &(IpAddr, PortCount)> {
+        core::iter::once(&self.first).chain(&self.others)
+    }
+
+    /// The count of an address, from 0 on.
+    fn count(&mut self, address: IpAddr) -> &mut PortCount {
+        if self.first.0 == address {
+            return &mut self.first.1;
+        }
+        let known = self.others.iter().position(|(of, _)| *of == address);
+        let at = known.unwrap_or(self.others.len());
+        if known.is_none() {
+            self.others.push((address, PortCount::default()));
+        }
+        &mut self.others[at].1
+    }
+
+    /// Forgets addresses that nothing holds; whether none is left.
+    fn tidy(&mut self) -> bool {
+        self.others.retain(|(_, count)| count.is_used());
+        if self.first.1.is_used() {
+            return false;
+        }
+        match self.others.pop() {
+            Some(other) => self.first = other,
+            None => return true,
+        }
+        false
+    }
+}
+
 /// The connections of a namespace by address, and the ports that they hold.
 #[derive(Debug, Default)]
 pub(super) struct Demux {
     conns: HashMap<Tuple, u32, FixedState>,
-    ports: BTreeMap<(u16, IpAddr), PortCount>,
+    ports: HashMap<u16, AtPort, FixedState>,
 }
 
 impl Demux {
@@ -113,26 +157,28 @@ impl Demux {
 
     fn count(&mut self, tuple: Tuple) -> &mut PortCount {
         let local = tuple.local();
-        self.ports.entry((local.port(), local.ip())).or_default()
+        let held = self.ports.entry(local.port()).or_insert_with(|| AtPort {
+            first: (local.ip(), PortCount::default()),
+            others: Vec::new(),
+        });
+        held.count(local.ip())
     }
 
     fn uncount(&mut self, tuple: &Tuple, change: impl FnOnce(&mut PortCount)) {
         let local = tuple.local();
-        let key = (local.port(), local.ip());
-        if let Some(count) = self.ports.get_mut(&key) {
+        if let Some(held) = self.ports.get_mut(&local.port()) {
+            let count = held.count(local.ip());
             change(count);
-            if count.live == 0 && count.waiting == 0 {
-                self.ports.remove(&key);
+            if !count.is_used() && held.tidy() {
+                self.ports.remove(&local.port());
             }
         }
     }
 
     /// What connections hold `port` of `address`, which may be a wildcard.
     pub(super) fn port_use(&self, address: IpAddr, port: u16) -> PortUse {
-        let first = (port, IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-        let last = (port, IpAddr::V6(Ipv6Addr::from_bits(u128::MAX)));
-        let held = self.ports.range(first..=last);
-        let held = held.filter(|((_, of), _)| overlap(address, *of));
+        let held = self.ports.get(&port).into_iter().flat_map(AtPort::iter);
+        let held = held.filter(|(of, _)| overlap(address, *of));
         let uses = held.map(|(_, count)| {
             if count.live > 0 {
                 PortUse::Connected

@@ -247,7 +247,7 @@ impl Tcp {
         let slot = self.slots.insert(Tenant::Conn(Box::new(conn))).slot;
         self.demux.insert(Tuple::new(local, remote), slot);
         if let Some(queues) = self.slots.listener_mut(listener) {
-            queues.embryos.insert(slot);
+            queues.embryos += 1;
         }
         self.mark(slot);
         Ok(())

@@ -6,7 +6,7 @@
 //! SYN cookies are left out; in their place the SYN queue may be longer than the backlog.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use super::TcpId;
 use super::options::{TcpOptions, overlap};
@@ -25,8 +25,8 @@ pub(super) struct Listener {
     pub(super) backlog: usize,
     /// The options of accepted connections.
     pub(super) options: TcpOptions,
-    /// Connections in SYN_RECV, by slot.
-    pub(super) embryos: BTreeSet<u32>,
+    /// How many connections in SYN_RECV it has.
+    pub(super) embryos: usize,
     /// Connections to accept, by slot.
     pub(super) ready: VecDeque<u32>,
 }
@@ -38,7 +38,7 @@ impl Listener {
             local,
             backlog: backlog.min(MAX_BACKLOG),
             options,
-            embryos: BTreeSet::new(),
+            embryos: 0,
             ready: VecDeque::new(),
         }
     }
@@ -50,7 +50,7 @@ impl Listener {
 
     /// No SYN is taken now.
     pub(super) fn syn_full(&self) -> bool {
-        self.accept_full() || self.embryos.len() >= SYN_QUEUE.max(self.backlog)
+        self.accept_full() || self.embryos >= SYN_QUEUE.max(self.backlog)
     }
 }
 

@@ -256,7 +256,7 @@ impl Tcp {
             conn.owner = Owner::Queue(listener);
         }
         if let Some(queues) = self.slots.listener_mut(listener) {
-            queues.embryos.remove(&slot);
+            queues.embryos -= 1;
             queues.ready.push_back(slot);
             cx.wake(listener);
         }
@@ -371,7 +371,7 @@ impl Tcp {
             Owner::Nobody => self.vacate(slot),
             Owner::Embryo(listener) => {
                 if let Some(queues) = self.slots.listener_mut(listener) {
-                    queues.embryos.remove(&slot);
+                    queues.embryos -= 1;
                 }
                 self.vacate(slot)
             }

@@ -1,7 +1,7 @@
 //! The sockets of a namespace: numbered slots with generations, so that an old id names nothing.
 
 use super::TcpId;
-use super::conn::Conn;
+use super::conn::{Conn, Owner};
 use super::listen::Listener;
 
 /// What lives in a slot.
@@ -115,6 +115,14 @@ impl Slots {
             Tenant::Listener(listener) => Some(listener),
             Tenant::Conn(_) => None,
         }
+    }
+
+    /// The connections in the SYN queue of `listener`.
+    pub(super) fn embryos(&self, listener: TcpId) -> Vec<u32> {
+        let conns = self.iter().filter(|(_, tenant)| {
+            matches!(tenant, Tenant::Conn(conn) if conn.owner == Owner::Embryo(listener))
+        });
+        conns.map(|(id, _)| id.slot).collect()
     }
 
     /// All sockets by slot.

@@ -3,32 +3,20 @@
 //! An entry is left where it is when its time moves back, which an active connection's does with each
 //! segment; it is then found to be early and set again. A time that is no longer wanted is taken out.
 
-use std::collections::BTreeSet;
-
 use switch::Time;
+use switch::agenda::Agenda;
 
 /// The armed connections of a namespace.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Timers {
-    order: BTreeSet<(Time, u32)>,
-    /// The first of them, the end of time if there is none: asked for after each frame.
-    first: Time,
-}
-
-impl Default for Timers {
-    fn default() -> Self {
-        Self {
-            order: BTreeSet::new(),
-            first: Time::MAX,
-        }
-    }
+    order: Agenda,
 }
 
 impl Timers {
     /// The first time, or one before it; the end of time if there is none.
     #[inline]
-    pub(super) const fn deadline(&self) -> Time {
-        self.first
+    pub(super) fn deadline(&self) -> Time {
+        self.order.first().map_or(Time::MAX, |(at, _)| at)
     }
 
     /// Has `slot`, armed for `armed`, come up at `want` at the latest.
@@ -38,28 +26,13 @@ impl Timers {
             (Some(at), Some(want)) if at <= want => return,
             _ => {}
         }
-        if let Some(at) = armed.take() {
-            self.order.remove(&(at, slot));
-        }
-        if let Some(at) = want {
-            self.order.insert((at, slot));
-            *armed = want;
-        }
-        self.look();
-    }
-
-    fn look(&mut self) {
-        self.first = self.order.first().map_or(Time::MAX, |(at, _)| *at);
+        self.order.set(slot, want.unwrap_or(Time::MAX));
+        *armed = want;
     }
 
     /// Takes out a slot whose time has come.
     pub(super) fn pop(&mut self, now: Time) -> Option<u32> {
-        if self.first > now {
-            return None;
-        }
-        let (_, slot) = self.order.pop_first()?;
-        self.look();
-        Some(slot)
+        self.order.pop(now)
     }
 }
 

@@ -7,7 +7,7 @@
 //! Left out: `tcp_tw_reuse` for outgoing connections, which needs timestamps.
 
 use core::time::Duration;
-use std::collections::BTreeSet;
+use std::collections::VecDeque;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
@@ -61,9 +61,9 @@ pub(super) enum Fate {
 #[derive(Debug, Default)]
 pub(super) struct TimeWaits {
     entries: HashMap<Tuple, Entry, FixedState>,
-    order: BTreeSet<(Time, Tuple)>,
-    /// The first of them: asked for after each frame.
-    first: Option<Time>,
+    /// When each ends: later ones behind earlier ones, because all wait equally long. What an entry has
+    /// left behind that ended otherwise, or that waits longer now, is passed over.
+    order: VecDeque<(Time, Tuple)>,
 }
 
 impl TimeWaits {
@@ -89,42 +89,60 @@ impl TimeWaits {
             answered: None,
         };
         self.entries.insert(tuple, entry);
-        self.order.insert((expires, tuple));
-        self.look();
+        self.order.push_back((expires, tuple));
         true
     }
 
     /// Ends an entry.
     pub(super) fn remove(&mut self, tuple: &Tuple) {
-        if let Some(entry) = self.entries.remove(tuple) {
-            self.order.remove(&(entry.expires, *tuple));
-            self.look();
+        if self.entries.remove(tuple).is_some() {
+            self.tidy();
         }
     }
 
     /// When the first entry ends.
-    pub(super) const fn deadline(&self) -> Option<Time> {
-        self.first
+    pub(super) fn deadline(&self) -> Option<Time> {
+        self.order.front().map(|(at, _)| *at)
     }
 
-    fn look(&mut self) {
-        self.first = self.order.first().map(|(at, _)| *at);
+    fn holds(&self, (at, tuple): &(Time, Tuple)) -> bool {
+        let entry = self.entries.get(tuple);
+        entry.is_some_and(|entry| entry.expires == *at)
+    }
+
+    /// Has the order begin with an entry that is there, and not be much longer than there are entries.
+    fn tidy(&mut self) {
+        while self.order.front().is_some_and(|first| !self.holds(first)) {
+            self.order.pop_front();
+        }
+        if self.order.len() > 2 * self.entries.len() + 64 {
+            let mut order = core::mem::take(&mut self.order);
+            order.retain(|entry| self.holds(entry));
+            self.order = order;
+        }
     }
 
     /// Takes out an entry whose time has come.
     pub(super) fn expire(&mut self, now: Time) -> Option<Tuple> {
-        if self.first? > now {
+        let (at, tuple) = *self.order.front()?;
+        if at > now {
             return None;
         }
-        let (_, tuple) = self.order.first().copied()?;
         self.remove(&tuple);
         Some(tuple)
     }
 
     /// The entries with what is left of them, in the order in which they end.
     pub(super) fn iter(&self) -> impl Iterator<Item = (Tuple, Rest)> + '_ {
-        let ordered = self.order.iter();
-        ordered.filter_map(|(_, tuple)| Some((*tuple, self.entries.get(tuple)?.rest)))
+        let mut ordered: Vec<(Time, Tuple)> = (self.order.iter().copied())
+            .filter(|entry| self.holds(entry))
+            .collect();
+        ordered.sort_unstable();
+        ordered.dedup();
+        let rest = |tuple: Tuple| Some((tuple, self.entries.get(&tuple)?.rest));
+        ordered
+            .into_iter()
+            .filter_map(move |(_, tuple)| rest(tuple))
     }
 
     /// A segment for the entry of `tuple` came in. `gone` is set if the entry has to be taken out.
@@ -144,10 +162,11 @@ impl TimeWaits {
             entry.waiting(now, segment, gone)
         };
         if lengthen {
-            self.order.remove(&(entry.expires, *tuple));
-            entry.expires = now + TIME_WAIT;
-            self.order.insert((entry.expires, *tuple));
-            self.look();
+            let expires = now + TIME_WAIT;
+            if core::mem::replace(&mut entry.expires, expires) != expires {
+                self.order.push_back((expires, *tuple));
+            }
+            self.tidy();
         }
         fate
     }

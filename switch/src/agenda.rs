@@ -1,0 +1,169 @@
+//! When numbered things are due, the first of them at hand: timers of connections and of namespaces.
+//!
+//! A heap of four branches with the place of each number in it, so that a time is set, moved and taken
+//! away in logarithmic time and without an allocation once the lists have grown. Among equal times the
+//! lower number comes first.
+
+use crate::time::Time;
+
+/// Branches of the heap.
+const BRANCHES: usize = 4;
+/// An empty heap keeps no more room than for so many.
+const ROOM: usize = 256;
+/// The place of a number that is not due.
+const NOWHERE: u32 = u32::MAX;
+
+/// Numbers in the order in which they are due.
+#[derive(Debug, Default)]
+pub struct Agenda {
+    heap: Vec<(Time, u32)>,
+    places: Vec<u32>,
+}
+
+impl Agenda {
+    /// The number that is due first, and when.
+    #[must_use]
+    pub fn first(&self) -> Option<(Time, u32)> {
+        self.heap.first().copied()
+    }
+
+    /// When `number` is due, the end of time if never.
+    #[must_use]
+    #[inline]
+    pub fn due(&self, number: u32) -> Time {
+        let place = self.places.get(number as usize).copied();
+        let entry = place.and_then(|place| self.heap.get(place as usize));
+        entry.map_or(Time::MAX, |entry| entry.0)
+    }
+
+    /// Has `number` due at `at` and at no other time; never if that is the end of time.
+    pub fn set(&mut self, number: u32, at: Time) {
+        let index = number as usize;
+        if index >= self.places.len() {
+            if at == Time::MAX {
+                return;
+            }
+            self.places.resize(index + 1, NOWHERE);
+        }
+        match self.places[index] {
+            NOWHERE if at == Time::MAX => {}
+            NOWHERE => {
+                self.heap.push((at, number));
+                self.rise(self.heap.len() - 1);
+            }
+            place if at == Time::MAX => self.take(place as usize),
+            place => {
+                let place = place as usize;
+                let later = at > self.heap[place].0;
+                self.heap[place].0 = at;
+                if later {
+                    self.sink(place);
+                } else {
+                    self.rise(place);
+                }
+            }
+        }
+    }
+
+    /// Takes the first number out if it is due by `now`.
+    pub fn pop(&mut self, now: Time) -> Option<u32> {
+        let (at, number) = self.first()?;
+        if at > now {
+            return None;
+        }
+        self.take(0);
+        Some(number)
+    }
+
+    fn take(&mut self, place: usize) {
+        let (_, number) = self.heap.swap_remove(place);
+        self.places[number as usize] = NOWHERE;
+        if place < self.heap.len() {
+            let settled = self.rise(place);
+            self.sink(settled);
+        } else if place == 0 && self.heap.capacity() > ROOM {
+            self.heap = Vec::new();
+        }
+    }
+
+    /// Moves an entry towards the first as far as it belongs; where it is then.
+    fn rise(&mut self, mut place: usize) -> usize {
+        let entry = self.heap[place];
+        while place > 0 {
+            let above = (place - 1) / BRANCHES;
+            if self.heap[above] <= entry {
+                break;
+            }
+            self.put(place, self.heap[above]);
+            place = above;
+        }
+        self.put(place, entry);
+        place
+    }
+
+    /// Moves an entry away from the first as far as it belongs.
+    fn sink(&mut self, mut place: usize) {
+        let entry = self.heap[place];
+        loop {
+            let below = place * BRANCHES + 1;
+            let last = self.heap.len().min(below + BRANCHES);
+            let Some(least) = (below..last).min_by_key(|&at| self.heap[at]) else {
+                break;
+            };
+            if self.heap[least] >= entry {
+                break;
+            }
+            self.put(place, self.heap[least]);
+            place = least;
+        }
+        self.put(place, entry);
+    }
+
+    fn put(&mut self, place: usize, entry: (Time, u32)) {
+        self.heap[place] = entry;
+        self.places[entry.1 as usize] = place as u32;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rng::Rng;
+    use std::collections::BTreeSet;
+
+    /// What is set, moved and taken away comes out as from an ordered set.
+    #[test]
+    fn as_an_ordered_set() {
+        let mut rng = Rng::new(7);
+        let (mut agenda, mut set) = (Agenda::default(), BTreeSet::new());
+        let mut due = vec![Time::MAX; 300];
+        for step in 0..60_000_u64 {
+            let number = rng.below(300);
+            let old = due[number as usize];
+            assert_eq!(agenda.due(number), old);
+            if rng.below(5) == 0 {
+                let now = Time::from_nanos(step);
+                let expected = set.first().copied().filter(|&(at, _)| at <= now);
+                assert_eq!(agenda.pop(now), expected.map(|(_, number)| number));
+                if let Some((at, number)) = expected {
+                    set.remove(&(at, number));
+                    due[number as usize] = Time::MAX;
+                }
+            } else {
+                let at = match rng.below(4) {
+                    0 => Time::MAX,
+                    _ => Time::from_nanos(step + u64::from(rng.below(900))),
+                };
+                set.remove(&(old, number));
+                if at != Time::MAX {
+                    set.insert((at, number));
+                }
+                agenda.set(number, at);
+                due[number as usize] = at;
+            }
+            assert_eq!(agenda.first(), set.first().copied());
+            assert_eq!(agenda.heap.len(), set.len());
+        }
+        assert_eq!(agenda.due(1 << 20), Time::MAX);
+    }
+}
