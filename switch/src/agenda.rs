@@ -21,6 +21,18 @@ pub struct Agenda {
 }
 
 impl Agenda {
+    /// How many numbers are due.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.heap.len()
+    }
+
+    /// None is.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.heap.is_empty()
+    }
+
     /// The number that is due first, and when.
     #[must_use]
     pub fn first(&self) -> Option<(Time, u32)> {
@@ -162,7 +174,7 @@ mod tests {
                 due[number as usize] = at;
             }
             assert_eq!(agenda.first(), set.first().copied());
-            assert_eq!(agenda.heap.len(), set.len());
+            assert_eq!(agenda.len(), set.len());
         }
         assert_eq!(agenda.due(1 << 20), Time::MAX);
     }

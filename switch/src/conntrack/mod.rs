@@ -15,9 +15,10 @@ mod tcp;
 #[cfg(test)]
 mod tests;
 pub(crate) mod tuple;
+mod unassured;
 
 use core::net::IpAddr;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
@@ -28,6 +29,9 @@ pub use tcp::TcpState;
 pub(crate) use tuple::Flow;
 pub use tuple::Tuple;
 
+use unassured::Unassured;
+
+use crate::agenda::Agenda;
 use crate::time::Time;
 use crate::verdict::DropReason;
 
@@ -100,8 +104,8 @@ pub struct Conntrack {
     index: HashMap<Tuple, (u32, Direction), FixedState>,
     middles: HashMap<Tuple, u32, FixedState>,
     sources: HashMap<Source, u32, FixedState>,
-    timers: BTreeSet<(Time, u32)>,
-    unassured: BTreeMap<u64, u32>,
+    timers: Agenda,
+    unassured: Unassured,
     in_flight: VecDeque<ConnRef>,
     confirmed: usize,
     next_number: u64,
@@ -279,13 +283,13 @@ impl Conntrack {
 
     /// Removes one connection that has run out.
     fn remove_expired(&mut self, now: Time) -> bool {
-        while let Some(&(queued, slot)) = self.timers.first() {
+        while let Some((queued, slot)) = self.timers.first() {
             if queued > now {
                 return false;
             }
             let at = self.at(slot);
             let Some(expires) = self.conn(at).map(|conn| conn.expires) else {
-                self.timers.remove(&(queued, slot));
+                self.timers.set(slot, Time::MAX);
                 continue;
             };
             if now >= expires {
@@ -299,12 +303,10 @@ impl Conntrack {
 
     /// Puts a connection into the queue of timers at `when`.
     fn queue(&mut self, at: ConnRef, when: Time) {
-        let Some(conn) = self.conn_mut(at) else {
-            return;
-        };
-        let before = core::mem::replace(&mut conn.queued, when);
-        self.timers.remove(&(before, at.slot));
-        self.timers.insert((when, at.slot));
+        if let Some(conn) = self.conn_mut(at) {
+            conn.queued = when;
+            self.timers.set(at.slot, when);
+        }
     }
 
     fn make_room(&mut self, now: Time) -> bool {
@@ -314,7 +316,7 @@ impl Conntrack {
         if self.remove_expired(now) {
             return true;
         }
-        let Some((_, &slot)) = self.unassured.first_key_value() else {
+        let Some(slot) = self.unassured.oldest() else {
             return false;
         };
         self.remove(self.at(slot));
@@ -364,7 +366,7 @@ impl Conntrack {
         if let Some(source) = source {
             self.sources.insert(source, at.slot);
         }
-        self.unassured.insert(number, at.slot);
+        self.unassured.insert(at.slot, number);
         self.confirmed += 1;
         self.queue(at, expires);
     }
@@ -376,13 +378,12 @@ impl Conntrack {
         if !conn.confirmed {
             return;
         }
-        let (expires, queued) = (conn.expires, conn.queued);
-        let (assured, number) = (conn.assured, conn.number);
-        if expires < queued {
+        let (expires, assured) = (conn.expires, conn.assured);
+        if expires < conn.queued {
             self.queue(at, expires);
         }
         if assured {
-            self.unassured.remove(&number);
+            self.unassured.remove(at.slot);
         }
     }
 
@@ -428,8 +429,8 @@ impl Conntrack {
         if conn.source_nat && self.sources.get(&source) == Some(&at.slot) {
             self.sources.remove(&source);
         }
-        self.timers.remove(&(conn.queued, at.slot));
-        self.unassured.remove(&conn.number);
+        self.timers.set(at.slot, Time::MAX);
+        self.unassured.remove(at.slot);
     }
 }
 

@@ -135,7 +135,7 @@ fn consistent(table: &Conntrack) {
     let unassured = held.iter().filter(|conn| conn.confirmed && !conn.assured);
     assert_eq!(table.unassured.len(), unassured.count());
     for conn in held.iter().filter(|conn| conn.confirmed) {
-        assert!(conn.queued <= conn.expires);
+        assert!(table.timers.due(table.index[&conn.original].0) <= conn.expires);
         assert!(table.index.contains_key(&conn.original));
         assert!(table.index.contains_key(&conn.reply));
     }

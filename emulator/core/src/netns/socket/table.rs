@@ -4,6 +4,7 @@ use core::net::SocketAddr;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
 
 use super::Socket;
 use crate::app::SockKind;
@@ -19,8 +20,34 @@ pub(super) struct Slot {
     socket: Option<Box<Socket>>,
 }
 
+/// The sockets that have a port, the latest bound last: most ports have one.
+#[derive(Debug)]
+struct Holders {
+    first: u32,
+    others: Vec<u32>,
+}
+
+impl Holders {
+    fn iter(&self) -> impl DoubleEndedIterator<Item = u32> {
+        core::iter::once(self.first).chain(self.others.iter().copied())
+    }
+
+    /// Takes a socket out; whether none is left.
+    fn remove(&mut self, slot: u32) -> bool {
+        self.others.retain(|&other| other != slot);
+        if self.first != slot {
+            return false;
+        }
+        if self.others.is_empty() {
+            return true;
+        }
+        self.first = self.others.remove(0);
+        false
+    }
+}
+
 /// Which sockets have a port, by kind.
-type PortMap = HashMap<(SockKind, u16), Vec<u32>, FixedState>;
+type PortMap = HashMap<(SockKind, u16), Holders, FixedState>;
 
 /// The socket table.
 #[derive(Debug, Default)]
@@ -65,11 +92,10 @@ impl Sockets {
         let Some(port) = local.map(|local| local.port()) else {
             return;
         };
-        if let Some(slots) = self.ports.get_mut(&(kind, port)) {
-            slots.retain(|&other| other != slot);
-            if slots.is_empty() {
-                self.ports.remove(&(kind, port));
-            }
+        if let Some(holders) = self.ports.get_mut(&(kind, port))
+            && holders.remove(slot)
+        {
+            self.ports.remove(&(kind, port));
         }
     }
 
@@ -98,8 +124,8 @@ impl Sockets {
         self.ports
             .get(&(kind, port))
             .into_iter()
-            .flatten()
-            .filter_map(|&slot| Some((slot, self.slots[slot as usize].socket.as_deref()?)))
+            .flat_map(Holders::iter)
+            .filter_map(|slot| Some((slot, self.slots[slot as usize].socket.as_deref()?)))
     }
 
     /// The socket in a slot, with its name.
@@ -133,10 +159,15 @@ impl Sockets {
         socket.prepared = None;
         if old.map(|old| old.port()) != Some(local.port()) {
             self.unname(id.slot, kind, old);
-            self.ports
-                .entry((kind, local.port()))
-                .or_default()
-                .push(id.slot);
+            match self.ports.entry((kind, local.port())) {
+                Entry::Occupied(held) => held.into_mut().others.push(id.slot),
+                Entry::Vacant(free) => {
+                    free.insert(Holders {
+                        first: id.slot,
+                        others: Vec::new(),
+                    });
+                }
+            }
         }
         Ok(())
     }

@@ -1,0 +1,145 @@
+//! The connections that a full table may forget, in the order in which they were made.
+//!
+//! A list through the slots of the table: a connection goes in at its end or close to it, and out from
+//! anywhere.
+
+/// No slot.
+const NONE: u32 = u32::MAX;
+
+#[derive(Clone, Copy, Debug)]
+struct Link {
+    number: u64,
+    older: u32,
+    newer: u32,
+    is_in: bool,
+}
+
+const OUT: Link = Link {
+    number: 0,
+    older: NONE,
+    newer: NONE,
+    is_in: false,
+};
+
+/// Slots by the number of the connection in them.
+#[derive(Debug)]
+pub(super) struct Unassured {
+    links: Vec<Link>,
+    oldest: u32,
+    newest: u32,
+}
+
+impl Default for Unassured {
+    fn default() -> Self {
+        Self {
+            links: Vec::new(),
+            oldest: NONE,
+            newest: NONE,
+        }
+    }
+}
+
+impl Unassured {
+    /// The slot of the oldest.
+    pub(super) fn oldest(&self) -> Option<u32> {
+        (self.oldest != NONE).then_some(self.oldest)
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.links.iter().filter(|link| link.is_in).count()
+    }
+
+    /// Puts the connection of this number, in `slot`, where it belongs. It is not in yet.
+    pub(super) fn insert(&mut self, slot: u32, number: u64) {
+        if self.links.len() <= slot as usize {
+            self.links.resize(slot as usize + 1, OUT);
+        }
+        let mut older = self.newest;
+        while older != NONE && self.links[older as usize].number > number {
+            older = self.links[older as usize].older;
+        }
+        let newer = match older {
+            NONE => self.oldest,
+            _ => self.links[older as usize].newer,
+        };
+        self.links[slot as usize] = Link {
+            number,
+            older,
+            newer,
+            is_in: true,
+        };
+        self.join(older, slot);
+        self.join(slot, newer);
+    }
+
+    /// Takes the connection in `slot` out, if it is in.
+    pub(super) fn remove(&mut self, slot: u32) {
+        let Some(link) = self.links.get_mut(slot as usize) else {
+            return;
+        };
+        let Link {
+            older,
+            newer,
+            is_in,
+            ..
+        } = core::mem::replace(link, OUT);
+        if is_in {
+            self.join(older, newer);
+        }
+    }
+
+    fn join(&mut self, older: u32, newer: u32) {
+        match older {
+            NONE => self.oldest = newer,
+            _ => self.links[older as usize].newer = newer,
+        }
+        match newer {
+            NONE => self.newest = older,
+            _ => self.links[newer as usize].older = older,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rng::Rng;
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn as_an_ordered_map() {
+        let mut rng = Rng::new(3);
+        let (mut list, mut map) = (Unassured::default(), BTreeMap::new());
+        let mut numbers = [None; 64];
+        let mut next = 0;
+        for _ in 0..20_000 {
+            let slot = rng.below(64);
+            match numbers[slot as usize].take() {
+                None => {
+                    // Some are late.
+                    let number = next * 8 + u64::from(rng.below(40));
+                    if map.contains_key(&number) {
+                        continue;
+                    }
+                    next += 1;
+                    list.insert(slot, number);
+                    map.insert(number, slot);
+                    numbers[slot as usize] = Some(number);
+                }
+                Some(number) => {
+                    list.remove(slot);
+                    list.remove(slot);
+                    map.remove(&number);
+                }
+            }
+            assert_eq!(list.oldest(), map.values().next().copied());
+            assert_eq!(list.len(), map.len());
+        }
+        while let Some(slot) = list.oldest() {
+            assert_eq!(map.pop_first().map(|(_, slot)| slot), Some(slot));
+            list.remove(slot);
+        }
+        assert!(map.is_empty());
+    }
+}
