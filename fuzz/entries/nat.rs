@@ -34,6 +34,10 @@ impl Env for Host {
                 .any(|&(out, to)| self.source_for(out, to) == Some(addr))
     }
 
+    fn change(&self) -> Option<u64> {
+        Some(0)
+    }
+
     fn source_for(&self, output: IfId, destination: IpAddr) -> Option<IpAddr> {
         match (output, destination) {
             (BRIDGE, IpAddr::V4(_)) => Some(Ipv4Addr::new(172, 17, 0, 1).into()),

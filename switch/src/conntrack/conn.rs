@@ -20,6 +20,9 @@ const UDP_STREAM: Duration = Duration::from_secs(120);
 const UDP_STREAM_AFTER: Duration = Duration::from_secs(2);
 /// ICMP queries (`nf_conntrack_icmp_timeout`, `nf_conntrack_icmpv6_timeout`).
 const ICMP_QUERY: Duration = Duration::from_secs(30);
+/// Packets of data each way that a short connection has: a last ACK, a request or an answer, and what acknowledges
+/// the other side's.
+const SHORT: u8 = 4;
 /// Every other protocol (`nf_conntrack_generic_timeout`).
 const GENERIC: Duration = Duration::from_secs(600);
 
@@ -60,6 +63,8 @@ pub struct Conn {
     pub reply: Tuple,
     /// The original tuple between the two translations, if there are two.
     pub(crate) middle: Option<Tuple>,
+    /// Packets of each direction that were nothing but data, as far as they were counted.
+    data: [u8; 2],
 }
 
 /// What a packet means for its connection.
@@ -115,7 +120,16 @@ impl Conn {
             destination_done: false,
             queued: Time::MAX,
             stream_at: now + UDP_STREAM_AFTER,
+            data: [0; 2],
         })
+    }
+
+    /// One more packet in `direction` that is nothing but data; whether there have been so many that more
+    /// are to be expected.
+    pub(crate) const fn goes_on(&mut self, direction: Direction) -> bool {
+        let data = &mut self.data[direction as usize];
+        *data = data.saturating_add(1);
+        *data > SHORT
     }
 
     /// Accounts for a packet of this connection in `direction`.

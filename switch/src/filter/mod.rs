@@ -6,11 +6,11 @@
 //! [`DEPTH`] returns at once; Linux refuses such rules).
 //!
 //! Costs: a rule is added and removed in logarithmic time, and a packet looks only at rules that name its
-//! own addresses, ports and interfaces (see `chain`). What the filter table accepted is remembered
-//! for the next packet of the same connection in the same direction on the same path, until a rule
-//! changes; its counters go on.
+//! own addresses, ports and interfaces (see `chain`). What the rules said is remembered for the next
+//! packet that is the same to them (see `memory`); its counters go on.
 
 mod chain;
+mod memory;
 mod render;
 mod rule;
 #[cfg(test)]
@@ -19,20 +19,17 @@ mod tests;
 use core::net::IpAddr;
 
 pub use chain::Chain;
+use memory::{Answer, Memory};
 pub(crate) use rule::Facts;
 pub use rule::{Action, Counter, IfMatch, Match, NetMatch, Rule, State, States};
 
 use crate::hook::Hook;
-use crate::verdict::{DropReason, IfId, Verdict};
+use crate::verdict::{DropReason, Verdict};
 
 /// How deep chains may call chains.
 pub const DEPTH: usize = 16;
-/// Rules that one remembered verdict may have passed.
+/// Rules that one remembered answer may have passed.
 const REMEMBERED_RULES: usize = 12;
-/// Remembered verdicts of a namespace.
-const REMEMBERED: usize = 1024;
-/// So many at first.
-const REMEMBERED_FIRST: usize = 32;
 
 /// An address family: each has its own rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -135,31 +132,12 @@ pub(crate) enum Target {
     Masquerade,
 }
 
-/// Which packets share a remembered verdict.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Same {
-    pub(crate) slot: u32,
-    pub(crate) generation: u32,
-    pub(crate) reply: bool,
-    pub(crate) hook: Hook,
-    pub(crate) input: Option<IfId>,
-    pub(crate) output: Option<IfId>,
-    pub(crate) bridged: bool,
-    pub(crate) state: State,
-}
-
-impl Same {
-    /// Its place among so many: a power of two.
-    const fn place(&self, places: usize) -> usize {
-        (self.slot as usize ^ (self.reply as usize * places / 2)) & places.wrapping_sub(1)
-    }
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Remembered {
-    same: Same,
-    rules: u64,
-    trail: Trail,
+/// The addresses of a namespace, as far as rules ask for them.
+pub(crate) struct Locals<'a> {
+    /// Whether it has an address.
+    pub(crate) is_local: &'a dyn Fn(IpAddr) -> bool,
+    /// A number that changes with them; `None` if there is none.
+    pub(crate) change: Option<u64>,
 }
 
 /// The rules that a packet matched on its way.
@@ -167,8 +145,10 @@ struct Remembered {
 pub(crate) struct Trail {
     rules: [u32; REMEMBERED_RULES],
     len: u8,
-    /// The answer may be another one next time.
-    fleeting: bool,
+    /// There were more.
+    is_cut: bool,
+    /// A rule on the way asked which addresses the namespace has.
+    asks_addresses: bool,
     /// No rule decided.
     by_policy: bool,
 }
@@ -177,7 +157,8 @@ impl Trail {
     pub(crate) const NEW: Self = Self {
         rules: [0; REMEMBERED_RULES],
         len: 0,
-        fleeting: false,
+        is_cut: false,
+        asks_addresses: false,
         by_policy: false,
     };
 
@@ -186,7 +167,7 @@ impl Trail {
             self.rules[self.len as usize] = rule;
             self.len += 1;
         } else {
-            self.fleeting = true;
+            self.is_cut = true;
         }
     }
 
@@ -211,7 +192,7 @@ pub struct Ruleset {
     policies: usize,
     sequence: u64,
     change: u64,
-    remembered: Vec<Option<Remembered>>,
+    memory: Memory,
     last: Option<RuleId>,
 }
 
@@ -239,7 +220,7 @@ impl Ruleset {
             policies: 0,
             sequence: 0,
             change: 0,
-            remembered: Vec::new(),
+            memory: Memory::default(),
             last: None,
         }
     }
@@ -283,6 +264,7 @@ impl Ruleset {
         let place = (rank, self.sequence);
         self.sequence += 1;
         self.change += 1;
+        self.memory.name(&rule.matches);
         self.rules += 1;
         if let Action::Jump(to) = rule.action {
             self.refer(to, true);
@@ -369,26 +351,33 @@ impl Ruleset {
         self.last = None;
     }
 
-    /// Asks a base chain. An empty one answers at once.
-    pub(crate) fn ask(
-        &mut self,
-        chain: ChainId,
-        facts: &Facts,
-        is_local: &dyn Fn(IpAddr) -> bool,
-    ) -> Target {
+    /// Asks a base chain. An empty one answers at once, and so does one that was asked the same before.
+    pub(crate) fn ask(&mut self, chain: ChainId, facts: &Facts, locals: &Locals<'_>) -> Target {
         self.last = None;
         if self.chain(chain).is_none_or(Chain::is_empty) {
             return self.pass(chain, facts.weight);
         }
+        let key = self.memory.key(chain, facts);
+        if let Some(answer) = self.memory.recall(&key, self.change, locals.change) {
+            let Answer { target, trail } = *answer;
+            self.count_along(chain, &trail, facts.weight);
+            return target;
+        }
         let mut trail = Trail::NEW;
-        self.ask_along(chain, facts, is_local, &mut trail)
+        let target = self.ask_along(chain, facts, locals, &mut trail);
+        let addresses = locals.change.filter(|_| trail.asks_addresses);
+        if !trail.is_cut && trail.asks_addresses == addresses.is_some() {
+            let answer = Answer { target, trail };
+            self.memory.keep(key, self.change, addresses, answer);
+        }
+        target
     }
 
     fn ask_along(
         &mut self,
         chain: ChainId,
         facts: &Facts,
-        is_local: &dyn Fn(IpAddr) -> bool,
+        locals: &Locals<'_>,
         trail: &mut Trail,
     ) -> Target {
         let Some(Some(base)) = self.chains.get(chain.0 as usize) else {
@@ -398,7 +387,7 @@ impl Ruleset {
             chains: &self.chains,
             slots: &mut self.slots,
             facts,
-            is_local,
+            is_local: locals.is_local,
             trail,
         };
         if let Step::Decided(target, rule) = walk.through(base, 0) {
@@ -420,78 +409,27 @@ impl Ruleset {
             _ => Target::Accept,
         }
     }
-
-    /// Asks a base chain of the filter table for a packet of a tracked connection. An acceptance is
-    /// remembered.
-    pub(crate) fn ask_for_connection(
-        &mut self,
-        chain: ChainId,
-        facts: &Facts,
-        is_local: &dyn Fn(IpAddr) -> bool,
-        same: Same,
-    ) -> Target {
-        if self.chain(chain).is_none_or(Chain::is_empty) {
-            return self.ask(chain, facts, is_local);
-        }
-        let at = same.place(self.remembered.len());
-        if let Some(Some(known)) = self.remembered.get(at)
-            && known.rules == self.change
-            && known.same == same
-        {
-            let trail = known.trail;
-            self.count_along(chain, &trail, facts.weight);
-            return Target::Accept;
-        }
-        self.last = None;
-        let mut trail = Trail::NEW;
-        let target = self.ask_along(chain, facts, is_local, &mut trail);
-        if target == Target::Accept && !trail.fleeting {
-            self.remember(Remembered {
-                same,
-                rules: self.change,
-                trail,
-            });
-        }
-        target
-    }
-}
-
-impl Ruleset {
-    /// Keeps a verdict. When it would take the place of one that holds, there are twice as many places and
-    /// the others are asked for once more; up to [`REMEMBERED`].
-    fn remember(&mut self, verdict: Remembered) {
-        let places = self.remembered.len();
-        let held = self.remembered.get(verdict.same.place(places)).copied();
-        let more = match held {
-            None => Some(REMEMBERED_FIRST),
-            Some(Some(held)) if held.rules == self.change && held.same != verdict.same => {
-                (places < REMEMBERED).then_some(2 * places)
-            }
-            Some(_) => None,
-        };
-        if let Some(more) = more {
-            self.remembered.clear();
-            self.remembered.resize(more, None);
-        }
-        let at = verdict.same.place(self.remembered.len());
-        self.remembered[at] = Some(verdict);
-    }
 }
 
 /// What the express lane of bridged packets asks (see [`crate::hook`]).
 impl Ruleset {
+    /// Every packet is shown to the rules anew.
+    #[cfg(test)]
+    pub(crate) const fn remember_nothing(&mut self) {
+        self.memory.is_off = true;
+    }
+
     /// A number that every change of a rule or policy changes.
     pub(crate) const fn change(&self) -> u64 {
         self.change
     }
 
-    /// The way that a remembered packet took.
-    pub(crate) fn trail_of(&self, same: Same) -> Option<Trail> {
-        let known = self
-            .remembered
-            .get(same.place(self.remembered.len()))?
-            .as_ref()?;
-        (known.rules == self.change && known.same == same).then_some(known.trail)
+    /// The way through `chain` that a packet took which was accepted, if all that are like it go the same
+    /// way until a rule changes.
+    pub(crate) fn trail_of(&self, chain: ChainId, facts: &Facts) -> Option<Trail> {
+        let key = self.memory.key(chain, facts);
+        let answer = self.memory.recall(&key, self.change, None)?;
+        (answer.target == Target::Accept).then_some(answer.trail)
     }
 
     /// Whether a base chain accepts the packet by its policy, and will for as long as no rule changes.
@@ -556,7 +494,7 @@ impl Walk<'_> {
         for rule in chain.candidates(self.facts) {
             let held = &mut self.slots[rule as usize];
             let Some(placed) = &held.placed else { continue };
-            self.trail.fleeting |= placed.rule.matches.asks_addresses();
+            self.trail.asks_addresses |= placed.rule.matches.asks_addresses();
             if !placed.rule.matches.holds(self.facts, self.is_local) {
                 continue;
             }

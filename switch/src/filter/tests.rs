@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::rule::Facts;
 use super::*;
+use crate::IfId;
 
 fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
@@ -36,12 +37,17 @@ fn rule(matches: Match, action: Action) -> Rule {
     }
 }
 
+const NOBODY: Locals<'_> = Locals {
+    is_local: &|_| false,
+    change: None,
+};
+
 fn forward() -> ChainId {
     ChainId::base(Family::V4, Table::Filter, Hook::Forward).unwrap()
 }
 
 fn ask(rules: &mut Ruleset, facts: &Facts) -> Target {
-    rules.ask(forward(), facts, &|_| false)
+    rules.ask(forward(), facts, &NOBODY)
 }
 
 const DROP: Action = Action::Drop(DropReason::Filtered);
@@ -113,7 +119,7 @@ fn families_do_not_see_each_others_rules() {
     rules.add(forward(), 0, rule(Match::default(), DROP));
     let v6 = ChainId::base(Family::V6, Table::Filter, Hook::Forward).unwrap();
     let packet = facts("fd00::1", "fd00::2");
-    assert_eq!(rules.ask(v6, &packet, &|_| false), Target::Accept);
+    assert_eq!(rules.ask(v6, &packet, &NOBODY), Target::Accept);
 }
 
 #[test]
@@ -298,5 +304,87 @@ proptest! {
             ask(&mut rules, &packet);
             prop_assert_eq!(rules.last(), expected);
         }
+    }
+}
+
+fn any_rule() -> impl Strategy<Value = (Match, u8)> {
+    let asks = (
+        any_match(),
+        prop::option::of(79u16..82),
+        prop::option::of(prop::sample::select(vec![6u8, 17])),
+        0u8..4,
+        0u8..12,
+    );
+    asks.prop_map(|(mut matches, port, protocol, states, action)| {
+        matches.source_port = port.filter(|_| action % 2 == 0);
+        matches.protocol = protocol;
+        matches.states = match states {
+            0 => States::of(&[State::New]),
+            1 => States::ANSWERS,
+            _ => States::ANY,
+        };
+        matches.source_local = action == 3;
+        matches.destination_local = action == 5;
+        matches.bridged = (states == 3).then_some(protocol.is_some());
+        (matches, action)
+    })
+}
+
+proptest! {
+    /// Two tables with the same rules, of which one remembers nothing, say and count the same, while rules and
+    /// addresses come and go.
+    #[test]
+    fn the_memory_changes_nothing(
+        edits in prop::collection::vec((any_rule(), any::<bool>(), any::<bool>()), 1..24),
+        packets in prop::collection::vec(
+            (0u8..4, 0u8..4, 0u32..4, 0u32..4, 79u16..83, 79u16..83, 0u8..8), 8..60),
+    ) {
+        let mut pair = [Ruleset::new(), Ruleset::new()];
+        pair[1].remember_nothing();
+        let mut ids: Vec<RuleId> = Vec::new();
+        let [quick, slow] = &mut pair;
+        let inner = quick.add_chain(Family::V4, Table::Filter, "INNER");
+        prop_assert_eq!(slow.add_chain(Family::V4, Table::Filter, "INNER"), inner);
+        for (at, ((matches, action), in_inner, goes)) in edits.into_iter().enumerate() {
+            let action = match action {
+                0 | 1 => Action::Accept,
+                2 => Action::Drop(DropReason::Filtered),
+                4 | 6 => Action::Return,
+                7 | 8 if !in_inner => Action::Jump(inner),
+                _ => Action::Accept,
+            };
+            let chain = if in_inner { inner } else { forward() };
+            let id = quick.add(chain, 0, rule(matches, action));
+            prop_assert_eq!(slow.add(chain, 0, rule(matches, action)), id);
+            ids.extend(id);
+            if goes && at % 3 == 0 {
+                let gone = ids.remove(at % ids.len());
+                prop_assert_eq!(quick.remove(gone), slow.remove(gone));
+            }
+            let own = at as u8 % 4;
+            let locals = Locals {
+                is_local: &|address| address == IpAddr::from([10, 0, 0, own]),
+                change: (at % 5 != 0).then_some(u64::from(own)),
+            };
+            for &(source, destination, input, output, from, to, kind) in &packets {
+                let mut packet = facts("10.0.0.0", "10.0.0.0");
+                packet.source = IpAddr::from([10, 0, 0, source]);
+                packet.destination = IpAddr::from([10, 0, 0, destination]);
+                packet.ports = (kind > 0).then_some((from, to));
+                packet.protocol = if kind % 2 == 0 { 6 } else { 17 };
+                packet.input = (input < 3).then_some(IfId(input));
+                packet.output = (output < 3).then_some(IfId(output));
+                packet.bridged = kind % 3 == 0;
+                packet.state = if kind < 4 { State::New } else { State::Established };
+                let said = quick.ask(forward(), &packet, &locals);
+                prop_assert_eq!(said, slow.ask(forward(), &packet, &locals));
+                prop_assert_eq!(quick.last(), slow.last());
+            }
+        }
+        for &id in &ids {
+            prop_assert_eq!(quick.rule(id).unwrap().1, slow.rule(id).unwrap().1);
+        }
+        let passed = |rules: &Ruleset| rules.chain(forward()).unwrap().passed();
+        prop_assert_eq!(passed(quick), passed(slow));
     }
 }

@@ -6,20 +6,21 @@
 //! a flow and repeats it, counters included, until a rule changes, the connection changes or a packet
 //! comes that is more than data (a TCP flag, a fragment, an option in the IP header).
 //!
-//! It changes nothing but the cost: `the_lane_changes_nothing` runs the same packets both ways. IPv4
-//! with TCP and UDP only; everything else takes the hooks one by one.
+//! A lane is made when a flow has had more packets of data than a short connection has. It changes nothing
+//! but the cost: `the_lane_changes_nothing` runs the same packets both ways. IPv4 with TCP and UDP only;
+//! everything else takes the hooks one by one.
 
 use core::net::{IpAddr, Ipv4Addr};
 
 use foldhash::fast::FixedState;
 use indexmap::IndexSet;
 
-use super::{Env, Hook, Netfilter, Outcome, Path, same};
+use super::{Env, Hook, Netfilter, Outcome, Path};
 use crate::conntrack::tuple::{TCP, UDP};
 use crate::conntrack::{Advance, ConnRef, Conntrack, Direction, TcpState, Tuple};
 use crate::filter::{ChainId, Counter, Facts, Family, Ruleset, State, Table, Trail};
 use crate::time::Time;
-use crate::verdict::{IfId, Rewrite, Verdict};
+use crate::verdict::{IfId, Verdict};
 
 /// Lanes of a namespace; those of flows with the same places take turns. Memory (a quarter of a MiB in
 /// the end) is taken as flows go on.
@@ -382,17 +383,10 @@ impl Netfilter {
             output: Some(bridge),
             bridged: true,
         };
-        let mut whole = Outcome::ACCEPT;
-        for hook in [Hook::Prerouting, Hook::Forward, Hook::Postrouting] {
-            let outcome = self.run_for(now, hook, bytes, csum_partial, &path, env, frames);
-            whole.verdict = outcome.verdict;
-            if outcome.verdict != Verdict::Accept {
-                return whole;
-            }
-            whole.rewrite = merged(whole.rewrite, outcome.rewrite);
-        }
+        let hooks = [Hook::Prerouting, Hook::Forward, Hook::Postrouting];
+        let whole = self.run_hooks(now, &hooks, bytes, csum_partial, &path, env, frames);
         if let Some(run) = run
-            && whole.rewrite.is_none()
+            && (whole.verdict, whole.rewrite) == (Verdict::Accept, None)
         {
             self.open(&run.first, &path);
         }
@@ -448,20 +442,25 @@ impl Netfilter {
             return;
         };
         let Some(at) = known.conn else { return };
-        let is_settled = self
-            .conntrack
-            .conn(at)
-            .is_some_and(|conn| conn.confirmed && !conn.source_nat && !conn.destination_nat);
+        let is_settled = self.conntrack.conn_mut(at).is_some_and(|conn| {
+            let is_settled = conn.confirmed && !conn.source_nat && !conn.destination_nat;
+            is_settled && conn.goes_on(known.direction)
+        });
         if !is_settled || known.state == State::Related {
             return;
         }
-        let passes = RAW.is_some_and(|raw| self.rules.lets_pass(raw, &plain.facts(path)));
-        let Some(trail) = self.rules.trail_of(same(at, known, Hook::Forward, path)) else {
-            return;
+        let raw = plain.facts(path);
+        let forward = Facts {
+            output: path.output,
+            state: known.state,
+            ..raw
         };
-        if !passes {
+        if !RAW.is_some_and(|chain| self.rules.lets_pass(chain, &raw)) {
             return;
         }
+        let Some(trail) = FORWARD.and_then(|chain| self.rules.trail_of(chain, &forward)) else {
+            return;
+        };
         let trail = self.lanes.number(trail, self.rules.change());
         self.lanes.open(Lane {
             key: plain.key,
@@ -538,16 +537,4 @@ fn advance(
         conntrack.settle(at);
     }
     true
-}
-
-/// Two rewrites of a packet, one after the other, as one.
-fn merged(first: Option<Rewrite>, second: Option<Rewrite>) -> Option<Rewrite> {
-    let (Some(first), Some(second)) = (first, second) else {
-        return first.or(second);
-    };
-    Some(Rewrite {
-        from_source: first.from_source,
-        from_destination: first.from_destination,
-        ..second
-    })
 }

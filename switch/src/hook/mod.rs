@@ -40,7 +40,7 @@ pub use self::routed::{Crossing, Exit, Passed};
 
 use crate::conntrack::tuple::{Quote, Read, read};
 use crate::conntrack::{Advance, ConnRef, Conntrack, Direction, Flow, Limits, Tuple};
-use crate::filter::{ChainId, Counter, Facts, Family, Ruleset, Same, State, Table, Target};
+use crate::filter::{ChainId, Counter, Facts, Family, Locals, Ruleset, State, Table, Target};
 use crate::nat::rewrite::{Checksum, Side};
 use crate::nat::{self, Cursor};
 use crate::time::Time;
@@ -91,6 +91,8 @@ pub struct Path {
 pub trait Env {
     /// Whether `addr` is an address of this namespace (`addrtype LOCAL`), 127.0.0.0/8 included.
     fn is_local(&self, addr: IpAddr) -> bool;
+    /// A number that changes whenever an address of this namespace may have; `None` if nobody counts.
+    fn change(&self) -> Option<u64>;
     /// The address to masquerade with towards `destination` out of `output`: the interface's primary
     /// address, or, if it has none of a scope that reaches so far (the loopback interface), the first of
     /// another interface (`inet_select_addr`).
@@ -218,6 +220,22 @@ impl Netfilter {
         env: &dyn Env,
         frames: u32,
     ) -> Outcome {
+        let hooks = [hook];
+        self.run_hooks(now, &hooks, bytes, csum_partial, path, env, frames)
+    }
+
+    /// The same at several hooks, one after the other on one path.
+    #[allow(clippy::too_many_arguments)]
+    fn run_hooks(
+        &mut self,
+        now: Time,
+        hooks: &[Hook],
+        bytes: &mut [u8],
+        csum_partial: bool,
+        path: &Path,
+        env: &dyn Env,
+        frames: u32,
+    ) -> Outcome {
         if self.is_empty() {
             return Outcome::ACCEPT;
         }
@@ -229,13 +247,12 @@ impl Netfilter {
             Ok(packet) => packet,
             Err(reason) => return Outcome::drop(reason),
         };
-        let read = read(bytes, &packet);
         let mut visit = Visit {
             now,
-            hook,
+            hook: Hook::Prerouting,
+            read: read(bytes, &packet),
             bytes,
             packet,
-            read,
             checksum: if csum_partial {
                 Checksum::Partial
             } else {
@@ -246,12 +263,28 @@ impl Netfilter {
             frames,
             rewrite: None,
         };
-        match self.visit(&mut visit) {
-            Ok(()) => Outcome {
-                verdict: Verdict::Accept,
-                rewrite: visit.rewrite,
-            },
-            Err(reason) => Outcome::drop(reason),
+        let mut rewrite = None;
+        for &hook in hooks {
+            if self.is_empty() {
+                break;
+            }
+            self.rules.clear_last();
+            visit.hook = hook;
+            let verdict = self.visit(&mut visit);
+            if let Err(reason) = verdict {
+                return Outcome {
+                    verdict: Verdict::Drop(reason),
+                    rewrite,
+                };
+            }
+            if let Some(change) = visit.rewrite.take() {
+                rewrite = merged(rewrite, Some(change));
+                visit.read = read(visit.bytes, &visit.packet);
+            }
+        }
+        Outcome {
+            verdict: Verdict::Accept,
+            rewrite,
         }
     }
 
@@ -314,27 +347,16 @@ impl Netfilter {
         let Some(chain) = visit.chain(table) else {
             return Target::Accept;
         };
-        let env = visit.env;
-        self.rules
-            .ask(chain, facts, &|address| env.is_local(address))
+        let locals = Locals {
+            is_local: &|address| visit.env.is_local(address),
+            change: visit.env.change(),
+        };
+        self.rules.ask(chain, facts, &locals)
     }
 
     fn filter(&mut self, visit: &Visit<'_>, known: Known) -> Result<(), DropReason> {
-        let Some(chain) = visit.chain(Table::Filter) else {
-            return Ok(());
-        };
         let facts = visit.facts(known.state);
-        let env = visit.env;
-        let is_local = |address| env.is_local(address);
-        let target = match known.conn {
-            Some(at) if known.state != State::Related => {
-                let same = same(at, known, visit.hook, visit.path);
-                self.rules
-                    .ask_for_connection(chain, &facts, &is_local, same)
-            }
-            _ => self.rules.ask(chain, &facts, &is_local),
-        };
-        match target {
+        match self.ask(visit, Table::Filter, &facts) {
             Target::Drop(reason) => Err(reason),
             _ => Ok(()),
         }
@@ -616,16 +638,14 @@ impl Visit<'_> {
     }
 }
 
-/// What packets have in common that share a remembered verdict.
-fn same(at: ConnRef, known: Known, hook: Hook, path: &Path) -> Same {
-    Same {
-        slot: at.slot,
-        generation: at.generation,
-        reply: known.direction == Direction::Reply,
-        hook,
-        input: path.input,
-        output: path.output,
-        bridged: path.bridged,
-        state: known.state,
-    }
+/// Two rewrites of a packet, one after the other, as one.
+fn merged(first: Option<Rewrite>, second: Option<Rewrite>) -> Option<Rewrite> {
+    let (Some(first), Some(second)) = (first, second) else {
+        return first.or(second);
+    };
+    Some(Rewrite {
+        from_source: first.from_source,
+        from_destination: first.from_destination,
+        ..second
+    })
 }

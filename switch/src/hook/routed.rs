@@ -12,10 +12,10 @@
 
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use super::lane::{Key, Plain, RAW, Run, express, plain};
-use super::{Hook, Netfilter, Path, same};
+use super::lane::{FORWARD, Key, Plain, RAW, Run, express, plain};
+use super::{Netfilter, Path};
 use crate::conntrack::{Conn, ConnRef, Direction, Tuple};
-use crate::filter::{State, Trail};
+use crate::filter::{Facts, State, Trail};
 use crate::time::Time;
 use crate::verdict::{IfId, Rewrite};
 use crate::wire::{add, address_sum, updated};
@@ -175,7 +175,7 @@ impl Netfilter {
             return;
         };
         let Some(at) = known.conn else { return };
-        let Some(conn) = self.conntrack.conn(at) else {
+        let Some(conn) = self.conntrack.conn_mut(at) else {
             return;
         };
         let (from, to) = ends(conn, known.direction);
@@ -183,22 +183,31 @@ impl Netfilter {
         if !settled || known.state == State::Related || from != plain.key.tuple() {
             return;
         }
+        if !conn.goes_on(known.direction) {
+            return;
+        }
         let (Some(to_addresses), to_ports) = packed(&to) else {
             return;
         };
-        let mut path = Path {
+        let raw = plain.facts(&Path {
             input: Some(crossing.input),
             output: None,
             bridged: false,
+        });
+        // Only the destination is translated there.
+        let forward = Facts {
+            destination: to.destination,
+            ports: Some((from.source_port, to.destination_port)),
+            output: Some(exit.output),
+            state: known.state,
+            ..raw
         };
-        let passes = RAW.is_some_and(|raw| self.rules.lets_pass(raw, &plain.facts(&path)));
-        path.output = Some(exit.output);
-        let Some(trail) = self.rules.trail_of(same(at, known, Hook::Forward, &path)) else {
-            return;
-        };
-        if !passes {
+        if !RAW.is_some_and(|chain| self.rules.lets_pass(chain, &raw)) {
             return;
         }
+        let Some(trail) = FORWARD.and_then(|chain| self.rules.trail_of(chain, &forward)) else {
+            return;
+        };
         self.flows.open(Flow {
             key: plain.key,
             conn: at,

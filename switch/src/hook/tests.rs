@@ -33,6 +33,10 @@ impl Env for Host {
         addr.is_loopback() || own.iter().any(|own| ip(own) == addr)
     }
 
+    fn change(&self) -> Option<u64> {
+        Some(0)
+    }
+
     fn source_for(&self, output: IfId, destination: IpAddr) -> Option<IpAddr> {
         let address = match (output, destination) {
             (BRIDGE, IpAddr::V4(_)) => "172.17.0.1",

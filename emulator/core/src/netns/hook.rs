@@ -153,6 +153,10 @@ impl Env for View<'_> {
         self.fib.is_local(addr)
     }
 
+    fn change(&self) -> Option<u64> {
+        Some(self.fib.change())
+    }
+
     fn source_for(&self, output: IfId, destination: IpAddr) -> Option<IpAddr> {
         let next_hop = self
             .fib

@@ -3,7 +3,7 @@
 //! The maps are looked up and never walked; under a port stand all addresses that hold it, because binding
 //! to a wildcard asks for them.
 
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use core::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
@@ -193,6 +193,7 @@ impl Demux {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use core::net::Ipv4Addr;
 
     #[test]
     fn a_tuple_gives_its_ends_back() {

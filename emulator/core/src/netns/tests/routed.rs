@@ -248,7 +248,7 @@ fn play(steps: &[Step], slow: bool) -> (Seen, usize) {
                 let to = world.now + core::time::Duration::from_millis(span);
                 world.advance(to);
             }
-            _ => (0..=step.repeat % 4).for_each(|repeat| {
+            _ => (0..=step.repeat % 8).for_each(|repeat| {
                 arrive(&mut world, Step { repeat, ..step });
             }),
         }

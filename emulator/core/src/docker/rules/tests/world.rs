@@ -96,6 +96,10 @@ impl Env for Addresses {
         addr.is_loopback() || self.own.iter().any(|(_, net)| net.addr() == addr)
     }
 
+    fn change(&self) -> Option<u64> {
+        None
+    }
+
     fn source_for(&self, output: IfId, destination: IpAddr) -> Option<IpAddr> {
         let family = |net: &IpNet| net.addr().is_ipv4() == destination.is_ipv4();
         let mut own = self.own.iter().filter(|(_, net)| family(net));
