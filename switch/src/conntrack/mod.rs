@@ -22,6 +22,7 @@ use std::collections::VecDeque;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
 
 pub(crate) use conn::Advance;
 pub use conn::{Conn, Line};
@@ -416,8 +417,10 @@ impl Conntrack {
         }
         self.confirmed -= 1;
         for tuple in [conn.original, conn.reply] {
-            if self.index.get(&tuple).is_some_and(|held| held.0 == at.slot) {
-                self.index.remove(&tuple);
+            if let Entry::Occupied(held) = self.index.entry(tuple)
+                && held.get().0 == at.slot
+            {
+                held.remove();
             }
         }
         if let Some(middle) = conn.middle

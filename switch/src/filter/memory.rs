@@ -7,7 +7,7 @@
 
 use core::net::IpAddr;
 
-use super::rule::{Facts, Match, State};
+use super::rule::{Facts, Match};
 use super::{ChainId, Target, Trail};
 use crate::verdict::IfId;
 
@@ -16,44 +16,27 @@ const REMEMBERED: usize = 1024;
 /// So many at first.
 const REMEMBERED_FIRST: usize = 32;
 
-/// What a packet is to the rules of a chain.
+/// What a packet is to the rules of a chain, packed: addresses, the small things, and the interfaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Key {
-    chain: ChainId,
-    source: IpAddr,
-    destination: IpAddr,
-    /// Those that no rule names are one to the rules.
-    ports: (Option<u16>, Option<u16>),
-    protocol: u8,
-    state: State,
-    bridged: bool,
-    input: Option<IfId>,
-    output: Option<IfId>,
-}
+pub(super) struct Key([u64; 7]);
 
 impl Key {
-    fn hash(&self) -> u64 {
-        let address = |address: IpAddr| match address {
-            IpAddr::V4(v4) => u64::from(v4.to_bits()),
-            IpAddr::V6(v6) => (v6.to_bits() as u64).rotate_left(17) ^ (v6.to_bits() >> 64) as u64,
-        };
-        let port = |port: Option<u16>| u64::from(port.unwrap_or(0));
-        let iface = |iface: Option<IfId>| u64::from(iface.map_or(0, |iface| iface.0));
-        let ends = address(self.source) << 32 ^ address(self.destination);
-        let rest = port(self.ports.0)
-            ^ port(self.ports.1) << 16
-            ^ u64::from(self.chain.0) << 32
-            ^ (self.state as u64) << 40
-            ^ u64::from(self.protocol) << 48
-            ^ iface(self.input) << 13
-            ^ iface(self.output) << 26;
-        let mixed = ends.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29) ^ rest;
-        mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15)
-    }
-
     /// Its place among so many: a power of two.
+    #[inline]
     fn place(&self, places: usize) -> usize {
-        (self.hash() >> 40) as usize & places.wrapping_sub(1)
+        let fold = |hash: u64, &word: &u64| {
+            (hash.rotate_left(23) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+        };
+        let hash = self.0.iter().fold(0, fold);
+        (hash >> 40) as usize & places.wrapping_sub(1)
+    }
+}
+
+#[inline]
+fn halves(address: IpAddr) -> (u64, u64) {
+    match address {
+        IpAddr::V4(v4) => (0, u64::from(v4.to_bits())),
+        IpAddr::V6(v6) => ((v6.to_bits() >> 64) as u64, v6.to_bits() as u64),
     }
 }
 
@@ -93,31 +76,47 @@ impl Memory {
         }
     }
 
-    fn named(&self, port: u16) -> Option<u16> {
-        let word = self.named.get(usize::from(port) / 64)?;
-        (word & 1 << (port % 64) != 0).then_some(port)
-    }
-
-    /// What a packet is to `chain`.
-    pub(super) fn key(&self, chain: ChainId, facts: &Facts) -> Key {
-        let ports = match facts.ports {
-            Some((source, destination)) => (self.named(source), self.named(destination)),
-            None => (None, None),
-        };
-        Key {
-            chain,
-            source: facts.source,
-            destination: facts.destination,
-            ports,
-            protocol: facts.protocol,
-            state: facts.state,
-            bridged: facts.bridged,
-            input: facts.input,
-            output: facts.output,
+    /// A port as the rules know it: those that none of them names are one.
+    #[inline]
+    fn named(&self, port: u16) -> u64 {
+        let word = self.named.get(usize::from(port) / 64);
+        match word {
+            Some(word) if word & 1 << (port % 64) != 0 => 1 << 16 | u64::from(port),
+            _ => 0,
         }
     }
 
+    /// What a packet is to `chain`.
+    #[inline]
+    pub(super) fn key(&self, chain: ChainId, facts: &Facts) -> Key {
+        let (from, to) = match facts.ports {
+            Some((from, to)) => (self.named(from), self.named(to)),
+            None => (0, 0),
+        };
+        let (source, destination) = (halves(facts.source), halves(facts.destination));
+        let iface = |iface: Option<IfId>| u64::from(iface.map_or(0, |iface| iface.0));
+        let flags = [
+            facts.bridged,
+            facts.input.is_some(),
+            facts.output.is_some(),
+            facts.source.is_ipv4(),
+            facts.destination.is_ipv4(),
+        ];
+        let flags =
+            (flags.iter()).fold(facts.state as u64, |bits, &bit| bits << 1 | u64::from(bit));
+        Key([
+            source.0,
+            source.1,
+            destination.0,
+            destination.1,
+            from | to << 17 | u64::from(facts.protocol) << 34 | flags << 42,
+            u64::from(chain.0),
+            iface(facts.input) | iface(facts.output) << 32,
+        ])
+    }
+
     /// The answer for `key`, if it holds with these rules and addresses.
+    #[inline]
     pub(super) fn recall(&self, key: &Key, rules: u64, addresses: Option<u64>) -> Option<&Answer> {
         let entry = self.entries.get(key.place(self.entries.len()))?.as_ref()?;
         let holds = entry.rules == rules
