@@ -15,6 +15,7 @@ mod kernel;
 mod labs;
 mod memory;
 mod peers;
+mod projects;
 mod start;
 mod tcp;
 mod udp;
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
         ("capture", capture::run),
         ("kernel", kernel::run),
         ("peers", peers::run),
+        ("projects", projects::run),
     ];
     let named: Vec<String> = std::env::args()
         .skip(1)

@@ -7,7 +7,7 @@ use core::net::IpAddr;
 use emulator_compose::{NetworkMode, Place, Project, Service};
 use emulator_model::{End, Reach, Transport};
 
-use super::judge::{Judged, Trial, What};
+use super::judge::{Judged, TRIALS_MAX, Trial, What};
 use super::scene::{Asker, Door, Goal, Scene};
 
 /// An explanation.
@@ -81,12 +81,21 @@ pub(crate) fn explain(what: &What, judged: &Judged, scene: &Scene<'_>) -> Explai
         What::Resolves { lookup, wanted } => explain.resolves(*lookup, wanted),
         What::NoSuchName { name } => Explained::new(format!("nobody knows the name {name}"))
             .fix("that it does not resolve says nothing; is it misspelt?"),
+        What::TooMuch => Explained::new(format!("it stands for more than {TRIALS_MAX} calls"))
+            .fix("name fewer services at once"),
     }
 }
 
 struct Explain<'a, 'p> {
     judged: &'a Judged,
     scene: &'a Scene<'p>,
+}
+
+fn networks(keys: &[String]) -> String {
+    match keys {
+        [] => "no network".to_owned(),
+        keys => keys.join(", "),
+    }
 }
 
 fn list(words: &[String]) -> String {
@@ -209,8 +218,8 @@ impl<'p> Explain<'_, 'p> {
         let (own, others) = (Self::networks(client), Self::networks(server));
         let explained = Explained::new(format!(
             "{from} and {name} have no network in common: {from} is on {}, {name} on {}",
-            list(&own),
-            list(&others)
+            networks(&own),
+            networks(&others)
         ));
         let explained = explained
             .causes(self.memberships(client))

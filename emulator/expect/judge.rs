@@ -15,6 +15,9 @@ use super::oracle::{Oracle, Seen};
 use super::scene::{Asker, Door, Goal, INTERNET_NAME, Scene, Way};
 use crate::report::Status;
 
+/// How many calls one expectation may stand for, about.
+pub(crate) const TRIALS_MAX: usize = 1 << 20;
+
 /// The addresses that each end got for each name before something happened.
 pub(crate) type Kept = BTreeMap<(End, String), Vec<IpAddr>>;
 
@@ -77,6 +80,31 @@ pub(crate) enum What {
     Resolves { lookup: usize, wanted: String },
     /// A name that nobody has.
     NoSuchName { name: String },
+    /// It stands for more calls than are made.
+    TooMuch,
+}
+
+impl What {
+    /// The call that it is about.
+    pub(crate) fn trial(&self) -> Option<usize> {
+        match self {
+            Self::Reached { trial, .. }
+            | Self::OtherNetwork { trial, .. }
+            | Self::OtherSource { trial, .. }
+            | Self::OtherAnswers { trial, .. } => Some(*trial),
+            Self::NotReached { trials, .. } => trials.clone().next(),
+            _ => None,
+        }
+    }
+
+    /// Who asks.
+    pub(crate) fn asker<'a>(&'a self, judged: &'a Judged) -> Option<&'a End> {
+        match self {
+            Self::NotReached { asker, .. } | Self::Reached { asker, .. } => Some(&asker.end),
+            Self::Resolves { lookup, .. } => judged.lookups.get(*lookup).map(|lookup| &lookup.from),
+            _ => judged.trials.get(self.trial()?).map(|trial| &trial.from),
+        }
+    }
 }
 
 /// A finding and what it makes of the expectation.
@@ -268,6 +296,9 @@ impl Judge<'_, '_> {
         }
         askers.retain(|asker| self.runs(asker));
         for asker in &askers {
+            if self.out.trials.len() >= TRIALS_MAX {
+                return self.find(Status::Fail, What::TooMuch);
+            }
             self.asked += 1;
             match terms {
                 Some(terms) => self.allowed(asker, goal, terms),

@@ -396,11 +396,16 @@ impl<'p> Run<'_, 'p, '_> {
     ) {
         let first = explained.first();
         entry.summary = first.map(|first| first.summary.clone()).unwrap_or_default();
+        let what = judged.worst().map(|finding| &finding.what);
         let failure = Failure {
             expectation,
             scene,
             judged,
             explained,
+            focus: (
+                what.and_then(|what| what.trial()),
+                what.and_then(|what| what.asker(judged)),
+            ),
             capture: capture.as_deref(),
         };
         entry.details = failure.write(&mut self.lines);

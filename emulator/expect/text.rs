@@ -4,7 +4,7 @@ use core::fmt::Write;
 use std::collections::BTreeMap;
 
 use emulator_compose::{Expectation, Picture, Place, Project, Source};
-use emulator_model::{Reach, Transport};
+use emulator_model::{End, Reach, Transport};
 
 use super::explain::Explained;
 use super::judge::{Judged, Trial};
@@ -70,6 +70,8 @@ pub(crate) struct Failure<'a, 'p> {
     pub(crate) judged: &'a Judged,
     /// What was found, the first one first.
     pub(crate) explained: &'a [Explained],
+    /// The call that the first of them is about, and who asks there.
+    pub(crate) focus: (Option<usize>, Option<&'a End>),
     /// The capture that the frames are of.
     pub(crate) capture: Option<&'a str>,
 }
@@ -114,7 +116,9 @@ impl Failure<'_, '_> {
             return;
         }
         out.push_str("tried:\n");
-        let mut rows: Vec<[String; 3]> = Vec::new();
+        let (focus, asker) = self.focus;
+        let near = |from: &End| u8::from(asker.is_none_or(|asker| asker != from));
+        let mut ranked: Vec<(u8, [String; 3])> = Vec::new();
         for lookup in lookups {
             let from = self.scene.word(&lookup.from);
             let got: Vec<String> = lookup.got.iter().map(ToString::to_string).collect();
@@ -123,13 +127,24 @@ impl Failure<'_, '_> {
             } else {
                 got.join(", ")
             };
-            rows.push([
+            let row = [
                 format!("{from} looks {} up", lookup.name),
                 got,
                 String::new(),
-            ]);
+            ];
+            ranked.push((1 + near(&lookup.from), row));
         }
-        rows.extend(trials.iter().map(|trial| self.row(trial)));
+        ranked.extend(trials.iter().enumerate().map(|(at, trial)| {
+            let rank = if focus == Some(at) {
+                0
+            } else {
+                1 + near(&trial.from)
+            };
+            (rank, self.row(trial))
+        }));
+        // What the first finding is about, then its asker's other calls, then those of others.
+        ranked.sort_by_key(|(rank, _)| *rank);
+        let mut rows: Vec<[String; 3]> = ranked.into_iter().map(|(_, row)| row).collect();
         rows.dedup();
         let left = rows.len().saturating_sub(TRIALS_SHOWN);
         rows.truncate(TRIALS_SHOWN);

@@ -1,5 +1,6 @@
-//! JUnit's XML as Jenkins' schema has it: a suite for each project, a case for each expectation. What is
-//! unknown, or known to the baseline, is skipped; what could not be run, or is a bug of vethlab, is an error.
+//! JUnit's XML as Jenkins' schema has it (xunit-plugin, `junit-10.xsd`): a suite for each project, a case for each
+//! expectation. What is unknown, or known to the baseline, is skipped; what could not be run, or is a bug of vethlab,
+//! is an error. The place of an expectation is in the text of its failure: a case has no attribute for it there.
 
 use core::fmt::Write;
 
@@ -68,8 +69,8 @@ impl core::fmt::Display for Counts {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         write!(
             f,
-            "tests=\"{}\" failures=\"{}\" errors=\"{}\" skipped=\"{}\"",
-            self.tests, self.failures, self.errors, self.skipped
+            "tests=\"{}\" failures=\"{}\" errors=\"{}\"",
+            self.tests, self.failures, self.errors
         )
     }
 }
@@ -93,7 +94,15 @@ const fn outcome(entry: &Entry) -> Outcome {
 
 fn suite(out: &mut String, project: &Project, counts: &Counts) {
     let name = attribute(&project.label);
-    line(out, format_args!("  <testsuite name=\"{name}\" {counts}>"));
+    let skipped = counts.skipped;
+    let file = project.entries.first().map(|entry| entry.at.file.as_str());
+    let file = attribute(file.unwrap_or(&project.label));
+    line(
+        out,
+        format_args!(
+            "  <testsuite name=\"{name}\" {counts} skipped=\"{skipped}\" file=\"{file}\">"
+        ),
+    );
     for entry in &project.entries {
         case(out, &name, entry);
     }
@@ -124,11 +133,8 @@ fn suite(out: &mut String, project: &Project, counts: &Counts) {
 }
 
 fn case(out: &mut String, suite: &str, entry: &Entry) {
-    let (name, file) = (attribute(&entry.text), attribute(&entry.at.file));
-    let open = format!(
-        "    <testcase name=\"{name}\" classname=\"{suite}\" file=\"{file}\" line=\"{}\"",
-        entry.at.line
-    );
+    let name = attribute(&entry.text);
+    let open = format!("    <testcase name=\"{name}\" classname=\"{suite}\"");
     let (summary, kind) = (attribute(&entry.summary), entry.status.word());
     let inner = match outcome(entry) {
         Outcome::Passed => return line(out, format_args!("{open}/>")),
