@@ -144,7 +144,7 @@ impl Verdicts {
         let trials = self.packets.trials.iter().zip(&self.model.trials);
         let mut trials = trials.map(|(one, other)| {
             let sources = one.seen.source.zip(other.seen.source);
-            one.way == other.way
+            (&one.from, &one.way) == (&other.from, &other.way)
                 && one.seen.reach == other.seen.reach
                 && sources.is_none_or(|(one, other)| one == other)
         });

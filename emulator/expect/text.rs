@@ -226,10 +226,15 @@ pub(crate) fn differences(packets: &Judged, model: &Judged, scene: &Scene<'_>) -
             ));
         }
     }
-    for (one, other) in packets.trials.iter().zip(&model.trials) {
+    let key = |trial: &Trial| (trial.from.clone(), trial.way.to, trial.transport as u8);
+    let computed: BTreeMap<_, &Trial> = model.trials.iter().map(|t| (key(t), t)).collect();
+    for one in &packets.trials {
+        let Some(other) = computed.get(&key(one)) else {
+            continue;
+        };
         let (a, b) = (&one.seen, &other.seen);
         let sources = a.source.zip(b.source).is_some_and(|(a, b)| a != b);
-        if one.way == other.way && (a.reach != b.reach || sources) {
+        if a.reach != b.reach || sources {
             let (from, to) = (scene.word(&one.from), one.way.to);
             out.push(format!(
                 "{from} -> {to} ({:?}): packets {}, model {}",
