@@ -28,6 +28,7 @@
 pub mod assigned;
 pub mod capture;
 pub mod check;
+pub mod dials;
 pub mod diff;
 pub mod expect;
 pub mod files;

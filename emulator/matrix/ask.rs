@@ -1,7 +1,7 @@
 //! Fills the matrix: each cell's ways, tried one after the other.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use core::time::Duration;
+use std::collections::BTreeSet;
 use std::io;
 
 use emulator_compose::{Images, Project};
@@ -9,19 +9,12 @@ use emulator_core::docker::spec::{Engine, Port, Proto};
 use emulator_core::lab::Lab;
 use emulator_core::lab::outside::INTERNET_V4;
 use emulator_core::lab::probe::{Answer, Question};
-use emulator_core::netns::Errno;
-use switch::DropReason;
 
 use super::askers::{Asker, askers, seen};
+use super::probe::{ask, word};
 use super::targets::{Target, carriers, place_addresses, targets};
-use super::{Addressed, Carrier, Cell, End, How, Matrix, PLACES, Verdict, Way};
+use super::{Addressed, Carrier, Cell, Depth, End, How, Matrix, PLACES, Verdict, Way};
 use crate::project::Up;
-
-/// How long a probe waits before it says "timeout", in virtual time.
-const LIMIT: Duration = Duration::from_secs(5);
-
-/// After an ICMP error: a second, until the next one may be sent.
-const PAUSE: Duration = Duration::from_secs(1);
 
 /// Whom `internet` is asked for by name, and where.
 const INTERNET_NAME: &str = "example.com";
@@ -31,6 +24,7 @@ const HTTPS: u16 = 443;
 #[derive(Debug)]
 struct Run<'a> {
     lab: &'a mut Lab,
+    depth: Depth,
     carriers: &'a [Carrier],
     uplink: &'a [IpAddr],
 }
@@ -45,6 +39,7 @@ pub fn fill(
     project: &Project,
     up: &Up,
     images: &Images,
+    depth: Depth,
     seed: u64,
     mut progress: impl FnMut(&mut Lab, usize, usize) -> io::Result<()>,
 ) -> io::Result<Matrix> {
@@ -57,6 +52,7 @@ pub fn fill(
         progress(lab, done, askers.len())?;
         let mut run = Run {
             lab,
+            depth,
             carriers: &carriers,
             uplink: &uplink,
         };
@@ -186,10 +182,12 @@ impl Run<'_> {
                 cells.push(cell);
                 continue;
             }
-            for to in addresses(asker, target, &resolved, port.number) {
-                self.attempt(asker, port.proto, to, false, &mut cell);
-            }
-            for to in doors(asker, target, port) {
+            let mut ways = addresses(asker, target, &resolved, port.number);
+            let doors = doors(asker, target, port, self.depth);
+            // A place goes by published ports before it goes by a container's address.
+            let at = if asker.container { ways.len() } else { 0 };
+            ways.splice(at..at, doors);
+            for to in ways {
                 self.attempt(asker, port.proto, to, false, &mut cell);
             }
             conclude(&mut cell);
@@ -259,26 +257,15 @@ impl Run<'_> {
 
     /// Tries one way, and notes what came of it.
     fn attempt(&mut self, asker: &Asker, proto: Proto, to: Try, ping: bool, cell: &mut Cell) {
+        if self.depth == Depth::First && cell.open().next().is_some() {
+            return;
+        }
         let question = match proto {
             _ if ping => Question::Ping(to.at.ip()),
             Proto::Tcp => Question::Tcp(to.at, b""),
             Proto::Udp | Proto::Sctp => Question::Udp(to.at, b"?"),
         };
-        let before = self.lab.net().trace.drops.clone();
-        let answer = self.lab.probe(asker.ns, &question, LIMIT);
-        let after = &self.lab.net().trace.drops;
-        let dropped = after
-            .iter()
-            .find(|&(reason, count)| count > before.of(reason))
-            .map(|(reason, _)| reason);
-        let limited = match &answer {
-            Answer::Failed(Errno::ConnRefused) => proto == Proto::Udp,
-            Answer::Failed(Errno::HostUnreach) => true,
-            _ => false,
-        };
-        if limited {
-            self.lab.run_for(PAUSE);
-        }
+        let (answer, dropped) = ask(self.lab, asker.ns, &question);
         let heard = match &answer {
             Answer::Open(bytes) if !ping => core::str::from_utf8(bytes).ok(),
             _ => None,
@@ -293,7 +280,7 @@ impl Run<'_> {
             ephemeral: to.ephemeral,
             open,
             sees: source.map(|address| seen(asker, self.carriers, self.uplink, plain(address))),
-            reason: (!open).then(|| reason(asker, &answer, dropped)),
+            reason: (!open).then(|| word(asker.container, &answer, dropped)),
         });
     }
 }
@@ -334,11 +321,12 @@ fn addresses(asker: &Asker, target: &Target, resolved: &[IpAddr], port: u16) -> 
 }
 
 /// The host's addresses at which a port of the target is open.
-fn doors(asker: &Asker, target: &Target, port: Port) -> Vec<Try> {
+fn doors(asker: &Asker, target: &Target, port: Port, depth: Depth) -> Vec<Try> {
     let mut ways: Vec<Try> = Vec::new();
     for opening in target.openings.get(&port).into_iter().flatten() {
-        for (how, network, address) in &asker.doors {
-            if opening.is_at(*address) {
+        for (at, (how, network, address)) in asker.doors.iter().enumerate() {
+            let tried = depth == Depth::Every || at < asker.near || *how == How::Loopback;
+            if tried && opening.is_at(*address) {
                 ways.push(Try {
                     how: *how,
                     network: network.clone(),
@@ -348,8 +336,9 @@ fn doors(asker: &Asker, target: &Target, port: Port) -> Vec<Try> {
             }
         }
     }
-    let mut tried = std::collections::BTreeSet::new();
+    let mut tried = BTreeSet::new();
     ways.retain(|way| tried.insert(way.at));
+    ways.sort_by_key(|way| way.how);
     ways
 }
 
@@ -373,33 +362,10 @@ fn conclude(cell: &mut Cell) {
         Verdict::Closed
     };
     if cell.verdict == Verdict::Closed {
-        let first = cell.ways.first().and_then(|way| way.reason.clone());
+        // The target's own addresses say more than a published port.
+        let mut own = cell.ways.iter().filter(|way| way.how.is_direct());
+        let first = own.next().or_else(|| cell.ways.first());
+        let first = first.and_then(|way| way.reason.clone());
         cell.reason = Some(first.unwrap_or_else(|| "no-address".to_owned()));
     }
-}
-
-/// A word for why it did not answer.
-fn reason(asker: &Asker, answer: &Answer, dropped: Option<DropReason>) -> String {
-    let word = match (answer, dropped) {
-        // The rule guards what is not published against everybody else; a container is elsewhere.
-        (Answer::Timeout, Some(DropReason::FilteredUnpublished)) if asker.container => {
-            "no-common-network"
-        }
-        (Answer::Timeout, Some(DropReason::FilteredIcc)) => "icc-off",
-        (Answer::Timeout, Some(DropReason::FilteredInternal)) => "internal",
-        (Answer::Timeout, Some(DropReason::FilteredIsolation)) => "isolated",
-        (Answer::Timeout, Some(DropReason::FilteredUnpublished)) => "not-published",
-        (Answer::Timeout, Some(DropReason::FilteredDirect)) => "direct-access",
-        (Answer::Timeout, Some(DropReason::Filtered)) => "filtered",
-        (Answer::Timeout, _) => "timeout",
-        (Answer::Closed, _) => "closed",
-        (Answer::Failed(Errno::ConnRefused), _) => "refused",
-        (Answer::Failed(Errno::NetUnreach), _) => "net-unreachable",
-        (Answer::Failed(Errno::HostUnreach), _) => "host-unreachable",
-        (Answer::Failed(Errno::ConnReset), _) => "reset",
-        (Answer::Failed(Errno::TimedOut), _) => "timeout",
-        (Answer::Failed(errno), _) => return errno.code().to_owned(),
-        (Answer::Open(_), _) => "open",
-    };
-    word.to_owned()
 }

@@ -28,6 +28,16 @@ pub struct Graph {
     pub openings: Vec<Opening>,
 }
 
+impl Graph {
+    /// How many lines there are to draw.
+    #[must_use]
+    pub fn lines(&self) -> usize {
+        let openings = self.openings.iter();
+        let into = openings.map(|o| 1 + o.places.len() + o.networks.len() + o.services.len());
+        self.members.len() + self.arrows.len() + into.sum::<usize>()
+    }
+}
+
 /// A service on a network.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
@@ -83,17 +93,38 @@ pub fn graph(matrix: &Matrix) -> Graph {
     }
     graph.arrows = arrows(matrix, &told);
     graph.openings = openings(matrix, &members);
+    join_outside(&mut graph.openings);
     let used: BTreeSet<&String> = graph
         .openings
         .iter()
         .flat_map(|opening| &opening.places)
         .collect();
-    graph.places = super::PLACES
+    graph.places = ["host", "lan", "internet", OUTSIDE]
         .into_iter()
         .map(str::to_owned)
         .filter(|place| used.contains(place))
         .collect();
     graph
+}
+
+/// `lan` and `internet` where they go in by the same ports.
+const OUTSIDE: &str = "lan, internet";
+
+/// Makes one place of `lan` and `internet` if neither goes in anywhere without the other.
+fn join_outside(openings: &mut [Opening]) {
+    let has = |opening: &Opening, place: &str| opening.places.iter().any(|has| has == place);
+    if !openings
+        .iter()
+        .all(|opening| has(opening, "lan") == has(opening, "internet"))
+    {
+        return;
+    }
+    for opening in openings {
+        if has(opening, "lan") {
+            opening.places.retain(|place| place == "host");
+            opening.places.push(OUTSIDE.to_owned());
+        }
+    }
 }
 
 /// The services on each network.

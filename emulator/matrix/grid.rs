@@ -39,24 +39,27 @@ impl Mark {
     }
 }
 
-/// The marks of a matrix, row by row, in the order of its ends.
+/// The cells of each row and column, in the order of the ends.
 #[must_use]
-pub fn marks(matrix: &Matrix) -> Vec<Vec<Mark>> {
-    let at: BTreeMap<&str, usize> = matrix
-        .ends
-        .iter()
-        .enumerate()
-        .map(|(at, end)| (end.name.as_str(), at))
-        .collect();
+pub fn pairs(matrix: &Matrix) -> Vec<Vec<Vec<&Cell>>> {
+    let ends = matrix.ends.iter().enumerate();
+    let at: BTreeMap<&str, usize> = ends.map(|(at, end)| (end.name.as_str(), at)).collect();
     let width = matrix.ends.len();
     let mut cells: Vec<Vec<Vec<&Cell>>> = vec![vec![Vec::new(); width]; width];
     for cell in &matrix.cells {
-        if let (Some(&row), Some(&column)) = (at.get(cell.from.as_str()), at.get(cell.to.as_str()))
-        {
+        let pair = (at.get(cell.from.as_str()), at.get(cell.to.as_str()));
+        if let (Some(&row), Some(&column)) = pair {
             cells[row][column].push(cell);
         }
     }
-    let rows = cells.iter().enumerate();
+    cells
+}
+
+/// The marks of a matrix, row by row, in the order of its ends.
+#[must_use]
+pub fn marks(matrix: &Matrix) -> Vec<Vec<Mark>> {
+    let pairs = pairs(matrix);
+    let rows = pairs.iter().enumerate();
     rows.map(|(row, columns)| {
         let columns = columns.iter().enumerate();
         columns
@@ -85,7 +88,7 @@ fn mark(cells: &[&Cell], same: bool) -> Mark {
     }
 }
 
-/// Ports in words, those that follow each other as `FIRST-LAST`.
+/// Ports of several protocols in words: `ping`, `80`, `8000-8010`, `53u` for UDP.
 pub(super) fn runs<'a>(ports: impl Iterator<Item = (&'a str, Option<u16>)>) -> Vec<String> {
     let mut by_protocol: BTreeMap<&str, BTreeSet<u16>> = BTreeMap::new();
     let mut words = Vec::new();
@@ -98,18 +101,27 @@ pub(super) fn runs<'a>(ports: impl Iterator<Item = (&'a str, Option<u16>)>) -> V
         }
     }
     for (protocol, ports) in by_protocol {
-        let mut ports = ports.into_iter().peekable();
-        while let Some(first) = ports.next() {
-            let mut last = first;
-            while let Some(next) = ports.next_if(|&next| Some(next) == last.checked_add(1)) {
-                last = next;
-            }
-            let letter = if protocol == "udp" { "u" } else { "" };
-            words.push(match last - first {
-                0 => format!("{first}{letter}"),
-                _ => format!("{first}-{last}{letter}"),
-            });
+        let letter = if protocol == "udp" { "u" } else { "" };
+        let spans = spans(&ports).into_iter();
+        words.extend(spans.map(|span| format!("{span}{letter}")));
+    }
+    words
+}
+
+/// Ports in words, those that follow each other as `FIRST-LAST`.
+fn spans(ports: &BTreeSet<u16>) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut ports = ports.iter().copied().peekable();
+    while let Some(first) = ports.next() {
+        let mut last = first;
+        while let Some(next) = ports.next_if(|&next| Some(next) == last.checked_add(1)) {
+            last = next;
         }
+        words.push(if first == last {
+            first.to_string()
+        } else {
+            format!("{first}-{last}")
+        });
     }
     words
 }
@@ -170,35 +182,75 @@ fn is_service(matrix: &Matrix, name: &str) -> bool {
 
 /// Cells of which the same is said to the same askers in one entry, in the order of the first of each.
 fn grouped<'a>(cells: impl Iterator<Item = (&'a Cell, String)>) -> Vec<Entry> {
-    let mut entries: Vec<Entry> = Vec::new();
+    // What is said of one target, and to whom.
+    let mut said: Vec<(&Cell, String, Vec<String>)> = Vec::new();
     let mut known: BTreeMap<(String, String), usize> = BTreeMap::new();
     for (cell, what) in cells {
-        let target = fact(cell).target();
-        let at = *known
-            .entry((target.clone(), what.clone()))
-            .or_insert_with(|| {
-                entries.push(Entry {
-                    targets: vec![target],
-                    what,
-                    from: Vec::new(),
-                });
-                entries.len() - 1
-            });
-        entries[at].from.push(cell.from.clone());
+        let key = (fact(cell).target(), what.clone());
+        let at = *known.entry(key).or_insert_with(|| {
+            said.push((cell, what, Vec::new()));
+            said.len() - 1
+        });
+        said[at].2.push(cell.from.clone());
     }
-    let mut merged: Vec<Entry> = Vec::new();
+    // Targets of which the same is said, a host's port that is the target's own being the same.
+    let mut merged: Vec<(Vec<&Cell>, String, Vec<String>)> = Vec::new();
     let mut known: BTreeMap<(String, Vec<String>), usize> = BTreeMap::new();
-    for entry in entries {
-        let key = (entry.what.clone(), entry.from.clone());
-        match known.get(&key) {
-            Some(&at) => merged[at].targets.extend(entry.targets),
+    for (cell, what, from) in said {
+        let own = cell.port.map(|port| format!(":{port}")).unwrap_or_default();
+        let ends = |rest: &str| !rest.starts_with(|c: char| c.is_ascii_digit());
+        let general = match what.split_once(&own) {
+            Some((_, rest)) if !own.is_empty() && ends(rest) => what.replace(&own, SAME),
+            _ => what.clone(),
+        };
+        match known.get(&(general.clone(), from.clone())) {
+            Some(&at) => {
+                merged[at].0.push(cell);
+                merged[at].1 = general;
+            }
             None => {
-                known.insert(key, merged.len());
-                merged.push(entry);
+                known.insert((general, from.clone()), merged.len());
+                merged.push((vec![cell], what, from));
             }
         }
     }
-    merged
+    let entries = merged.into_iter().map(|(cells, what, from)| Entry {
+        targets: targets(&cells),
+        what,
+        from,
+    });
+    entries.collect()
+}
+
+/// In the place of a host's port that is the target's own.
+const SAME: &str = ":(same)";
+
+/// Targets with their ports, in the order of the first of each; ports in a row as a run.
+fn targets(cells: &[&Cell]) -> Vec<String> {
+    let mut ends: Vec<((&str, &str), BTreeSet<u16>)> = Vec::new();
+    let mut at: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+    for cell in cells {
+        let end = (cell.to.as_str(), cell.protocol.as_str());
+        let at = *at.entry(end).or_insert_with(|| {
+            ends.push((end, BTreeSet::new()));
+            ends.len() - 1
+        });
+        ends[at].1.extend(cell.port);
+    }
+    let mut out = Vec::new();
+    for ((to, protocol), ports) in ends {
+        let suffix = if protocol == "tcp" {
+            String::new()
+        } else {
+            format!("/{protocol}")
+        };
+        if ports.is_empty() {
+            out.push(format!("{to}{suffix}"));
+        }
+        let spans = spans(&ports).into_iter();
+        out.extend(spans.map(|span| format!("{to}:{span}{suffix}")));
+    }
+    out
 }
 
 /// Where the ports of a service came from, one line each; runs that were said together are one.

@@ -3,12 +3,26 @@
 use super::Matrix;
 use super::graph::{Graph, graph};
 
-/// The matrix as a flowchart.
+/// Mermaid draws no flowchart with as many lines, and no setting inside of it helps.
+const LINES_MAX: usize = 500;
+
+/// The matrix as a flowchart. If it has more lines than are drawn, those of side doors are left out, and
+/// it says so.
 #[must_use]
 pub fn render(matrix: &Matrix) -> String {
-    let graph = graph(matrix);
+    let mut graph = graph(matrix);
+    let left_out = graph.lines() >= LINES_MAX;
+    if left_out {
+        for opening in &mut graph.openings {
+            opening.networks.clear();
+            opening.services.clear();
+        }
+    }
     let ids = Ids(&graph);
     let mut text = "flowchart LR\n".to_owned();
+    if left_out {
+        text.push_str("  note[\"side doors are left out: too many lines\"]\n");
+    }
     for place in &graph.places {
         text.push_str(&format!("  {}([{}])\n", ids.of(place), quoted(place)));
     }

@@ -22,6 +22,7 @@ pub mod table;
 
 mod ask;
 mod askers;
+pub(crate) mod probe;
 mod targets;
 
 use core::net::{IpAddr, SocketAddr};
@@ -41,6 +42,16 @@ pub fn label(service: &str) -> String {
     } else {
         service.to_owned()
     }
+}
+
+/// How much of a cell is tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// Until one way answers, the most usual ones first; of the host's addresses those on the asker's own
+    /// networks and the uplink.
+    First,
+    /// Every way.
+    Every,
 }
 
 /// The answers of a whole project.

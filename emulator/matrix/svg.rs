@@ -2,9 +2,9 @@
 
 use core::fmt::Write as _;
 
-use super::Matrix;
 use super::facts::{fact, ways};
-use super::grid::{Mark, marks};
+use super::grid::{Mark, marks, pairs};
+use super::{Cell, End, Matrix};
 
 /// Heights and widths, in pixels. A letter of 11 pixels is about six wide.
 const ROW: usize = 24;
@@ -31,7 +31,7 @@ const KINDS: [(&str, &str, &str); 6] = [
 /// The matrix as SVG.
 #[must_use]
 pub fn render(matrix: &Matrix) -> String {
-    let marks = marks(matrix);
+    let (marks, pairs) = (marks(matrix), pairs(matrix));
     let ends: Vec<&str> = matrix.ends.iter().map(|end| end.name.as_str()).collect();
     let longest = ends
         .iter()
@@ -89,7 +89,9 @@ pub fn render(matrix: &Matrix) -> String {
         ));
         let mut x = left;
         for (column, width) in widths.iter().enumerate() {
-            svg.cell(matrix, [row, column], &marks[row][column], [x, y, *width]);
+            let ends = [&matrix.ends[row], &matrix.ends[column]];
+            let (mark, cells) = (&marks[row][column], &pairs[row][column]);
+            svg.cell(ends, mark, cells, [x, y, *width]);
             x += width;
         }
     }
@@ -120,12 +122,11 @@ impl Svg {
 
     fn cell(
         &mut self,
-        matrix: &Matrix,
-        [row, column]: [usize; 2],
+        [from, to]: [&End; 2],
         mark: &Mark,
+        cells: &[&Cell],
         [x, y, width]: [usize; 3],
     ) {
-        let (from, to) = (&matrix.ends[row], &matrix.ends[column]);
         let class = if mark.same {
             "same"
         } else if !mark.open.is_empty() {
@@ -154,8 +155,7 @@ impl Svg {
             shown.push('…');
         }
         let mut title = format!("{} to {}", from.name, to.name);
-        let cells = matrix.cells.iter();
-        for cell in cells.filter(|cell| cell.from == from.name && cell.to == to.name) {
+        for cell in cells {
             let ways: Vec<String> = ways(cell).into_iter().collect();
             let said = match &cell.reason {
                 Some(reason) if ways.is_empty() => reason.clone(),

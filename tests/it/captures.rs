@@ -418,7 +418,16 @@ fn tshark_finds_nothing_wrong_with_the_examples() {
         let mut lab = Lab::new(LabConfig::default()).unwrap();
         lab.capture_start(CaptureAt::Crossing);
         let up = vethlab::project::up(&mut lab, &project);
-        let rows = vethlab::check::matrix(&mut lab, &project, &up, 0, |_, _, _| Ok(()));
+        let images = vethlab::compose::Images::default();
+        let rows = vethlab::matrix::fill(
+            &mut lab,
+            &project,
+            &up,
+            &images,
+            vethlab::matrix::Depth::Every,
+            0,
+            |_, _, _| Ok(()),
+        );
         assert!(!rows.unwrap().cells.is_empty());
         lab.capture_finish();
         let pcap = lab.capture_take();

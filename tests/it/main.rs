@@ -9,6 +9,7 @@ mod expect;
 mod fuzz;
 mod kernel;
 mod lab;
+mod matrix;
 mod model;
 mod properties;
 mod rig;

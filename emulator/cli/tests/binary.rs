@@ -93,6 +93,33 @@ fn what_the_voting_app_allows() {
     assert_eq!(cell("lan", "db", 5432)["reason"], "not-published");
 }
 
+/// What a service waits for and cannot reach is told with its place; what it reaches is not.
+#[test]
+fn dials_that_do_not_get_through() {
+    let path = scratch(
+        "dials.yaml",
+        b"services:
+  web: {image: example/web, networks: [front], depends_on: [db, cache]}
+  cache: {image: example/cache, expose: ['6379'], networks: [front]}
+  db: {image: example/db, expose: ['5432'], networks: [back]}
+networks: {front: {}, back: {}}
+",
+    );
+    let (out, err) = texts(&vethlab(&["check", &path]));
+    let dials: Vec<&str> = out.split("\nDIALS").nth(1).unwrap().lines().collect();
+    assert_eq!(dials.len(), 2, "{out}{err}");
+    let words: Vec<&str> = dials[1].split_whitespace().collect();
+    assert_eq!(
+        words[..4],
+        ["web", "db:5432", "no", "no-such-name"],
+        "{out}"
+    );
+    assert!(
+        dials[1].contains("depends_on ") && dials[1].contains("dials.yaml:2:"),
+        "{out}"
+    );
+}
+
 #[test]
 fn bad_input_is_refused_with_its_place() {
     let deep = "[".repeat(100_000);
@@ -184,7 +211,7 @@ fn a_transcript_that_differs_exits_with_1() {
 
 #[test]
 fn every_verb_has_help_with_an_example() {
-    for verb in ["check", "play"] {
+    for verb in ["check", "diff", "matrix", "play"] {
         let output = vethlab(&[verb, "--help"]);
         let (out, _) = texts(&output);
         assert_eq!(output.status.code(), Some(0));

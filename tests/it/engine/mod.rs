@@ -8,6 +8,7 @@
 
 mod accept;
 pub(crate) mod cells;
+mod exposure;
 mod facts;
 mod fields;
 pub(crate) mod record;

@@ -1,11 +1,10 @@
 //! `vethlab check`: who reaches whom in a compose project.
 
-use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
-use vethlab::capture::CaptureTo;
-use vethlab::check::{Cell, Matrix, matrix};
-use vethlab::world::{Options, World};
+use vethlab::check::{Cell, Summary, summary};
+use vethlab::dials::{Dialled, dial};
+use vethlab::matrix::{Depth, json};
 use vethlab_cli::args::{CheckArgs, Format};
 use vethlab_cli::format::table::align;
 
@@ -24,56 +23,18 @@ pub(crate) fn run(args: &CheckArgs) -> ExitCode {
 
 fn check(args: &CheckArgs) -> Result<(), String> {
     let project = project::load(&args.files, args.project_name.as_deref())?;
-    let words = |error: &dyn std::fmt::Display| format!("vethlab: {error}");
-    let options = Options::new(args.lab.seed, args.lab.engine.into());
-    let mut world = World::empty(&options).map_err(|error| words(&error))?;
-    let capture = match &args.lab.capture {
-        Some(path) => {
-            let started = CaptureTo::start(&mut world.lab, path, args.lab.capture_at.into());
-            Some(started.map_err(|error| format!("vethlab: {}: {error}", path.display()))?)
-        }
-        None => None,
-    };
-    project::start(&mut world, &project)?;
-    let World { mut lab, up, .. } = world;
-    let running = up.into_iter().next().map(|(_, up)| up).unwrap_or_default();
-    let terminal = io::stderr().is_terminal();
-    let filled = matrix(
-        &mut lab,
-        &project,
-        &running,
-        args.lab.seed,
-        |lab, done, all| {
-            if terminal {
-                eprint!("\r\x1b[K{done}/{all} rows");
-            }
-            capture
-                .as_ref()
-                .map_or(Ok(()), |capture| capture.drain(lab))
-        },
-    );
-    if terminal {
-        eprint!("\r\x1b[K");
-    }
-    let filled = filled.map_err(|error| words(&error))?;
-    if let Some(capture) = capture {
-        capture.finish(&mut lab).map_err(|error| words(&error))?;
-    }
-    print(args.format, &filled)
+    let (matrix, dials) =
+        project::tried_with(&project, &args.lab, Depth::First, |lab, up, images| {
+            dial(lab, &project, up, images)
+        })?;
+    let summary = summary(&matrix, dials);
+    project::print(&match args.format {
+        Format::Json => json::render(&summary),
+        Format::Text => table(&summary),
+    })
 }
 
-fn print(format: Format, matrix: &Matrix) -> Result<(), String> {
-    let text = match format {
-        Format::Json => {
-            serde_json::to_string_pretty(matrix).map_err(|error| format!("vethlab: {error}"))?
-                + "\n"
-        }
-        Format::Text => table(matrix),
-    };
-    project::print(&text)
-}
-
-fn table(matrix: &Matrix) -> String {
+fn table(matrix: &Summary) -> String {
     let mut rows = vec![
         ["FROM", "TO", "RESOLVED", "CONNECTED", "VIA", "WHY NOT"]
             .map(str::to_owned)
@@ -93,10 +54,43 @@ fn table(matrix: &Matrix) -> String {
         matrix.seed,
         columns(&rows)
     );
+    let failed: Vec<Vec<String>> = matrix
+        .dials
+        .iter()
+        .filter(|dial| dial.connected == Some(false))
+        .map(dialled)
+        .collect();
+    if !failed.is_empty() {
+        let head = ["DIALS", "AT", "RESOLVED", "WHY NOT", "WHERE"].map(str::to_owned);
+        let mut rows = vec![head.to_vec()];
+        rows.extend(failed);
+        text.push_str(&format!("\n{}", columns(&rows)));
+    }
     for (name, error) in &matrix.failed {
         text.push_str(&format!("\n{name} does not run: {error}\n"));
     }
     text
+}
+
+/// A dial that does not get through.
+fn dialled(dial: &Dialled) -> Vec<String> {
+    let port = match (dial.port, dial.protocol.as_str()) {
+        (None, _) => String::new(),
+        (Some(port), "tcp") => format!(":{port}"),
+        (Some(port), protocol) => format!(":{port}/{protocol}"),
+    };
+    let resolved: Vec<String> = dial.resolved.iter().map(ToString::to_string).collect();
+    vec![
+        dial.service.clone(),
+        format!("{}{port}", dial.host),
+        if resolved.is_empty() {
+            "no".to_owned()
+        } else {
+            resolved.join(" ")
+        },
+        dial.reason.clone().unwrap_or_default(),
+        format!("{} {}", dial.within, dial.at),
+    ]
 }
 
 fn row(cell: &Cell) -> Vec<String> {

@@ -1,15 +1,12 @@
 //! `vethlab matrix`: every way between services and places, and the lock file.
 
 use std::fs;
-use std::io::{self, IsTerminal};
 use std::path::Path;
 use std::process::ExitCode;
 
-use vethlab::capture::CaptureTo;
 use vethlab::diff::{self, Side};
 use vethlab::matrix::facts::Facts;
-use vethlab::matrix::{Matrix, csv, graphviz, json, lock, markdown, mermaid, svg, table};
-use vethlab::world::{Options, World};
+use vethlab::matrix::{Depth, Matrix, csv, graphviz, json, lock, markdown, mermaid, svg, table};
 use vethlab_cli::args::{MatrixArgs, MatrixFormat};
 
 use super::{BAD_INPUT, project};
@@ -28,33 +25,7 @@ pub(crate) fn run(args: &MatrixArgs) -> ExitCode {
 fn matrix(args: &MatrixArgs) -> Result<ExitCode, String> {
     let locked = locked(args)?;
     let project = project::load(&args.files, args.project_name.as_deref())?;
-    let words = |error: &dyn std::fmt::Display| format!("vethlab: {error}");
-    let options = Options::new(args.lab.seed, args.lab.engine.into());
-    let mut world = World::empty(&options).map_err(|error| words(&error))?;
-    let capture = match &args.lab.capture {
-        Some(path) => {
-            let started = CaptureTo::start(&mut world.lab, path, args.lab.capture_at.into());
-            Some(started.map_err(|error| format!("vethlab: {}: {error}", path.display()))?)
-        }
-        None => None,
-    };
-    project::start(&mut world, &project)?;
-    let terminal = io::stderr().is_terminal();
-    let filled = project::matrix(world, &project, args.lab.seed, |lab, done, all| {
-        if terminal {
-            eprint!("\r\x1b[K{done}/{all} rows");
-        }
-        capture
-            .as_ref()
-            .map_or(Ok(()), |capture| capture.drain(lab))
-    });
-    if terminal {
-        eprint!("\r\x1b[K");
-    }
-    let (mut lab, filled) = filled?;
-    if let Some(capture) = capture {
-        capture.finish(&mut lab).map_err(|error| words(&error))?;
-    }
+    let (filled, ()) = project::tried_with(&project, &args.lab, Depth::Every, |_, _, _| ())?;
     match (&args.check, &args.update, locked) {
         (Some(path), _, Some(locked)) => {
             let title = args

@@ -1,14 +1,16 @@
 //! A compose project from the command line to a lab in which it runs.
 
 use std::collections::BTreeMap;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 
-use vethlab::compose::Project;
+use vethlab::capture::CaptureTo;
+use vethlab::compose::{Images, Project};
 use vethlab::core::lab::Lab;
-use vethlab::matrix::{Matrix, fill};
+use vethlab::matrix::{Depth, Matrix, fill};
+use vethlab::project::Up;
 use vethlab::world::{Options, World};
-use vethlab_cli::args::EngineArg;
+use vethlab_cli::args::{CaptureAt, EngineArg, LabArgs};
 
 /// The environment as far as it is text.
 pub(crate) fn environment() -> BTreeMap<String, String> {
@@ -87,29 +89,58 @@ pub(crate) fn start<'p>(world: &mut World<'p>, project: &'p Project) -> Result<(
 /// # Errors
 /// If a network cannot be made, with its place.
 pub(crate) fn tried(project: &Project, seed: u64, engine: EngineArg) -> Result<Matrix, String> {
-    let words = |error: &dyn core::fmt::Display| format!("vethlab: {error}");
-    let world = World::empty(&Options::new(seed, engine.into()));
-    let mut world = world.map_err(|error| words(&error))?;
-    start(&mut world, project)?;
-    matrix(world, project, seed, |_, _, _| Ok(())).map(|(_, matrix)| matrix)
+    let args = LabArgs {
+        seed,
+        engine,
+        capture: None,
+        capture_at: CaptureAt::Crossing,
+    };
+    tried_with(project, &args, Depth::Every, |_, _, _| ()).map(|(matrix, ())| matrix)
 }
 
-/// The matrix of a project that runs in `world`, and the lab.
+/// The same with a capture, if the arguments ask for one; `also` asks more of the lab before it ends.
 ///
 /// # Errors
-/// Those of `progress`.
-pub(crate) fn matrix(
-    world: World<'_>,
+/// If a network cannot be made, with its place, or the capture cannot be written.
+pub(crate) fn tried_with<T>(
     project: &Project,
-    seed: u64,
-    progress: impl FnMut(&mut Lab, usize, usize) -> io::Result<()>,
-) -> Result<(Lab, Matrix), String> {
+    args: &LabArgs,
+    depth: Depth,
+    also: impl FnOnce(&mut Lab, &Up, &Images) -> T,
+) -> Result<(Matrix, T), String> {
+    let words = |error: &dyn core::fmt::Display| format!("vethlab: {error}");
+    let world = World::empty(&Options::new(args.seed, args.engine.into()));
+    let mut world = world.map_err(|error| words(&error))?;
+    let capture = match &args.capture {
+        Some(path) => {
+            let started = CaptureTo::start(&mut world.lab, path, args.capture_at.into());
+            Some(started.map_err(|error| format!("vethlab: {}: {error}", path.display()))?)
+        }
+        None => None,
+    };
+    start(&mut world, project)?;
     let images = world.images().clone();
     let World { mut lab, up, .. } = world;
-    let running = up.into_iter().next().map(|(_, up)| up).unwrap_or_default();
-    let filled = fill(&mut lab, project, &running, &images, seed, progress);
-    let matrix = filled.map_err(|error| format!("vethlab: {error}"))?;
-    Ok((lab, matrix))
+    let up = up.into_iter().next().map(|(_, up)| up).unwrap_or_default();
+    let terminal = io::stderr().is_terminal();
+    let progress = |lab: &mut Lab, done, all| {
+        if terminal {
+            eprint!("\r\x1b[K{done}/{all} rows");
+        }
+        capture
+            .as_ref()
+            .map_or(Ok(()), |capture| capture.drain(lab))
+    };
+    let filled = fill(&mut lab, project, &up, &images, depth, args.seed, progress);
+    if terminal {
+        eprint!("\r\x1b[K");
+    }
+    let matrix = filled.map_err(|error| words(&error))?;
+    let also = also(&mut lab, &up, &images);
+    if let Some(capture) = capture {
+        capture.finish(&mut lab).map_err(|error| words(&error))?;
+    }
+    Ok((matrix, also))
 }
 
 /// The absolute path of the folder that a file is in, whether it is there or not: relative paths start

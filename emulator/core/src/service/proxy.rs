@@ -232,6 +232,12 @@ impl UdpProxy {
 
 impl App for UdpProxy {
     fn run(&mut self, sys: &mut dyn Sys) -> Step {
+        // Of thousands of ports few are used: one that has heard nothing has no buffer.
+        let ready = sys.ready(self.socket);
+        if self.flows.is_empty() && !ready.readable && !ready.error {
+            self.buffer = Vec::new();
+            return Step::Wait;
+        }
         let mut buffer = core::mem::take(&mut self.buffer);
         buffer.resize(DATAGRAM, 0);
         while let Ok(got) = sys.recv_from(self.socket, &mut buffer) {
