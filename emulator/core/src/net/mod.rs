@@ -323,10 +323,17 @@ impl Net {
 
     /// Does the work of marks until there is none, an application is next, a socket is to be told of, or
     /// a capture may have to be emptied.
+    #[inline]
     pub(crate) fn work(&mut self) -> Worked {
-        let Some(mut work) = self.work.pop_front() else {
-            return Worked::Nothing;
-        };
+        match self.work.pop_front() {
+            Some(work) => self.work_from(work),
+            None => Worked::Nothing,
+        }
+    }
+
+    /// Out of the way of those who ask and find nothing.
+    #[inline(never)]
+    fn work_from(&mut self, mut work: Work) -> Worked {
         loop {
             match work {
                 Work::Receive(iface) => self.receive(iface),
