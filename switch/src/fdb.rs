@@ -181,25 +181,32 @@ impl Fdb {
     }
 
     fn find(&mut self, key: u64) -> Option<usize> {
-        let place = self.hint(key);
-        if let Some(&hinted) = self.hints.get(place)
-            && let Some((&found, _)) = self.entries.get_index(hinted as usize)
-            && found == key
-        {
-            return Some(hinted as usize);
+        if let Some((index, _)) = self.hinted(key) {
+            return Some(index);
         }
         let index = self.entries.get_index_of(&key)?;
-        if let Some(hint) = self.hints.get_mut(place) {
-            *hint = index as u32;
+        let place = self.hint(key);
+        if let Some([first, second]) = self.hints.get_mut(place..place + 2) {
+            *second = core::mem::replace(first, index as u32);
         }
         Some(index)
     }
 
-    /// Which hint an address has.
+    /// The entry of an address and where it stands, if one of its two hints says so.
+    #[inline]
+    fn hinted(&self, key: u64) -> Option<(usize, &Slot)> {
+        let places: &[u32; 2] = self.hints.get(self.hint(key)..)?.first_chunk()?;
+        places.iter().find_map(|&hint| {
+            let (&found, slot) = self.entries.get_index(hint as usize)?;
+            (found == key).then_some((hint as usize, slot))
+        })
+    }
+
+    /// The first of the two hints of an address.
     #[inline]
     const fn hint(&self, key: u64) -> usize {
         let mixed = key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
-        mixed as usize & self.hints.len().wrapping_sub(1)
+        mixed as usize & self.hints.len().wrapping_sub(2)
     }
 
     /// Takes as many hints as the table has use for, at least four for each entry up to [`MANY_HINTS`].
@@ -301,9 +308,7 @@ impl Fdb {
     /// [`Self::lookup`] in VLAN 0, or in the VLAN that stands above the address in `key`.
     #[inline]
     pub(crate) fn lookup_key(&mut self, now: Time, key: u64) -> Option<(Kind, Option<PortId>)> {
-        if let Some(&hinted) = self.hints.get(self.hint(key))
-            && let Some((&found, slot)) = self.entries.get_index(hinted as usize)
-            && found == key
+        if let Some((_, slot)) = self.hinted(key)
             && !self.is_old(now, slot)
         {
             return Some((slot.kind, slot.port()));

@@ -9,8 +9,8 @@ mod log;
 use core::fmt::{self, Write as _};
 use std::collections::BTreeMap;
 
-use self::log::Log;
 pub use self::log::{EVENTS, Events};
+use self::log::{Log, Step};
 
 use crate::capture::{Capture, CaptureFull, Direction};
 use crate::frame::{Frame, Pool};
@@ -42,6 +42,14 @@ impl Trace {
         self.listening = on;
     }
 
+    /// Whether anything records packets. Never in a build with `--cfg vethlab_no_capture`, which is there to
+    /// show what it costs that something might.
+    #[must_use]
+    #[inline]
+    pub const fn is_capturing(&self) -> bool {
+        !cfg!(vethlab_no_capture) && self.capture.is_some()
+    }
+
     /// Reports one step of a frame's life.
     #[inline]
     pub fn event(&mut self, at: Time, frame: u64, place: IfId, what: What) {
@@ -52,13 +60,20 @@ impl Trace {
     /// from `first` on.
     #[inline]
     pub fn events(&mut self, at: Time, first: u64, count: u32, place: IfId, what: What) {
-        if let What::Rewritten(rewrite) = what
-            && self.capture.is_some()
-        {
+        if let What::Rewritten(rewrite) = what {
+            return self.rewritten_all(at, first, count, place, rewrite);
+        }
+        if self.listening {
+            self.log.push(at, first, count, place, Step::of(what));
+        }
+    }
+
+    fn rewritten_all(&mut self, at: Time, first: u64, count: u32, place: IfId, rewrite: Rewrite) {
+        if self.is_capturing() {
             self.note_all(first, count, rewrite);
         }
         if self.listening {
-            self.log.push(at, first, count, place, what);
+            self.log.push_rewritten(at, first, count, place, rewrite);
         }
     }
 
@@ -100,7 +115,7 @@ impl Trace {
         place: IfId,
         direction: Direction,
     ) {
-        if self.capture.is_some() {
+        if self.is_capturing() {
             self.record(at, pool, frame, place, direction);
         }
     }
@@ -131,7 +146,7 @@ impl Trace {
         reason: DropReason,
     ) {
         self.drops.count(reason);
-        if self.listening || self.capture.is_some() {
+        if self.listening || self.is_capturing() {
             let id = pool.meta(&frame).id;
             self.event(at, id, place, What::Dropped(reason));
             self.record_drop(at, pool, &frame, place, reason);

@@ -15,7 +15,7 @@ pub const EVENTS: usize = 1 << 20;
 
 /// What happened. A translation stands among the [`Log::rewrites`], in the same order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
+pub(super) enum Step {
     Delivered,
     Dropped(DropReason),
     Flooded,
@@ -47,7 +47,7 @@ pub(super) struct Log {
 
 impl Step {
     #[inline]
-    const fn of(what: What) -> Self {
+    pub(super) const fn of(what: What) -> Self {
         match what {
             What::Delivered => Self::Delivered,
             What::Dropped(reason) => Self::Dropped(reason),
@@ -66,28 +66,56 @@ impl Log {
         self.lost
     }
 
+    /// Takes note of the same step, other than a translation, of `count` frames.
     #[inline]
-    pub(super) fn push(&mut self, at: Time, first: u64, count: u32, place: IfId, what: What) {
-        let room = EVENTS - self.waiting;
-        if count as usize > room {
-            self.lost += u64::from(count) - room as u64;
-        }
-        let count = count.min(room as u32);
-        if let What::Rewritten(rewrite) = what {
-            self.rewrites
-                .extend(core::iter::repeat_n(rewrite, count as usize));
-        }
+    pub(super) fn push(&mut self, at: Time, first: u64, count: u32, place: IfId, step: Step) {
+        let count = self.admit(count);
         if count > 0 {
             self.record(Record {
                 at,
                 first,
                 count,
                 place,
-                step: Step::of(what),
+                step,
             });
         }
     }
 
+    /// The same of a translation.
+    pub(super) fn push_rewritten(
+        &mut self,
+        at: Time,
+        first: u64,
+        count: u32,
+        place: IfId,
+        rewrite: Rewrite,
+    ) {
+        let count = self.admit(count);
+        self.rewrites
+            .extend(core::iter::repeat_n(rewrite, count as usize));
+        if count > 0 {
+            self.record(Record {
+                at,
+                first,
+                count,
+                place,
+                step: Step::Rewritten,
+            });
+        }
+    }
+
+    /// How many of `count` events there is room for; the others are lost.
+    #[inline]
+    fn admit(&mut self, count: u32) -> u32 {
+        let room = EVENTS - self.waiting;
+        if count as usize <= room {
+            return count;
+        }
+        self.lost += u64::from(count) - room as u64;
+        room as u32
+    }
+
+    #[inline]
     fn record(&mut self, record: Record) {
         let count = record.count;
         self.waiting += count as usize;
@@ -200,6 +228,13 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn push(log: &mut Log, at: Time, first: u64, count: u32, place: IfId, what: What) {
+        match what {
+            What::Rewritten(rewrite) => log.push_rewritten(at, first, count, place, rewrite),
+            other => log.push(at, first, count, place, Step::of(other)),
+        }
+    }
+
     #[test]
     fn a_record_is_small() {
         assert!(size_of::<Record>() <= 32, "{} bytes", size_of::<Record>());
@@ -209,7 +244,7 @@ mod tests {
     fn a_burst_is_one_record() {
         let mut log = Log::default();
         for frame in 5..69 {
-            log.push(Time::ZERO, frame, 1, IfId(2), What::Sent);
+            push(&mut log, Time::ZERO, frame, 1, IfId(2), What::Sent);
         }
         assert_eq!(log.records.len(), 1);
         let frames: Vec<u64> = log.drain().map(|event| event.frame).collect();
@@ -220,9 +255,9 @@ mod tests {
     fn the_bound_holds_and_what_is_lost_is_counted() {
         let mut log = Log::default();
         let half = (EVENTS / 2) as u32;
-        log.push(Time::ZERO, 1, half, IfId(2), What::Sent);
-        log.push(Time::ZERO, 1, half + 5, IfId(3), What::Sent);
-        log.push(Time::ZERO, 7, 1, IfId(4), What::Delivered);
+        push(&mut log, Time::ZERO, 1, half, IfId(2), What::Sent);
+        push(&mut log, Time::ZERO, 1, half + 5, IfId(3), What::Sent);
+        push(&mut log, Time::ZERO, 7, 1, IfId(4), What::Delivered);
         assert_eq!(log.lost(), 6);
         let events = log.drain();
         assert_eq!(events.len(), EVENTS);
@@ -230,14 +265,14 @@ mod tests {
             events.filter(|event| event.place == IfId(3)).count(),
             EVENTS / 2
         );
-        log.push(Time::ZERO, 7, 1, IfId(4), What::Delivered);
+        push(&mut log, Time::ZERO, 7, 1, IfId(4), What::Delivered);
         assert_eq!((log.drain().count(), log.lost()), (1, 6));
     }
 
     #[test]
     fn what_is_not_looked_at_is_gone() {
         let mut log = Log::default();
-        log.push(Time::ZERO, 1, 10, IfId(2), What::Sent);
+        push(&mut log, Time::ZERO, 1, 10, IfId(2), What::Sent);
         assert_eq!(log.drain().next().map(|event| event.frame), Some(1));
         assert_eq!(log.drain().next(), None);
     }
@@ -274,7 +309,7 @@ mod tests {
             let (mut log, mut plain) = (Log::default(), Vec::new());
             for (at, frame, count, place, what) in steps {
                 let (at, place) = (Time::from_secs(at), IfId(place));
-                log.push(at, frame, count, place, what);
+                push(&mut log, at, frame, count, place, what);
                 let frames = frame..frame + u64::from(count);
                 plain.extend(frames.map(|frame| Event { at, frame, place, what }));
             }
@@ -283,7 +318,7 @@ mod tests {
             prop_assert_eq!(told.collect::<Vec<_>>(), plain.clone());
             // And the same when they are told all at once, from anywhere on.
             for event in &plain {
-                log.push(event.at, event.frame, 1, event.place, event.what);
+                push(&mut log, event.at, event.frame, 1, event.place, event.what);
             }
             let mut told = log.drain();
             let skipped = told.by_ref().take(skip).count().min(plain.len());

@@ -343,7 +343,7 @@ impl Net {
                 }
                 Work::Run(app) => return Worked::Till(app),
             }
-            if !self.wakes.is_empty() || self.trace.capture.is_some() {
+            if !self.wakes.is_empty() || self.trace.is_capturing() {
                 return Worked::Something;
             }
             work = match self.work.pop_front() {

@@ -40,7 +40,7 @@ impl Net {
         if let Plug::Veth { link, side, peer } = self.sockets[iface.0 as usize].plug
             && let Some(link) = self.links[link.0 as usize].as_deref_mut()
             && link.is_clear(&self.pool, side, 1, bytes.len())
-            && self.trace.capture.is_none()
+            && !self.trace.is_capturing()
         {
             let number = self.pool.meta(&frame).id;
             self.trace.event(self.now, number, iface, What::Sent);
@@ -104,7 +104,7 @@ impl Net {
             && let Some(first) = burst.first()
             && let Some(link) = self.links[link.0 as usize].as_mut()
             && link.is_clear(&self.pool, side, count, longest)
-            && self.trace.capture.is_none()
+            && !self.trace.is_capturing()
         {
             let number = self.pool.meta(first).id;
             let frames = count as u32;

@@ -135,10 +135,10 @@ impl Net {
     pub(super) fn receive_at_ports(&mut self, first: Inlet) {
         let (mut inlet, mut left) = (first, QUANTUM);
         loop {
-            let next = if self.trace.capture.is_none() {
-                self.port_rows(&mut inlet, &mut left)
-            } else {
+            let next = if self.trace.is_capturing() {
                 Next::Alone
+            } else {
+                self.port_rows(&mut inlet, &mut left)
             };
             let moved = self.port_next(&inlet, next);
             if moved == 0 {

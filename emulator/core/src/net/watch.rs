@@ -119,7 +119,8 @@ impl Net {
     /// Hands over what waits, if it is worth it.
     #[inline]
     pub(crate) fn capture_step(&mut self) {
-        if let Some(capture) = &self.trace.capture
+        if self.trace.is_capturing()
+            && let Some(capture) = &self.trace.capture
             && capture.is_over(CHUNK)
         {
             self.capture_flush();
