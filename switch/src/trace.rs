@@ -51,14 +51,14 @@ impl Trace {
     }
 
     /// Reports one step of a frame's life.
-    #[inline]
+    #[inline(always)]
     pub fn event(&mut self, at: Time, frame: u64, place: IfId, what: What) {
         self.events(at, frame, 1, place, what);
     }
 
     /// Reports the same step of `count` frames, one after the other, whose numbers follow each other
-    /// from `first` on.
-    #[inline]
+    /// from `first` on. Inlined, so that no [`What`] is made where the step is known.
+    #[inline(always)]
     pub fn events(&mut self, at: Time, first: u64, count: u32, place: IfId, what: What) {
         if let What::Rewritten(rewrite) = what {
             return self.rewritten_all(at, first, count, place, rewrite);
