@@ -13,6 +13,9 @@ pub struct Loaded {
     pub project: Project,
     /// The texts of its files, by [`Place::file`].
     pub texts: Vec<String>,
+    /// The hosts that it runs on, by name: projects of one host share its ports, its pools and external
+    /// networks. None is a host of its own.
+    pub hosts: Vec<String>,
 }
 
 impl Loaded {
@@ -109,6 +112,7 @@ impl Keeping<'_> {
         let texts = files.map(|file| self.texts.remove(file).unwrap_or_default());
         Loaded {
             texts: texts.collect(),
+            hosts: Vec::new(),
             project,
         }
     }

@@ -26,6 +26,7 @@ mod known;
 mod loaded;
 mod page;
 mod pools;
+mod reach;
 mod rule;
 mod rules;
 mod run;

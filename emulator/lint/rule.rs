@@ -109,6 +109,36 @@ pub static RULES: &[Rule] = &[
         rules::side_door::check,
     ),
     project(
+        "dial-unknown",
+        Level::Warning,
+        "a service dials a name that nobody has",
+        rules::dial::unknown,
+    ),
+    project(
+        "dial-no-network",
+        Level::Error,
+        "a service dials another one with which it has no network in common",
+        rules::dial::no_network,
+    ),
+    project(
+        "dial-localhost",
+        Level::Warning,
+        "a service dials itself where another service listens",
+        rules::dial::localhost,
+    ),
+    project(
+        "dial-host-loopback",
+        Level::Error,
+        "a service dials the host at a port that only the host itself reaches",
+        rules::dial::host_loopback,
+    ),
+    project(
+        "dial-default-bridge",
+        Level::Error,
+        "a service dials a name over the default bridge, which has none",
+        rules::dial::default_bridge,
+    ),
+    project(
         "health-localhost",
         Level::Note,
         "a health check asks `localhost` with a client that tries ::1 only",
@@ -119,6 +149,12 @@ pub static RULES: &[Rule] = &[
         Level::Warning,
         "two services answer to the same name on a network",
         rules::alias_shared::check,
+    ),
+    project(
+        "proxy-network",
+        Level::Warning,
+        "a reverse proxy cannot reach what it is to serve, or picks a network by chance",
+        rules::proxy::check,
     ),
     project(
         "static-in-dynamic",

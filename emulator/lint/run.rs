@@ -9,7 +9,7 @@ use super::finding::{Finding, Level, Report};
 use super::fingerprint;
 use super::loaded::Loaded;
 use super::rule::{Check, RULES, Rule, UNUSED_ALLOW, rule};
-use super::view::{Draft, Host, View};
+use super::view::{Draft, Host};
 
 /// What is looked for, and on which machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,10 +22,10 @@ pub struct Options {
     pub levels: BTreeMap<String, Level>,
     /// What is milder is not reported.
     pub least: Option<Level>,
-    /// The projects run on one host.
-    pub together: bool,
     /// The machine that the projects run on.
     pub machine: MachineFile,
+    /// Other machines, by the names of hosts.
+    pub machines: BTreeMap<String, MachineFile>,
     /// What images listen on.
     pub images: Images,
 }
@@ -38,8 +38,8 @@ impl Default for Options {
             without: Vec::new(),
             levels: BTreeMap::new(),
             least: None,
-            together: false,
             machine: MachineFile::default(),
+            machines: BTreeMap::new(),
             images: Images::builtin(),
         }
     }
@@ -60,21 +60,18 @@ impl Options {
 /// Looks for what the rules know.
 #[must_use]
 pub fn lint(projects: &[Loaded], options: &Options) -> Report {
-    let views = View::of_all(projects, options);
-    let hosts: Vec<&[View<'_>]> = match options.together {
-        true => vec![&views],
-        false => views.chunks(1).collect(),
-    };
+    let hosts = Host::of_all(projects, options);
     let mut found: Vec<(usize, Finding)> = Vec::new();
     for rule in RULES.iter().filter(|rule| options.wants(rule)) {
         let mut drafts = Vec::new();
-        match rule.check {
-            Check::Project(check) => views.iter().for_each(|view| check(view, &mut drafts)),
-            Check::Host(check) => hosts.iter().for_each(|views| {
-                let host = Host { views, options };
-                check(&host, &mut drafts);
-            }),
-            Check::Allows => {}
+        for host in &hosts {
+            match rule.check {
+                Check::Project(check) => {
+                    host.views.iter().for_each(|view| check(view, &mut drafts))
+                }
+                Check::Host(check) => check(host, &mut drafts),
+                Check::Allows => {}
+            }
         }
         let drafts = drafts.into_iter();
         found.extend(drafts.filter_map(|draft| finding(projects, options, rule, draft)));
@@ -120,12 +117,13 @@ fn finding(
     Some((project, finding))
 }
 
-/// By file, line, column and rule; what a file that two projects share says in both is said once.
+/// By file, line, column and rule. What a file that two projects share says in both is said once, and so
+/// is what a line says twice.
 fn order(found: &mut Vec<Finding>) {
     let mut seen = BTreeSet::new();
     found.retain(|finding| {
         let at = finding.places.first();
-        let at = at.map(|spot| (spot.file.clone(), spot.line, spot.column));
+        let at = at.map(|spot| (spot.file.clone(), spot.line));
         seen.insert((at, finding.rule, finding.message.clone()))
     });
     found.sort_by_cached_key(|finding| {

@@ -1,28 +1,38 @@
 //! What a rule sees: a project with the questions that several rules ask of it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use emulator_compose::{Network, NetworkMode, Place, Port, Project, Service};
+use emulator_compose::{
+    Dial, Images, MachineFile, Network, NetworkMode, Place, Port, Project, Published, Service,
+    ServiceNetwork, dials, listens,
+};
 
 use super::finding::Level;
 use super::loaded::Loaded;
+use super::pools::bridge;
 use super::run::Options;
 
 /// The projects of one host.
 #[derive(Debug)]
 pub(super) struct Host<'a> {
-    pub(super) views: &'a [View<'a>],
-    pub(super) options: &'a Options,
+    pub(super) views: Vec<View<'a>>,
+    pub(super) machine: &'a MachineFile,
 }
 
 /// One project.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) struct View<'a> {
     /// Which of the projects it is.
     pub(super) index: usize,
     pub(super) project: &'a Project,
-    pub(super) options: &'a Options,
+    /// What its services dial.
+    pub(super) dials: Vec<Dial>,
+    pub(super) machine: &'a MachineFile,
+    /// Who has a name, in lower case, on some network.
+    names: BTreeMap<String, Vec<&'a Service>>,
+    /// Who is known to listen on a port.
+    listeners: BTreeMap<u16, Vec<&'a Service>>,
 }
 
 /// A finding before its places have been turned into file names and lines.
@@ -55,14 +65,77 @@ impl Draft {
     }
 }
 
-impl<'a> View<'a> {
+impl<'a> Host<'a> {
+    /// Every host by name, then each project that is on none.
     pub(super) fn of_all(projects: &'a [Loaded], options: &'a Options) -> Vec<Self> {
-        let views = projects.iter().enumerate().map(|(index, loaded)| Self {
+        let names: BTreeSet<&str> = projects
+            .iter()
+            .flat_map(|loaded| loaded.hosts.iter().map(String::as_str))
+            .collect();
+        let mut hosts = Vec::new();
+        for name in names {
+            let machine = options.machines.get(name).unwrap_or(&options.machine);
+            let views = projects.iter().enumerate();
+            let views = views.filter(|(_, loaded)| loaded.hosts.iter().any(|host| host == name));
+            hosts.push(Self {
+                views: views
+                    .map(|(index, loaded)| View::new(index, loaded, machine, &options.images))
+                    .collect(),
+                machine,
+            });
+        }
+        let alone = projects.iter().enumerate();
+        let alone = alone.filter(|(_, loaded)| loaded.hosts.is_empty());
+        hosts.extend(alone.map(|(index, loaded)| Self {
+            views: vec![View::new(index, loaded, &options.machine, &options.images)],
+            machine: &options.machine,
+        }));
+        hosts
+    }
+}
+
+impl<'a> View<'a> {
+    fn new(index: usize, loaded: &'a Loaded, machine: &'a MachineFile, images: &'a Images) -> Self {
+        let mut view = Self {
             index,
             project: &loaded.project,
-            options,
-        });
-        views.collect()
+            dials: dials(&loaded.project, images),
+            machine,
+            names: BTreeMap::new(),
+            listeners: BTreeMap::new(),
+        };
+        for service in &view.project.services {
+            for name in view.all_names(service) {
+                view.names.entry(name).or_default().push(service);
+            }
+            let ports = listens(service, images).into_iter();
+            let ports: BTreeSet<u16> = ports.map(|listen| listen.port).collect();
+            for port in ports {
+                view.listeners.entry(port).or_default().push(service);
+            }
+        }
+        view
+    }
+
+    /// Every name that a service has anywhere. One without networks of its own has its own name only.
+    fn all_names(&self, service: &Service) -> BTreeSet<String> {
+        let nowhere = ServiceNetwork::default();
+        let members = service.networks.iter();
+        let members = members.chain(service.networks.is_empty().then_some(&nowhere));
+        members
+            .flat_map(|member| self.names(service, member))
+            .map(|(name, _, _)| name)
+            .collect()
+    }
+
+    /// Who has this name, in lower case, on some network.
+    pub(super) fn named(&self, name: &str) -> &[&'a Service] {
+        self.names.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    /// Who is known to listen on this port.
+    pub(super) fn listeners(&self, port: u16) -> &[&'a Service] {
+        self.listeners.get(&port).map_or(&[], Vec::as_slice)
     }
 
     /// A finding about a service.
@@ -86,7 +159,10 @@ impl<'a> View<'a> {
     }
 
     /// The service whose namespace a service's containers live in: itself, or the one it joins.
-    pub(super) fn owner(&self, service: &'a Service) -> &'a Service {
+    pub(super) fn owner<'s>(&self, service: &'s Service) -> &'s Service
+    where
+        'a: 's,
+    {
         let mut owner = service;
         // Services cannot join each other in a circle: compose refuses that.
         for _ in 0..self.project.services.len() {
@@ -102,7 +178,7 @@ impl<'a> View<'a> {
     }
 
     /// The networks that a service is on, by itself or by the service that it joins.
-    pub(super) fn networks(&self, service: &'a Service) -> Vec<&'a Network> {
+    pub(super) fn networks(&self, service: &Service) -> Vec<&'a Network> {
         let members = self.owner(service).networks.iter();
         members
             .filter_map(|member| self.project.network(&member.key))
@@ -110,7 +186,7 @@ impl<'a> View<'a> {
     }
 
     /// Whether two services have a network in common, or the same namespace.
-    pub(super) fn share(&self, a: &'a Service, b: &'a Service) -> bool {
+    pub(super) fn share(&self, a: &Service, b: &Service) -> bool {
         let (a, b) = (self.owner(a), self.owner(b));
         if a.name == b.name {
             return true;
@@ -153,7 +229,7 @@ impl<'a> View<'a> {
             let options = &self.project.network(&member.key)?.driver_opts;
             parse(options.get(key)?)
         });
-        let daemon = &self.options.machine.daemon;
+        let daemon = &self.machine.daemon;
         let of_networks = daemon.default_network_opts.get("bridge");
         let of_networks = of_networks.and_then(|options| parse(options.get(key)?));
         of_network
@@ -162,20 +238,74 @@ impl<'a> View<'a> {
             .filter(|ip| !ip.is_unspecified())
     }
 
+    /// The ports that are published at this port of the host.
+    pub(super) fn published(
+        &self,
+        number: u16,
+    ) -> impl Iterator<Item = (&'a Service, &'a Port)> + use<'a, '_> {
+        let services = self.project.services.iter();
+        services
+            .filter(|service| self.publishes(service))
+            .flat_map(|service| service.ports.iter().map(move |port| (service, port)))
+            .filter(move |(_, port)| port.published == Published::Exact(number))
+    }
+
+    /// Every name that a service has on a network that it is on, in lower case as they are compared, and
+    /// whether it was asked for as an alias.
+    pub(super) fn names(
+        &self,
+        service: &Service,
+        member: &ServiceNetwork,
+    ) -> Vec<(String, Place, bool)> {
+        let mut names = vec![(service.name.clone(), service.at, false)];
+        let aliases = member.aliases.iter();
+        names.extend(aliases.map(|alias| (alias.value.clone(), alias.at, true)));
+        if let Some(name) = &service.container_name {
+            names.push((name.value.clone(), name.at, false));
+        } else {
+            // A service may have very many containers; the first ones stand for all.
+            let containers = (1..=service.replicas.min(4))
+                .map(|number| self.project.container_name(service, number));
+            names.extend(containers.map(|name| (name, service.at, false)));
+        }
+        if let Some(name) = &service.hostname {
+            names.push((name.value.clone(), name.at, false));
+        }
+        for name in &mut names {
+            name.0 = name.0.to_lowercase();
+        }
+        names
+    }
+
+    /// Whether an address is the host's, seen from a container: docker0's, or a gateway that is written.
+    pub(super) fn is_gateway(&self, ip: IpAddr) -> bool {
+        let IpAddr::V4(v4) = ip else { return false };
+        let bridge = bridge(self.machine);
+        let docker0 = bridge.and_then(|net| net.hosts().next()) == Some(v4);
+        let mut entries = self
+            .project
+            .networks
+            .iter()
+            .flat_map(|network| &network.ipam);
+        let mut interfaces = self.machine.interfaces.iter();
+        docker0
+            || entries.any(|entry| {
+                entry
+                    .gateway
+                    .as_ref()
+                    .and_then(|gateway| gateway.parse().ok())
+                    == Some(ip)
+            })
+            || interfaces.any(|interface| interface.addresses.iter().any(|net| net.addr() == ip))
+    }
+
     /// Whether a service is for a swarm, whose published ports are not one host's.
-    pub(super) fn is_swarm(&self, service: &'a Service) -> bool {
+    pub(super) fn is_swarm(&self, service: &Service) -> bool {
         let overlay = |network: &&Network| {
             let driver = network.driver.as_ref();
             driver.is_some_and(|driver| driver.value == "overlay")
         };
         self.networks(service).iter().any(overlay)
-    }
-
-    /// The containers that a service makes.
-    pub(super) fn containers(&self, service: &Service) -> Vec<String> {
-        (1..=service.replicas)
-            .map(|number| self.project.container_name(service, number))
-            .collect()
     }
 }
 

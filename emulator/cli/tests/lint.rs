@@ -110,6 +110,7 @@ fn every_project_below_the_folder() {
     assert!(out.ends_with("\n2 warnings, 2 notes\n"), "{out}");
     // The folder itself may be named.
     assert_eq!(lint(&here, &["a"]).1.matches("-->").count(), 4);
+    assert_eq!(lint(&here, &["b"]).1.matches("-->").count(), 1);
     let empty = folder("empty", &[("x.txt", "")]);
     assert_eq!(lint(&empty, &[]).0, Some(2));
 }
@@ -237,4 +238,34 @@ fn for_machines_and_for_github() {
         out.starts_with("::notice file=a.yaml,line=4,col=13,endColumn=20,title=publish-all::"),
         "{out}"
     );
+}
+
+#[test]
+fn the_projects_and_hosts_of_vethlab_yaml() {
+    let config = "\
+projects:
+  shop: {files: [shop/compose.yaml]}
+  blog: {files: [blog/compose.yaml]}
+  other: {files: [other/compose.yaml]}
+hosts:
+  edge: {projects: [shop, blog], host: edge.json}
+";
+    let here = folder(
+        "config",
+        &[
+            ("vethlab.yaml", config),
+            ("edge.json", "{\"mtu\": 1420}"),
+            ("shop/compose.yaml", OPEN),
+            ("blog/compose.yaml", OPEN),
+            ("other/compose.yaml", OPEN),
+        ],
+    );
+    for args in [&[][..], &["."], &["vethlab.yaml"]] {
+        let (code, out, err) = lint(&here, args);
+        assert_eq!((code, err.as_str()), (Some(1), ""), "{args:?}");
+        let count = |rule: &str| out.matches(rule).count();
+        assert_eq!(count("error[publish-duplicate]"), 1, "{out}");
+        assert_eq!(count("warning[mtu-over-uplink]"), 2, "{out}");
+        assert_eq!(count("note[publish-all]"), 3, "{out}");
+    }
 }

@@ -136,7 +136,7 @@ pub(in crate::lint) fn static_in_dynamic(view: &View<'_>, out: &mut Vec<Draft>) 
 
 /// More containers than addresses, or more networks than the pools have.
 pub(in crate::lint) fn exhausted(host: &Host<'_>, out: &mut Vec<Draft>) {
-    for view in host.views {
+    for view in &host.views {
         for network in &view.project.networks {
             full_subnet(view, network, out);
         }
@@ -170,7 +170,7 @@ fn full_subnet(view: &View<'_>, network: &Network, out: &mut Vec<Draft>) {
 
 fn full_pools(host: &Host<'_>, out: &mut Vec<Draft>) {
     let explicit = made(host).filter_map(|(_, network)| Some(Range::of(network)?.0.subnet));
-    let mut walk = Walk::new(&host.options.machine, explicit);
+    let mut walk = Walk::new(host.machine, explicit);
     let mut given = 0;
     for (view, network) in made(host).filter(|(_, network)| from_pools(network)) {
         if walk.next().is_some() {

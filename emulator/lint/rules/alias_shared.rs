@@ -3,14 +3,14 @@
 
 use std::collections::BTreeMap;
 
-use emulator_compose::{Naming, NetworkMode, Place, Service, ServiceNetwork};
+use emulator_compose::{NetworkMode, Place, Service};
 
 use crate::lint::finding::Level;
 use crate::lint::view::{Draft, Host, View, together};
 
 /// A name on a network and who has it.
 struct Holder<'a> {
-    view: View<'a>,
+    view: &'a View<'a>,
     service: &'a Service,
     at: Place,
     /// The name was asked for as an alias.
@@ -19,7 +19,7 @@ struct Holder<'a> {
 
 pub(in crate::lint) fn check(host: &Host<'_>, out: &mut Vec<Draft>) {
     let mut held: BTreeMap<(&str, String), Vec<Holder<'_>>> = BTreeMap::new();
-    for &view in host.views {
+    for view in &host.views {
         for service in &view.project.services {
             if service.network_mode != NetworkMode::Networks {
                 continue;
@@ -28,7 +28,7 @@ pub(in crate::lint) fn check(host: &Host<'_>, out: &mut Vec<Draft>) {
                 let Some(network) = view.project.network(&member.key) else {
                     continue;
                 };
-                for (name, at, alias) in names(&view, service, member) {
+                for (name, at, alias) in view.names(service, member) {
                     let holders = held.entry((&network.name, name)).or_default();
                     let known = holders.iter().any(|holder| {
                         holder.view.index == view.index && holder.service.name == service.name
@@ -59,30 +59,6 @@ pub(in crate::lint) fn check(host: &Host<'_>, out: &mut Vec<Draft>) {
     }
 }
 
-/// Every name that a service has on a network, in lower case as they are compared.
-fn names(
-    view: &View<'_>,
-    service: &Service,
-    member: &ServiceNetwork,
-) -> Vec<(String, Place, bool)> {
-    let mut names = vec![(service.name.clone(), service.at, false)];
-    let aliases = member.aliases.iter();
-    names.extend(aliases.map(|alias| (alias.value.clone(), alias.at, true)));
-    if let Some(name) = &service.container_name {
-        names.push((name.value.clone(), name.at, false));
-    } else if view.project.naming == Naming::V2 {
-        let containers = view.containers(service).into_iter().take(2);
-        names.extend(containers.map(|name| (name, service.at, false)));
-    }
-    if let Some(name) = &service.hostname {
-        names.push((name.value.clone(), name.at, false));
-    }
-    for name in &mut names {
-        name.0 = name.0.to_lowercase();
-    }
-    names
-}
-
 fn draft(
     network: &str,
     name: &str,
@@ -106,9 +82,9 @@ fn draft(
         .view
         .service(second.service, second.at, message)
         .level(level)
-        .and(&first.view, first.at, "has the name too");
+        .and(first.view, first.at, "has the name too");
     for holder in &rest[1..] {
-        draft = draft.and(&holder.view, holder.at, "has the name too");
+        draft = draft.and(holder.view, holder.at, "has the name too");
     }
     draft.fix("give one of them another name, or a network of its own")
 }

@@ -2,12 +2,14 @@
 
 pub(super) mod addresses;
 pub(super) mod alias_shared;
+pub(super) mod dial;
 pub(super) mod health;
 pub(super) mod mtu;
 pub(super) mod names;
 pub(super) mod netns;
 pub(super) mod networks;
 pub(super) mod overlap;
+pub(super) mod proxy;
 pub(super) mod publish;
 pub(super) mod publish_duplicate;
 pub(super) mod publish_mode;

@@ -8,15 +8,10 @@ const DEFAULT: u32 = 1500;
 const OPTION: &str = "com.docker.network.driver.mtu";
 
 pub(in crate::lint) fn check(view: &View<'_>, out: &mut Vec<Draft>) {
-    let Some(uplink) = view.options.machine.uplink_mtu() else {
+    let Some(uplink) = view.machine.uplink_mtu() else {
         return;
     };
-    let bridge = view
-        .options
-        .machine
-        .daemon
-        .default_network_opts
-        .get("bridge");
+    let bridge = view.machine.daemon.default_network_opts.get("bridge");
     let usual = bridge.and_then(|options| options.get(OPTION)?.parse().ok());
     let usual: u32 = usual.unwrap_or(DEFAULT);
     let networks = view.project.networks.iter();

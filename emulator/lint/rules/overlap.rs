@@ -39,7 +39,7 @@ pub(in crate::lint) fn check(host: &Host<'_>, out: &mut Vec<Draft>) {
 fn stated<'a>(host: &'a Host<'_>) -> Vec<Stated<'a>> {
     let mut seen = BTreeSet::new();
     let mut out = Vec::new();
-    for view in host.views {
+    for view in &host.views {
         let networks = view.project.networks.iter();
         for network in
             networks.filter(|network| !network.external && network.used && !is_parents(network))
@@ -95,7 +95,7 @@ fn both(first: &Stated<'_>, second: &Stated<'_>) -> Draft {
 
 /// One subnet against what is on the host.
 fn alone(host: &Host<'_>, stated: &Stated<'_>, out: &mut Vec<Draft>) {
-    let machine = &host.options.machine;
+    let machine = host.machine;
     let (key, subnet) = (&stated.network.key, stated.subnet);
     let draft = |message: String| stated.view.network(stated.network, stated.at, message);
     if let Some(bridge) = bridge(machine).filter(|bridge| overlap(*bridge, subnet)) {
@@ -131,13 +131,13 @@ fn alone(host: &Host<'_>, stated: &Stated<'_>, out: &mut Vec<Draft>) {
 
 /// A subnet that the engine will choose, against routes that it does not look at.
 fn chosen(host: &Host<'_>, stated: &[Stated<'_>], out: &mut Vec<Draft>) {
-    let machine = &host.options.machine;
+    let machine = host.machine;
     if machine.routes.is_empty() {
         return;
     }
     let mut walk = Walk::new(machine, stated.iter().map(|stated| stated.subnet));
     let mut seen = BTreeSet::new();
-    for view in host.views {
+    for view in &host.views {
         let networks = view.project.networks.iter();
         let networks = networks.filter(|network| network.used && !network.external);
         for network in networks.filter(|network| from_pools(network)) {

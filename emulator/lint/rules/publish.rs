@@ -1,7 +1,7 @@
 //! `publish-data-store` and `publish-all`: ports that are open on every address of the host, in front of
 //! its firewall.
 
-use emulator_compose::{Port, Published, Service};
+use emulator_compose::{Port, Protocol, Published, Service};
 
 use crate::lint::known;
 use crate::lint::view::{Draft, View, entries};
@@ -33,8 +33,12 @@ pub(in crate::lint) fn all(view: &View<'_>, out: &mut Vec<Draft>) {
             continue;
         }
         let Written { host, target } = written(&entry);
+        let shown = match host.is_empty() {
+            true => target.clone(),
+            false => format!("{host}:{target}"),
+        };
         let message = format!(
-            "{} is published on every address of the host, in front of its firewall",
+            "{shown} of {} is published on every address of the host, in front of its firewall",
             service.name
         );
         out.push(
@@ -60,10 +64,12 @@ fn open_entries<'a>(view: &View<'a>) -> Vec<(&'a Service, Vec<&'a Port>)> {
         .collect()
 }
 
+/// The data store of an entry. Of them, memcached alone answers by UDP.
 fn store_of<'a>(service: &'a Service, entry: &[&Port]) -> Option<(&'a str, u16)> {
     let image = service.image.as_ref().map(|image| image.value.as_str());
     entry
         .iter()
+        .filter(|port| port.protocol == Protocol::Tcp || port.target == 11211)
         .find_map(|port| Some((known::data_store(image, port.target)?, port.target)))
 }
 
@@ -85,7 +91,7 @@ fn written(entry: &[&Port]) -> Written {
         _ => String::new(),
     };
     let mut target = range(first.target, last.target);
-    if first.protocol.as_str() != "tcp" {
+    if first.protocol != Protocol::Tcp {
         target.push('/');
         target.push_str(first.protocol.as_str());
     }

@@ -10,14 +10,14 @@ use crate::lint::finding::Level;
 use crate::lint::view::{Draft, Host, View, entries, together};
 
 struct Binding<'a> {
-    view: View<'a>,
+    view: &'a View<'a>,
     service: &'a Service,
     port: &'a Port,
 }
 
 pub(in crate::lint) fn check(host: &Host<'_>, out: &mut Vec<Draft>) {
     let mut bound: BTreeMap<(Protocol, u16), Vec<Binding<'_>>> = BTreeMap::new();
-    for &view in host.views {
+    for view in &host.views {
         let services = view.project.services.iter();
         for service in services.filter(|service| view.publishes(service)) {
             for port in &service.ports {
@@ -38,7 +38,7 @@ pub(in crate::lint) fn check(host: &Host<'_>, out: &mut Vec<Draft>) {
             }
         }
     }
-    for view in host.views {
+    for view in &host.views {
         added(view, out);
     }
 }
@@ -128,7 +128,7 @@ fn draft(first: &Binding<'_>, second: &Binding<'_>, number: u16) -> Draft {
     second
         .view
         .service(second.service, at, message)
-        .and(&first.view, first.port.at, "first published here")
+        .and(first.view, first.port.at, "first published here")
         .fix(fix)
 }
 

@@ -4,10 +4,8 @@
 use emulator_compose::{NetworkMode, Service};
 
 use crate::lint::known::inner;
+use crate::lint::reach::who;
 use crate::lint::view::{Draft, View, entries};
-
-/// How many services are named.
-const NAMED: usize = 4;
 
 pub(in crate::lint) fn check(view: &View<'_>, out: &mut Vec<Draft>) {
     if !is_divided(view) {
@@ -29,7 +27,7 @@ pub(in crate::lint) fn check(view: &View<'_>, out: &mut Vec<Draft>) {
             let message = format!(
                 "{} shares no network with {}, and its published port {} lets them in by way of the host",
                 service.name,
-                names(&strangers),
+                who(&strangers),
                 port.target
             );
             out.push(view.service(service, port.at, message).fix(
@@ -52,16 +50,4 @@ fn strangers<'a>(view: &View<'a>, service: &'a Service) -> Vec<&'a Service> {
         .filter(|other| other.network_mode == NetworkMode::Networks)
         .filter(|other| view.publishes(other) && !view.share(service, other))
         .collect()
-}
-
-fn names(services: &[&Service]) -> String {
-    let named: Vec<&str> = services
-        .iter()
-        .take(NAMED)
-        .map(|service| service.name.as_str())
-        .collect();
-    match services.len() - named.len() {
-        0 => named.join(", "),
-        more => format!("{} and {more} more", named.join(", ")),
-    }
 }

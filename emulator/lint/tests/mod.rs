@@ -1,6 +1,8 @@
 //! Tests of the rules: the page's examples, and what the page has no room for.
 
 mod allowing;
+mod dials;
+mod figures;
 mod page;
 mod rules;
 

@@ -65,6 +65,8 @@ fn a_data_store_is_known_by_its_image_or_its_port() {
     assert_eq!(store("elasticsearch:9", "9200:9200"), (1, 0));
     assert_eq!(store("rabbitmq", "5672:5672"), (0, 1));
     assert_eq!(store("postgres", "192.0.2.2:5432:5432"), (0, 0));
+    assert_eq!(store("redis", "6379:6379/udp"), (0, 1));
+    assert_eq!(store("memcached", "11211:11211/udp"), (1, 0));
 }
 
 #[test]
@@ -127,10 +129,12 @@ fn the_projects_of_a_host_meet() {
         &[("db", "ports: ['127.0.0.1:80:80'], networks: [own, shared]")],
         rest,
     );
-    let projects = [project("shop", &text), project("blog", &text)];
-    let mut options = Options::default();
+    let mut projects = [project("shop", &text), project("blog", &text)];
+    let options = Options::default();
     assert_eq!(lines(&lint(&projects, &options)), Vec::<String>::new());
-    options.together = true;
+    for project in &mut projects {
+        project.hosts.push("edge".to_owned());
+    }
     let report = lint(&projects, &options);
     assert_eq!(
         lines(&report),

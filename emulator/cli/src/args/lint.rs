@@ -31,7 +31,8 @@ Exit codes:
 #[derive(Args, Clone, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct LintArgs {
-    /// Compose files or folders, each a project of its own; every project below this folder if none
+    /// Compose files, each a project of its own, vethlab.yaml, or folders with all that is below; this
+    /// folder if none
     #[arg(value_name = "COMPOSE", conflicts_with = "file")]
     pub projects: Vec<PathBuf>,
     /// A compose file; later ones are laid over earlier ones

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use serde_json::json;
-use vethlab::compose::{self, FILE_NAMES, MAX_FILE_BYTES, MachineFile, OVERRIDE_NAMES};
+use vethlab::compose::{
+    self, CONFIG_NAME, Config, FILE_NAMES, MAX_FILE_BYTES, MachineFile, OVERRIDE_NAMES,
+};
 use vethlab::files::Disk;
 use vethlab::lint::{self, Loaded, Options, RULES, Report};
 use vethlab_cli::args::lint::{LevelArg, LintArgs, LintFormat};
@@ -37,18 +39,24 @@ fn look(args: &LintArgs) -> Result<u8, String> {
         print(&format!("{}\n", lint::explain(id).unwrap_or_default()))?;
         return Ok(0);
     }
+    let mut options = options(args)?;
     let mut bad = false;
     let mut projects = Vec::new();
-    for files in projects_of(args)? {
-        match load(args, &files) {
-            Ok(loaded) => projects.push(loaded),
+    for wanted in wanted(args, &mut options)? {
+        match load(&wanted.options) {
+            Ok(mut loaded) => {
+                loaded.hosts = wanted.hosts;
+                if args.together {
+                    loaded.hosts.push("together".to_owned());
+                }
+                projects.push(loaded);
+            }
             Err(message) => {
                 eprintln!("{message}\n");
                 bad = true;
             }
         }
     }
-    let options = options(args)?;
     let report = lint::lint(&projects, &options);
     print(&rendered(args.format, &report)?)?;
     let fails = report.worst().is_some_and(|worst| worst >= args.fail_on);
@@ -59,7 +67,6 @@ fn options(args: &LintArgs) -> Result<Options, String> {
     let mut options = Options {
         only: args.rule.clone(),
         without: args.allow.clone(),
-        together: args.together,
         ..Options::default()
     };
     for level in &args.level {
@@ -71,40 +78,134 @@ fn options(args: &LintArgs) -> Result<Options, String> {
         }
     }
     if let Some(path) = &args.host {
-        let text = super::read(path, MAX_FILE_BYTES)?;
-        let machine = MachineFile::parse(&path.display().to_string(), &text);
-        options.machine = machine.map_err(|errors| errors.to_string())?;
+        options.machine = machine(path)?;
     }
     Ok(options)
 }
 
-/// The files of each project.
-fn projects_of(args: &LintArgs) -> Result<Vec<Vec<PathBuf>>, String> {
-    if !args.file.is_empty() {
-        return Ok(vec![args.file.clone()]);
+fn machine(path: &Path) -> Result<MachineFile, String> {
+    let text = super::read(path, MAX_FILE_BYTES)?;
+    MachineFile::parse(&path.display().to_string(), &text).map_err(|errors| errors.to_string())
+}
+
+/// A project that is to be loaded.
+struct Wanted {
+    options: compose::Options,
+    /// The hosts that it runs on.
+    hosts: Vec<String>,
+}
+
+impl Wanted {
+    fn files(args: &LintArgs, files: &[PathBuf]) -> Result<Self, String> {
+        let options = compose::Options {
+            files: files
+                .iter()
+                .map(|file| name(file))
+                .collect::<Result<_, _>>()?,
+            project_name: args.project_name.clone(),
+            env_files: (!args.env_file.is_empty()).then(|| args.env_file.clone()),
+            profiles: args.profile.clone(),
+            ..compose::Options::default()
+        };
+        let hosts = Vec::new();
+        Ok(Self { options, hosts })
     }
+}
+
+/// Every project that is asked for.
+fn wanted(args: &LintArgs, options: &mut Options) -> Result<Vec<Wanted>, String> {
+    if !args.file.is_empty() {
+        return Ok(vec![Wanted::files(args, &args.file)?]);
+    }
+    let mut out = Vec::new();
     if args.projects.is_empty() {
-        let mut found = Vec::new();
-        below(Path::new("."), DEEP, &mut found);
-        if found.is_empty() {
+        below(args, Path::new("."), DEEP, options, &mut out)?;
+        if out.is_empty() {
             return Err("vethlab: no compose file in this folder or below".to_owned());
         }
-        return Ok(found);
+        return Ok(out);
     }
-    let projects = args.projects.iter().map(|path| match path.is_dir() {
-        false => Ok(vec![path.clone()]),
-        true => in_folder(path).ok_or_else(|| {
-            format!(
-                "vethlab: {}: no compose file in this folder",
-                path.display()
-            )
-        }),
-    });
-    projects.collect()
+    for path in &args.projects {
+        if path.is_dir() {
+            let before = out.len();
+            below(args, path, DEEP, options, &mut out)?;
+            if out.len() == before {
+                let shown = path.display();
+                return Err(format!(
+                    "vethlab: {shown}: no compose file in this folder or below"
+                ));
+            }
+        } else if path.file_name().is_some_and(|name| name == CONFIG_NAME) {
+            configured(path, options, &mut out)?;
+        } else {
+            out.push(Wanted::files(args, std::slice::from_ref(path))?);
+        }
+    }
+    Ok(out)
+}
+
+/// The projects of a `vethlab.yaml`, with the hosts that they run on.
+fn configured(path: &Path, options: &mut Options, out: &mut Vec<Wanted>) -> Result<(), String> {
+    let config = Config::load(&mut Disk, &name(path)?).map_err(|errors| errors.to_string())?;
+    for path in &config.images {
+        let text = super::read(Path::new(&path.value), MAX_FILE_BYTES)?;
+        let extended = options.images.extend(&path.value, &text);
+        extended.map_err(|errors| errors.to_string())?;
+    }
+    if let Some(path) = &config.host
+        && options.machine == MachineFile::default()
+    {
+        options.machine = machine(Path::new(&path.value))?;
+    }
+    for host in &config.hosts {
+        if let Some(path) = &host.host {
+            let machine = machine(Path::new(&path.value))?;
+            options.machines.insert(host.name.clone(), machine);
+        }
+    }
+    for run in config.runs(&mut Disk) {
+        let key = run
+            .options
+            .config
+            .as_ref()
+            .and_then(|part| part.project.clone());
+        let hosts = config.hosts.iter().filter(|host| {
+            let mut projects = host.projects.iter();
+            projects.any(|project| Some(&project.value) == key.as_ref())
+        });
+        out.push(Wanted {
+            options: run.options,
+            hosts: hosts.map(|host| host.name.clone()).collect(),
+        });
+    }
+    Ok(())
+}
+
+/// What `vethlab.yaml` names in a folder, or the files that compose takes there.
+fn in_folder(
+    args: &LintArgs,
+    folder: &Path,
+    options: &mut Options,
+    out: &mut Vec<Wanted>,
+) -> Result<(), String> {
+    let config = folder.join(CONFIG_NAME);
+    if config.is_file() {
+        return configured(&config, options, out);
+    }
+    let Some(files) = files_in(folder) else {
+        return Ok(());
+    };
+    let wanted = Wanted::files(args, &files)?;
+    // A `vethlab.yaml` above may have named it.
+    let known = |other: &Wanted| other.options.files.first() == wanted.options.files.first();
+    if !out.iter().any(known) {
+        out.push(wanted);
+    }
+    Ok(())
 }
 
 /// The files that compose takes in a folder.
-fn in_folder(folder: &Path) -> Option<Vec<PathBuf>> {
+fn files_in(folder: &Path) -> Option<Vec<PathBuf>> {
     let there = |names: &[&str]| {
         let mut paths = names.iter().map(|name| folder.join(name));
         paths.find(|path| path.is_file())
@@ -115,10 +216,16 @@ fn in_folder(folder: &Path) -> Option<Vec<PathBuf>> {
 }
 
 /// Every project below a folder, by name; hidden folders and those of other people's code are left out.
-fn below(folder: &Path, deep: usize, found: &mut Vec<Vec<PathBuf>>) {
-    found.extend(in_folder(folder));
+fn below(
+    args: &LintArgs,
+    folder: &Path,
+    deep: usize,
+    options: &mut Options,
+    out: &mut Vec<Wanted>,
+) -> Result<(), String> {
+    in_folder(args, folder, options, out)?;
     if deep == 0 {
-        return;
+        return Ok(());
     }
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let mut folders: Vec<PathBuf> = entries
@@ -132,28 +239,27 @@ fn below(folder: &Path, deep: usize, found: &mut Vec<Vec<PathBuf>>) {
         .collect();
     folders.sort();
     for folder in folders {
-        below(&folder, deep - 1, found);
+        below(args, &folder, deep - 1, options, out)?;
     }
+    Ok(())
 }
 
-fn load(args: &LintArgs, files: &[PathBuf]) -> Result<Loaded, String> {
-    let names = files.iter().map(|file| {
-        let name = file.strip_prefix(".").unwrap_or(file).to_str();
-        name.map(str::to_owned)
-            .ok_or_else(|| format!("vethlab: {}: not UTF-8", file.display()))
-    });
-    let names: Vec<String> = names.collect::<Result<_, _>>()?;
+/// A path as the loader takes it.
+fn name(path: &Path) -> Result<String, String> {
+    let name = path.strip_prefix(".").unwrap_or(path).to_str();
+    name.map(str::to_owned)
+        .ok_or_else(|| format!("vethlab: {}: not UTF-8", path.display()))
+}
+
+fn load(options: &compose::Options) -> Result<Loaded, String> {
     let environment: BTreeMap<String, String> = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
+    let first = options.files.first();
     let options = compose::Options {
-        project_name: args.project_name.clone(),
-        project_directory: names.first().and_then(|file| folder(Path::new(file))),
-        files: names,
+        project_directory: first.and_then(|file| folder(Path::new(file))),
         env: environment,
-        env_files: (!args.env_file.is_empty()).then(|| args.env_file.clone()),
-        profiles: args.profile.clone(),
-        ..compose::Options::default()
+        ..options.clone()
     };
     let mut loaded = Loaded::load(&mut Disk, &options).map_err(|errors| errors.to_string())?;
     let here = std::env::current_dir().ok();
