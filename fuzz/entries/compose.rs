@@ -3,7 +3,9 @@
 //! Promises: loading ends with a project whose names are there and whose parts refer to each other, or with
 //! errors that say where; twice the same; every error can be printed.
 
-use emulator_compose::{Errors, MAX_CONTAINERS, MAX_ERRORS, Place, Project, load_str};
+use emulator_compose::{
+    Errors, Images, MAX_CONTAINERS, MAX_ERRORS, Place, Project, dials, listens, load_str,
+};
 
 /// Runs one input. What is not UTF-8 the caller refuses before it gets here.
 pub fn compose(data: &[u8]) {
@@ -44,6 +46,21 @@ pub(super) fn check_project(project: &Project) {
     for network in &project.networks {
         assert!(!network.key.is_empty() && !network.name.is_empty());
         assert_eq!(project.network(&network.key), Some(network));
+    }
+    for expectation in &project.vethlab.expect {
+        assert!(known(expectation.at) && !expectation.text.is_empty());
+    }
+    let images = Images::builtin();
+    for dial in dials(project, &images) {
+        assert!(!dial.host.is_empty() && known(dial.at) && dial.port != Some(0));
+        assert!(project.service(&dial.service).is_some());
+    }
+    for service in &project.services {
+        assert!(
+            listens(service, &images)
+                .iter()
+                .all(|listen| listen.port > 0)
+        );
     }
     let inactive = &project.inactive;
     assert!(inactive.iter().all(|name| project.service(name).is_none()));

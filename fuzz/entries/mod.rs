@@ -12,10 +12,12 @@ mod compose;
 mod compose_files;
 mod dns_message;
 mod dns_upstream_reply;
+mod expect;
 mod link;
 mod namespace;
 mod nat;
 mod resolv_conf;
+mod settings;
 mod tcp;
 mod transcript;
 
@@ -25,10 +27,12 @@ pub use compose::compose;
 pub use compose_files::compose_files;
 pub use dns_message::dns_message;
 pub use dns_upstream_reply::dns_upstream_reply;
+pub use expect::expect;
 pub use link::link;
 pub use namespace::namespace;
 pub use nat::nat;
 pub use resolv_conf::resolv_conf;
+pub use settings::settings;
 pub use tcp::tcp;
 pub use transcript::transcript;
 
@@ -43,10 +47,12 @@ pub const TARGETS: &[(&str, Entry)] = &[
     ("compose_files", compose_files),
     ("dns_message", dns_message),
     ("dns_upstream_reply", dns_upstream_reply),
+    ("expect", expect),
     ("link", link),
     ("namespace", namespace),
     ("nat", nat),
     ("resolv_conf", resolv_conf),
+    ("settings", settings),
     ("tcp", tcp),
     ("transcript", transcript),
 ];

@@ -3,6 +3,7 @@
 //! Exit codes: 0 everything ran (and matches), 1 there are differences, 2 bad input.
 
 mod diff;
+pub mod init;
 pub mod lint;
 mod matrix;
 pub mod test;
@@ -62,6 +63,8 @@ pub struct Cli {
 pub enum Verb {
     /// Say who reaches whom in a compose project, and why not
     Check(CheckArgs),
+    /// Make a vethlab.yaml of what a compose project dials
+    Init(init::InitArgs),
     /// Say what in compose files will not work, or is open to more than meant
     Lint(lint::LintArgs),
     /// Try every way between services and places, and hold the answer as a lock file

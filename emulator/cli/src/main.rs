@@ -14,6 +14,7 @@ use verbs::play::Lab;
 fn main() -> ExitCode {
     match Cli::parse().verb {
         Verb::Check(args) => verbs::check::run(&args),
+        Verb::Init(args) => verbs::init::run(&args),
         Verb::Lint(args) => verbs::lint::run(&args),
         Verb::Diff(args) => verbs::diff::run(&args),
         Verb::Matrix(args) => verbs::matrix::run(&args),

@@ -211,7 +211,9 @@ fn a_transcript_that_differs_exits_with_1() {
 
 #[test]
 fn every_verb_has_help_with_an_example() {
-    for verb in ["check", "diff", "matrix", "play"] {
+    for verb in [
+        "check", "diff", "init", "lint", "matrix", "play", "test", "watch", "why",
+    ] {
         let output = vethlab(&[verb, "--help"]);
         let (out, _) = texts(&output);
         assert_eq!(output.status.code(), Some(0));
@@ -220,4 +222,27 @@ fn every_verb_has_help_with_an_example() {
             "{out}"
         );
     }
+}
+
+#[test]
+fn init_prints_what_is_dialled_and_overwrites_nothing() {
+    let file = "examples/voting-app/compose.yaml";
+    let (out, _) = texts(&vethlab(&["init", file]));
+    assert!(
+        out.starts_with("files: [examples/voting-app/compose.yaml]\nexpect:\n"),
+        "{out}"
+    );
+    assert!(out.contains("  - worker -> redis:6379 allow"), "{out}");
+    let path = scratch("first.yaml", b"mine\n");
+    let output = vethlab(&["init", "--output", &path, file]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        texts(&output)
+            .1
+            .contains("is there already; --force overwrites it")
+    );
+    assert_eq!(fs::read_to_string(&path).unwrap(), "mine\n");
+    let output = vethlab(&["init", "--force", "--output", &path, file]);
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(fs::read_to_string(&path).unwrap(), out);
 }

@@ -28,6 +28,7 @@ mod error;
 mod expect;
 mod extends;
 mod include;
+mod init;
 mod interpolate;
 mod listen;
 mod load;
@@ -56,6 +57,7 @@ pub use config::{CONFIG_NAME, Config, ConfigHost, ConfigLoad, ConfigPart, Config
 pub use dial::{Dial, DialIn, DialTo, dials};
 pub use error::{Error, ErrorKind, Errors, MAX_ERRORS, Warning};
 pub use expect::{Claim, Event, Expectation, Party, Probe, Sees, Target, Verdict, Whom};
+pub use init::proposal;
 pub use interpolate::MAX_UNSET;
 pub use listen::{Image, Images, Known, Listen, listens};
 pub use load::{FILE_NAMES, MAX_DOCUMENTS, MAX_FILES, OVERRIDE_NAMES, Options, load, load_str};

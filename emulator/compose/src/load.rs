@@ -450,6 +450,9 @@ impl Loader<'_> {
         self.interpolation(&scope.env).run(&mut root)?;
         root.tag = root.tag.filter(|&tag| tag == Tag::Override);
         if let Some(version) = root.entry("version") {
+            if version.node.as_str().is_none() {
+                return Err(Fault::invalid(version.node.at, "version must be a string"));
+            }
             let message = format!(
                 "{path}: the attribute `version` is obsolete, it will be ignored, please remove it to avoid potential confusion"
             );

@@ -349,7 +349,7 @@ pub struct Dependency {
     pub service: String,
     /// When it counts as there.
     pub condition: Condition,
-    /// False: a service that is not there is no error.
+    /// False: a service that no active profile takes in is no error.
     pub required: bool,
 }
 

@@ -6,10 +6,23 @@ use std::collections::BTreeMap;
 use indexmap::IndexMap;
 
 use crate::error::{ErrorKind, Fault};
-use crate::node::{Entry, Node, Place};
+use crate::node::{Entry, Node, Place, Value};
 
 /// Checks the top-level `secrets` and `configs`: each must say where its content comes from.
 pub(crate) fn check_sources(root: &Node) -> Result<(), Fault> {
+    for Entry { key, node, .. } in root.get("volumes").map_or(&[][..], Node::entries) {
+        if node.get("external").map(|node| &node.value) != Some(&Value::Bool(true)) {
+            continue;
+        }
+        let fits = |key: &str| matches!(key, "name" | "external") || key.starts_with("x-");
+        if let Some(other) = node.entries().iter().find(|entry| !fits(&entry.key)) {
+            let other_key = &other.key;
+            let message = format!(
+                "volumes.{key}: conflicting parameters \"external\" and {other_key:?} specified"
+            );
+            return Err(Fault::invalid(other.key_at, message));
+        }
+    }
     for (section, keys) in [
         ("configs", &["file", "environment", "content"][..]),
         ("secrets", &["file", "environment"]),
@@ -40,8 +53,13 @@ pub(crate) fn check_service(root: &Node, service: &Entry) -> Result<(), Fault> {
     let node = &service.node;
     let items = |key: &str| node.get(key).map_or(&[][..], Node::items);
     let mut mounts: IndexMap<String, (Mount, Place)> = IndexMap::new();
-    for item in items("volumes") {
+    for (i, item) in items("volumes").iter().enumerate() {
         let mount = read(item).map_err(|message| Fault::invalid(item.at, message))?;
+        if mount.target.is_empty() {
+            let message =
+                format!("service volume services.{name}.volumes.[{i}] is missing a mount target");
+            return Err(Fault::invalid(item.at, message));
+        }
         // Of two at the same place the later one counts.
         mounts.insert(mount.target.clone(), (mount, item.at));
     }

@@ -2,6 +2,10 @@
 
 /// Longer words are not compared: the work is quadratic.
 const MAX_WORD: usize = 40;
+/// Of more names only the first are compared.
+const MAX_NAMES: usize = 2000;
+/// How many letters a word may be off.
+const MAX_OFF: usize = 2;
 
 /// The name that `word` was probably meant to be: at most two letters off, and less than half of
 /// the name. Of several the nearest, then the first by alphabet.
@@ -10,9 +14,11 @@ pub fn near<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> Option<
     if word.len() > MAX_WORD {
         return None;
     }
-    let short = names.into_iter().filter(|name| name.len() <= MAX_WORD);
+    let like = |name: &&str| name.len().abs_diff(word.len()) <= 4 * MAX_OFF;
+    let short = names.into_iter().take(MAX_NAMES).filter(like);
+    let short = short.filter(|name| name.len() <= MAX_WORD);
     let (distance, name) = short.map(|name| (distance(word, name), name)).min()?;
-    let close = (1..=2).contains(&distance) && distance * 2 < name.len();
+    let close = (1..=MAX_OFF).contains(&distance) && distance * 2 < name.len();
     close.then_some(name)
 }
 

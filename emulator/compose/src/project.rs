@@ -67,7 +67,7 @@ pub(crate) fn build(
     let everyone = default_users(root_services);
     add_default(&mut networks, everyone, name);
     join_default(&mut services, &networks);
-    check(&services, &networks)?;
+    check(&services, &inactive, &networks)?;
     let used: BTreeSet<&str> = services
         .iter()
         .flat_map(|service| service.networks.iter().map(|member| member.key.as_str()))
@@ -112,7 +112,7 @@ fn vethlab(
     if let (Some(document), Some(part)) = (&document, config) {
         layers.extend(config::layers(&document.root, part).map_err(one)?);
     }
-    let services: Vec<&str> = project.services.iter().map(|s| s.name.as_str()).collect();
+    let services: BTreeSet<&str> = project.services.iter().map(|s| s.name.as_str()).collect();
     for layer in &layers {
         if let Some(engine) = vethlab::engine(layer).map_err(one)? {
             project.vethlab.engine = Some(engine);
@@ -122,11 +122,12 @@ fn vethlab(
         }
     }
     let (mut expect, mut faults) = (Vec::new(), Vec::new());
+    let mut room = expect::MAX_PARTIES;
     let names = Names::new(project);
     let within = |at, text: &str, part: &_| loader.within(at, text, part);
     let lists = layers.iter().filter_map(|layer| layer.get("expect"));
     for list in lists.filter(|node| !node.is_null()) {
-        match expect::list(list, &names, &within) {
+        match expect::list(list, &names, &within, &mut room) {
             Ok(list) => expect.extend(list),
             Err(found) => faults.extend(found),
         }
@@ -264,7 +265,11 @@ fn join_default(services: &mut [Service], networks: &[Network]) {
 }
 
 /// What compose checks once all services are known.
-fn check(services: &[Service], networks: &[Network]) -> Result<(), Vec<Fault>> {
+fn check(
+    services: &[Service],
+    inactive: &[String],
+    networks: &[Network],
+) -> Result<(), Vec<Fault>> {
     let keys: BTreeSet<&str> = networks
         .iter()
         .map(|network| network.key.as_str())
@@ -273,9 +278,10 @@ fn check(services: &[Service], networks: &[Network]) -> Result<(), Vec<Fault>> {
         .iter()
         .map(|service| (service.name.as_str(), service));
     let by_name: BTreeMap<&str, &Service> = by_name.collect();
+    let inactive: BTreeSet<&str> = inactive.iter().map(String::as_str).collect();
     let mut faults = Vec::new();
     for service in services {
-        if let Err(fault) = check_one(service, &keys, &by_name) {
+        if let Err(fault) = check_one(service, &keys, &by_name, &inactive) {
             faults.push(fault);
         }
     }
@@ -297,6 +303,7 @@ fn check_one(
     service: &Service,
     networks: &BTreeSet<&str>,
     services: &BTreeMap<&str, &Service>,
+    inactive: &BTreeSet<&str>,
 ) -> Result<(), Fault> {
     let name = &service.name;
     if service.image.is_none() && !service.build {
@@ -322,7 +329,9 @@ fn check_one(
     }
     for dependency in &service.depends_on {
         let other = &dependency.service;
-        if dependency.required && !services.contains_key(other.as_str()) {
+        let there = services.contains_key(other.as_str());
+        let left_out = !dependency.required && inactive.contains(other.as_str());
+        if !there && !left_out {
             let text = format!(
                 "service {name:?} depends on undefined service {other:?}: invalid compose project"
             );

@@ -5,6 +5,8 @@
 //! checked by key and by the type of the value, not below that. Extensions (`x-…`) are allowed
 //! everywhere and not looked into. The messages are compose's.
 
+use std::collections::BTreeMap;
+
 use crate::error::{Fault, MAX_ERRORS};
 use crate::naming;
 use crate::near;
@@ -60,6 +62,8 @@ enum Shape {
     Word(&'static [&'static str]),
     /// A list of these.
     ListOf(&'static Self),
+    /// A list of this shape, no two items of it the same text.
+    Different(&'static Self),
     /// A map with any keys to these.
     MapOf(&'static Self),
     /// A map whose keys are names of services, networks and the like.
@@ -72,7 +76,7 @@ enum Shape {
     Either(&'static [Self]),
 }
 
-use Shape::{Any, Either, Fields, Is, ListOf, MapOf, Named, Needs, Word};
+use Shape::{Any, Different, Either, Fields, Is, ListOf, MapOf, Named, Needs, Word};
 
 const TEXT: Shape = Is(&[Kind::Text]);
 const BOOL: Shape = Is(&[Kind::Boolean]);
@@ -94,7 +98,7 @@ const ROOT: Shape = Fields(&[
     ("configs", MAP),
     ("models", MAP),
     ("name", TEXT),
-    ("networks", Named(&NETWORK)),
+    ("networks", MapOf(&NETWORK)),
     ("secrets", MAP),
     ("services", Named(&SERVICE)),
     ("volumes", MAP),
@@ -201,7 +205,7 @@ const DEPENDS_ON: Shape = Either(&[
     )),
 ]);
 
-const EXTRA_HOSTS: Shape = Either(&[MapOf(&Either(&[TEXT, TEXTS, NULL])), TEXTS]);
+const EXTRA_HOSTS: Shape = Either(&[MapOf(&Either(&[TEXT, TEXTS])), TEXTS]);
 
 const HEALTHCHECK: Shape = Fields(&[
     ("disable", BOOL_OR_TEXT),
@@ -296,7 +300,10 @@ const SERVICE: Shape = Fields(&[
     ("memswap_limit", NUMBER_OR_TEXT),
     ("models", Either(&[TEXTS, MAP])),
     ("network_mode", TEXT),
-    ("networks", Either(&[TEXTS, Named(&SERVICE_NETWORK)])),
+    (
+        "networks",
+        Either(&[Different(&TEXTS), MapOf(&SERVICE_NETWORK)]),
+    ),
     ("oom_kill_disable", BOOL_OR_TEXT),
     ("oom_score_adj", INT_OR_TEXT),
     ("pid", Is(&[Kind::Null, Kind::Text])),
@@ -375,6 +382,7 @@ impl Check {
             Is(kinds) => self.is(node, kinds),
             Word(words) => self.word(node, words),
             ListOf(item) => self.list(node, item),
+            Different(list) => self.different(node, list),
             MapOf(value) | Named(value) => self.map(node, value, matches!(shape, Named(_))),
             Fields(fields) => self.fields(node, fields),
             Needs(shape, keys) => self.needs(node, shape, keys),
@@ -412,6 +420,18 @@ impl Check {
         for (i, child) in node.items().iter().enumerate() {
             self.below(&i.to_string(), child, item);
         }
+    }
+
+    fn different(&mut self, node: &Node, list: &Shape) {
+        let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
+        for (i, item) in node.items().iter().enumerate() {
+            let before = item.as_str().and_then(|text| seen.insert(text, i));
+            if let Some(first) = before {
+                self.fault(item.at, &format!("items at {first} and {i} are equal"));
+                return;
+            }
+        }
+        self.node(node, list);
     }
 
     fn map(&mut self, node: &Node, value: &Shape, named: bool) {
@@ -482,7 +502,7 @@ impl Shape {
             Word(_) => Kind::Text.fits(value),
             ListOf(_) => Kind::Array.fits(value),
             MapOf(_) | Named(_) | Fields(_) => Kind::Mapping.fits(value),
-            Needs(shape, _) => shape.takes(value),
+            Different(shape) | Needs(shape, _) => shape.takes(value),
             Either(shapes) => shapes.iter().any(|shape| shape.takes(value)),
         }
     }

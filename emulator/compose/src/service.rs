@@ -154,6 +154,10 @@ fn ports_of(name: &str, node: &Node, count: &mut PortCount) -> Result<Vec<Port>,
     let items = node.get("ports").map_or(&[][..], Node::items);
     for item in items {
         let ports = ports::read(item, name)?;
+        if ports.iter().any(|port| port.target == 0) {
+            let text = format!("service ports services.{name}.ports is missing a target port");
+            return Err(Fault::invalid(item.at, text));
+        }
         count.spread = count.spread.saturating_add(ports.len());
         if count.spread > MAX_PORTS {
             let text = format!("services.{name}.ports: more than {MAX_PORTS} ports in the project");

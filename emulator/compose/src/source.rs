@@ -1,7 +1,9 @@
 //! Where file texts come from, and paths as text. The caller does the reading.
 //!
 //! Paths are joined and tidied as text, `/` between the parts; links are not followed and the
-//! home directory is not known.
+//! home directory is not known. A path may lead out of the project's folder (`../base.yaml`,
+//! `/etc/x.env`), as compose lets it: whoever runs files of strangers gives a [`Source`] that refuses
+//! such paths.
 
 use core::fmt;
 use std::collections::BTreeMap;

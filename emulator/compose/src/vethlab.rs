@@ -15,6 +15,8 @@
 //! Unknown keys are refused. Files merge as everything else does: lists are appended, maps merge,
 //! the later `engine` counts. What an included project says of itself does not come along.
 
+use std::collections::BTreeSet;
+
 use indexmap::IndexMap;
 
 use crate::error::{ErrorKind, Fault};
@@ -109,7 +111,7 @@ pub(crate) fn engine(node: &Node) -> Result<Option<At<String>>, Fault> {
 /// Reads `groups` into `groups`; `services` are those that there are.
 pub(crate) fn groups(
     node: &Node,
-    services: &[&str],
+    services: &BTreeSet<&str>,
     groups: &mut IndexMap<String, Group>,
 ) -> Result<(), Fault> {
     let Value::Map(entries) = &node.value else {
@@ -117,8 +119,7 @@ pub(crate) fn groups(
         return Err(Fault::invalid(node.at, message));
     };
     for Entry { key, key_at, node } in entries {
-        if !naming::is_key(key) || crate::expect::is_place(key) || services.contains(&key.as_str())
-        {
+        if !naming::is_key(key) || crate::expect::is_place(key) || services.contains(key.as_str()) {
             let message = format!("a group cannot be named {key:?}");
             return Err(Fault::invalid(*key_at, message)
                 .hint("it must not be the name of a service or of a place"));
@@ -127,6 +128,7 @@ pub(crate) fn groups(
             at: *key_at,
             services: Vec::new(),
         };
+        let mut seen = BTreeSet::new();
         let single = core::slice::from_ref(node);
         let items = match &node.value {
             Value::List(items) => items.as_slice(),
@@ -134,13 +136,13 @@ pub(crate) fn groups(
         };
         for item in items {
             let name = item.text().unwrap_or_default();
-            if !services.contains(&name.as_str()) {
+            if !services.contains(name.as_str()) {
                 let message = format!("group {key:?} names {name:?}, which is no service");
                 let mut fault = Fault::new(ErrorKind::Undefined, item.at, message);
                 fault.hint = near::hint(&name, services.iter().copied());
                 return Err(fault);
             }
-            if !group.services.contains(&name) {
+            if seen.insert(name.clone()) {
                 group.services.push(name);
             }
         }

@@ -463,3 +463,120 @@ fn x_vethlab_is_checked() {
     let engine = load_str(text).unwrap().vethlab.engine.unwrap();
     assert_eq!(engine.value, "20.10");
 }
+
+mod properties {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn parties() -> impl Strategy<Value = Vec<Party>> {
+        let service = prop::sample::select(vec!["vote", "redis", "only", "host"]);
+        let party = prop_oneof![
+            Just(Party::Any),
+            Just(Party::Host),
+            Just(Party::Lan),
+            Just(Party::Internet),
+            service.prop_map(service_party),
+        ];
+        prop::collection::btree_set(party, 1..4).prop_map(|set| set.into_iter().collect())
+    }
+
+    fn service_party(name: &str) -> Party {
+        service(name)
+    }
+
+    fn targets() -> impl Strategy<Value = Vec<Target>> {
+        let name = prop::sample::select(vec!["outcome", "example.com", "the-vote", "cache"]);
+        let whom = prop_oneof![
+            any::<core::net::Ipv4Addr>().prop_map(|ip| Whom::Address(ip.into())),
+            any::<core::net::Ipv6Addr>().prop_map(|ip| Whom::Address(ip.into())),
+            name.prop_map(|name: &str| Whom::Name(name.to_owned())),
+            parties().prop_map(|mut parties| Whom::Party(parties.remove(0))),
+        ];
+        let probe = prop_oneof![
+            Just(Probe::Icmp),
+            Just(Probe::Known),
+            (1..=u16::MAX).prop_map(Probe::Tcp),
+            (1..=u16::MAX).prop_map(Probe::Udp),
+        ];
+        let target = (whom, probe).prop_map(|(whom, probe)| Target { whom, probe });
+        prop::collection::btree_set(target, 1..4).prop_map(|set| set.into_iter().collect())
+    }
+
+    fn claims() -> impl Strategy<Value = Claim> {
+        let sees = prop_oneof![
+            Just(Sees::Client),
+            Just(Sees::Gateway),
+            any::<core::net::IpAddr>().prop_map(Sees::Address),
+        ];
+        let network = || prop::option::of(prop::sample::select(vec!["front", "back"]));
+        let text = |network: Option<&str>| network.map(str::to_owned);
+        let seen = (network(), prop::option::of(sees));
+        let inside = parties().prop_filter("who asks Docker for names", |parties| {
+            !parties.contains(&Party::Lan) && !parties.contains(&Party::Internet)
+        });
+        let names = prop::sample::select(vec!["redis", "db.internal", "x"]);
+        prop_oneof![
+            (parties(), targets()).prop_map(|(from, to)| Claim::Only { from, to }),
+            (parties(), targets()).prop_map(|(from, to)| reach(from, to, Verdict::Deny)),
+            (parties(), targets(), seen).prop_map(move |(from, to, (via, sees))| Claim::Reach {
+                from,
+                to,
+                verdict: Verdict::Allow,
+                via: text(via),
+                sees,
+            }),
+            (inside, names, prop::option::of(any::<u32>()), network()).prop_map(
+                move |(from, name, count, on)| Claim::Resolves {
+                    from,
+                    name: name.to_owned(),
+                    count: count.map(|count| count % 1_000_000),
+                    on: text(on),
+                }
+            ),
+        ]
+    }
+
+    fn events() -> impl Strategy<Value = Vec<Event>> {
+        let service = prop::sample::select(vec!["vote", "only", "host"]);
+        let event = (service, 0..4).prop_map(|(service, kind)| {
+            let kinds = [
+                Event::BeforeUp,
+                Event::Down,
+                Event::Recreate,
+                Event::RecreateMoved,
+            ];
+            kinds[kind as usize](service.to_owned())
+        });
+        prop::collection::vec(event, 0..3)
+    }
+
+    proptest! {
+        /// What is printed is read again as the same.
+        #[test]
+        fn round_trip(claim in claims(), when in events(), resolve_once in any::<bool>()) {
+            let expectation = Expectation {
+                at: emulator_compose::Place::default(),
+                text: String::new(),
+                claim,
+                when,
+                resolve_once,
+            };
+            let shown = expectation.to_string();
+            let project = shop();
+            let again = Expectation::parse(&shown, &project);
+            let again = again.unwrap_or_else(|error| panic!("{error}"));
+            prop_assert_eq!(&again.claim, &expectation.claim, "{}", shown);
+            prop_assert_eq!(&again.when, &expectation.when, "{}", shown);
+            prop_assert_eq!(again.resolve_once, expectation.resolve_once, "{}", shown);
+        }
+
+        /// No text makes the reader fall over, and an error stands inside the text.
+        #[test]
+        fn any_text(text in "[ a-z>\\-,\":/\\[\\]0-9é]{0,40}") {
+            if let Err(error) = Expectation::parse(&text, &shop()) {
+                let end = (error.column + error.length) as usize;
+                prop_assert!(end <= text.chars().count() + 2, "{}", error);
+            }
+        }
+    }
+}

@@ -267,3 +267,41 @@ fn whom_a_dial_means_and_where_it_stands() {
     assert_eq!(dials[0].text, "http://db");
     assert_eq!((dials[1].at.line, dials[1].at.column), (6, 14));
 }
+
+#[test]
+fn a_first_config_expects_what_is_dialled() {
+    let text = "services:
+  web:
+    image: i
+    environment:
+      DB_URL: postgres://db/x
+      MAIL_HOST: smtp.example.com
+      CACHE_HOST: cache
+    networks: [n]
+  host: {image: i, depends_on: [db], networks: [n]}
+  db: {image: postgres, networks: {n: {aliases: [cache]}}}
+networks: {n: }
+";
+    let first = project(text);
+    let config = emulator_compose::proposal(&first, &Images::builtin(), &["compose.yaml".into()]);
+    assert_eq!(
+        config,
+        "files: [compose.yaml]
+expect:
+  - web -> db:5432 allow     # compose.yaml:5 DB_URL
+  - web -> cache allow       # compose.yaml:7 CACHE_HOST
+  - '\"host\" -> db:5432 allow'  # compose.yaml:9 depends_on
+# What nothing in the project has the name of:
+#   web -> smtp.example.com, compose.yaml:6 MAIL_HOST
+"
+    );
+    let mut files = std::collections::BTreeMap::from([
+        ("vethlab.yaml".to_owned(), config),
+        ("compose.yaml".to_owned(), format!("name: x\n{text}")),
+    ]);
+    let config = emulator_compose::Config::load(&mut files, "vethlab.yaml").unwrap();
+    let run = config.runs(&mut files).remove(0);
+    let loaded = emulator_compose::load(&mut files, &run.options);
+    let loaded = loaded.unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!(loaded.vethlab.expect.len(), 3);
+}

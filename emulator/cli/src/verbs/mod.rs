@@ -2,6 +2,7 @@
 
 pub(crate) mod check;
 pub(crate) mod diff;
+pub(crate) mod init;
 pub(crate) mod lint;
 pub(crate) mod matrix;
 pub(crate) mod play;

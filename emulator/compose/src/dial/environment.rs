@@ -1,7 +1,7 @@
 //! Dials in variables. The variable's name tells an address that is dialled from one that is
 //! listened on, published or shown to users.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use indexmap::IndexMap;
 
@@ -176,18 +176,24 @@ pub(super) fn dials<'v>(
     known: &BTreeSet<String>,
 ) -> Vec<(&'v str, &'v At<String>, Found)> {
     let mut out = Vec::new();
+    let ports: BTreeMap<String, u16> = variables.iter().filter_map(port).collect();
     for (name, value) in variables {
         let Some(value) = value.as_ref().filter(|value| !value.is_empty()) else {
             continue;
         };
-        for found in one(name, value, variables, known) {
+        for found in one(name, value, &ports, known) {
             out.push((name.as_str(), value, found));
         }
     }
     out
 }
 
-fn one(name: &str, value: &str, variables: &Variables, known: &BTreeSet<String>) -> Vec<Found> {
+fn one(
+    name: &str,
+    value: &str,
+    ports: &BTreeMap<String, u16>,
+    known: &BTreeSet<String>,
+) -> Vec<Found> {
     let upper = name.to_ascii_uppercase();
     let words: Vec<&str> = upper.split(['_', '.', '-']).collect();
     let has = |list: &[&str]| words.iter().any(|word| list.contains(word));
@@ -208,7 +214,7 @@ fn one(name: &str, value: &str, variables: &Variables, known: &BTreeSet<String>)
         return found;
     }
     if has(&BARE) || ends_with_host(&upper) {
-        let port = sibling_port(&upper, variables);
+        let port = sibling_port(&upper, ports);
         return bare(value, port, known);
     }
     Vec::new()
@@ -240,16 +246,18 @@ fn bare(value: &str, port: Option<u16>, known: &BTreeSet<String>) -> Vec<Found> 
     parts.iter().map(one).collect()
 }
 
+/// A variable that states a port, its name in capitals.
+fn port((name, value): (&String, &Option<At<String>>)) -> Option<(String, u16)> {
+    let name = name.to_ascii_uppercase();
+    let port = find::port(value.as_ref()?.as_str())?;
+    name.ends_with("PORT").then_some((name, port))
+}
+
 /// The port that another variable of the same beginning states: `DB_PORT` beside `DB_HOST`.
-fn sibling_port(name: &str, variables: &Variables) -> Option<u16> {
+fn sibling_port(name: &str, ports: &BTreeMap<String, u16>) -> Option<u16> {
     let last = BARE.iter().filter(|word| name.ends_with(*word));
     let last = last.max_by_key(|word| word.len())?;
     let start = &name[..name.len() - last.len()];
-    let fits = |key: &str| {
-        let key = key.to_ascii_uppercase();
-        key.strip_prefix(start) == Some("PORT") || key.strip_prefix(name) == Some("_PORT")
-    };
-    let mut values = variables.iter().filter(|(key, _)| fits(key));
-    let (_, value) = values.next()?;
-    find::port(value.as_ref()?.as_str())
+    let keys = [format!("{start}PORT"), format!("{name}_PORT")];
+    keys.iter().find_map(|key| ports.get(key).copied())
 }

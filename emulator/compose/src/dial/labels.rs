@@ -4,41 +4,61 @@
 //! project's is meant, and nothing is known of it.
 
 use super::{Dial, DialIn, DialTo};
-use crate::listen::{Images, listens};
+use crate::listen::{self, Images};
 use crate::model::{Project, Protocol, Service};
 use crate::node::Place;
 
-/// The dials of the project's proxies to `service`.
-pub(super) fn dials(project: &Project, service: &Service, images: &Images, out: &mut Vec<Dial>) {
-    for (words, asked) in [
-        (&["traefik"][..], traefik(service, images)),
-        (&["caddy-docker-proxy"], caddy(service)),
-        (&["nginx-proxy"], nginx(service, images)),
-    ] {
-        let Some((label, at, port)) = asked else {
+/// How many dials of proxies are read.
+const MAX_BEHIND: usize = 65_536;
+
+/// The dials of the project's proxies.
+pub(super) fn dials(project: &Project, images: &Images) -> Vec<Dial> {
+    let mut out = Vec::new();
+    let kinds: [(&str, Ask); 3] = [
+        ("traefik", traefik),
+        ("caddy-docker-proxy", caddy),
+        ("nginx-proxy", nginx),
+    ];
+    for (word, asked) in kinds {
+        let is_proxy = |service: &&Service| last_part(service) == word;
+        let proxies: Vec<&Service> = project.services.iter().filter(is_proxy).collect();
+        if proxies.is_empty() {
             continue;
-        };
-        let proxy = |other: &&Service| {
-            let image = other.image.as_ref().map_or("", |image| image.as_str());
-            let name = image.split(['@', ':']).next().unwrap_or_default();
-            let last = name.rsplit('/').next().unwrap_or_default();
-            words.contains(&last) && other.name != service.name
-        };
-        for proxy in project.services.iter().filter(proxy) {
-            out.push(Dial {
-                service: proxy.name.clone(),
-                host: service.name.clone(),
-                to: DialTo::Project,
-                port,
-                protocol: Protocol::Tcp,
-                at,
-                how: DialIn::Label(label.clone()),
-                text: label.clone(),
-            });
+        }
+        for service in &project.services {
+            let Some((label, at, port)) = asked(service, images) else {
+                continue;
+            };
+            for proxy in proxies.iter().filter(|proxy| proxy.name != service.name) {
+                out.push(Dial {
+                    service: proxy.name.clone(),
+                    host: service.name.clone(),
+                    to: DialTo::Project,
+                    port,
+                    protocol: Protocol::Tcp,
+                    at,
+                    how: DialIn::Label(label.clone()),
+                    text: label.clone(),
+                });
+            }
+            if out.len() > MAX_BEHIND {
+                return out;
+            }
         }
     }
+    out
 }
 
+/// The last part of an image's name, without its tag.
+fn last_part(service: &Service) -> &str {
+    let image = service.image.as_ref().map_or("", |image| image.as_str());
+    let name = image.rsplit('/').next().unwrap_or_default();
+    name.split(['@', ':']).next().unwrap_or_default()
+}
+
+/// What one kind of proxy reads of a service.
+type Ask = fn(&Service, &Images) -> Asked;
+/// The label, where it stands, and the port.
 type Asked = Option<(String, Place, Option<u16>)>;
 
 fn traefik(service: &Service, images: &Images) -> Asked {
@@ -66,12 +86,11 @@ fn traefik(service: &Service, images: &Images) -> Asked {
 
 /// The port that a proxy takes when no label names one: the lowest that is known.
 fn lowest(service: &Service, images: &Images) -> Option<u16> {
-    let listens = listens(service, images).into_iter();
-    let tcp = listens.filter(|listen| listen.protocol == Protocol::Tcp);
+    let tcp = listen::known(service, images).filter(|listen| listen.protocol == Protocol::Tcp);
     tcp.map(|listen| listen.port).min()
 }
 
-fn caddy(service: &Service) -> Asked {
+fn caddy(service: &Service, _: &Images) -> Asked {
     let mut labels = service.labels.iter();
     let (key, value) = labels.find(|(key, value)| {
         key.starts_with("caddy") && key.ends_with("reverse_proxy") && value.contains("{{upstreams")

@@ -17,7 +17,7 @@ use std::collections::BTreeSet;
 use indexmap::IndexMap;
 
 use crate::expect;
-use crate::listen::{Images, listens};
+use crate::listen::{self, Images};
 use crate::model::{Healthcheck, Project, Protocol, Service};
 use crate::node::Place;
 use find::Found;
@@ -64,6 +64,8 @@ pub enum DialIn {
 
 /// How many dials of one service are kept.
 const MAX_DIALS: usize = 1024;
+/// How many known ports of one service are dials of those that wait for it.
+const MAX_PORTS_OF_ONE: usize = 64;
 
 /// Every dial of the project, by service. Each (host, port, protocol) of a service stands once, and
 /// once more if its health check asks it; of several texts that say the same the plainest counts. A
@@ -71,19 +73,17 @@ const MAX_DIALS: usize = 1024;
 #[must_use]
 pub fn dials(project: &Project, images: &Images) -> Vec<Dial> {
     let known = known(project);
+    let mut names = known.clone();
+    names.extend(["localhost", "127.0.0.1", "::1"].map(str::to_owned));
     let mut all: IndexMap<&str, Vec<Dial>> = IndexMap::new();
     for service in &project.services {
         let dials = all.entry(&service.name).or_default();
-        texts(service, &known, dials);
+        texts(service, &known, &names, dials);
         waits(project, service, images, dials);
     }
-    for service in &project.services {
-        let mut behind = Vec::new();
-        labels::dials(project, service, images, &mut behind);
-        for dial in behind {
-            if let Some(dials) = all.get_mut(dial.service.as_str()) {
-                dials.push(dial);
-            }
+    for dial in labels::dials(project, images) {
+        if let Some(dials) = all.get_mut(dial.service.as_str()) {
+            dials.push(dial);
         }
     }
     all.into_values().flat_map(once).collect()
@@ -130,8 +130,14 @@ fn known(project: &Project) -> BTreeSet<String> {
     known
 }
 
-/// What stands in variables, commands and the health check.
-fn texts(service: &Service, known: &BTreeSet<String>, out: &mut Vec<Dial>) {
+/// What stands in variables, commands and the health check. `names` are those that are `known` and
+/// those of the machine itself.
+fn texts(
+    service: &Service,
+    known: &BTreeSet<String>,
+    names: &BTreeSet<String>,
+    out: &mut Vec<Dial>,
+) {
     let dial = |found: Found, at, how| Dial {
         service: service.name.clone(),
         to: DialTo::of(&found.host, known),
@@ -148,8 +154,6 @@ fn texts(service: &Service, known: &BTreeSet<String>, out: &mut Vec<Dial>) {
             out.push(dial(found, value.at, DialIn::Environment(name.to_owned())));
         }
     }
-    let mut names = known.clone();
-    names.extend(["localhost", "127.0.0.1", "::1"].map(str::to_owned));
     let commands = [
         (&service.entrypoint, DialIn::Entrypoint),
         (&service.command, DialIn::Command),
@@ -157,7 +161,7 @@ fn texts(service: &Service, known: &BTreeSet<String>, out: &mut Vec<Dial>) {
     for (command, how) in commands {
         let Some(command) = command else { continue };
         let words = command::words(command);
-        for found in command::dials(&words, &names) {
+        for found in command::dials(&words, names) {
             if found.host != service.name {
                 out.push(dial(found, command.at, how.clone()));
             }
@@ -171,7 +175,7 @@ fn texts(service: &Service, known: &BTreeSet<String>, out: &mut Vec<Dial>) {
         && test.first().is_some_and(|first| first != "NONE")
     {
         let words = command::words(&test[1..]);
-        let found = command::dials(&words, &names).into_iter();
+        let found = command::dials(&words, names).into_iter();
         out.extend(found.map(|found| dial(found, *at, DialIn::Healthcheck)));
     }
 }
@@ -204,7 +208,8 @@ fn waits(project: &Project, service: &Service, images: &Images, out: &mut Vec<Di
         .links
         .iter()
         .map(|link| (&link.target, &link.alias, link.at, DialIn::Link));
-    let written = |at| !service.links.iter().any(|link| link.at == at);
+    let linked: BTreeSet<Place> = service.links.iter().map(|link| link.at).collect();
+    let written = |at| !linked.contains(&at);
     let depends = service
         .depends_on
         .iter()
@@ -214,7 +219,10 @@ fn waits(project: &Project, service: &Service, images: &Images, out: &mut Vec<Di
         let Some(target) = project.service(target) else {
             continue;
         };
-        for listen in listens(target, images) {
+        if out.len() > 4 * MAX_DIALS {
+            return;
+        }
+        for listen in listen::known(target, images).take(MAX_PORTS_OF_ONE) {
             out.push(Dial {
                 service: service.name.clone(),
                 host: host.clone(),

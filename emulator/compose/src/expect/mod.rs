@@ -45,7 +45,7 @@ mod show;
 use core::net::IpAddr;
 
 pub(crate) use names::{Names, hosts, is_place};
-pub(crate) use read::list;
+pub(crate) use read::{MAX_PARTIES, list};
 
 use crate::error::{Error, ErrorKind};
 use crate::model::Project;
@@ -101,6 +101,16 @@ pub enum Claim {
         /// The key of the network on which all of them must be (with `Some(0)`: none is).
         on: Option<String>,
     },
+}
+
+impl Claim {
+    /// How many parties and targets it names.
+    pub(crate) fn names(&self) -> usize {
+        match self {
+            Self::Only { from, to } | Self::Reach { from, to, .. } => from.len() + to.len(),
+            Self::Resolves { from, .. } => from.len(),
+        }
+    }
 }
 
 /// Someone who asks or is asked.
@@ -172,7 +182,7 @@ pub enum Sees {
 }
 
 /// Something that happens to the project before an expectation is tried.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Event {
     /// It is tried while the project starts, before this service does.
     BeforeUp(String),

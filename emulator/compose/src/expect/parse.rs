@@ -2,6 +2,9 @@
 
 use core::net::IpAddr;
 use core::ops::Range;
+use std::collections::BTreeSet;
+
+use indexmap::IndexSet;
 
 use super::lex::{Word, words};
 use super::names::{Names, place};
@@ -146,11 +149,17 @@ impl Wrong {
     }
 }
 
+fn last_letter(text: &str) -> Range<usize> {
+    let text = text.trim_end();
+    let last = text.char_indices().next_back();
+    last.map_or(0, |(at, _)| at)..text.len()
+}
+
 struct Parser<'n> {
     words: Vec<Word>,
     at: usize,
-    /// Where the sentence ends, in bytes.
-    end: usize,
+    /// Where the last letter of the sentence stands, in bytes.
+    last: Range<usize>,
     names: &'n Names<'n>,
 }
 
@@ -159,7 +168,7 @@ impl<'n> Parser<'n> {
         Ok(Self {
             words: words(text)?,
             at: 0,
-            end: text.trim_end().len(),
+            last: last_letter(text),
             names,
         })
     }
@@ -183,9 +192,9 @@ impl<'n> Parser<'n> {
 
     /// The next word, or the complaint that `what` is missing.
     fn need(&mut self, what: &str) -> Read<Word> {
-        let end = self.end.saturating_sub(1)..self.end;
+        let last = self.last.clone();
         self.next()
-            .ok_or_else(|| wrong(end, format!("expected {what} after this")))
+            .ok_or_else(|| wrong(last, format!("expected {what} after this")))
     }
 
     fn keyword(&mut self, keyword: &str) -> Read<()> {
@@ -262,7 +271,9 @@ impl<'n> Parser<'n> {
             self.at += 1;
         }
         let Some(verdict) = verdict else {
-            let range = self.peek().map_or(self.end..self.end, |w| w.range.clone());
+            let range = self
+                .peek()
+                .map_or(self.last.end..self.last.end, |w| w.range.clone());
             return Err(wrong(range, "says neither `allow` nor `deny`")
                 .hint("write `web -> db:5432 allow` or `web -> db:5432 deny`"));
         };
@@ -409,16 +420,15 @@ impl<'n> Parser<'n> {
     }
 
     fn parties(&mut self) -> Read<Vec<Party>> {
-        let mut parties: Vec<Party> = Vec::new();
+        let mut parties: IndexSet<Party> = IndexSet::new();
+        let mut seen = BTreeSet::new();
         loop {
             let word = self.need("a service, a group or a place")?;
-            for party in self.party(word)? {
-                if !parties.contains(&party) {
-                    parties.push(party);
-                }
+            if seen.insert(word.text.clone()) || word.quoted {
+                parties.extend(self.party(word)?);
             }
             if !self.take(",") {
-                return Ok(parties);
+                return Ok(parties.into_iter().collect());
             }
         }
     }
@@ -460,16 +470,15 @@ impl<'n> Parser<'n> {
     }
 
     fn targets(&mut self) -> Read<Vec<Target>> {
-        let mut targets: Vec<Target> = Vec::new();
+        let mut targets: IndexSet<Target> = IndexSet::new();
+        let mut seen = BTreeSet::new();
         loop {
             let word = self.need("a target such as `db:5432`")?;
-            for target in self.target(&word)? {
-                if !targets.contains(&target) {
-                    targets.push(target);
-                }
+            if seen.insert(word.text.clone()) || word.quoted {
+                targets.extend(self.target(&word)?);
             }
             if !self.take(",") {
-                return Ok(targets);
+                return Ok(targets.into_iter().collect());
             }
         }
     }

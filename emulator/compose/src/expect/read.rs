@@ -1,11 +1,14 @@
 //! Entries of a list of expectations, out of YAML.
 
+use core::hash::Hash;
 use core::ops::Range;
+
+use indexmap::IndexSet;
 
 use super::names::Names;
 use super::parse;
 use super::{Claim, Event, Expectation, Wrong};
-use crate::error::{ErrorKind, Fault};
+use crate::error::{ErrorKind, Fault, MAX_ERRORS};
 use crate::node::{Node, Place, Value};
 use crate::vethlab;
 
@@ -15,11 +18,16 @@ pub(crate) const MAX_EXPECTATIONS: usize = 10_000;
 /// Where in a file a part of a scalar's text stands.
 pub(crate) type Within<'w> = &'w dyn Fn(Place, &str, &Range<usize>) -> Place;
 
-/// Reads a list of them. Several that are wrong are told together.
+/// How many parties and targets all expectations of a project may name, groups spread out.
+pub(crate) const MAX_PARTIES: usize = 200_000;
+
+/// Reads a list of them. Several that are wrong are told together. `room` is how many parties and
+/// targets they may name yet.
 pub(crate) fn list(
     node: &Node,
     names: &Names<'_>,
     within: Within<'_>,
+    room: &mut usize,
 ) -> Result<Vec<Expectation>, Vec<Fault>> {
     let single = core::slice::from_ref(node);
     let items = match &node.value {
@@ -33,8 +41,18 @@ pub(crate) fn list(
     let (mut out, mut faults) = (Vec::new(), Vec::new());
     for item in items {
         match entry(item, names, within) {
-            Ok(expectation) => out.push(expectation),
+            Ok(expectation) => {
+                let Some(left) = room.checked_sub(expectation.claim.names()) else {
+                    let message = format!("the expectations name more than {MAX_PARTIES} parties");
+                    return Err(vec![Fault::new(ErrorKind::TooLarge, item.at, message)]);
+                };
+                *room = left;
+                out.push(expectation);
+            }
             Err(fault) => faults.push(fault),
+        }
+        if faults.len() >= MAX_ERRORS {
+            break;
         }
     }
     if faults.is_empty() {
@@ -155,7 +173,7 @@ impl Map<'_> {
     }
 
     /// A text, or each of a list of texts, read by `read`.
-    fn each<T: PartialEq>(
+    fn each<T: Eq + Hash>(
         &self,
         key: &str,
         read: fn(&str, &Names<'_>) -> Result<Vec<T>, Wrong>,
@@ -166,18 +184,14 @@ impl Map<'_> {
             Value::List(items) => items.as_slice(),
             _ => single,
         };
-        let mut out = Vec::new();
+        let mut out = IndexSet::new();
         for item in items {
-            for value in self.scalar(item, key, read)? {
-                if !out.contains(&value) {
-                    out.push(value);
-                }
-            }
+            out.extend(self.scalar(item, key, read)?);
         }
         if out.is_empty() {
             return Err(Fault::invalid(node.at, format!("{key:?} is empty")));
         }
-        Ok(out)
+        Ok(out.into_iter().collect())
     }
 
     fn scalar<T>(

@@ -4,6 +4,7 @@ use core::fmt::{self, Display, Formatter};
 
 use super::names::is_place;
 use super::{Claim, Event, Expectation, Party, Probe, Sees, Target, Verdict, Whom};
+use crate::naming;
 
 /// Things with commas between.
 struct List<'a, T>(&'a [T]);
@@ -20,14 +21,14 @@ impl<T: Display> Display for List<'_, T> {
     }
 }
 
-/// A service's name, in quotes if it would be read as something else.
+/// A name of a service or network, in quotes if it would be read as something else.
 struct Name<'a>(&'a str);
 
 impl Display for Name<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let name = self.0;
         let address = name.parse::<core::net::IpAddr>().is_ok();
-        if is_place(name) || address || name.starts_with("->") || matches!(name, "only") {
+        if !naming::is_key(name) || is_place(name) || address || name == "only" {
             return write!(f, "\"{name}\"");
         }
         f.write_str(name)
@@ -106,7 +107,7 @@ impl Display for Claim {
             } => {
                 write!(f, "{} -> {} {verdict}", List(from), List(to))?;
                 if let Some(network) = via {
-                    write!(f, " via {network}")?;
+                    write!(f, " via {}", Name(network))?;
                 }
                 match sees {
                     Some(sees) => write!(f, " sees {sees}"),
@@ -126,7 +127,7 @@ impl Display for Claim {
                     Some(n) => write!(f, "{} resolves {name} to {n} addresses", List(from))?,
                 }
                 match on {
-                    Some(network) => write!(f, " on {network}"),
+                    Some(network) => write!(f, " on {}", Name(network)),
                     None => Ok(()),
                 }
             }

@@ -77,9 +77,22 @@ impl Known {
 /// `listen` that states one port for several addresses, each of them).
 #[must_use]
 pub fn listens(service: &Service, images: &Images) -> Vec<Listen> {
-    if let Some(stated) = &service.vethlab.listen {
-        return stated.clone();
-    }
+    known(service, images).collect()
+}
+
+/// The same, one after the other.
+pub(crate) fn known(service: &Service, images: &Images) -> impl Iterator<Item = Listen> {
+    let stated = service.vethlab.listen.as_ref();
+    let others = stated.is_none().then(|| guessed(service, images));
+    stated
+        .into_iter()
+        .flatten()
+        .cloned()
+        .chain(others.into_iter().flatten())
+}
+
+/// What is known when nothing is stated.
+fn guessed(service: &Service, images: &Images) -> impl Iterator<Item = Listen> {
     let open = |port, protocol, known| Listen {
         port,
         protocol,
@@ -89,15 +102,13 @@ pub fn listens(service: &Service, images: &Images) -> Vec<Listen> {
     let published = service
         .ports
         .iter()
-        .map(|port| open(port.target, port.protocol, Known::Published(port.at)));
-    let exposed = service.expose.iter().flat_map(|expose| {
+        .map(move |port| open(port.target, port.protocol, Known::Published(port.at)));
+    let exposed = service.expose.iter().flat_map(move |expose| {
         (expose.first..=expose.last)
-            .map(|port| open(port, expose.protocol, Known::Exposed(expose.at)))
+            .map(move |port| open(port, expose.protocol, Known::Exposed(expose.at)))
     });
-    let health = health::ports(service);
-    let health = health
-        .into_iter()
-        .map(|(port, at)| open(port, Protocol::Tcp, Known::Healthcheck(at)));
+    let health = health::ports(service).into_iter();
+    let health = health.map(move |(port, at)| open(port, Protocol::Tcp, Known::Healthcheck(at)));
     let image = service.image.as_ref().and_then(|image| images.find(image));
     let image = image
         .into_iter()
@@ -107,8 +118,7 @@ pub fn listens(service: &Service, images: &Images) -> Vec<Listen> {
         .chain(exposed)
         .chain(health)
         .chain(image)
-        .filter(|listen| seen.insert((listen.port, listen.protocol)))
-        .collect()
+        .filter(move |listen| seen.insert((listen.port, listen.protocol)))
 }
 
 /// Reads a `listen`: one entry or a list of `PORT`, `PORT-PORT`, `ADDRESS:PORT`, each with
@@ -121,13 +131,10 @@ pub(crate) fn stated(node: &Node) -> Result<Vec<Listen>, Fault> {
         _ => single,
     };
     let mut out: Vec<Listen> = Vec::new();
+    let mut seen = BTreeSet::new();
     for item in items {
         for listen in one(item)? {
-            let same = |other: &Listen| {
-                (other.port, other.protocol, other.address)
-                    == (listen.port, listen.protocol, listen.address)
-            };
-            if !out.iter().any(same) {
+            if seen.insert((listen.port, listen.protocol, listen.address)) {
                 out.push(listen);
             }
             if out.len() > MAX_STATED {
