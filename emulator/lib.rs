@@ -37,6 +37,7 @@ pub mod matrix;
 pub mod project;
 pub mod report;
 pub mod revision;
+pub mod why;
 pub mod world;
 
 pub use emulator_compose as compose;

@@ -105,7 +105,7 @@ pub struct World<'p> {
     pub up: Vec<(&'p Project, Up)>,
     /// The external networks that were made empty, by their names in the engine.
     pub stand_ins: Vec<String>,
-    images: Images,
+    pub(crate) images: Images,
     /// Containers that hold an address so that nobody gets it again.
     held: u32,
     /// Containers whose namespace went with the container that they had joined.

@@ -6,6 +6,7 @@ use std::io;
 
 use emulator_compose::{Images, Project};
 use emulator_core::docker::spec::{Engine, Port, Proto};
+use emulator_core::id::NsId;
 use emulator_core::lab::Lab;
 use emulator_core::lab::outside::INTERNET_V4;
 use emulator_core::lab::probe::{Answer, Question};
@@ -21,12 +22,13 @@ const INTERNET_NAME: &str = "example.com";
 const HTTPS: u16 = 443;
 
 /// What a run of questions needs to know.
-#[derive(Debug)]
 struct Run<'a> {
     lab: &'a mut Lab,
     depth: Depth,
     carriers: &'a [Carrier],
     uplink: &'a [IpAddr],
+    /// Called after each way.
+    tried: &'a mut dyn FnMut(&mut Lab),
 }
 
 /// Fills the matrix of a project that runs in `lab`, with programs that listen on what the files and
@@ -55,6 +57,7 @@ pub fn fill(
             depth,
             carriers: &carriers,
             uplink: &uplink,
+            tried: &mut |_| {},
         };
         for target in &targets {
             run.service(asker, target, &mut cells);
@@ -76,7 +79,71 @@ pub fn fill(
     })
 }
 
-const fn engine(engine: Engine) -> &'static str {
+/// One question by itself: `from` and `to` as a matrix [labels](super::label) them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct One<'a> {
+    pub(crate) from: &'a str,
+    pub(crate) to: &'a str,
+    /// The port of a service, whether it is known to listen there or not; none is a ping. Places are asked as
+    /// in a matrix.
+    pub(crate) port: Option<Port>,
+}
+
+/// The answer to one question, and the namespace that asked; `None` if an end does not run. `tried` is
+/// called once the name was looked up, if there is one, and after each way.
+pub(crate) fn one(
+    lab: &mut Lab,
+    project: &Project,
+    up: &Up,
+    images: &Images,
+    question: One<'_>,
+    tried: &mut dyn FnMut(&mut Lab),
+) -> Option<(Cell, NsId)> {
+    let carriers = carriers(lab, project);
+    let targets = targets(lab, project, up, images);
+    let askers = askers(lab, &targets, &carriers);
+    let asker = askers.iter().find(|asker| asker.label == question.from)?;
+    let uplink = lab.host_addresses();
+    if PLACES.contains(&question.to) {
+        let mut run = Run {
+            lab,
+            depth: Depth::Every,
+            carriers: &carriers,
+            uplink: &uplink,
+            tried,
+        };
+        return Some((run.place(asker, question.to), asker.ns));
+    }
+    let target = targets.iter().find(|target| target.label == question.to)?;
+    let protocol = question
+        .port
+        .map_or_else(|| "icmp".to_owned(), |port| port.proto.to_string());
+    let mut cell = cell(
+        asker,
+        &target.label,
+        question.port.map(|port| port.number),
+        &protocol,
+    );
+    if asker.container {
+        cell.name = Some(target.service.clone());
+        cell.resolved = lab.lookup(asker.ns, &target.service);
+    }
+    tried(lab);
+    let mut run = Run {
+        lab,
+        depth: Depth::Every,
+        carriers: &carriers,
+        uplink: &uplink,
+        tried,
+    };
+    let cell = match question.port {
+        Some(port) => run.port(asker, target, port, cell),
+        None => run.ping(asker, target, cell),
+    };
+    Some((cell, asker.ns))
+}
+
+pub(crate) const fn engine(engine: Engine) -> &'static str {
     match engine {
         Engine::V20_10 => "20.10",
         Engine::V29 => "29",
@@ -176,26 +243,39 @@ impl Run<'_> {
             cells.push(cell);
         }
         for &(port, _) in &target.listening {
-            let mut cell = named(Some(port.number), &port.proto.to_string());
-            if port.proto == Proto::Sctp {
-                cell.reason = Some("sctp-not-carried".to_owned());
-                cells.push(cell);
-                continue;
-            }
-            let mut ways = addresses(asker, target, &resolved, port.number);
-            let doors = doors(asker, target, port, self.depth);
-            // A place goes by published ports before it goes by a container's address.
-            let at = if asker.container { ways.len() } else { 0 };
-            ways.splice(at..at, doors);
-            for to in ways {
-                self.attempt(asker, port.proto, to, false, &mut cell);
-            }
-            conclude(&mut cell);
-            if cell.verdict == Verdict::Closed && !asker.container {
-                cell.reason = Some(unpublished(target, port).to_owned());
-            }
-            cells.push(cell);
+            let cell = named(Some(port.number), &port.proto.to_string());
+            cells.push(self.port(asker, target, port, cell));
         }
+    }
+
+    /// The cell of a port.
+    fn port(&mut self, asker: &Asker, target: &Target, port: Port, mut cell: Cell) -> Cell {
+        if port.proto == Proto::Sctp {
+            cell.reason = Some("sctp-not-carried".to_owned());
+            return cell;
+        }
+        let mut ways = addresses(asker, target, &cell.resolved, port.number);
+        let doors = doors(asker, target, port, self.depth);
+        // A place goes by published ports before it goes by a container's address.
+        let at = if asker.container { ways.len() } else { 0 };
+        ways.splice(at..at, doors);
+        for to in ways {
+            self.attempt(asker, port.proto, to, false, &mut cell);
+        }
+        conclude(&mut cell);
+        if cell.verdict == Verdict::Closed && !asker.container {
+            cell.reason = Some(unpublished(target, port).to_owned());
+        }
+        cell
+    }
+
+    /// The cell of a ping.
+    fn ping(&mut self, asker: &Asker, target: &Target, mut cell: Cell) -> Cell {
+        for to in addresses(asker, target, &cell.resolved, 0) {
+            self.attempt(asker, Proto::Tcp, to, true, &mut cell);
+        }
+        conclude(&mut cell);
+        cell
     }
 
     /// The cell of a place: a ping to the host and to the machine on its segment, a page from the internet.
@@ -245,6 +325,7 @@ impl Run<'_> {
                 }
             }
         }
+        (self.tried)(self.lab);
         for to in ways {
             self.attempt(asker, Proto::Tcp, to, !internet, &mut cell);
         }
@@ -282,6 +363,7 @@ impl Run<'_> {
             sees: source.map(|address| seen(asker, self.carriers, self.uplink, plain(address))),
             reason: (!open).then(|| word(asker.container, &answer, dropped)),
         });
+        (self.tried)(self.lab);
     }
 }
 

@@ -30,6 +30,7 @@ use core::net::{IpAddr, SocketAddr};
 use serde::Serialize;
 
 pub use ask::fill;
+pub(crate) use ask::{One, engine, one};
 
 /// The places, in the order in which they follow the services.
 pub const PLACES: [&str; 3] = ["host", "lan", "internet"];

@@ -7,9 +7,13 @@ pub mod init;
 pub mod lint;
 mod matrix;
 pub mod test;
+mod watch;
+mod why;
 
 pub use diff::{DiffArgs, DiffFormat, FailOn};
 pub use matrix::{MatrixArgs, MatrixFormat};
+pub use watch::WatchArgs;
+pub use why::WhyArgs;
 
 use std::path::PathBuf;
 
@@ -71,10 +75,14 @@ pub enum Verb {
     Matrix(MatrixArgs),
     /// Say what a change of a project opens, closes and moves
     Diff(DiffArgs),
+    /// Say step by step why one service reaches another, or why not
+    Why(WhyArgs),
     /// Type the commands of a Markdown transcript into a lab and compare what they print
     Play(PlayArgs),
     /// Try what is expected of the networks of compose projects
     Test(test::TestArgs),
+    /// Try them again whenever a file changes
+    Watch(WatchArgs),
 }
 
 /// What every lab is started with.

@@ -18,6 +18,8 @@ fn main() -> ExitCode {
         Verb::Lint(args) => verbs::lint::run(&args),
         Verb::Diff(args) => verbs::diff::run(&args),
         Verb::Matrix(args) => verbs::matrix::run(&args),
+        Verb::Watch(args) => verbs::watch::run(&args),
+        Verb::Why(args) => verbs::why::run(&args),
         Verb::Play(args) => verbs::play::run(&args, start),
         Verb::Test(args) => verbs::test::run(&args),
     }

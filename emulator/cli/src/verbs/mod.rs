@@ -8,6 +8,8 @@ pub(crate) mod matrix;
 pub(crate) mod play;
 pub(crate) mod project;
 pub(crate) mod test;
+pub(crate) mod watch;
+pub(crate) mod why;
 
 use std::fs;
 use std::path::Path;

@@ -457,6 +457,16 @@ impl Netns {
         self.fib.is_local(addr)
     }
 
+    /// The route that a packet to `addr` takes (`ip route get`); `None` if it is unreachable, or an address
+    /// of this namespace.
+    #[must_use]
+    pub fn route_get(&self, addr: IpAddr) -> Option<Route> {
+        if self.is_local(addr) {
+            return None;
+        }
+        self.fib.lookup(addr, None)
+    }
+
     /// The source for packets to `dst` that leave by `output`: what MASQUERADE writes.
     #[must_use]
     pub fn select_source(&self, output: IfId, dst: IpAddr) -> Option<IpAddr> {

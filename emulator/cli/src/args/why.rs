@@ -1,0 +1,58 @@
+//! The arguments of `vethlab why`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{EngineArg, Format};
+
+const EXAMPLES: &str = "\
+Examples:
+  vethlab why compose.yaml web db:5432
+      step by step, why web reaches the database's port, or why not, and what would change it
+  vethlab why compose.yaml lan db
+      the first port that db is known to listen on, asked by another machine on the host's network
+  vethlab why --capture why.pcapng compose.yaml web dns:53/udp
+      with the frames that the steps name, for Wireshark
+  vethlab why -f compose.prod.yaml compose.yaml web db/icmp
+      a ping, in a project of two files
+
+FROM and TO are services, or host, lan (another machine on the host's network), internet.
+
+Exit codes:
+  0  it is open
+  1  it is closed, or not known
+  2  bad input: a compose file that is refused, a name that is not there";
+
+/// `vethlab why`.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct WhyArgs {
+    /// The compose file
+    #[arg(value_name = "COMPOSE")]
+    pub compose: PathBuf,
+    /// Who asks
+    #[arg(value_name = "FROM")]
+    pub from: String,
+    /// Who is asked: TO, TO:PORT, TO:PORT/udp, TO/icmp
+    #[arg(value_name = "TO[:PORT[/udp]]")]
+    pub to: String,
+    /// More compose files, which override the first
+    #[arg(short = 'f', long = "file", value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// The project's name; the file's own name or its directory's if not given
+    #[arg(short = 'p', long, value_name = "NAME")]
+    pub project_name: Option<String>,
+    /// How the answer is printed
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+    /// Draw ids, MACs and shuffles from this seed; the same seed gives the same bytes
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub seed: u64,
+    /// The Docker engine that is modelled; what the file says if not given, else 29
+    #[arg(long, value_enum)]
+    pub engine: Option<EngineArg>,
+    /// Write the frames that the steps name to this pcapng file
+    #[arg(long, value_name = "OUT.pcapng")]
+    pub capture: Option<PathBuf>,
+}

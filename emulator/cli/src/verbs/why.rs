@@ -1,0 +1,95 @@
+//! `vethlab why`: step by step, why one end reaches another, or why not.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use vethlab::core::docker::spec::Engine;
+use vethlab::host::pcap_file::PcapFile;
+use vethlab::matrix::Verdict;
+use vethlab::why::{Question, Why, text, why};
+use vethlab::world::Options;
+use vethlab_cli::args::{Format, WhyArgs};
+
+use super::{BAD_INPUT, project};
+
+/// Runs the verb.
+pub(crate) fn run(args: &WhyArgs) -> ExitCode {
+    match answer(args) {
+        Ok(code) => code,
+        Err(message) => {
+            eprintln!("{}", message.trim_end());
+            ExitCode::from(BAD_INPUT)
+        }
+    }
+}
+
+fn answer(args: &WhyArgs) -> Result<ExitCode, String> {
+    let question =
+        Question::parse(&args.from, &args.to).map_err(|error| format!("vethlab: {error}"))?;
+    let mut files = vec![args.compose.clone()];
+    files.extend(args.files.iter().cloned());
+    let project = project::load(&files, args.project_name.as_deref())?;
+    let stated = project
+        .vethlab
+        .engine
+        .as_ref()
+        .map(|engine| engine.value.as_str());
+    let engine = match (args.engine, stated) {
+        (Some(engine), _) => Engine::from(engine),
+        (None, Some("20.10")) => Engine::V20_10,
+        (None, _) => Engine::V29,
+    };
+    let why = why(&project, &Options::new(args.seed, engine), &question)
+        .map_err(|error| format!("vethlab: {error}"))?;
+    if let Some(path) = &args.capture {
+        write(path, &why.capture)
+            .map_err(|error| format!("vethlab: {}: {error}", path.display()))?;
+    }
+    project::print(&shown(args, &why)?)?;
+    Ok(match why.cell.verdict {
+        Verdict::Open | Verdict::Door => ExitCode::SUCCESS,
+        Verdict::Closed | Verdict::Unknown => ExitCode::FAILURE,
+    })
+}
+
+fn write(path: &Path, capture: &[u8]) -> std::io::Result<()> {
+    let file = PcapFile::create(path)?;
+    file.chunks().push(&mut capture.to_vec());
+    file.finish()
+}
+
+fn shown(args: &WhyArgs, why: &Why) -> Result<String, String> {
+    match args.format {
+        Format::Json => serde_json::to_string_pretty(why)
+            .map(|text| text + "\n")
+            .map_err(|error| format!("vethlab: {error}")),
+        Format::Text => {
+            let mut read: BTreeMap<String, Vec<String>> = BTreeMap::new();
+            let mut text = text::render(why, |file, line| {
+                let lines = read
+                    .entry(file.to_owned())
+                    .or_insert_with(|| lines(Path::new(file)));
+                lines.get((line as usize).checked_sub(1)?).cloned()
+            });
+            if why.steps.iter().any(|step| !step.frames.is_empty()) {
+                text.push_str(&format!("\n{}\n", frames(args.capture.as_ref())));
+            }
+            Ok(text)
+        }
+    }
+}
+
+fn frames(capture: Option<&PathBuf>) -> String {
+    match capture {
+        Some(path) => format!("The frames are in {}.", path.display()),
+        None => "The frames are those that `--capture FILE` writes.".to_owned(),
+    }
+}
+
+/// The lines of a file; none if it cannot be read any more.
+fn lines(path: &Path) -> Vec<String> {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    text.lines().map(str::to_owned).collect()
+}

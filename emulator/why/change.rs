@@ -1,0 +1,357 @@
+//! What would open or close a way: small edits of the project. Each is tried in a world of its own before
+//! it is told, so that no advice is given that does not do what it says.
+
+use core::net::IpAddr;
+
+use emulator_compose::{
+    At, Images, Listen, Network, NetworkMode, Place, Port, Project, Protocol, Published, Service,
+    ServiceNetwork, listens,
+};
+use serde::Serialize;
+
+/// Docker's option for inter-container communication.
+pub(super) const ICC: &str = "com.docker.network.bridge.enable_icc";
+
+/// What a change does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Effect {
+    /// What was closed is open afterwards.
+    Opens,
+    /// What was open is closed afterwards.
+    Closes,
+}
+
+/// A change of the compose file that was tried and does what is said.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Change {
+    /// What it does.
+    pub effect: Effect,
+    /// What to write.
+    pub what: String,
+    /// Where: `file:line:column`.
+    pub at: String,
+}
+
+/// An edit of a project.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Edit {
+    /// A service joins a network.
+    Join(String, String),
+    /// A service leaves a network.
+    Leave(String, String),
+    /// A port is published on every address of the host.
+    Publish(String, u16, Protocol),
+    /// A published port is not published any more.
+    Unpublish(String, u16, Protocol),
+    /// A published port is bound to this address; `None` is every one.
+    Bind(String, u16, Protocol, Option<&'static str>),
+    /// A network is internal, or not.
+    Internal(String, bool),
+    /// Containers of a network may talk to each other.
+    Icc(String),
+    /// A program listens on every address.
+    Everywhere(String, u16, Protocol),
+}
+
+impl Edit {
+    /// The project with it.
+    pub(super) fn apply(&self, project: &Project, images: &Images) -> Project {
+        let mut project = frozen(project, images);
+        match self {
+            Self::Join(service, network) => join(&mut project, service, network),
+            Self::Leave(service, network) => {
+                of(&mut project, service, |service| {
+                    service.networks.retain(|member| member.key != *network);
+                });
+            }
+            Self::Publish(service, port, protocol) => of(&mut project, service, |service| {
+                service.ports.push(published(service.at, *port, *protocol));
+            }),
+            Self::Unpublish(service, port, protocol) => of(&mut project, service, |service| {
+                service.ports.retain(|own| !is(own, *port, *protocol));
+            }),
+            Self::Bind(service, port, protocol, address) => of(&mut project, service, |service| {
+                let ports = service.ports.iter_mut();
+                for own in ports.filter(|own| is(own, *port, *protocol)) {
+                    own.host_ip = address.map(str::to_owned);
+                }
+            }),
+            Self::Internal(network, internal) => {
+                on(&mut project, network, |network| {
+                    network.internal = *internal
+                });
+            }
+            Self::Icc(network) => on(&mut project, network, |network| {
+                network.driver_opts.shift_remove(ICC);
+            }),
+            Self::Everywhere(service, port, protocol) => of(&mut project, service, |service| {
+                for listen in service.vethlab.listen.iter_mut().flatten() {
+                    if listen.port == *port && listen.protocol == *protocol {
+                        listen.address = None;
+                    }
+                }
+            }),
+        }
+        project
+    }
+
+    /// What to write, for people.
+    pub(super) fn what(&self, project: &Project) -> String {
+        let written = |port: u16, protocol: Protocol| match protocol {
+            Protocol::Tcp => format!("{port}"),
+            other => format!("{port}/{other}"),
+        };
+        match self {
+            Self::Join(service, network) => {
+                let lone = project.service(service).is_some_and(is_implicit);
+                let list = if lone {
+                    format!("[default, {network}]")
+                } else {
+                    format!("- {network}")
+                };
+                format!("put {service} on {network}: `{list}` under its `networks:`")
+            }
+            Self::Leave(service, network) => {
+                format!("take {service} off {network}: no `{network}` under its `networks:`")
+            }
+            Self::Publish(service, port, protocol) => format!(
+                "publish it: `\"{port}:{}\"` under `ports:` of {service}; every machine that reaches this host can then use it",
+                written(*port, *protocol)
+            ),
+            Self::Unpublish(service, port, protocol) => format!(
+                "do not publish {} of {service}: no line for it under `ports:`",
+                written(*port, *protocol)
+            ),
+            Self::Bind(service, port, protocol, Some(address)) => format!(
+                "publish {} of {service} for this host alone: write `{address}:` before it",
+                written(*port, *protocol)
+            ),
+            Self::Bind(service, port, protocol, None) => format!(
+                "publish {} of {service} on every address: no address before it",
+                written(*port, *protocol)
+            ),
+            Self::Internal(network, false) => {
+                format!("let {network} have a way out: no `internal: true`")
+            }
+            Self::Internal(network, true) => format!("`internal: true` for {network}"),
+            Self::Icc(network) => {
+                format!("let containers of {network} talk to each other: no `{ICC}: \"false\"`")
+            }
+            Self::Everywhere(service, port, protocol) => format!(
+                "let {service} listen on 0.0.0.0:{}, not on one address alone",
+                written(*port, *protocol)
+            ),
+        }
+    }
+
+    /// Where.
+    pub(super) fn at(&self, project: &Project) -> Option<Place> {
+        let service = |name: &String| project.service(name);
+        match self {
+            Self::Join(name, _) => service(name).map(|service| {
+                let last = service.networks.last().map(|member| member.at);
+                last.filter(|at| *at != Place::default())
+                    .unwrap_or(service.at)
+            }),
+            Self::Publish(name, ..) => {
+                service(name).map(|service| service.ports.last().map_or(service.at, |port| port.at))
+            }
+            Self::Leave(name, network) => service(name).map(|service| {
+                let member = service
+                    .networks
+                    .iter()
+                    .find(|member| member.key == *network);
+                member.map_or(service.at, |member| member.at)
+            }),
+            Self::Unpublish(name, port, protocol) | Self::Bind(name, port, protocol, _) => {
+                service(name).map(|service| {
+                    let own = service.ports.iter().find(|own| is(own, *port, *protocol));
+                    own.map_or(service.at, |own| own.at)
+                })
+            }
+            Self::Everywhere(name, ..) => service(name).map(|service| service.at),
+            Self::Internal(key, _) => project.network(key).map(|network| network.at),
+            Self::Icc(key) => project.network(key).map(|network| {
+                network
+                    .driver_opts
+                    .get(ICC)
+                    .map_or(network.at, |value| value.at)
+            }),
+        }
+    }
+}
+
+/// A copy in which every program listens where it does now, whatever else is changed.
+fn frozen(project: &Project, images: &Images) -> Project {
+    let mut project = project.clone();
+    for service in &mut project.services {
+        service.vethlab.listen = Some(listens(service, images));
+    }
+    project
+}
+
+/// The service names no network: it is on the implicit one.
+fn is_implicit(service: &Service) -> bool {
+    service
+        .networks
+        .iter()
+        .all(|member| member.at == service.at || member.at == Place::default())
+}
+
+fn of(project: &mut Project, name: &str, edit: impl FnOnce(&mut Service)) {
+    if let Some(service) = project
+        .services
+        .iter_mut()
+        .find(|service| service.name == name)
+    {
+        edit(service);
+    }
+}
+
+fn on(project: &mut Project, key: &str, edit: impl FnOnce(&mut Network)) {
+    if let Some(network) = project
+        .networks
+        .iter_mut()
+        .find(|network| network.key == key)
+    {
+        edit(network);
+    }
+}
+
+fn join(project: &mut Project, service: &str, key: &str) {
+    of(project, service, |service| {
+        service.networks.push(ServiceNetwork {
+            key: key.to_owned(),
+            ..ServiceNetwork::default()
+        });
+    });
+    on(project, key, |network| network.used = true);
+}
+
+fn published(at: Place, port: u16, protocol: Protocol) -> Port {
+    Port {
+        at,
+        target: port,
+        protocol,
+        published: Published::Exact(port),
+        host_ip: None,
+        mode: "ingress".to_owned(),
+        name: None,
+        app_protocol: None,
+    }
+}
+
+fn is(own: &Port, port: u16, protocol: Protocol) -> bool {
+    own.target == port && own.protocol == protocol
+}
+
+/// Who asks for what, as far as an edit can change it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked<'a> {
+    /// The asker, if it is a service; a place otherwise.
+    pub(super) from: Option<&'a Service>,
+    /// The target, likewise.
+    pub(super) to: Option<&'a Service>,
+    /// Its port; none for a ping.
+    pub(super) port: Option<(u16, Protocol)>,
+}
+
+/// What might open it, the smallest first.
+pub(super) fn openers(project: &Project, asked: Asked<'_>, images: &Images) -> Vec<Edit> {
+    let mut edits = Vec::new();
+    if let (Some(to), Some((port, protocol))) = (asked.to, asked.port) {
+        let bound = |listen: &Listen| {
+            let address: Option<IpAddr> = listen.address;
+            (listen.port, listen.protocol) == (port, protocol)
+                && address.is_some_and(|address| !address.is_unspecified())
+        };
+        if listens(to, images).iter().any(bound) {
+            edits.push(Edit::Everywhere(to.name.clone(), port, protocol));
+        }
+    }
+    let icc_off = project.networks.iter();
+    let icc_off = icc_off.filter(|network| network.driver_opts.get(ICC).is_some_and(is_off));
+    edits.extend(icc_off.map(|network| Edit::Icc(network.key.clone())));
+    match (asked.from, asked.to) {
+        (Some(from), Some(to)) => {
+            joins(from, to, &mut edits);
+            joins(to, from, &mut edits);
+        }
+        (None, Some(to)) => edits.extend(
+            asked
+                .port
+                .and_then(|(port, protocol)| publish(to, port, protocol)),
+        ),
+        (_, None) => {}
+    }
+    let internal = project.networks.iter().filter(|network| network.internal);
+    edits.extend(internal.map(|network| Edit::Internal(network.key.clone(), false)));
+    edits
+}
+
+/// `who` joins each network of `other` that it is not on.
+fn joins(who: &Service, other: &Service, edits: &mut Vec<Edit>) {
+    if who.network_mode != NetworkMode::Networks {
+        return;
+    }
+    for member in &other.networks {
+        if !is_on(who, &member.key) {
+            edits.push(Edit::Join(who.name.clone(), member.key.clone()));
+        }
+    }
+}
+
+fn is_on(service: &Service, key: &str) -> bool {
+    service.networks.iter().any(|own| own.key == key)
+}
+
+fn publish(to: &Service, port: u16, protocol: Protocol) -> Option<Edit> {
+    match to.ports.iter().find(|own| is(own, port, protocol)) {
+        Some(own) => own
+            .host_ip
+            .is_some()
+            .then(|| Edit::Bind(to.name.clone(), port, protocol, None)),
+        None => Some(Edit::Publish(to.name.clone(), port, protocol)),
+    }
+}
+
+/// What might close it, the smallest first.
+pub(super) fn closers(project: &Project, asked: Asked<'_>) -> Vec<Edit> {
+    let mut edits = Vec::new();
+    if let (Some(to), Some((port, protocol))) = (asked.to, asked.port)
+        && let Some(own) = to.ports.iter().find(|own| is(own, port, protocol))
+    {
+        let host_ip = own.host_ip.as_deref();
+        if !host_ip.is_some_and(|ip| ip.starts_with("127.")) {
+            let bind = Edit::Bind(to.name.clone(), port, protocol, Some("127.0.0.1"));
+            edits.push(bind);
+        }
+        edits.push(Edit::Unpublish(to.name.clone(), port, protocol));
+    }
+    if let (Some(from), Some(to)) = (asked.from, asked.to) {
+        for member in from.networks.iter().filter(|member| is_on(to, &member.key)) {
+            for who in [from, to] {
+                if who.networks.len() > 1 {
+                    edits.push(Edit::Leave(who.name.clone(), member.key.clone()));
+                }
+            }
+        }
+    }
+    // What has no way out has no way in.
+    let end = asked.to.or(asked.from);
+    for network in &project.networks {
+        let touched = end.is_some_and(|service| is_on(service, &network.key));
+        if touched && !network.internal && !network.external {
+            edits.push(Edit::Internal(network.key.clone(), true));
+        }
+    }
+    edits
+}
+
+fn is_off(value: &At<String>) -> bool {
+    matches!(
+        value.value.as_str(),
+        "false" | "0" | "f" | "F" | "False" | "FALSE"
+    )
+}
