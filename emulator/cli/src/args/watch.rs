@@ -11,7 +11,10 @@ Examples:
   vethlab watch -f compose.yaml -f compose.dev.yaml
       of one project
 
-It ends with Ctrl-C, or after --runs N with the exit code of `vethlab test`.";
+It ends with Ctrl-C, or after --runs N.
+
+Exit codes:
+  those of `vethlab test`, of the last run";
 
 /// `vethlab watch`.
 #[derive(Args, Clone, Debug)]
