@@ -94,7 +94,8 @@ pub struct Why {
     pub reason: String,
     /// The lines of the compose files that it comes from: place and what stands there.
     pub causes: Vec<Cause>,
-    /// What would close it if it is open, open it if not. Each was tried.
+    /// What would close it if it is open, open it if not; both if a published port alone lets a service in. Each was
+    /// tried.
     pub changes: Vec<Change>,
     /// The capture that the steps' frame numbers are of: pcapng, at every interface.
     #[serde(skip)]
@@ -114,6 +115,14 @@ pub struct Cause {
     pub column: u32,
     /// How many characters it takes.
     pub length: u32,
+}
+
+impl Why {
+    /// Whether what was asked for works: a service dials a name, a place a published port.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.way.is_some_and(|way| self.cell.ways[way].open)
+    }
 }
 
 impl Cause {
@@ -186,7 +195,7 @@ pub fn why(project: &Project, options: &Options, question: &Question) -> Result<
     };
     world.lab.capture_finish();
     let capture = tape.bytes();
-    let way = decisive(&cell);
+    let way = decisive(&cell, asked.from.is_some());
     let mut steps: Vec<Step> = reason::name_step(asked, &cell).into_iter().collect();
     if let Some((index, way)) = way {
         let packets = record::read(&capture);
@@ -326,14 +335,17 @@ fn not_running(world: &World<'_>, project: &Project, question: &Question) -> Err
     Error::NotRunning { service, why }
 }
 
-/// The way to explain: the first that answered, else the first.
-fn decisive(cell: &Cell) -> Option<(usize, &Way)> {
+/// The way to explain: the first that answered, else the first. A service dials names: that a published port lets
+/// it in all the same is not what it asked for.
+fn decisive(cell: &Cell, service: bool) -> Option<(usize, &Way)> {
+    let side_door = service && cell.verdict == Verdict::Door;
     let open = cell.ways.iter().position(|way| way.open);
-    let index = open.unwrap_or(0);
+    let index = open.filter(|_| !side_door).unwrap_or(0);
     cell.ways.get(index).map(|way| (index, way))
 }
 
-/// The edits that turn the verdict, each tried.
+/// The edits that turn the verdict, each tried. Where a published port alone lets a service in, those that open it
+/// by name, and those that close the port to it.
 fn changes(
     project: &Project,
     options: &Options,
@@ -341,30 +353,34 @@ fn changes(
     asked: Asked<'_>,
     cell: &Cell,
 ) -> Vec<Change> {
-    let (effect, edits) = match cell.verdict {
-        Verdict::Open | Verdict::Door => (Effect::Closes, change::closers(project, asked)),
-        Verdict::Closed => (
-            Effect::Opens,
-            change::openers(project, asked, &options.images),
-        ),
-        Verdict::Unknown => return Vec::new(),
+    let told = |effect: Effect, edits: Vec<Edit>, wanted: &[Verdict]| -> Vec<Change> {
+        let turns = |edit: &&Edit| {
+            let verdict = verdict(&edit.apply(project, &options.images), options, question);
+            verdict.is_some_and(|verdict| wanted.contains(&verdict))
+        };
+        let edits = edits.iter().filter(turns).take(CHANGES);
+        edits
+            .filter_map(|edit| {
+                Some(Change {
+                    effect,
+                    what: edit.what(project),
+                    at: project.locate(edit.at(project)?),
+                })
+            })
+            .collect()
     };
-    let turns = |edit: &Edit| {
-        let verdict = verdict(&edit.apply(project, &options.images), options, question);
-        match effect {
-            Effect::Opens => matches!(verdict, Some(Verdict::Open | Verdict::Door)),
-            Effect::Closes => verdict == Some(Verdict::Closed),
+    let openers = || change::openers(project, asked, &options.images);
+    let closers = || change::closers(project, asked);
+    match cell.verdict {
+        Verdict::Door if asked.from.is_some() => {
+            let mut changes = told(Effect::Opens, openers(), &[Verdict::Open]);
+            changes.extend(told(Effect::Closes, closers(), &[Verdict::Closed]));
+            changes
         }
-    };
-    let told = edits.iter().filter(|edit| turns(edit)).take(CHANGES);
-    told.filter_map(|edit| {
-        Some(Change {
-            effect,
-            what: edit.what(project),
-            at: project.locate(edit.at(project)?),
-        })
-    })
-    .collect()
+        Verdict::Open | Verdict::Door => told(Effect::Closes, closers(), &[Verdict::Closed]),
+        Verdict::Closed => told(Effect::Opens, openers(), &[Verdict::Open, Verdict::Door]),
+        Verdict::Unknown => Vec::new(),
+    }
 }
 
 fn verdict(project: &Project, options: &Options, question: &Question) -> Option<Verdict> {

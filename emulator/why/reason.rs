@@ -123,7 +123,7 @@ pub(super) fn sentence(
             "SCTP is modelled, but not carried".to_owned()
         }
         (Verdict::Unknown, _) => format!("Nobody states a port of {to}"),
-        (Verdict::Open | Verdict::Door, Some(way)) => open(cell, way),
+        (Verdict::Open | Verdict::Door, Some(way)) if way.open => open(cell, way),
         (_, way) => {
             if let Some((from, to)) = apart(asked) {
                 return format!(
@@ -267,7 +267,11 @@ pub(super) fn causes(
     cell: &Cell,
     way: Option<&Way>,
 ) -> Vec<Cause> {
-    let word = cell.reason.as_deref().unwrap_or_default();
+    let word = cell
+        .reason
+        .as_deref()
+        .or(way.and_then(|way| way.reason.as_deref()));
+    let word = word.unwrap_or_default();
     let open = way.is_some_and(|way| way.open);
     let mut causes = Causes {
         project,

@@ -11,7 +11,8 @@ pub fn render(why: &Why, mut line: impl FnMut(&str, u32) -> Option<String>) -> S
     let cell = &why.cell;
     let verdict = match cell.verdict {
         Verdict::Open => "yes",
-        Verdict::Door => "yes, by a published port",
+        Verdict::Door if why.is_open() => "yes, by a published port",
+        Verdict::Door => "no, but a published port lets it in",
         Verdict::Closed => "no",
         Verdict::Unknown => "unknown",
     };
@@ -44,9 +45,14 @@ pub fn render(why: &Why, mut line: impl FnMut(&str, u32) -> Option<String>) -> S
         text.push_str(&format!("\n{picture} {}\n", cause.text));
     }
     ways(why, &mut text);
+    let closes = if why.is_open() {
+        "This would close it (tried):"
+    } else {
+        "This would close the published port to it (tried):"
+    };
     for (effect, title) in [
         (Effect::Opens, "This would open it (tried):"),
-        (Effect::Closes, "This would close it (tried):"),
+        (Effect::Closes, closes),
     ] {
         let told: Vec<_> = why
             .changes

@@ -20,7 +20,7 @@ Examples:
 FROM and TO are services, or host, lan (another machine on the host's network), internet.
 
 Exit codes:
-  0  it is open
+  0  it is open: to a service by name or address, to a place by a published port
   1  it is closed, or not known
   2  bad input: a compose file that is refused, a name that is not there";
 

@@ -7,7 +7,6 @@ use std::process::ExitCode;
 
 use vethlab::core::docker::spec::Engine;
 use vethlab::host::pcap_file::PcapFile;
-use vethlab::matrix::Verdict;
 use vethlab::why::{Question, Why, text, why};
 use vethlab::world::Options;
 use vethlab_cli::args::{Format, WhyArgs};
@@ -48,9 +47,10 @@ fn answer(args: &WhyArgs) -> Result<ExitCode, String> {
             .map_err(|error| format!("vethlab: {}: {error}", path.display()))?;
     }
     project::print(&shown(args, &why)?)?;
-    Ok(match why.cell.verdict {
-        Verdict::Open | Verdict::Door => ExitCode::SUCCESS,
-        Verdict::Closed | Verdict::Unknown => ExitCode::FAILURE,
+    Ok(if why.is_open() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
     })
 }
 

@@ -1,0 +1,79 @@
+//! The tutorial, typed: every `$ vethlab …` of its console blocks is run in a folder with the files that the page
+//! shows, and prints what stands below it. `VETHLAB_BLESS=1` writes what was printed into the page.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn typed(folder: &Path, line: &str) -> String {
+    let words: Vec<&str> = line.split_whitespace().skip(1).collect();
+    let output = Command::new(env!("CARGO_BIN_EXE_vethlab"))
+        .args(&words)
+        .current_dir(folder)
+        .env_clear()
+        .output()
+        .unwrap();
+    assert_ne!(output.status.code(), Some(2), "{line}: {output:?}");
+    let mut text = String::from_utf8(output.stdout).unwrap();
+    text.push_str(&String::from_utf8(output.stderr).unwrap());
+    text
+}
+
+/// Writes what a `<!-- file: NAME -->` announces.
+fn write(folder: &Path, name: &str, lines: &[&str]) {
+    let path = folder.join(name);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, lines.join("\n") + "\n").unwrap();
+}
+
+/// The page with what its commands print, and how many were typed.
+fn played(page: &str, folder: &Path) -> (String, usize) {
+    let mut out = String::new();
+    let mut commands = 0;
+    let mut lines = page.lines();
+    let mut file = None;
+    while let Some(line) = lines.next() {
+        out.push_str(line);
+        out.push('\n');
+        if let Some(name) = line.strip_prefix("<!-- file: ") {
+            file = Some(name.trim_end_matches(" -->").to_owned());
+        }
+        let Some(kind) = line.strip_prefix("```").filter(|kind| !kind.is_empty()) else {
+            continue;
+        };
+        let block: Vec<&str> = lines.by_ref().take_while(|line| *line != "```").collect();
+        if kind == "console" {
+            for command in block.iter().filter(|line| line.starts_with("$ ")) {
+                let said = typed(folder, command.trim_start_matches("$ "));
+                out.push_str(&format!("{command}\n{}\n", said.trim_end()));
+                commands += 1;
+            }
+        } else {
+            out.push_str(&(block.join("\n") + "\n"));
+            if let Some(name) = file.take() {
+                write(folder, &name, &block);
+            }
+        }
+        out.push_str("```\n");
+    }
+    (out, commands)
+}
+
+#[test]
+fn the_tutorial_prints_what_it_says() {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("tutorial");
+    let _gone = fs::remove_dir_all(&folder);
+    fs::create_dir_all(&folder).unwrap();
+    let path = root().join("docs/tutorial.md");
+    let page = fs::read_to_string(&path).unwrap();
+    let (out, commands) = played(&page, &folder);
+    assert!(commands >= 7, "{commands}");
+    if std::env::var_os("VETHLAB_BLESS").is_some() {
+        fs::write(&path, &out).unwrap();
+    }
+    assert_eq!(out, fs::read_to_string(&path).unwrap());
+}
