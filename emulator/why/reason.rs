@@ -270,7 +270,7 @@ pub(super) fn causes(
     let word = cell
         .reason
         .as_deref()
-        .or(way.and_then(|way| way.reason.as_deref()));
+        .or_else(|| way.and_then(|way| way.reason.as_deref()));
     let word = word.unwrap_or_default();
     let open = way.is_some_and(|way| way.open);
     let mut causes = Causes {
