@@ -45,7 +45,11 @@ pub fn assigned(lab: &Lab) -> Assigned {
         }));
     }
     Assigned {
-        networks: docker.networks().map(one_network).collect(),
+        networks: docker
+            .networks()
+            .filter(|network| carries(network.name()))
+            .map(one_network)
+            .collect(),
         containers: docker
             .containers()
             .map(|container| one_container(lab, container))
@@ -77,6 +81,11 @@ fn listening(container: &Container) -> Vec<Socket> {
         .collect()
 }
 
+/// `host` and `none` are networks in name only.
+fn carries(network: &str) -> bool {
+    !matches!(network, "host" | "none")
+}
+
 fn one_network(network: &Network) -> emulator_model::Network {
     emulator_model::Network {
         name: network.name().to_owned(),
@@ -104,6 +113,7 @@ fn one_container(lab: &Lab, container: &Container) -> emulator_model::Container 
         running: container.state.is_running(),
         endpoints: container
             .endpoints()
+            .filter(|endpoint| carries(&endpoint.network_name))
             .map(|endpoint| Endpoint {
                 network: endpoint.network_name.clone(),
                 v4: endpoint.v4.map(|net| net.addr()),
@@ -147,6 +157,7 @@ pub fn machine(lab: &Lab) -> Machine {
         ip6tables: config.ip6tables,
         dns: config.dns.iter().filter_map(|ip| ip.parse().ok()).collect(),
         resolvers: resolvers(&config.resolv_conf),
+        hosts: hosts(&config.hosts),
         host_gateway: config.host_gateway_ips.clone(),
         uplink: uplink
             .into_iter()
@@ -189,6 +200,20 @@ fn addresses(lab: &Lab, ns: NsId) -> Vec<IpAddr> {
     ifaces
         .flat_map(|iface| iface.addrs.iter().map(|address| address.net.addr()))
         .filter(|&address| is_global(address))
+        .collect()
+}
+
+fn hosts(text: &str) -> Vec<(IpAddr, String)> {
+    let lines = text
+        .lines()
+        .filter_map(|line| line.split('#').next()?.split_once(char::is_whitespace));
+    lines
+        .filter_map(|(address, names)| Some((address.parse().ok()?, names)))
+        .flat_map(|(address, names)| {
+            names
+                .split_whitespace()
+                .map(move |name| (address, name.to_owned()))
+        })
         .collect()
 }
 

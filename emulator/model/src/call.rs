@@ -70,7 +70,12 @@ impl Model<'_> {
             }
             Carrier::Uplink => self.call_from_segment(at, source, call, way),
             // Nobody has the address of that gateway.
-            _ => Outcome::fails(Reach::HostUnreachable, Reason::NobodyThere, Via::Routed),
+            _ => Outcome::undeliverable(
+                Reach::HostUnreachable,
+                Reason::NobodyThere,
+                Via::Routed,
+                call.transport,
+            ),
         }
     }
 
@@ -97,10 +102,21 @@ impl Model<'_> {
             return self.call_on_segment(at, source, call);
         }
         let Some(neighbour) = self.holder(port.net, call.to) else {
-            return Outcome::fails(Reach::HostUnreachable, Reason::NobodyThere, via);
+            return Outcome::undeliverable(
+                Reach::HostUnreachable,
+                Reason::NobodyThere,
+                via,
+                call.transport,
+            );
         };
         if !self.may_talk(port.net, source, call) {
-            return Outcome::silent(Reason::IccOff, via);
+            // IPv6 neighbours are not even found: their discovery is dropped too.
+            let reach = if call.v6() && !net.lets_icmp_in(true) {
+                Reach::HostUnreachable
+            } else {
+                Reach::Timeout
+            };
+            return Outcome::undeliverable(reach, Reason::IccOff, via, call.transport);
         }
         self.deliver(Site::Sandbox(neighbour), call, source, via)
     }
@@ -113,6 +129,10 @@ impl Model<'_> {
         }
         // Without ip6tables nothing filters it.
         if call.v6() && !self.filters_v6() {
+            return true;
+        }
+        // A routed network lets pings in before it looks where they come from.
+        if network.lets_icmp_in(call.v6()) && call.transport == Transport::Icmp {
             return true;
         }
         self.has(Rule::Links) && network.is_default() && self.is_linked(source, call)

@@ -3,7 +3,7 @@
 use core::net::{IpAddr, SocketAddr};
 use std::collections::BTreeMap;
 
-use emulator_compose::{NetworkMode, Project, Service};
+use emulator_compose::{Naming, NetworkMode, Project, Service};
 use ipnet::IpNet;
 
 use crate::assigned::{Assigned, Container};
@@ -62,6 +62,12 @@ impl Net<'_> {
         self.modes[usize::from(v6)]
     }
 
+    /// ICMP, IPv6 neighbour discovery with it, passes the filter of a routed network before anything else
+    /// is asked.
+    pub(crate) fn lets_icmp_in(&self, v6: bool) -> bool {
+        self.mode(v6) == Mode::Routed && !self.internal
+    }
+
     pub(crate) fn is_bridge(&self) -> bool {
         self.carrier == Carrier::Bridge
     }
@@ -112,6 +118,8 @@ impl Port<'_> {
 pub(crate) struct Sandbox<'a> {
     pub(crate) owner: &'a Container,
     pub(crate) service: Option<&'a Service>,
+    /// Between a service's name and a container's number.
+    pub(crate) dash: char,
     /// In the order in which the default route is chosen.
     pub(crate) ports: Vec<Port<'a>>,
     /// Which of them is the way out, for IPv4 and for IPv6.
@@ -261,6 +269,14 @@ impl<'a> Model<'a> {
             None => Outcome::fails(Reach::NetUnreachable, Reason::NotRunning, Via::Loopback),
             Some(site) => self.call(site, &call),
         }
+    }
+}
+
+/// What compose puts between a service's name and a container's number.
+pub(crate) const fn dash(naming: Naming) -> char {
+    match naming {
+        Naming::V1 => '_',
+        Naming::V2 => '-',
     }
 }
 
@@ -434,6 +450,7 @@ impl<'a> Reader<'_, 'a> {
         Sandbox {
             owner: container,
             service,
+            dash: of.map_or('-', |(project, _)| dash(project.naming)),
             ports,
             ways,
         }

@@ -84,6 +84,10 @@ impl<'a> Model<'a> {
             if self.machine.userland_proxy && self.has(Rule::Proxy) {
                 return self.proxied(origin, source, &door, call);
             }
+            // The daemon holds the port, and reads nothing.
+            if call.transport == Transport::Udp {
+                return Outcome::silent(Reason::NobodyListens, Via::Routed);
+            }
         }
         let via = match origin {
             Origin::Host => Via::Loopback,
@@ -234,10 +238,15 @@ impl<'a> Model<'a> {
             return Outcome::silent(reason, via);
         }
         let Some(at) = self.holder(net, call.to) else {
-            return Outcome::fails(Reach::HostUnreachable, Reason::NobodyThere, via);
+            return Outcome::undeliverable(
+                Reach::HostUnreachable,
+                Reason::NobodyThere,
+                via,
+                call.transport,
+            );
         };
         let seen = self.seen_source(origin, source, call, net);
-        if !self.has_way_back(&self.sandboxes[at], origin, seen, net) {
+        if !self.has_way_back(&self.sandboxes[at], origin, seen, net, translated) {
             return Outcome::silent(Reason::NoWayBack, via);
         }
         self.deliver(Site::Sandbox(at), call, seen, via)
@@ -332,14 +341,27 @@ impl<'a> Model<'a> {
         origin: Origin,
         seen: IpAddr,
         net: usize,
+        translated: bool,
     ) -> bool {
         let v6 = seen.is_ipv6();
+        // Its own address as a source from outside is no source.
+        if sandbox.has(seen) {
+            return false;
+        }
         let on_link = sandbox
             .ports
             .iter()
-            .any(|port| port.address(v6).is_some() && self.nets[port.net].contains(seen));
-        if on_link {
-            return true;
+            .find(|port| port.address(v6).is_some() && self.nets[port.net].contains(seen));
+        if let Some(port) = on_link {
+            let net = &self.nets[port.net];
+            // A client that was not masqueraded is a neighbour again, whom IPv6 does not find with ICC off.
+            let icc = net.icc || net.lets_icmp_in(v6) || !self.has(Rule::Icc);
+            let apart = v6 && self.filters_v6() && !icc;
+            if apart && net.host_address(v6) != Some(seen) {
+                return false;
+            }
+            // Past the host, on a segment that the two share, nobody translates back.
+            return self.nets[port.net].is_bridge() || !(translated || origin == Origin::Host);
         }
         let Some(port) = sandbox.way(v6) else {
             return false;
@@ -348,13 +370,11 @@ impl<'a> Model<'a> {
         if back.way(self.engine, v6) != back.host_address(v6).map(Way::Via) {
             return false;
         }
-        if port.net == net {
-            return true;
-        }
         match origin {
             Origin::Host => true,
-            Origin::Uplink => !back.internal,
-            // From one bridge by another: isolated in 20.10, and past the client's own bridge in 29.
+            Origin::Uplink => port.net == net || !back.internal,
+            // Not masqueraded: the answer is for the client's own address. 28.0 on drops that where it does
+            // not come by the client's own bridge; before, bridges were isolated both ways.
             Origin::Net(from) => {
                 from == port.net
                     || (v6 && !self.filters_v6())

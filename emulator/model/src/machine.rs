@@ -29,6 +29,8 @@ pub struct Machine {
     pub dns: Vec<IpAddr>,
     /// The resolvers of the host's resolv.conf.
     pub resolvers: Vec<IpAddr>,
+    /// The lines of the host's `/etc/hosts`, a name each.
+    pub hosts: Vec<(IpAddr, String)>,
     /// `host-gateway-ips`; empty is the default bridge's addresses.
     pub host_gateway: Vec<IpAddr>,
     /// The host's addresses on its uplink, each with its subnet.
@@ -56,6 +58,7 @@ impl Machine {
             ip6tables: matches!(engine, Engine::V29),
             dns: Vec::new(),
             resolvers: Vec::new(),
+            hosts: Vec::new(),
             host_gateway: Vec::new(),
             uplink: Vec::new(),
             router: Vec::new(),

@@ -7,7 +7,7 @@ use emulator_compose::{Naming, NetworkMode, Project, Service, ServiceNetwork};
 
 use crate::assigned::{Assigned, Container, Endpoint};
 use crate::call::Call;
-use crate::engine::{DEFAULT_BRIDGE, Model, Sandbox, Site};
+use crate::engine::{DEFAULT_BRIDGE, Model, Sandbox, Site, dash};
 use crate::outcome::{End, Outcome, Reach, Transport};
 use crate::rules::Rule;
 
@@ -96,10 +96,7 @@ impl<'a> Namer<'a> {
         for link in &service.links {
             for target in self.assigned.running(&project.name, &link.target) {
                 let number = target.number;
-                let dash = match project.naming {
-                    Naming::V1 => '_',
-                    Naming::V2 => '-',
-                };
+                let dash = dash(project.naming);
                 links.push((link.alias.clone(), target.name.as_str()));
                 links.push((format!("{}{dash}{number}", link.target), &target.name));
                 links.push((target.name.clone(), &target.name));
@@ -211,6 +208,11 @@ impl<'a> Model<'a> {
                     };
                     match self.addresses(net, &holders, v6) {
                         Some(Known::Addresses(found)) => merged.extend(found),
+                        // 20.10 looks further.
+                        Some(Known::OtherFamily) if self.is_old() => {
+                            other_family = true;
+                            continue;
+                        }
                         Some(Known::OtherFamily) => other_family = true,
                         None => continue,
                     }
@@ -255,7 +257,8 @@ impl<'a> Model<'a> {
     fn linked(&self, sandbox: &Sandbox<'a>, net: usize, name: &str) -> Vec<usize> {
         let ports = sandbox.ports.iter().filter(|port| port.net == net);
         let mut links = ports.flat_map(|port| &port.links);
-        match links.find(|(alias, _)| alias == name) {
+        // An alias that is given twice is the last one's.
+        match links.rfind(|(alias, _)| alias == name) {
             Some((_, target)) => self.named(net, target),
             None => Vec::new(),
         }
@@ -361,12 +364,21 @@ impl<'a> Model<'a> {
 
     /// What `/etc/hosts` says of a name, sorted.
     fn hosts_file(&self, from: &End, name: &str) -> Vec<IpAddr> {
+        let at = match self.site(from) {
+            Some(Site::Sandbox(at)) => at,
+            // A container in the host's namespace gets a copy.
+            Some(Site::Host) => {
+                let lines = self.machine.hosts.iter();
+                let named = lines.filter(|(_, own)| own.eq_ignore_ascii_case(name));
+                let mut found: Vec<IpAddr> = named.map(|(address, _)| *address).collect();
+                found.sort();
+                return found;
+            }
+            _ => return Vec::new(),
+        };
         if name.eq_ignore_ascii_case("localhost") {
             return vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
         }
-        let Some(Site::Sandbox(at)) = self.site(from) else {
-            return Vec::new();
-        };
         let sandbox = &self.sandboxes[at];
         let mut lines: BTreeMap<String, Vec<IpAddr>> = BTreeMap::new();
         let mut line = |name: &str, address: IpAddr| {
@@ -390,9 +402,13 @@ impl<'a> Model<'a> {
         }
         for (alias, target) in self.legacy_links(sandbox) {
             let holder = self.sandboxes.iter().find(|s| s.owner.name == target);
-            if let Some(address) = holder.and_then(|holder| self.on_default_bridge(holder)) {
+            let Some(holder) = holder else { continue };
+            for address in self.on_default_bridge(holder) {
                 line(&alias, address);
                 line(&target, address);
+                if let Some(host) = self.own_names(holder).first() {
+                    line(host, address);
+                }
             }
         }
         for own in self.own_names(sandbox) {
@@ -408,9 +424,15 @@ impl<'a> Model<'a> {
         found
     }
 
-    fn on_default_bridge(&self, sandbox: &Sandbox<'a>) -> Option<IpAddr> {
-        let mut ports = sandbox.ports.iter();
-        ports.find(|port| self.nets[port.net].is_default())?.v4
+    fn on_default_bridge<'s>(
+        &'s self,
+        sandbox: &'s Sandbox<'a>,
+    ) -> impl Iterator<Item = IpAddr> + 's {
+        let ports = sandbox.ports.iter();
+        ports
+            .filter(|port| self.nets[port.net].is_default())
+            .flat_map(|port| [port.v4, port.v6])
+            .flatten()
     }
 
     /// Its hostname, with and without domain.
@@ -450,19 +472,21 @@ impl<'a> Model<'a> {
         let mut links = Vec::new();
         for link in &service.links {
             for target in self.assigned.running(project, &link.target) {
-                for dash in ['_', '-'] {
-                    links.push((
-                        format!("{}{dash}{}", link.target, target.number),
-                        target.name.clone(),
-                    ));
+                let short = format!("{}{}{}", link.target, sandbox.dash, target.number);
+                for alias in [&short, &link.alias] {
+                    links.push((alias.clone(), target.name.clone()));
                 }
-                links.push((link.alias.clone(), target.name.clone()));
             }
         }
         for link in &service.external_links {
             links.push((link.alias.clone(), link.target.clone()));
         }
-        links
+        // An alias that is given twice is the last one's.
+        let mut of_alias = BTreeMap::new();
+        for (alias, target) in links {
+            of_alias.insert(alias, target);
+        }
+        of_alias.into_iter().collect()
     }
 }
 

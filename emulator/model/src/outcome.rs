@@ -61,9 +61,10 @@ pub enum Reach {
     Closed,
     /// Silence.
     Timeout,
-    /// No route: "network is unreachable", said by the caller's own system or by a router.
+    /// No route: "network is unreachable", said by the caller's own system or, to TCP, by a router.
     NetUnreachable,
-    /// The last router, or the caller's own system, gets no answer to its neighbour request.
+    /// The last router, or the caller's own system, gets no answer to its neighbour request; only TCP is
+    /// told.
     HostUnreachable,
     /// The caller has no address of that family to call from (`EADDRNOTAVAIL`).
     NoAddress,
@@ -174,6 +175,21 @@ impl Outcome {
             source: None,
             via,
         }
+    }
+
+    /// A router, or the neighbour table, says that it goes no further. A TCP connection that is being
+    /// opened fails with that; other sockets are not told.
+    pub(crate) const fn undeliverable(
+        reach: Reach,
+        reason: Reason,
+        via: Via,
+        transport: Transport,
+    ) -> Self {
+        let reach = match transport {
+            Transport::Tcp => reach,
+            Transport::Udp | Transport::Icmp => Reach::Timeout,
+        };
+        Self::fails(reach, reason, via)
     }
 
     pub(crate) const fn silent(reason: Reason, via: Via) -> Self {

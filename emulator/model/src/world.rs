@@ -42,7 +42,11 @@ impl Model<'_> {
         let v6 = call.v6();
         let own = self.uplink_address(v6);
         let (Some(own), true) = (own, self.on_segment(call.to) || self.router(v6).is_some()) else {
-            return Outcome::fails(Reach::NetUnreachable, Reason::NoRoute, Via::Routed);
+            let (reach, reason) = (Reach::NetUnreachable, Reason::NoRoute);
+            return match origin {
+                Origin::Host => Outcome::fails(reach, reason, Via::Routed),
+                _ => Outcome::undeliverable(reach, reason, Via::Routed, call.transport),
+            };
         };
         let (seen, back) = match (origin, source) {
             (Origin::Net(net), Some(source)) => {
@@ -64,10 +68,16 @@ impl Model<'_> {
         };
         if self.is_child(call.to) {
             // The host and what shares its uplink do not hear each other.
-            return Outcome::fails(Reach::HostUnreachable, Reason::NobodyThere, Via::Routed);
+            return Outcome::undeliverable(
+                Reach::HostUnreachable,
+                Reason::NobodyThere,
+                Via::Routed,
+                call.transport,
+            );
         }
+        // What a neighbour or a router says needs a way back; that nobody is there the host says itself.
         let outcome = self.on_uplink(seen, call);
-        if back || outcome.by.is_none() {
+        if back || outcome.reach == Reach::HostUnreachable {
             return outcome;
         }
         Outcome::silent(Reason::NoWayBack, Via::Routed)
@@ -82,7 +92,12 @@ impl Model<'_> {
             return self.at_router(seen, call);
         }
         if self.on_segment(call.to) {
-            return Outcome::fails(Reach::HostUnreachable, Reason::NobodyThere, Via::Routed);
+            return Outcome::undeliverable(
+                Reach::HostUnreachable,
+                Reason::NobodyThere,
+                Via::Routed,
+                call.transport,
+            );
         }
         if self.is_internet(call.to) {
             return self.deliver(Site::Internet, call, seen, Via::Routed);
@@ -90,7 +105,12 @@ impl Model<'_> {
         if self.machine.lan_through_host {
             return Outcome::silent(Reason::NobodyThere, Via::Routed);
         }
-        Outcome::fails(Reach::NetUnreachable, Reason::NoRoute, Via::Routed)
+        Outcome::undeliverable(
+            Reach::NetUnreachable,
+            Reason::NoRoute,
+            Via::Routed,
+            call.transport,
+        )
     }
 
     /// The router answers pings and names.
@@ -118,16 +138,44 @@ impl Model<'_> {
         })
     }
 
+    /// To a container that shares the uplink, from elsewhere on the segment or from behind the router.
+    fn deliver_child(&self, at: usize, call: &Call, seen: IpAddr) -> Outcome {
+        let sandbox = &self.sandboxes[at];
+        let v6 = seen.is_ipv6();
+        let on_link = sandbox
+            .ports
+            .iter()
+            .any(|port| port.address(v6).is_some() && self.nets[port.net].contains(seen));
+        // By the host too, which has not seen the question and lets the answer pass.
+        let routed = sandbox
+            .way(v6)
+            .is_some_and(|port| !self.nets[port.net].internal);
+        if on_link || routed {
+            return self.deliver(Site::Sandbox(at), call, seen, Via::Routed);
+        }
+        Outcome::silent(Reason::NoWayBack, Via::Routed)
+    }
+
     /// From a container that shares the uplink, to an address that it takes for a neighbour's.
     pub(crate) fn call_on_segment(&self, _at: usize, source: IpAddr, call: &Call) -> Outcome {
         if let Some(other) = self.child(call.to) {
             return self.deliver(Site::Sandbox(other), call, source, Via::Routed);
         }
         if self.is_uplink_address(call.to) {
-            return Outcome::fails(Reach::HostUnreachable, Reason::NobodyThere, Via::Routed);
+            return Outcome::undeliverable(
+                Reach::HostUnreachable,
+                Reason::NobodyThere,
+                Via::Routed,
+                call.transport,
+            );
         }
         if !(self.is_lan(call.to) || self.is_router(call.to)) {
-            return Outcome::fails(Reach::HostUnreachable, Reason::NobodyThere, Via::Routed);
+            return Outcome::undeliverable(
+                Reach::HostUnreachable,
+                Reason::NobodyThere,
+                Via::Routed,
+                call.transport,
+            );
         }
         if !self.on_segment(source) {
             return Outcome::silent(Reason::NoWayBack, Via::Routed);
@@ -147,7 +195,12 @@ impl Model<'_> {
             return self.call_on_segment(at, source, call);
         };
         if !self.machine.router.contains(&gateway) {
-            return Outcome::fails(Reach::HostUnreachable, Reason::NobodyThere, Via::Routed);
+            return Outcome::undeliverable(
+                Reach::HostUnreachable,
+                Reason::NobodyThere,
+                Via::Routed,
+                call.transport,
+            );
         }
         if self.is_uplink_address(call.to) {
             // Through the router the host hears it, and answers on the segment, where it is not heard.
@@ -168,7 +221,7 @@ impl Model<'_> {
             return Outcome::fails(Reach::NetUnreachable, Reason::NoRoute, Via::Routed);
         };
         if let Some(child) = self.child(call.to).filter(|_| self.on_segment(call.to)) {
-            return self.deliver(Site::Sandbox(child), call, own, Via::Routed);
+            return self.deliver_child(child, call, own);
         }
         let through_host = self.machine.lan_through_host && !self.on_segment(call.to);
         if self.is_uplink_address(call.to) || through_host {
@@ -189,7 +242,7 @@ impl Model<'_> {
             return self.enter_host(Origin::Uplink, own, call);
         }
         if let Some(child) = self.child(call.to).filter(|_| self.on_segment(call.to)) {
-            return self.deliver(Site::Sandbox(child), call, own, Via::Routed);
+            return self.deliver_child(child, call, own);
         }
         self.on_uplink(own, call)
     }

@@ -332,6 +332,17 @@ impl Ruleset {
         Some((&held.placed.as_ref()?.rule, held.counter))
     }
 
+    /// Every rule, in no meaningful order.
+    pub fn all(&self) -> impl Iterator<Item = (RuleId, &Rule)> {
+        self.slots.iter().enumerate().filter_map(|(at, slot)| {
+            let id = RuleId {
+                slot: at as u32,
+                generation: slot.generation,
+            };
+            Some((id, &slot.placed.as_ref()?.rule))
+        })
+    }
+
     /// The chain that a rule stands in.
     #[must_use]
     pub fn chain_of(&self, rule: RuleId) -> Option<&Chain> {

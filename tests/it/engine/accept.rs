@@ -7,7 +7,7 @@ use core::net::{IpAddr, Ipv4Addr};
 use emulator_core::docker::spec::Engine;
 
 use super::cells::Place;
-use super::facts::Facts;
+use super::facts::{Facts, text};
 
 const HOSTS: &str = "/etc/hosts: fe00:: and ff00::";
 const HOSTS_LEFT: &str = "/etc/hosts: leaving a network deletes exactly its lines";
@@ -185,6 +185,11 @@ fn dns(facts: Facts<'_>, place: &Place<'_>, expected: &str, seen: &str) -> Optio
             _ => None,
         };
     }
+    // It asks outside itself, and the answers do not come back to it.
+    if seen == "timeout" && expected.ends_with(" aa") && facts.is_bare(place.from) {
+        let own = text(&place.record.json["dns_server"][place.from]);
+        return (own != "127.0.0.11").then_some(NO_MASQUERADE);
+    }
     // Its default route leads to a gateway that is not there; the host's route does not.
     (expected == "timeout" && seen.ends_with(" aa") && facts.gateway_is_another(place.from))
         .then_some(HOST_ASKS)
@@ -218,10 +223,7 @@ fn packets(
         let published = facts.is_published(target, &port);
         return (was_open && seen == "timeout" && published).then_some(DIRECT);
     }
-    let bare = facts.networks_of(place.from).iter().any(|(network, _)| {
-        facts.option(network, "com.docker.network.bridge.enable_ip_masquerade") == "false"
-    });
-    (bare && target == "outside" && seen == "timeout").then_some(NO_MASQUERADE)
+    (facts.is_bare(place.from) && target == "outside" && seen == "timeout").then_some(NO_MASQUERADE)
 }
 
 fn ipv6(

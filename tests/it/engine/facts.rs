@@ -12,7 +12,7 @@ use super::replay::named;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Facts<'a>(pub(super) &'a Record);
 
-fn text(value: &Value) -> &str {
+pub(super) fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
@@ -58,6 +58,13 @@ impl<'a> Facts<'a> {
 
     pub(super) fn option(self, network: &str, option: &str) -> &'a str {
         text(&self.network(network)["options"][option])
+    }
+
+    /// A network of the container does not masquerade.
+    pub(super) fn is_bare(self, name: &str) -> bool {
+        self.networks_of(name).iter().any(|(network, _)| {
+            self.option(network, "com.docker.network.bridge.enable_ip_masquerade") == "false"
+        })
     }
 
     fn subnets(self, network: &str) -> impl Iterator<Item = IpNet> {

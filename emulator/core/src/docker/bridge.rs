@@ -62,6 +62,7 @@ impl Docker {
             mac,
             mtu: options.mtu,
             addresses: bridge_addresses(network, &options),
+            filtered: true,
         };
         let (id, iface) = world.plumb.bridge_add(&plan);
         let rules = self.rules(network, &options, iface);

@@ -26,6 +26,9 @@ pub struct BridgePlan {
     pub mtu: u32,
     /// Its addresses; none on an isolated network.
     pub addresses: Vec<IpNet>,
+    /// The host's firewall sees what it forwards, as `br_netfilter` shows it. Not what macvlan and ipvlan
+    /// carry.
+    pub filtered: bool,
 }
 
 /// One end of a container's attachment to a network.

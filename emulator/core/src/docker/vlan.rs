@@ -52,6 +52,7 @@ impl Docker {
                     mac: self.ids.mac(&format!("bridge:{}", network.name())),
                     mtu: network.mtu,
                     addresses: Vec::new(),
+                    filtered: false,
                 };
                 AttachTo::Dummy(world.plumb.bridge_add(&plan).0)
             }

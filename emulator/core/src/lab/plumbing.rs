@@ -175,6 +175,9 @@ impl Plumb for Hands<'_> {
         let (bridge, iface) =
             self.net
                 .bridge_add(owner, &plan.network, EthernetAddress(plan.mac), plan.mtu);
+        if !plan.filtered {
+            self.net.bridge_unfiltered(bridge);
+        }
         for &address in &plan.addresses {
             // The model hands out no address twice.
             let _fresh = self.net.addr_add(iface, address);

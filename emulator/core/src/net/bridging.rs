@@ -177,7 +177,7 @@ impl Net {
             return Some(frame);
         };
         let own = slot.bridge.interface();
-        let Some(ns) = slot.owner else {
+        let Some(ns) = slot.owner.filter(|_| slot.filtered) else {
             return Some(frame);
         };
         let guarded = self.ns(ns).is_some_and(|netns| netns.tracks());

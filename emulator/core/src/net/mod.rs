@@ -108,6 +108,8 @@ pub(crate) struct BridgeSlot {
     pub(crate) about: String,
     /// A frame that crosses it has crossed a nearer segment as it is.
     pub(crate) far: bool,
+    /// Its owner's firewall sees what it forwards.
+    pub(crate) filtered: bool,
 }
 
 /// How a data plane is made.

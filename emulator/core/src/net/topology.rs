@@ -212,6 +212,7 @@ impl Net {
             owner: owner.map(|(ns, _)| ns),
             about: about.to_owned(),
             far: false,
+            filtered: true,
         })));
         self.watch(iface);
         (id, iface)
@@ -228,6 +229,13 @@ impl Net {
     pub fn segment_far(&mut self, id: BridgeId) {
         if let Some(slot) = self.bridges.get_mut(id.0 as usize).and_then(Option::as_mut) {
             slot.far = true;
+        }
+    }
+
+    /// What the bridge forwards is kept from its owner's firewall.
+    pub fn bridge_unfiltered(&mut self, id: BridgeId) {
+        if let Some(slot) = self.bridges.get_mut(id.0 as usize).and_then(Option::as_mut) {
+            slot.filtered = false;
         }
     }
 

@@ -131,19 +131,28 @@ impl Side<'_> {
         }
     }
 
-    /// Into the network from an address that is not of it.
+    /// Into the network from an address that is not of it. IPv6 neighbour discovery is such, and stays
+    /// on the bridge.
     pub(super) fn foreign_in(&self) -> Match {
+        let way = match self.family {
+            Family::V4 => self.bridge_out(),
+            Family::V6 => self.entering(),
+        };
         Match {
             source: Some(NetMatch::outside(self.subnet)),
-            ..self.bridge_out()
+            ..way
         }
     }
 
-    /// Out of the network to an address that is not of it.
+    /// Out of the network to an address that is not of it; likewise.
     pub(super) fn foreign_out(&self) -> Match {
+        let way = match self.family {
+            Family::V4 => self.bridge_in(),
+            Family::V6 => self.leaving(),
+        };
         Match {
             destination: Some(NetMatch::outside(self.subnet)),
-            ..self.bridge_in()
+            ..way
         }
     }
 

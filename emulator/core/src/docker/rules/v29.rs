@@ -7,8 +7,8 @@
 //! opens everything; `routed` translates nothing, opens published ports and ICMP; `isolated` networks
 //! are internal.
 //!
-//! The raw rule of a container without published ports is left out: the end of its network's rules drops
-//! the same packets.
+//! The raw rule of a container without published ports is left out where its network is masqueraded: the
+//! end of its network's rules drops the same packets.
 
 use switch::filter::{Action, ChainId, Family, IfMatch, Match, NetMatch, States, Table};
 use switch::hook::{Hook, Netfilter};
@@ -94,7 +94,31 @@ pub(super) fn network(chains: &Chains, side: &Side<'_>) -> Vec<Planned> {
     planned.extend(end(chains, side));
     planned.extend(outgoing(chains, side));
     planned.extend(translation(chains, side));
+    planned.extend(answers_to_own_addresses(chains, side));
     planned
+}
+
+/// Answers to containers of a network that is not masqueraded come to their own addresses, from another
+/// interface: they are dropped like everything that does. One rule a network stands for moby's one a
+/// container.
+fn answers_to_own_addresses(chains: &Chains, side: &Side<'_>) -> Vec<Planned> {
+    if side.mode() != GatewayMode::Nat || side.network.masquerade {
+        return Vec::new();
+    }
+    let direct = Match {
+        destination: Some(NetMatch::inside(side.subnet)),
+        input: IfMatch::IsNot(side.network.bridge),
+        ..Match::default()
+    };
+    let host = Match {
+        destination_local: true,
+        ..direct
+    };
+    let drop = Action::Drop(DropReason::FilteredDirect);
+    vec![
+        Planned::new(chains.raw, side.appended(0), host, Action::Accept).called("BRIDGE ADDRESS"),
+        Planned::new(chains.raw, side.appended(1), direct, drop).called("DROP DIRECT ACCESS"),
+    ]
 }
 
 fn closed(chains: &Chains, side: &Side<'_>) -> Vec<Planned> {

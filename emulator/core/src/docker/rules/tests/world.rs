@@ -43,6 +43,8 @@ pub(super) enum Fate {
     Out(IpAddr),
     /// Nowhere.
     Dropped(DropReason),
+    /// It arrives, and the answer is dropped.
+    Unanswered(DropReason),
 }
 
 pub(super) fn name(iface: IfId) -> String {
@@ -318,7 +320,9 @@ impl World {
         } else {
             echo(reached.ip(), seen.ip(), true)
         };
-        self.carry(answerer, &mut answer).expect("answers pass");
+        if let Err(reason) = self.carry(answerer, &mut answer) {
+            return Fate::Unanswered(reason);
+        }
         let packet = Packet::parse(&answer).unwrap();
         let (sport, dport) = packet.ports(&answer).unwrap_or((0, 0));
         assert_eq!(SocketAddr::new(packet.source, sport), to, "answer's source");
