@@ -131,7 +131,8 @@ enum Next {
 
 impl Net {
     /// Takes up to a quantum of frames from a port, and so from each other port of the bridge whose mark is
-    /// next.
+    /// next. Never inlined: it needs a large frame of the stack, which a poll with nothing to do would pay for.
+    #[inline(never)]
     pub(super) fn receive_at_ports(&mut self, first: Inlet) {
         let (mut inlet, mut left) = (first, QUANTUM);
         loop {
