@@ -259,15 +259,58 @@ fn packets_and_model_agree() {
         "any -> any deny after down db",
         "any -> any deny before redis is up",
         "any -> any/icmp allow",
+        "outside -> any/icmp deny",
     ];
-    // UDP errors of routers are told to TCP only.
-    let shop = SHOP.replace("expose: [53/udp]", "expose: [53]");
     for engine in [Engine::V29, Engine::V20_10] {
-        let outcome = outcome(&shop, &expect, engine);
+        let outcome = outcome(SHOP, &expect, engine);
         for entry in &outcome.projects[0].entries {
             assert_ne!(entry.status, Status::Bug, "{engine:?}: {}", entry.details);
         }
     }
+}
+
+/// Whatever is claimed of other people's projects, packets and model say the same.
+#[test]
+fn the_corpus_agrees() {
+    let Some(corpus) = crate::rig::corpus() else {
+        return crate::rig::skip("no corpus beside the project");
+    };
+    let mut folders = vec![corpus.join("compose")];
+    let (mut tried, mut calls) = (0, 0);
+    while let Some(folder) = folders.pop() {
+        let mut entries: Vec<_> = std::fs::read_dir(folder).unwrap().flatten().collect();
+        entries.sort_by_key(|entry| std::cmp::Reverse(entry.path()));
+        for entry in entries {
+            let path = entry.path();
+            let name = path.to_string_lossy().into_owned();
+            if path.is_dir() {
+                folders.push(path);
+            } else if name.ends_with(".yaml") || name.ends_with(".yml") {
+                let loaded = vethlab::files::load(&[name.clone()], None, BTreeMap::new());
+                let Ok(mut project) = loaded else { continue };
+                let sentences = [
+                    "any, host, lan, internet -> any deny",
+                    "any -> host, lan, internet deny",
+                ];
+                project.vethlab.expect = sentences
+                    .iter()
+                    .map(|text| emulator_compose::Expectation::parse(text, &project).unwrap())
+                    .collect();
+                let settings = Settings::of(&project, 0, None, Images::builtin()).unwrap();
+                let ran = run(
+                    &[(name.clone(), &project)],
+                    &settings,
+                    &mut vethlab::files::Disk,
+                );
+                for entry in &ran.projects[0].entries {
+                    assert_ne!(entry.status, Status::Bug, "{name}: {}", entry.details);
+                    calls += entry.details.lines().count();
+                }
+                tried += 1;
+            }
+        }
+    }
+    assert!(tried > 100 && calls > tried, "{tried} projects");
 }
 
 /// A name that two services share leads to both: an expectation about one of them says so.
