@@ -1,6 +1,6 @@
 //! The frames of a burst: UDP packets between two containers, numbered, one behind the other.
 
-use super::BURST;
+use super::in_a_burst;
 use crate::common::lab::Host;
 
 /// Ethernet, IPv4 and UDP headers, without options.
@@ -47,10 +47,15 @@ pub(super) struct Burst {
 impl Burst {
     pub(super) fn new(frame: &[u8]) -> Self {
         Self {
-            bytes: frame.repeat(BURST),
+            bytes: frame.repeat(in_a_burst(frame.len())),
             len: frame.len(),
             next: 0,
         }
+    }
+
+    /// How many they are.
+    pub(super) const fn count(&self) -> usize {
+        self.bytes.len() / self.len
     }
 
     /// Numbers the frames anew.

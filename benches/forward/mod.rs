@@ -29,7 +29,16 @@ use switch::link::Mode;
 use vethlab::core::lab::{Input, Lab, LabConfig, Output};
 use vethlab::core::net::NetConfig;
 
+/// Frames of a burst, if they are short.
 const BURST: usize = 64;
+/// What longer ones may take together: half of a first-level cache, so that both of a frame's places fit.
+const BURST_BYTES: usize = 16 << 10;
+
+/// Frames of a burst.
+pub(crate) const fn in_a_burst(len: usize) -> usize {
+    let fit = BURST_BYTES / len;
+    if fit < BURST { fit } else { BURST }
+}
 /// Containers on docker0 in the rows with many ports.
 const MANY: usize = 1000;
 
@@ -86,6 +95,9 @@ fn two_ports(report: &mut Report, mode: Mode, len: usize, entry: Entry) {
     let mut wire = Wire::new(mode, len, entry);
     let mut bare = Bare::new(&wire, mode);
     let mut row = Row::rate(format!("{len} B, {mode:?}{}", entry.words()), "frame/s");
+    if entry == Entry::Burst && in_a_burst(len) != BURST {
+        row = row.with(format!("bursts of {}", in_a_burst(len)));
+    }
     if entry == Entry::Burst {
         row = row
             .point(Plot::FrameSize, len as f64, format!("{mode:?}"))

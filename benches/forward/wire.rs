@@ -1,7 +1,7 @@
 //! Two containers on docker0, and the copies alone as their anchor.
 
 use super::frames::{Burst, datagram};
-use super::{BURST, Entry, answer, config, settle, tick};
+use super::{Entry, answer, config, settle, tick};
 use crate::common::lab::{Host, assert_tracked, events, on_docker0};
 use crate::common::{Rounds, rate};
 use switch::Pool;
@@ -43,8 +43,9 @@ impl Wire {
         settle(&mut self.lab);
         self.receive();
         // At least: sent, forwarded.
-        assert!(events(&mut self.lab) >= 2 * BURST as u64);
-        BURST as u64
+        let count = self.burst.count() as u64;
+        assert!(events(&mut self.lab) >= 2 * count);
+        count
     }
 
     fn send(&mut self) {
@@ -52,7 +53,7 @@ impl Wire {
         match self.entry {
             Entry::Burst => {
                 let sent = net.raw_send_burst(self.a.eth0, self.burst.frames());
-                assert_eq!(sent, Ok(BURST));
+                assert_eq!(sent, Ok(self.burst.count()));
             }
             Entry::Single => {
                 for frame in self.burst.frames() {
@@ -106,7 +107,7 @@ impl Bare {
                 Mode::Copy => 1,
                 Mode::Move => 0,
             },
-            held: Vec::with_capacity(BURST),
+            held: Vec::with_capacity(like.burst.count()),
         }
     }
 
@@ -128,7 +129,7 @@ impl Bare {
             self.pool.free(frame);
         }
         assert!(same);
-        BURST as u64
+        self.burst.count() as u64
     }
 
     pub(super) fn rate(&mut self, rounds: Rounds) -> f64 {

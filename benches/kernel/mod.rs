@@ -17,7 +17,7 @@ use namespaces::{Kernel, Setup};
 
 use crate::calls::{self, Calls, End, Way};
 use crate::common::{Plot, Report, Row, rate, rounds};
-use crate::forward::{Entry, Wire};
+use crate::forward::{Entry, Wire, in_a_burst};
 use crate::tcp::{Ours, Stream, bits};
 use crate::udp::Flow;
 
@@ -51,6 +51,7 @@ fn frames(report: &mut Report, kernel: &Kernel) {
     ] {
         let mut wire = Wire::new(mode, len, Entry::Burst);
         Row::rate(format!("frames of {len} B, {mode:?}"), "frame/s")
+            .with(format!("bursts of {}, the kernel's of 64", in_a_burst(len)))
             .ratio(least)
             .at(Plot::FrameSize, len as f64)
             .anchor_point("kernel")
