@@ -286,7 +286,8 @@ fn the_corpus_agrees() {
             if path.is_dir() {
                 folders.push(path);
             } else if name.ends_with(".yaml") || name.ends_with(".yml") {
-                let loaded = vethlab::files::load(&[name.clone()], None, BTreeMap::new());
+                let loaded =
+                    vethlab::files::load(std::slice::from_ref(&name), None, BTreeMap::new());
                 let Ok(mut project) = loaded else { continue };
                 let sentences = [
                     "any, host, lan, internet -> any deny",
