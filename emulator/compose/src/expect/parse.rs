@@ -491,7 +491,7 @@ impl<'n> Parser<'n> {
         let probe = probe.map_err(|message| wrong(word.range.clone(), message))?;
         let whom: Vec<Whom> = if let Some(parties) = self.known(whom, word.quoted) {
             parties.into_iter().map(Whom::Party).collect()
-        } else if let Some(address) = address(whom).filter(|_| !word.quoted) {
+        } else if let Some(address) = address(whom) {
             vec![Whom::Address(address)]
         } else if is_host_name(whom) && (whom.contains('.') || self.names.hosts.contains(whom)) {
             vec![Whom::Name(whom.to_owned())]
