@@ -1,21 +1,11 @@
 //! The binary as a person runs it: what it prints, where errors point, how it exits.
 
+mod rig;
+
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
 
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
-}
-
-fn vethlab(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_vethlab"))
-        .args(args)
-        .current_dir(root())
-        .env_clear()
-        .output()
-        .unwrap()
-}
+use rig::{texts, vethlab};
 
 fn scratch(name: &str, bytes: &[u8]) -> String {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("binary");
@@ -23,13 +13,6 @@ fn scratch(name: &str, bytes: &[u8]) -> String {
     let path = folder.join(name);
     fs::write(&path, bytes).unwrap();
     path.to_str().unwrap().to_owned()
-}
-
-fn texts(output: &Output) -> (String, String) {
-    (
-        String::from_utf8_lossy(&output.stdout).into_owned(),
-        String::from_utf8_lossy(&output.stderr).into_owned(),
-    )
 }
 
 /// The matrices of the examples are as committed; `VETHLAB_BLESS=1` writes them.

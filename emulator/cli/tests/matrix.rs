@@ -1,28 +1,11 @@
 //! `vethlab matrix` as a person runs it: what it prints, its lock file, how it exits.
 
+mod rig;
+
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
 
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
-}
-
-fn vethlab(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_vethlab"))
-        .args(args)
-        .current_dir(root())
-        .env_clear()
-        .output()
-        .unwrap()
-}
-
-fn texts(output: &Output) -> (String, String) {
-    (
-        String::from_utf8_lossy(&output.stdout).into_owned(),
-        String::from_utf8_lossy(&output.stderr).into_owned(),
-    )
-}
+use rig::{texts, vethlab};
 
 /// What a run prints; it has to exit with `code`.
 fn says(args: &[&str], code: i32) -> String {

@@ -1,28 +1,17 @@
 //! `vethlab why` and `vethlab watch` as a person runs them, and the examples' own expectations.
 
+mod rig;
+
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
-}
-
-fn command(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_vethlab"));
-    command.args(args).current_dir(root()).env_clear();
-    command
-}
-
-fn vethlab(args: &[&str]) -> Output {
-    command(args).output().unwrap()
-}
+use rig::{command, root, texts, vethlab};
 
 fn says(args: &[&str], code: i32) -> String {
     let output = vethlab(args);
-    let out = String::from_utf8(output.stdout).unwrap();
-    let err = String::from_utf8_lossy(&output.stderr);
+    let (out, err) = texts(&output);
     assert_eq!(output.status.code(), Some(code), "{args:?}: {out}{err}");
     out
 }
