@@ -154,6 +154,7 @@ pub fn machine(lab: &Lab) -> Machine {
         icc: config.icc,
         ip_masq: config.ip_masq,
         userland_proxy: config.userland_proxy,
+        allow_direct_routing: config.allow_direct_routing,
         ip6tables: config.ip6tables,
         dns: config.dns.iter().filter_map(|ip| ip.parse().ok()).collect(),
         resolvers: resolvers(&config.resolv_conf),

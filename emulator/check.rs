@@ -101,7 +101,7 @@ fn via(matrix: &matrix::Matrix, cell: &matrix::Cell, way: &Way) -> String {
     match way.how {
         _ if cell.to == "internet" => "default route".to_owned(),
         How::Address if cell.to == "host" => format!("host {at}"),
-        How::Name | How::Address => network.unwrap_or_else(|| "route".to_owned()),
+        How::Name | How::Address | How::Route => network.unwrap_or_else(|| "route".to_owned()),
         How::Shared => format!("loopback {at}"),
         How::Loopback | How::Host => format!("host {at}"),
         How::Gateway => format!("gateway {} {at}", network.unwrap_or_default()),

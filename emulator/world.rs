@@ -88,6 +88,7 @@ impl Options {
         set(&mut daemon.ip6tables, said.ip6tables);
         set(&mut daemon.ipv6, said.ipv6);
         set(&mut daemon.userland_proxy, said.userland_proxy);
+        set(&mut daemon.allow_direct_routing, said.allow_direct_routing);
         daemon.mtu = said.mtu.unwrap_or(daemon.mtu);
         let own = |interface: Option<&String>| !interface.is_some_and(|name| is_engines(name));
         let on_link = file.routes.iter().filter(|route| route.gateway.is_none());

@@ -49,6 +49,13 @@ impl Side {
         }
     }
 
+    fn without_routes(self) -> Self {
+        Self {
+            facts: self.facts.without_routes(),
+            ..self
+        }
+    }
+
     /// Why a fact does not hold, if that is known.
     fn why(&self, fact: &Fact) -> Option<String> {
         let matrix = self.matrix.as_ref()?;
@@ -195,6 +202,10 @@ impl Diff {
 /// Compares two sides.
 #[must_use]
 pub fn compare(old: &Side, new: &Side) -> Diff {
+    if old.facts.routes != new.facts.routes {
+        // One is a lock file that does not list them.
+        return compare(&old.clone().without_routes(), &new.clone().without_routes());
+    }
     let mut diff = Diff {
         old: old.title.clone(),
         new: new.title.clone(),

@@ -13,6 +13,7 @@ use emulator_core::lab::probe::{Answer, Question};
 
 use super::askers::{Asker, askers, seen};
 use super::probe::{ask, word};
+use super::route::Route;
 use super::targets::{Target, carriers, place_addresses, targets};
 use super::{Addressed, Carrier, Cell, Depth, End, How, Matrix, PLACES, Verdict, Way};
 use crate::project::Up;
@@ -27,6 +28,8 @@ struct Run<'a> {
     depth: Depth,
     carriers: &'a [Carrier],
     uplink: &'a [IpAddr],
+    /// `lan` is given routes to the containers' networks too.
+    routes: bool,
     /// Called after each way.
     tried: &'a mut dyn FnMut(&mut Lab),
 }
@@ -57,6 +60,7 @@ pub fn fill(
             depth,
             carriers: &carriers,
             uplink: &uplink,
+            routes: depth == Depth::Every,
             tried: &mut |_| {},
         };
         for target in &targets {
@@ -110,6 +114,7 @@ pub(crate) fn one(
             depth: Depth::Every,
             carriers: &carriers,
             uplink: &uplink,
+            routes: false,
             tried,
         };
         return Some((run.place(asker, question.to), asker.ns));
@@ -134,6 +139,7 @@ pub(crate) fn one(
         depth: Depth::Every,
         carriers: &carriers,
         uplink: &uplink,
+        routes: false,
         tried,
     };
     let cell = match question.port {
@@ -218,6 +224,8 @@ struct Try {
     network: Option<String>,
     at: SocketAddr,
     ephemeral: bool,
+    /// The route that `lan` is given for it.
+    route: Option<Route>,
 }
 
 impl Run<'_> {
@@ -237,6 +245,9 @@ impl Run<'_> {
         if target.listening.is_empty() {
             let mut cell = named(None, "icmp");
             for to in addresses(asker, target, &resolved, 0) {
+                self.attempt(asker, Proto::Tcp, to, true, &mut cell);
+            }
+            for to in self.routed(asker, target, 0) {
                 self.attempt(asker, Proto::Tcp, to, true, &mut cell);
             }
             cell.reason = Some("port-unknown".to_owned());
@@ -259,6 +270,7 @@ impl Run<'_> {
         // A place goes by published ports before it goes by a container's address.
         let at = if asker.container { ways.len() } else { 0 };
         ways.splice(at..at, doors);
+        ways.extend(self.routed(asker, target, port.number));
         for to in ways {
             self.attempt(asker, port.proto, to, false, &mut cell);
         }
@@ -292,6 +304,7 @@ impl Run<'_> {
             network: network.clone(),
             at: SocketAddr::new(address, port),
             ephemeral: false,
+            route: None,
         };
         match place {
             "host" => {
@@ -346,6 +359,12 @@ impl Run<'_> {
             Proto::Tcp => Question::Tcp(to.at, b""),
             Proto::Udp | Proto::Sctp => Question::Udp(to.at, b"?"),
         };
+        if to
+            .route
+            .is_some_and(|route| route.add(self.lab, asker.ns).is_err())
+        {
+            return;
+        }
         let (answer, dropped) = ask(self.lab, asker.ns, &question);
         let heard = match &answer {
             Answer::Open(bytes) if !ping => core::str::from_utf8(bytes).ok(),
@@ -364,6 +383,28 @@ impl Run<'_> {
             reason: (!open).then(|| word(asker.container, &answer, dropped)),
         });
         (self.tried)(self.lab);
+        if let Some(route) = to.route {
+            route.del(self.lab, asker.ns);
+        }
+    }
+
+    /// The target's addresses on bridges, each with the route to its network that `lan` may add.
+    fn routed(&self, asker: &Asker, target: &Target, port: u16) -> Vec<Try> {
+        if !self.routes || asker.ns != self.lab.places().lan {
+            return Vec::new();
+        }
+        let ways = target.addresses.iter().filter_map(|own| {
+            let network = own.network.as_ref()?;
+            let carrier = self.carriers.iter().find(|known| known.key == *network)?;
+            Some(Try {
+                how: How::Route,
+                network: Some(network.clone()),
+                at: SocketAddr::new(own.address, port),
+                ephemeral: false,
+                route: Some(Route::through_host(carrier, self.uplink, own.address)?),
+            })
+        });
+        ways.collect()
     }
 }
 
@@ -383,6 +424,7 @@ fn addresses(asker: &Asker, target: &Target, resolved: &[IpAddr], port: u16) -> 
         network,
         at: SocketAddr::new(address, port),
         ephemeral: false,
+        route: None,
     };
     let of = |address: &IpAddr| target.addresses.iter().find(|own| own.address == *address);
     for own in resolved.iter().filter_map(of) {
@@ -414,6 +456,7 @@ fn doors(asker: &Asker, target: &Target, port: Port, depth: Depth) -> Vec<Try> {
                     network: network.clone(),
                     at: SocketAddr::new(*address, opening.host_port),
                     ephemeral: opening.ephemeral,
+                    route: None,
                 });
             }
         }
@@ -438,8 +481,10 @@ fn unpublished(target: &Target, port: Port) -> &'static str {
 fn conclude(cell: &mut Cell) {
     cell.verdict = if cell.direct() {
         Verdict::Open
-    } else if cell.open().next().is_some() {
+    } else if cell.open().any(|way| way.how.is_door()) {
         Verdict::Door
+    } else if cell.open().next().is_some() {
+        Verdict::Route
     } else {
         Verdict::Closed
     };

@@ -2,7 +2,8 @@
 //!
 //! Each open cell is one [`Fact`] with its ways as words: `name on NETWORK`, `address on NETWORK`,
 //! `shared` (loopback of a namespace that both live in), `host:PORT`, `loopback:PORT`, `gateway:PORT` (at
-//! the host's address on some bridge); a 6 behind the first word is IPv6, a port that the engine drew is
+//! the host's address on some bridge), `route on NETWORK` (an address, once `lan` has a route to that
+//! network through the host); a 6 behind the first word is IPv6, a port that the engine drew is
 //! `ephemeral`, ` sees WHO` is the source that the server saw, left out where it is the client itself at
 //! an address of the target, and ` (some)` means that other addresses of the target on the same network
 //! did not answer. Of places among themselves nothing is said: the project has no part in it.
@@ -17,6 +18,8 @@ use super::{Cell, How, Matrix, PLACES, Way};
 pub struct Facts {
     /// The engine's version.
     pub engine: String,
+    /// The ways of `lan` by an added route are among those of [`Facts::open`].
+    pub routes: bool,
     /// What is open, and by which ways.
     pub open: BTreeMap<Fact, BTreeSet<String>>,
 }
@@ -30,11 +33,25 @@ impl Facts {
         });
         Self {
             engine: matrix.engine.clone(),
+            routes: true,
             open: open
                 .map(|cell| (fact(cell), ways(cell)))
                 .filter(|(_, ways)| !ways.is_empty())
                 .collect(),
         }
+    }
+}
+
+impl Facts {
+    /// The same without the ways by an added route, and without what is open by no other.
+    #[must_use]
+    pub fn without_routes(mut self) -> Self {
+        self.open.retain(|_, ways| {
+            ways.retain(|way| !is_route(way));
+            !ways.is_empty()
+        });
+        self.routes = false;
+        self
     }
 }
 
@@ -54,7 +71,7 @@ pub fn fact(cell: &Cell) -> Fact {
 pub fn ways(cell: &Cell) -> BTreeSet<String> {
     let mut closed: BTreeSet<String> = BTreeSet::new();
     for way in &cell.ways {
-        if !way.open && way.how.is_direct() {
+        if !way.open && !way.how.is_door() {
             closed.insert(kind(way));
         }
     }
@@ -86,6 +103,7 @@ pub(super) fn kind(way: &Way) -> String {
     match way.how {
         How::Name => on("name"),
         How::Address => on("address"),
+        How::Route => on("route"),
         How::Shared => format!("shared{six}"),
         How::Loopback => format!("loopback{six}:{port}"),
         How::Host => format!("host{six}:{port}"),
@@ -94,10 +112,16 @@ pub(super) fn kind(way: &Way) -> String {
     }
 }
 
+/// Whether a way, as it is written here, is by an added route.
+fn is_route(way: &str) -> bool {
+    let word = way.split(' ').next().unwrap_or_default();
+    matches!(word, "route" | "route6")
+}
+
 /// Whom the server saw, if that has to be said: it is not the client itself at an address of the target.
 pub(super) fn sees(way: &Way) -> Option<&str> {
     let seen = way.sees.as_ref()?;
-    (!way.how.is_direct() || seen.who != "client").then_some(seen.who.as_str())
+    (way.how.is_door() || seen.who != "client").then_some(seen.who.as_str())
 }
 
 /// Whether a way, as it is written here, leads through a published port.

@@ -99,7 +99,7 @@ pub fn graph(matrix: &Matrix) -> Graph {
         .iter()
         .flat_map(|opening| &opening.places)
         .collect();
-    graph.places = ["host", "lan", "internet", OUTSIDE]
+    graph.places = ["host", "lan", "internet", OUTSIDE, ROUTED]
         .into_iter()
         .map(str::to_owned)
         .filter(|place| used.contains(place))
@@ -109,6 +109,14 @@ pub fn graph(matrix: &Matrix) -> Graph {
 
 /// `lan` and `internet` where they go in by the same ports.
 const OUTSIDE: &str = "lan, internet";
+
+/// `lan` where it goes in by a route that it has added.
+const ROUTED: &str = "lan by a route";
+
+/// Of [`super::PLACES`], or `lan` with its route.
+fn is_place(name: &str) -> bool {
+    super::PLACES.contains(&name) || name == ROUTED
+}
 
 /// Makes one place of `lan` and `internet` if neither goes in anywhere without the other.
 fn join_outside(openings: &mut [Opening]) {
@@ -231,7 +239,10 @@ fn openings(matrix: &Matrix, members: &BTreeMap<&str, Vec<&str>>) -> Vec<Opening
             let host_port = (!way.ephemeral).then(|| way.at.port());
             let mapping = (cell.protocol.as_str(), host_port, cell.port);
             let from = entries.entry((cell.to.as_str(), mapping)).or_default();
-            from.insert(&cell.from);
+            from.insert(match way.how {
+                How::Route => ROUTED,
+                _ => &cell.from,
+            });
         }
     }
     let mut groups: BTreeMap<(&str, BTreeSet<&str>), Vec<Mapping<'_>>> = BTreeMap::new();
@@ -242,14 +253,14 @@ fn openings(matrix: &Matrix, members: &BTreeMap<&str, Vec<&str>>) -> Vec<Opening
         groups.entry((to, from)).or_default().push(mapping);
     }
     let openings = groups.into_iter().map(|((to, from), mappings)| {
-        let places = from.iter().filter(|from| super::PLACES.contains(from));
+        let places = from.iter().filter(|from| is_place(from));
         let whole = members
             .iter()
             .filter(|(_, all)| all.iter().all(|one| from.contains(one)));
         let whole: Vec<&str> = whole.map(|(network, _)| *network).collect();
         let rest = from.iter().filter(|from| {
             let inside = |network: &&str| members[*network].contains(*from);
-            !super::PLACES.contains(from) && !whole.iter().any(inside)
+            !is_place(from) && !whole.iter().any(inside)
         });
         let owned = |names: Vec<&str>| names.into_iter().map(str::to_owned).collect::<Vec<_>>();
         Opening {

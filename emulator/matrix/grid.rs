@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::facts::{fact, kind, sees};
-use super::{Cell, End, Matrix, Verdict};
+use super::{Cell, End, How, Matrix, Verdict, Way};
 
 /// How many names a list shows before it says how many more there are.
 const NAMES: usize = 8;
@@ -15,6 +15,8 @@ pub struct Mark {
     pub open: Vec<String>,
     /// Ports that answer only where they are published.
     pub doors: Vec<String>,
+    /// Ports that answer only once `lan` has a route to the target's network.
+    pub routes: Vec<String>,
     /// Something is closed.
     pub closed: bool,
     /// Ports are not known; true if an address answers a ping.
@@ -28,7 +30,9 @@ impl Mark {
     #[must_use]
     pub fn text(&self) -> String {
         let doors = self.doors.iter().map(|port| format!("{port}*"));
-        let mut words: Vec<String> = self.open.iter().cloned().chain(doors).collect();
+        let routes = self.routes.iter().map(|port| format!("{port}+"));
+        let open = self.open.iter().cloned();
+        let mut words: Vec<String> = open.chain(doors).chain(routes).collect();
         if self.unknown == Some(true) {
             words.push("?".to_owned());
         }
@@ -81,6 +85,7 @@ fn mark(cells: &[&Cell], same: bool) -> Mark {
     Mark {
         open: ports(Verdict::Open),
         doors: ports(Verdict::Door),
+        routes: ports(Verdict::Route),
         closed: cells.iter().any(|cell| cell.verdict == Verdict::Closed),
         unknown: (!unknown.is_empty())
             .then(|| unknown.iter().any(|cell| cell.open().next().is_some())),
@@ -145,13 +150,21 @@ pub fn doors(matrix: &Matrix, service: bool) -> Vec<Entry> {
         .cells
         .iter()
         .filter(|cell| cell.verdict == Verdict::Door && is_service(matrix, &cell.from) == service);
-    grouped(doors.map(|cell| (cell, via(cell))))
+    grouped(doors.map(|cell| (cell, via(cell, |way| way.how.is_door()))))
 }
 
-/// The open ways of a cell: those that show the server the same source together.
-fn via(cell: &Cell) -> String {
+/// What answers `lan` once it has a route to the target's network, whether it is published too or not.
+#[must_use]
+pub fn routes(matrix: &Matrix) -> Vec<Entry> {
+    let by_route = |way: &Way| way.how == How::Route;
+    let open = matrix.cells.iter().filter(|cell| cell.open().any(by_route));
+    grouped(open.map(|cell| (cell, via(cell, by_route))))
+}
+
+/// The open ways of a cell of which something holds: those that show the server the same source together.
+fn via(cell: &Cell, which: impl Fn(&Way) -> bool) -> String {
     let mut groups: Vec<(Option<&str>, Vec<String>)> = Vec::new();
-    for way in cell.open() {
+    for way in cell.open().filter(|way| which(way)) {
         let (kind, sees) = (kind(way), sees(way));
         match groups.iter_mut().find(|(who, _)| *who == sees) {
             Some((_, kinds)) if kinds.contains(&kind) => {}

@@ -1,7 +1,7 @@
 //! The lock file: the facts of a project, one to a line, to be committed beside it.
 //!
 //! ```text
-//! # vethlab matrix, format 1
+//! # vethlab matrix, format 2
 //! engine 29
 //! lan -> vote:80 = host:5000 sees client
 //! vote -> redis:6379 = name on back-tier
@@ -9,6 +9,8 @@
 //!
 //! Lines are sorted; empty lines and those that begin with `#` mean nothing. What is not a fact is an
 //! error with its line, so that a file with merge marks is not taken for a lock.
+//!
+//! Format 1 is the same without the ways of `lan` by an added route: it is read, and compared without them.
 
 use core::fmt;
 use std::collections::BTreeSet;
@@ -16,7 +18,10 @@ use std::collections::BTreeSet;
 use super::facts::Facts;
 
 /// The first line, and what tells that a file is a lock.
-pub const HEAD: &str = "# vethlab matrix, format 1";
+pub const HEAD: &str = "# vethlab matrix, format 2";
+
+/// The first line of a lock file that lists no ways by an added route.
+const WITHOUT_ROUTES: &str = "# vethlab matrix, format 1";
 
 /// The longest lock file that is read, in bytes.
 pub const MAX_BYTES: usize = 16 << 20;
@@ -41,7 +46,8 @@ impl core::error::Error for LockError {}
 /// The text of a lock file.
 #[must_use]
 pub fn write(facts: &Facts) -> String {
-    let mut text = format!("{HEAD}\nengine {}\n", facts.engine);
+    let head = if facts.routes { HEAD } else { WITHOUT_ROUTES };
+    let mut text = format!("{head}\nengine {}\n", facts.engine);
     for (fact, ways) in &facts.open {
         let ways: Vec<&str> = ways.iter().map(String::as_str).collect();
         text.push_str(&format!("{fact} = {}\n", ways.join("; ")));
@@ -55,6 +61,14 @@ pub fn is_lock(text: &str) -> bool {
     text.starts_with("# vethlab matrix, format ")
 }
 
+/// What is said of a file that lists no ways by an added route; `update` is what lists them.
+#[must_use]
+pub fn without_routes(path: &str, update: &str) -> String {
+    format!(
+        "{path}: ways of lan by an added route are not in this file and not compared; {update} lists them"
+    )
+}
+
 /// Reads a lock file.
 ///
 /// # Errors
@@ -63,8 +77,9 @@ pub fn is_lock(text: &str) -> bool {
 pub fn read(text: &str) -> Result<Facts, LockError> {
     let error = |line: usize, message: String| LockError { line, message };
     let mut lines = text.lines().enumerate().map(|(at, line)| (at + 1, line));
-    match lines.next() {
-        Some((_, HEAD)) => {}
+    let routes = match lines.next() {
+        Some((_, HEAD)) => true,
+        Some((_, WITHOUT_ROUTES)) => false,
         Some((_, line)) if is_lock(line) => {
             let message = format!("a format that this vethlab does not know; it knows {HEAD:?}");
             return Err(error(1, message));
@@ -75,8 +90,11 @@ pub fn read(text: &str) -> Result<Facts, LockError> {
                 format!("no lock file: the first line is not {HEAD:?}"),
             ));
         }
-    }
-    let mut facts = Facts::default();
+    };
+    let mut facts = Facts {
+        routes,
+        ..Facts::default()
+    };
     for (at, line) in lines {
         if line.is_empty() || line.starts_with('#') {
             continue;
@@ -108,11 +126,23 @@ mod tests {
     use super::*;
 
     const TEXT: &str = "\
-# vethlab matrix, format 1
+# vethlab matrix, format 2
 engine 29
 a -> b:80 = address on y; name on x
-lan -> b:53/udp = host6:53 sees gateway(x); host:53 sees client
+lan -> b:53/udp = host6:53 sees gateway(x); host:53 sees client; route on y
 ";
+
+    /// A file of before stays what it says: it is not compared by what it could not list.
+    #[test]
+    fn a_file_of_the_first_format_lists_no_routes() {
+        let facts = read(&TEXT.replace("format 2", "format 1")).unwrap();
+        assert!(!facts.routes && read(TEXT).unwrap().routes);
+        let kept = read(TEXT).unwrap().without_routes();
+        let ways: Vec<usize> = kept.open.values().map(BTreeSet::len).collect();
+        assert_eq!((kept.routes, ways), (false, vec![2, 2]));
+        let alone = "# vethlab matrix, format 2\nengine 29\nlan -> b:80 = route6 on y sees other\n";
+        assert_eq!(read(alone).unwrap().without_routes().open.len(), 0);
+    }
 
     #[test]
     fn what_is_written_is_read() {
@@ -128,8 +158,8 @@ lan -> b:53/udp = host6:53 sees gateway(x); host:53 sees client
         for (text, line, word) in [
             ("", 1, "no lock file"),
             ("services: {}\n", 1, "no lock file"),
-            ("# vethlab matrix, format 2\n", 1, "does not know"),
-            ("# vethlab matrix, format 1\n", 1, "engine"),
+            ("# vethlab matrix, format 3\n", 1, "does not know"),
+            ("# vethlab matrix, format 2\n", 1, "engine"),
             (&format!("{TEXT}<<<<<<< HEAD\n"), 5, "<<<"),
             (&format!("{TEXT}a -> b:80 = name on z\n"), 5, "twice"),
             (&format!("{TEXT}a -> c:80 = \n"), 5, "missing"),

@@ -1,7 +1,7 @@
 //! The matrix as a Markdown page: the grid as a table, then the lists.
 
 use super::Matrix;
-use super::grid::{Entry, doors, marks, names, ports, reasons};
+use super::grid::{Entry, doors, marks, names, ports, reasons, routes};
 
 /// The matrix as Markdown (tables as GitHub and GitLab have them).
 #[must_use]
@@ -26,8 +26,8 @@ pub fn render(matrix: &Matrix) -> String {
         line(&mut text, &cells);
     }
     text.push_str(
-        "\n`80` answers, `53u` by UDP; `80*` only at a published port; `?` no port is stated, an address \
-         answers a ping; `-` nothing answers.\n",
+        "\n`80` answers, `53u` by UDP; `80*` only at a published port; `80+` only by an added route; \
+         `?` no port is stated, an address answers a ping; `-` nothing answers.\n",
     );
     list(
         &mut text,
@@ -39,6 +39,7 @@ pub fn render(matrix: &Matrix) -> String {
         ["side door", "via", "to whom"],
         &doors(matrix, true),
     );
+    list(&mut text, ["by a route", "via", "to whom"], &routes(matrix));
     list(&mut text, ["closed", "why", "to whom"], &reasons(matrix));
     known(matrix, &mut text);
     for (name, error) in &matrix.failed {

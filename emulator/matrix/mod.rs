@@ -3,7 +3,8 @@
 //! Rows are the services and the three places `host`, `lan` and `internet`; columns are each (service,
 //! port), then the places. A cell is tried by name, by every address of the target, and by its published
 //! ports at every address of the host: the uplink's, the gateway of each bridge, loopback for the host
-//! itself. [`fill`] gives a [`Matrix`], which is plain data; the renderers, one to a file, only read it.
+//! itself. `lan` is asked once more with a route to the container's network through the host: nobody has
+//! such a route unasked, but everybody on the segment may add it. [`fill`] gives a [`Matrix`], which is plain data; the renderers, one to a file, only read it.
 //! [`facts`] says it without the addresses that the next start may change: what a lock file and a
 //! difference are made of.
 
@@ -23,6 +24,7 @@ pub mod table;
 mod ask;
 mod askers;
 pub(crate) mod probe;
+mod route;
 mod targets;
 
 use core::net::{IpAddr, SocketAddr};
@@ -51,7 +53,7 @@ pub enum Depth {
     /// Until one way answers, the most usual ones first; of the host's addresses those on the asker's own
     /// networks and the uplink.
     First,
-    /// Every way.
+    /// Every way, those of `lan` by an added route too.
     Every,
 }
 
@@ -195,6 +197,8 @@ pub enum Verdict {
     /// Something answered, but only at a published port: a side door between containers, the front door
     /// for those outside.
     Door,
+    /// Something answered, but only once `lan` had a route to the target's network.
+    Route,
     /// Nothing answered.
     Closed,
     /// Nobody states a port, or the protocol is not carried. The ways say whether an address answers a ping.
@@ -208,6 +212,7 @@ impl Verdict {
         match self {
             Self::Open => "open",
             Self::Door => "door",
+            Self::Route => "route",
             Self::Closed => "closed",
             Self::Unknown => "unknown",
         }
@@ -253,6 +258,8 @@ pub enum How {
     Host,
     /// A published port at the host's address on a bridge.
     Gateway,
+    /// An address of the target, to which `lan` was given a route through the host.
+    Route,
 }
 
 impl How {
@@ -260,6 +267,12 @@ impl How {
     #[must_use]
     pub const fn is_direct(self) -> bool {
         matches!(self, Self::Name | Self::Address | Self::Shared)
+    }
+
+    /// It leads through a published port.
+    #[must_use]
+    pub const fn is_door(self) -> bool {
+        matches!(self, Self::Loopback | Self::Host | Self::Gateway)
     }
 }
 

@@ -15,10 +15,11 @@ const MARGIN: usize = 16;
 const TITLE: usize = 44;
 
 /// What is in the cells, and how it looks: class, fill, legend.
-const KINDS: [(&str, &str, &str); 6] = [
+const KINDS: [(&str, &str, &str); 7] = [
     ("open", "#cfe8d4", "answers at its own address"),
     ("side", "#fbd99b", "side door: only at a published port"),
     ("out", "#f5b8ae", "published: reached from outside"),
+    ("route", "#f7dcec", "only by a route that lan adds"),
     (
         "ping",
         "#e3e9f2",
@@ -135,6 +136,8 @@ impl Svg {
             "out"
         } else if !mark.doors.is_empty() {
             "side"
+        } else if !mark.routes.is_empty() {
+            "route"
         } else if mark.unknown == Some(true) {
             "ping"
         } else {

@@ -1,7 +1,7 @@
 //! The matrix as text for people: a grid, then what the grid cannot say.
 
 use super::Matrix;
-use super::grid::{Entry, doors, marks, names, ports, reasons};
+use super::grid::{Entry, doors, marks, names, ports, reasons, routes};
 
 /// A grid that is wider is cut into blocks of columns.
 const WIDTH: usize = 118;
@@ -15,8 +15,8 @@ pub fn render(matrix: &Matrix) -> String {
     );
     grid(matrix, &mut text);
     text.push_str(
-        "\n80 answers, 53u by UDP; 80* only at a published port; ? no port is stated, an address answers\n\
-         a ping; - nothing answers\n",
+        "\n80 answers, 53u by UDP; 80* only at a published port; 80+ only by an added route; ? no port is\n\
+         stated, an address answers a ping; - nothing answers\n",
     );
     list(
         &mut text,
@@ -32,6 +32,7 @@ pub fn render(matrix: &Matrix) -> String {
         "TO WHOM",
         &doors(matrix, true),
     );
+    list(&mut text, "BY A ROUTE", "VIA", "TO WHOM", &routes(matrix));
     list(&mut text, "CLOSED", "WHY", "TO WHOM", &reasons(matrix));
     known(matrix, &mut text);
     for (name, error) in &matrix.failed {

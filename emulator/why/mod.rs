@@ -377,7 +377,9 @@ fn changes(
             changes.extend(told(Effect::Closes, closers(), &[Verdict::Closed]));
             changes
         }
-        Verdict::Open | Verdict::Door => told(Effect::Closes, closers(), &[Verdict::Closed]),
+        Verdict::Open | Verdict::Door | Verdict::Route => {
+            told(Effect::Closes, closers(), &[Verdict::Closed])
+        }
         Verdict::Closed => told(Effect::Opens, openers(), &[Verdict::Open, Verdict::Door]),
         Verdict::Unknown => Vec::new(),
     }

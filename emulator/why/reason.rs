@@ -123,7 +123,7 @@ pub(super) fn sentence(
             "SCTP is modelled, but not carried".to_owned()
         }
         (Verdict::Unknown, _) => format!("Nobody states a port of {to}"),
-        (Verdict::Open | Verdict::Door, Some(way)) if way.open => open(cell, way),
+        (Verdict::Open | Verdict::Door | Verdict::Route, Some(way)) if way.open => open(cell, way),
         (_, way) => {
             if let Some((from, to)) = apart(asked) {
                 return format!(
@@ -159,6 +159,7 @@ fn open(cell: &Cell, way: &Way) -> String {
         (How::Name | How::Address, Some(network)) => {
             format!("{to} is on {network}, and {from} has a way there that nothing filters")
         }
+        (How::Route, _) => format!("{from} has added a route to {at}, and nothing filters it"),
         (How::Name | How::Address, None) => {
             format!("{from} has a way there that nothing filters")
         }

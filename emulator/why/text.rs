@@ -13,6 +13,7 @@ pub fn render(why: &Why, mut line: impl FnMut(&str, u32) -> Option<String>) -> S
         Verdict::Open => "yes",
         Verdict::Door if why.is_open() => "yes, by a published port",
         Verdict::Door => "no, but a published port lets it in",
+        Verdict::Route => "no, but an added route lets it in",
         Verdict::Closed => "no",
         Verdict::Unknown => "unknown",
     };
@@ -89,6 +90,7 @@ fn ways(why: &Why, text: &mut String) {
             (How::Name, None) => "by name".to_owned(),
             (How::Address, Some(network)) => format!("by address, on {network}"),
             (How::Address, None) => "by address".to_owned(),
+            (How::Route, _) => "by an added route".to_owned(),
             (How::Shared, _) => "loopback of the shared namespace".to_owned(),
             (How::Loopback, _) => "published, at the host's loopback".to_owned(),
             (How::Host, _) => "published, at the host's address".to_owned(),

@@ -150,7 +150,7 @@ proptest! {
             let any = cell.open().next().is_some();
             let fits = match cell.verdict {
                 Verdict::Open => any,
-                Verdict::Door => any && !direct,
+                Verdict::Door | Verdict::Route => any && !direct,
                 Verdict::Closed => !any && cell.reason.is_some(),
                 Verdict::Unknown => cell.port.is_none() && cell.reason.is_some(),
             };

@@ -122,11 +122,55 @@ fn a_lock_file_is_a_side() {
     assert!(out.contains("nothing opens"), "{out}");
     fs::write(
         folder.join("bad.lock"),
-        "# vethlab matrix, format 1\n=======\n",
+        "# vethlab matrix, format 2\n=======\n",
     )
     .unwrap();
     let err = says(&folder, &["diff", "bad.lock", "old"], 2);
     assert!(err.contains("bad.lock:2:"), "{err}");
+}
+
+/// What an upgrade closes: a machine of the segment that adds a route to a container's network.
+#[test]
+fn an_upgrade_closes_the_way_by_a_route() {
+    let folder = scratch("route");
+    let compose = "name: p\nservices:\n  web: {image: nginx, ports: ['8080:80']}\n  \
+                   db: {image: postgres, ports: ['127.0.0.1:5432:5432']}\n  cache: {image: redis}\n";
+    fs::write(folder.join("compose.yaml"), compose).unwrap();
+    let out = says(
+        &folder,
+        &["diff", "--engine", "20.10..29", "compose.yaml"],
+        0,
+    );
+    assert!(
+        out.contains("- lan -> db:5432 = route on default (now: loopback-only)\n"),
+        "{out}"
+    );
+    assert!(
+        out.contains("~ lan -> web:80: -[route on default]\n"),
+        "{out}"
+    );
+    assert!(!out.contains("cache"), "{out}");
+    // A lock file that was written before such ways were tried says nothing of them, and that is said.
+    let lock = "# vethlab matrix, format 1\nengine 20.10\n";
+    fs::write(folder.join("old.lock"), lock).unwrap();
+    let args = [
+        "diff",
+        "--engine",
+        "20.10..20.10",
+        "old.lock",
+        "compose.yaml",
+    ];
+    let output = vethlab(&folder, &args);
+    let out = String::from_utf8_lossy(&output.stdout).into_owned();
+    let err = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        out.contains("lan -> web:80") && !out.contains("route on"),
+        "{out}"
+    );
+    assert!(
+        err.contains("old.lock: ways of lan by an added route"),
+        "{err}"
+    );
 }
 
 fn git(folder: &Path, args: &[&str]) -> bool {
@@ -253,7 +297,14 @@ networks: {six: {enable_ipv6: true, ipam: {config: [{subnet: 'fd00:1::/64'}]}}}
     assert!(out.contains("engine 20.10 -> 29\n"), "{out}");
     assert!(
         out.contains(
-            "~ internet, lan -> web:80: -[host6:8080 sees gateway(six)] +[host6:8080 sees client]\n"
+            "~ internet -> web:80: -[host6:8080 sees gateway(six)] +[host6:8080 sees client]\n"
+        ),
+        "{out}"
+    );
+    // Nor was it filtered: a route was all that it took.
+    assert!(
+        out.contains(
+            "~ lan -> web:80: -[host6:8080 sees gateway(six)] -[route on six] -[route6 on six] +["
         ),
         "{out}"
     );

@@ -181,7 +181,7 @@ fn a_lock_file_that_cannot_be_read_is_never_written_over() {
         ("merge.lock", merge.as_bytes(), "<<<<<<<"),
         (
             "next.lock",
-            b"# vethlab matrix, format 2\n",
+            b"# vethlab matrix, format 3\n",
             "does not know",
         ),
         ("latin.lock", b"# vethlab matrix, format 1\n\xff\n", "UTF-8"),
@@ -219,6 +219,30 @@ fn a_lock_file_that_cannot_be_read_is_never_written_over() {
             .into_iter()
             .all(|name| !name.to_str().unwrap().ends_with(".new"))
     );
+}
+
+/// A file of format 1 is compared without what it could not list; writing it anew lists it.
+#[test]
+fn a_lock_file_of_before_stays_good() {
+    let folder = scratch("before");
+    let (compose, lock) = (folder.join("compose.yaml"), folder.join("network.lock"));
+    let (compose, lock) = (text(&compose), text(&lock));
+    fs::write(compose, OLD).unwrap();
+    let args = ["matrix", "--engine", "20.10", "--update", lock, compose];
+    says(&args, 0);
+    let new = fs::read_to_string(lock).unwrap();
+    assert!(new.contains("route on front"), "{new}");
+    let kept: Vec<&str> = new.split("; route on front").collect();
+    fs::write(lock, kept.concat().replace("format 2", "format 1")).unwrap();
+    let output = vethlab(&["matrix", "--engine", "20.10", "--check", lock, compose]);
+    let (out, err) = texts(&output);
+    assert_eq!(output.status.code(), Some(0), "{out}{err}");
+    assert!(
+        out.is_empty() && err.contains("by an added route"),
+        "{out}{err}"
+    );
+    says(&args, 0);
+    assert_eq!(fs::read_to_string(lock).unwrap(), new);
 }
 
 #[test]

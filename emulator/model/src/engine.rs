@@ -270,6 +270,17 @@ impl<'a> Model<'a> {
             Some(site) => self.call(site, &call),
         }
     }
+
+    /// What comes of a call from [`End::Lan`] to a container's address, once that machine has a route to
+    /// the container's network through the host.
+    #[must_use]
+    pub fn reach_by_route(&self, to: SocketAddr, transport: Transport) -> Outcome {
+        self.call_by_route(&crate::call::Call {
+            to: to.ip(),
+            port: to.port(),
+            transport,
+        })
+    }
 }
 
 /// What compose puts between a service's name and a container's number.

@@ -285,7 +285,8 @@ impl<'a> Model<'a> {
             return if open { Ok(()) } else { Err(reason) };
         }
         let mode = target.mode(call.v6());
-        if mode == Mode::Nat && !translated && self.has(Rule::DirectAccess) && published {
+        let guarded = self.guards_own_addresses(net, call.v6());
+        if guarded && !translated && self.has(Rule::DirectAccess) && published {
             return Err(if between {
                 Reason::Isolated
             } else {
@@ -297,6 +298,11 @@ impl<'a> Model<'a> {
             || mode == Mode::NatUnprotected
             || (mode == Mode::Routed && call.transport == Transport::Icmp);
         if open { Ok(()) } else { Err(reason) }
+    }
+
+    /// From 28.0 on what comes from elsewhere to a container's own address is dropped, published or not.
+    pub(crate) fn guards_own_addresses(&self, net: usize, v6: bool) -> bool {
+        !self.is_old() && self.nets[net].mode(v6) == Mode::Nat && !self.machine.allow_direct_routing
     }
 
     /// A published port of a container, called at the container's own address.
@@ -378,7 +384,7 @@ impl<'a> Model<'a> {
             Origin::Net(from) => {
                 from == port.net
                     || (v6 && !self.filters_v6())
-                    || self.nets[from].mode(v6) != Mode::Nat
+                    || (!self.is_old() && !self.guards_own_addresses(from, v6))
             }
         }
     }

@@ -23,6 +23,9 @@ pub struct Machine {
     pub ip_masq: bool,
     /// `userland-proxy`.
     pub userland_proxy: bool,
+    /// `allow-direct-routing`: from outside, a container's own address takes what is published. 28.0 and
+    /// later have it.
+    pub allow_direct_routing: bool,
     /// `ip6tables`: IPv6 is filtered and translated as IPv4 is.
     pub ip6tables: bool,
     /// `dns` of the daemon: resolvers for every container.
@@ -55,6 +58,7 @@ impl Machine {
             icc: true,
             ip_masq: true,
             userland_proxy: true,
+            allow_direct_routing: false,
             ip6tables: matches!(engine, Engine::V29),
             dns: Vec::new(),
             resolvers: Vec::new(),

@@ -3,7 +3,7 @@
 use core::net::IpAddr;
 
 use crate::call::{Call, Origin};
-use crate::engine::{Carrier, Mode, Model, Site};
+use crate::engine::{Carrier, Model, Site};
 use crate::gateway::Way;
 use crate::outcome::{End, Outcome, Reach, Reason, Transport, Via};
 
@@ -58,7 +58,7 @@ impl Model<'_> {
                     (own, true)
                 } else {
                     // 28.0 on drops what comes back to the container's own address.
-                    let dropped = filters && !self.is_old() && self.nets[net].mode(v6) == Mode::Nat;
+                    let dropped = filters && self.guards_own_addresses(net, v6);
                     (source, self.machine.lan_through_host && !dropped)
                 }
             }
@@ -228,6 +228,15 @@ impl Model<'_> {
             return self.enter_host(Origin::Uplink, own, call);
         }
         self.on_uplink(own, call)
+    }
+
+    /// From `lan`, which has a route to the address through the host.
+    pub(crate) fn call_by_route(&self, call: &Call) -> Outcome {
+        let mut own = self.machine.lan.iter().copied();
+        match own.find(|own| own.is_ipv6() == call.v6()) {
+            Some(own) => self.enter_host(Origin::Uplink, own, call),
+            None => Outcome::fails(Reach::NetUnreachable, Reason::NoRoute, Via::Routed),
+        }
     }
 
     pub(crate) fn call_from_internet(&self, call: &Call) -> Outcome {

@@ -5,3 +5,4 @@ mod mutations;
 mod packets;
 mod plan;
 mod records;
+mod routes;

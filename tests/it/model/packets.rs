@@ -43,6 +43,10 @@ pub(super) struct Scene {
 impl Scene {
     /// `None` if the engine refuses the networks.
     pub(super) fn new(plan: &Plan) -> Option<Self> {
+        Self::with(plan, daemon(plan))
+    }
+
+    pub(super) fn with(plan: &Plan, daemon: DaemonConfig) -> Option<Self> {
         let text = plan.compose();
         let project =
             emulator_compose::load_str(&text).unwrap_or_else(|errors| panic!("{errors}\n{text}"));
@@ -50,7 +54,7 @@ impl Scene {
             let (index, service) = plan.service(&service.name)?;
             Some(service.listening(index))
         };
-        Self::of(project, text, daemon(plan), listens)
+        Self::of(project, text, daemon, listens)
     }
 
     pub(super) fn of(
@@ -185,7 +189,7 @@ impl Scene {
         targets
     }
 
-    fn ask(&mut self, from: NsId, to: SocketAddr, transport: Transport) -> String {
+    pub(super) fn ask(&mut self, from: NsId, to: SocketAddr, transport: Transport) -> String {
         let question = match transport {
             Transport::Icmp => Question::Ping(to.ip()),
             Transport::Tcp => Question::Tcp(to, b""),
@@ -321,7 +325,7 @@ pub(super) fn outcome_text(outcome: &Outcome, transport: Transport) -> String {
     word.to_owned()
 }
 
-fn daemon(plan: &Plan) -> DaemonConfig {
+pub(super) fn daemon(plan: &Plan) -> DaemonConfig {
     let drawn = plan.daemon;
     let base = DaemonConfig::new(plan.engine, NsId::default());
     DaemonConfig {

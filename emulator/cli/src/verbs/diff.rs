@@ -119,6 +119,10 @@ impl Origin {
             && lock::is_lock(&text)
         {
             let facts = lock::read(&text).map_err(|error| format!("{}:{error}", self.title))?;
+            if !facts.routes {
+                let update = "`vethlab matrix --update`";
+                eprintln!("{}", lock::without_routes(&self.title, update));
+            }
             return Ok(Side::locked(self.title, facts));
         }
         let project = self.load(files, args).map_err(|error| {

@@ -32,6 +32,13 @@ fn matrix(args: &MatrixArgs) -> Result<ExitCode, String> {
                 .files
                 .first()
                 .map_or_else(String::new, |file| shown(file));
+            if !locked.routes {
+                let path = shown(path);
+                eprintln!(
+                    "{}",
+                    lock::without_routes(&path, &format!("`--update {path}`"))
+                );
+            }
             let old = Side::locked(shown(path), locked);
             let diff = diff::compare(&old, &Side::of(title, filled));
             if diff.is_empty() && diff.engines.is_none() {

@@ -89,6 +89,7 @@ impl Docker {
             host_ipv4: options.host_v4,
             host_ipv6: options.host_v6,
             userland_proxy: self.config.userland_proxy,
+            allow_direct_routing: self.config.allow_direct_routing,
             filter_v6: self.config.ip6tables,
         }
     }

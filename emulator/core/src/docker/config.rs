@@ -35,6 +35,9 @@ pub struct DaemonConfig {
     pub ip6tables: bool,
     /// `userland-proxy`.
     pub userland_proxy: bool,
+    /// `allow-direct-routing`: packets to a container's own address are not dropped for coming from
+    /// outside its bridge. Docker 28 has it.
+    pub allow_direct_routing: bool,
     /// `ip`: where ports are published when nobody says; `None` is everywhere.
     pub ip: Option<IpAddr>,
     /// `mtu` of docker0.
@@ -89,6 +92,7 @@ impl DaemonConfig {
             ip_masq: true,
             ip6tables: engine == Engine::V29,
             userland_proxy: true,
+            allow_direct_routing: false,
             ip: None,
             mtu: 1500,
             ipv6: false,

@@ -91,6 +91,9 @@ pub struct NetworkRules {
     pub host_ipv6: Option<Ipv6Addr>,
     /// The userland proxy is on, so the hairpin rules are left out.
     pub userland_proxy: bool,
+    /// A container's own address may be called from outside the bridge as far as ports are published
+    /// (`allow-direct-routing`).
+    pub allow_direct_routing: bool,
     /// The daemon filters IPv6 (`ip6tables`; off in the recorded 20.10 engine).
     pub filter_v6: bool,
 }

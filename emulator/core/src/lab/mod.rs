@@ -9,6 +9,7 @@ pub mod apps;
 pub mod outside;
 pub mod plumbing;
 pub mod probe;
+pub mod routes;
 pub mod verbs;
 
 use core::time::Duration;

@@ -6,8 +6,8 @@
 //! backend). Per family; a network without a subnet of a family has no rules of it, and a daemon that does
 //! not filter IPv6 has none at all there. An edit costs the rules that it changes, not those that there are.
 //!
-//! Left out: the daemon's own rules for swarm and overlay, `trusted_host_interfaces` and
-//! `allow_direct_routing`, and the SCTP checksum rule (no SCTP is carried).
+//! Left out: the daemon's own rules for swarm and overlay, `trusted_host_interfaces`, and the SCTP
+//! checksum rule (no SCTP is carried).
 
 mod base;
 mod side;

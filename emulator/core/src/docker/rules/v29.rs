@@ -5,7 +5,7 @@
 //! for packets that were addressed to it directly from another interface (raw table), and a port on a
 //! loopback address for those that did not come over lo. Gateway modes per family: `nat`; `nat-unprotected`
 //! opens everything; `routed` translates nothing, opens published ports and ICMP; `isolated` networks
-//! are internal.
+//! are internal. `allow-direct-routing` takes the raw table's rules for containers' own addresses away.
 //!
 //! The raw rule of a container without published ports is left out where its network is masqueraded: the
 //! end of its network's rules drops the same packets.
@@ -70,6 +70,11 @@ impl Side<'_> {
         }
     }
 
+    /// What comes from elsewhere to a container's own address is dropped (raw table).
+    fn is_guarded(&self) -> bool {
+        self.mode() == GatewayMode::Nat && !self.network.allow_direct_routing
+    }
+
     /// No packet leaves or enters it.
     fn is_closed(&self) -> bool {
         self.network.internal || self.mode() == GatewayMode::Isolated
@@ -102,7 +107,7 @@ pub(super) fn network(chains: &Chains, side: &Side<'_>) -> Vec<Planned> {
 /// interface: they are dropped like everything that does. One rule a network stands for moby's one a
 /// container.
 fn answers_to_own_addresses(chains: &Chains, side: &Side<'_>) -> Vec<Planned> {
-    if side.mode() != GatewayMode::Nat || side.network.masquerade {
+    if !side.is_guarded() || side.network.masquerade {
         return Vec::new();
     }
     let direct = Match {
@@ -225,7 +230,7 @@ pub(super) fn port(chains: &Chains, side: &Side<'_>, port: &Published) -> Vec<Pl
 fn raw(chains: &Chains, side: &Side<'_>, port: &Published) -> Vec<Planned> {
     let drop = Action::Drop(DropReason::FilteredDirect);
     let mut planned = Vec::new();
-    if side.mode() == GatewayMode::Nat {
+    if side.is_guarded() {
         let direct = Match {
             destination: Some(NetMatch::host(port.container_ip)),
             input: IfMatch::IsNot(side.network.bridge),

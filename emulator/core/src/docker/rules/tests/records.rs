@@ -102,6 +102,7 @@ fn network_rules(record: &Value, network: &Value, bridge: IfId) -> NetworkRules 
         userland_proxy: !list(record, "daemon_flags")
             .iter()
             .any(|flag| flag == "--userland-proxy=false"),
+        allow_direct_routing: false,
         filter_v6: false,
     }
 }

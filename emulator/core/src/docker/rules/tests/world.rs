@@ -72,6 +72,7 @@ pub(super) fn network(number: u8) -> NetworkRules {
         host_ipv4: None,
         host_ipv6: None,
         userland_proxy: true,
+        allow_direct_routing: false,
         filter_v6: true,
     }
 }
