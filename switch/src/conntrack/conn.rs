@@ -132,6 +132,24 @@ impl Conn {
         *data > SHORT
     }
 
+    /// One of its ends is translated, or it is not known yet whether.
+    pub(crate) const fn is_translated(&self) -> bool {
+        let is_mapped = self.source_done && self.destination_done;
+        self.source_nat || self.destination_nat || !is_mapped
+    }
+
+    /// Whether a packet in `direction` belongs to it and neither ends it nor starts another.
+    #[inline]
+    pub(crate) const fn goes_on_with(&self, direction: Direction, flags: u8) -> bool {
+        let Some(state) = self.tcp else { return true };
+        let Some(segment) = Segment::of(flags) else {
+            return false;
+        };
+        let is_refusal = matches!(segment, Segment::Rst) && !self.seen_reply;
+        let step = tcp::step(state, direction, segment);
+        !is_refusal && matches!(step, Step::To(_) | Step::Ignore)
+    }
+
     /// Accounts for a packet of this connection in `direction`.
     #[inline]
     pub(crate) fn advance(&mut self, now: Time, direction: Direction, flags: u8) -> Advance {

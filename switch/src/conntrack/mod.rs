@@ -202,6 +202,12 @@ impl Conntrack {
         Some((at, direction))
     }
 
+    /// The same, live or not.
+    pub(crate) fn peek(&self, tuple: &Tuple) -> Option<(ConnRef, Direction)> {
+        let &(slot, direction) = self.index.get(tuple)?;
+        Some((self.at(slot), direction))
+    }
+
     /// The connection of a packet that may have been translated already, in part or in full: on
     /// its way through the hooks, or coming back over the loopback interface.
     pub(crate) fn find_translated(

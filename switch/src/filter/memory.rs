@@ -78,7 +78,7 @@ impl Memory {
 
     /// A port as the rules know it: those that none of them names are one.
     #[inline]
-    fn named(&self, port: u16) -> u64 {
+    pub(super) fn named(&self, port: u16) -> u64 {
         let word = self.named.get(usize::from(port) / 64);
         match word {
             Some(word) if word & 1 << (port % 64) != 0 => 1 << 16 | u64::from(port),

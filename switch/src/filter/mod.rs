@@ -435,6 +435,12 @@ impl Ruleset {
         self.change
     }
 
+    /// Two ports, as far as any rule names them.
+    #[inline]
+    pub(crate) fn named(&self, ports: u32) -> u64 {
+        self.memory.named((ports >> 16) as u16) | self.memory.named(ports as u16) << 17
+    }
+
     /// The way through `chain` that a packet took which was accepted, if all that are like it go the same
     /// way until a rule changes.
     pub(crate) fn trail_of(&self, chain: ChainId, facts: &Facts) -> Option<Trail> {

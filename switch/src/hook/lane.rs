@@ -1,23 +1,23 @@
-//! The express lane: bridged packets of flows that go on.
+//! The express lane: bridged packets whose way through the hooks is known.
 //!
-//! Between two members of a bridge every packet passes three hooks, and after the first ones nothing is
-//! decided any more: no rule asks for anything but what all packets of the flow share, nothing is
-//! translated, and the connection only has its timer wound up. A lane keeps what the hooks said about
-//! a flow and repeats it, counters included, until a rule changes, the connection changes or a packet
-//! comes that is more than data (a TCP flag, a fragment, an option in the IP header).
+//! Between two members of a bridge every packet passes three hooks. Once a connection is in the table
+//! little is decided there any more: no rule asks for anything but what many packets share, nothing is
+//! translated, and the connection only has its state and its timer moved on. So what the rules said of
+//! one packet is repeated, counters included, for all that are [the same to them](Like), and the connection is told of each. A flow that has had more packets of data than a short connection has
+//! gets a lane, which spares it looking up either, until a rule or the connection changes.
 //!
-//! A lane is made when a flow has had more packets of data than a short connection has. It changes nothing
-//! but the cost: `the_lane_changes_nothing` runs the same packets both ways. IPv4 with TCP and UDP only;
-//! everything else takes the hooks one by one.
+//! Nothing changes but the cost: `the_lane_changes_nothing` runs the same packets both ways. IPv4 with TCP
+//! and UDP only; first packets, fragments and everything else take the hooks one by one.
 
 use core::net::{IpAddr, Ipv4Addr};
 
 use foldhash::fast::FixedState;
 use indexmap::IndexSet;
 
+use super::like::{Answers, Like};
 use super::{Env, Hook, Netfilter, Outcome, Path};
 use crate::conntrack::tuple::{TCP, UDP};
-use crate::conntrack::{Advance, ConnRef, Conntrack, Direction, TcpState, Tuple};
+use crate::conntrack::{Advance, ConnRef, Conntrack, Direction, Tuple};
 use crate::filter::{ChainId, Counter, Facts, Family, Ruleset, State, Table, Trail};
 use crate::time::Time;
 use crate::verdict::{IfId, Verdict};
@@ -36,7 +36,7 @@ pub(super) struct Key {
     /// As in the header: protocol and source address; destination address and ports, source first.
     pub(super) flow: [u64; 2],
     /// The bridge, or where a routed packet came in.
-    input: IfId,
+    pub(super) input: IfId,
 }
 
 /// A line of the cache.
@@ -57,7 +57,9 @@ struct Lane {
 #[derive(Debug, Default)]
 pub(super) struct Lanes {
     list: Vec<Option<Lane>>,
-    /// What the lanes of this epoch say about the rules that their packets meet: few, however many they are.
+    /// What they said of packets without a lane: the number of a trail.
+    said: Answers<u32>,
+    /// What they said about the rules that packets meet: few, however many packets there are.
     trails: IndexSet<Trail, FixedState>,
     /// The rules of this epoch, as [`crate::filter::Ruleset::change`] has it.
     rules: u64,
@@ -83,6 +85,20 @@ impl Lanes {
         (self.rules == rules && lane.epoch == self.epoch).then_some(lane)
     }
 
+    /// What these rules said of packets like this one.
+    #[inline]
+    fn said_of(&self, like: &Like, rules: u64) -> Option<u32> {
+        let said = self.said.of(like, u64::from(self.epoch)).copied();
+        said.filter(|_| self.rules == rules)
+    }
+
+    /// These rules said this of packets like this one.
+    fn say(&mut self, like: Like, trail: Trail, rules: u64) -> u32 {
+        let trail = self.number(trail, rules);
+        self.said.keep(like, u64::from(self.epoch), trail);
+        trail
+    }
+
     /// The number of a trail under these rules. With others, or with more trails than lanes, a new epoch
     /// begins: all lanes are closed.
     fn number(&mut self, trail: Trail, rules: u64) -> u32 {
@@ -92,6 +108,7 @@ impl Lanes {
             self.epoch = self.epoch.wrapping_add(1);
             if self.epoch == 0 {
                 self.list.fill(None);
+                self.said = Answers::default();
             }
         }
         self.trails.insert_full(trail).0 as u32
@@ -140,6 +157,10 @@ impl Key {
         self.flow[1] as u32
     }
 
+    pub(super) const fn destination_bits(&self) -> u32 {
+        (self.flow[1] >> 32) as u32
+    }
+
     const fn protocol(&self) -> u8 {
         (self.flow[0] >> 48) as u8
     }
@@ -185,7 +206,7 @@ pub(super) const TCP_KEY: Key = Key {
     ..UDP_KEY
 };
 
-/// A packet that may use a lane.
+/// A packet whose way may be known.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Plain {
     pub(super) key: Key,
@@ -194,6 +215,12 @@ pub(super) struct Plain {
 }
 
 impl Plain {
+    /// It is of UDP, or of TCP without any flag but ACK and PSH.
+    #[inline]
+    pub(super) const fn is_data(&self) -> bool {
+        self.key.is_udp() || is_data(self.flags)
+    }
+
     /// What raw rules may ask: they come before the connection is known.
     pub(super) fn facts(&self, path: &Path) -> Facts {
         Facts {
@@ -256,10 +283,11 @@ impl Run {
     #[inline]
     pub fn length_of(&self, bytes: &[u8]) -> Option<usize> {
         let head = Head::of(bytes)?;
-        if head.flow != self.first.key.flow {
+        if head.flow != self.first.key.flow || !self.first.is_data() {
             return None;
         }
-        data(bytes, &head).map(|(len, _)| len)
+        let (len, flags) = sound(bytes, &head)?;
+        (head.protocol() == UDP || is_data(flags)).then_some(len)
     }
 
     /// Adds packets of this flow, which stand for as many frames, of `bytes` in all.
@@ -319,9 +347,15 @@ impl Head {
     }
 }
 
-/// The length and the flags of a packet of UDP, or of TCP without any flag but ACK and PSH, that is all there.
+/// The flags of a segment that is nothing but data or an acknowledgement.
 #[inline]
-fn data(bytes: &[u8], head: &Head) -> Option<(usize, u8)> {
+const fn is_data(flags: u8) -> bool {
+    flags & 0x37 == 0x10
+}
+
+/// The length and the flags of a packet of UDP or TCP that is all there.
+#[inline]
+fn sound(bytes: &[u8], head: &Head) -> Option<(usize, u8)> {
     let len = head.len;
     if len > bytes.len() {
         return None;
@@ -332,18 +366,17 @@ fn data(bytes: &[u8], head: &Head) -> Option<(usize, u8)> {
             let &offset = bytes.get(32)?;
             let &flags = bytes.get(33)?;
             let header = usize::from(offset >> 4) * 4;
-            let is_data = header >= 20 && len >= 20 + header && flags & 0x37 == 0x10;
-            is_data.then_some((len, flags))
+            (header >= 20 && len >= 20 + header).then_some((len, flags))
         }
         _ => None,
     }
 }
 
-/// Reads a packet that may use a lane: IPv4 without options and fragmentation, and [`data`].
+/// Reads a packet whose way may be known: IPv4 without options and fragmentation, and [`sound`].
 #[inline]
 pub(super) fn plain(bytes: &[u8], input: IfId) -> Option<Plain> {
     let head = Head::of(bytes)?;
-    let (len, flags) = data(bytes, &head)?;
+    let (len, flags) = sound(bytes, &head)?;
     Some(Plain {
         key: Key {
             flow: head.flow,
@@ -388,7 +421,7 @@ impl Netfilter {
         if let Some(run) = run
             && (whole.verdict, whole.rewrite) == (Verdict::Accept, None)
         {
-            self.open(&run.first, &path);
+            self.learn(&run.first, &path);
         }
         whole
     }
@@ -398,24 +431,53 @@ impl Netfilter {
         self.lanes.list.iter().flatten().count()
     }
 
-    /// Sends packets down their lane, if they have one: each passes the three hooks as it is, which is
-    /// accounted for, at the rules in `tally`. `false`, and nothing has happened, if the hooks have to see
-    /// them.
+    /// Sends packets the way that is known: each passes the three hooks as it is, which is accounted for, at the
+    /// rules in `tally`. `false`, and nothing has happened, if the hooks have to see them.
     #[inline]
     pub fn pass_bridged(&mut self, now: Time, run: &Run, tally: &mut Tally) -> bool {
-        let Some(lane) = self.lanes.of(&run.first.key, self.rules.change()) else {
+        let rules = self.rules.change();
+        let lane = self.lanes.of(&run.first.key, rules);
+        let trail = match lane.filter(|_| run.first.is_data()) {
+            Some(lane) => {
+                let (trail, of) = (lane.trail, (lane.conn, lane.direction, lane.state));
+                advance(&mut self.conntrack, now, run, of).then_some(trail)
+            }
+            None => None,
+        };
+        let Some(trail) = trail.or_else(|| self.pass_like(now, run)) else {
             return false;
         };
-        let (trail, of) = (lane.trail, (lane.conn, lane.direction, lane.state));
-        if !advance(&mut self.conntrack, now, run, of) {
-            return false;
-        }
         if trail != tally.trail {
             self.count(tally);
             tally.trail = trail;
         }
         tally.weight.add(run.weight);
         true
+    }
+
+    /// The way of packets without a lane, if the rules have said it of others like them and all that the
+    /// connection needs is to be told.
+    fn pass_like(&mut self, now: Time, run: &Run) -> Option<u32> {
+        let first = &run.first;
+        let (at, direction) = self.conntrack.peek(&first.key.tuple())?;
+        let conn = self.conntrack.conn(at)?;
+        if conn.is_translated() {
+            return None;
+        }
+        let state = match direction {
+            Direction::Original if !conn.seen_reply => State::New,
+            _ => State::Established,
+        };
+        let like = self.bridged_like(&first.key, state);
+        let trail = self.lanes.said_of(&like, self.rules.change())?;
+        let of = (at, direction, state);
+        if !advance(&mut self.conntrack, now, run, of) {
+            return None;
+        }
+        if first.is_data() {
+            self.open(first, of, trail);
+        }
+        Some(trail)
     }
 
     /// Counts at the rules what passed lanes; nothing is left in the tally.
@@ -435,41 +497,70 @@ impl Netfilter {
         passed
     }
 
-    /// Opens a lane for a packet that has just passed the hooks, if all of them will say the same of
-    /// the next one.
-    fn open(&mut self, plain: &Plain, path: &Path) {
+    /// A packet has just passed the hooks: so will all that are like it, if every hook will say the same.
+    fn learn(&mut self, plain: &Plain, path: &Path) {
         let Some(known) = self.last.as_ref().map(|last| last.known) else {
             return;
         };
         let Some(at) = known.conn else { return };
-        let is_settled = self.conntrack.conn_mut(at).is_some_and(|conn| {
-            let is_settled = conn.confirmed && !conn.source_nat && !conn.destination_nat;
-            is_settled && conn.goes_on(known.direction)
-        });
+        let conn = self.conntrack.conn(at);
+        let is_settled = conn.is_some_and(|conn| conn.confirmed && !conn.is_translated());
         if !is_settled || known.state == State::Related {
             return;
         }
+        let rules = self.rules.change();
+        let like = self.bridged_like(&plain.key, known.state);
+        let said = self.lanes.said_of(&like, rules);
+        let Some(trail) = said.or_else(|| {
+            let trail = self.trail(plain, path, known.state)?;
+            Some(self.lanes.say(like, trail, rules))
+        }) else {
+            return;
+        };
+        if plain.is_data() {
+            self.open(plain, (at, known.direction, known.state), trail);
+        }
+    }
+
+    #[inline]
+    fn bridged_like(&self, key: &Key, state: State) -> Like {
+        Like::of(
+            key,
+            state,
+            key.destination_bits(),
+            self.rules.named(key.ports()),
+        )
+    }
+
+    /// The rules that a packet of a known connection meets, if they will say the same of the next one like it.
+    fn trail(&self, plain: &Plain, path: &Path, state: State) -> Option<Trail> {
         let raw = plain.facts(path);
         let forward = Facts {
             output: path.output,
-            state: known.state,
+            state,
             ..raw
         };
         if !RAW.is_some_and(|chain| self.rules.lets_pass(chain, &raw)) {
-            return;
+            return None;
         }
-        let Some(trail) = FORWARD.and_then(|chain| self.rules.trail_of(chain, &forward)) else {
-            return;
-        };
-        let trail = self.lanes.number(trail, self.rules.change());
-        self.lanes.open(Lane {
-            key: plain.key,
-            conn: at,
-            direction: known.direction,
-            state: known.state,
-            trail,
-            epoch: self.lanes.epoch,
-        });
+        FORWARD.and_then(|chain| self.rules.trail_of(chain, &forward))
+    }
+
+    /// One more packet of data of a flow: opens a lane for it if more are to be expected.
+    #[inline]
+    fn open(&mut self, plain: &Plain, of: (ConnRef, Direction, State), trail: u32) {
+        let (at, direction, state) = of;
+        let conn = self.conntrack.conn_mut(at);
+        if conn.is_some_and(|conn| conn.goes_on(direction)) {
+            self.lanes.open(Lane {
+                key: plain.key,
+                conn: at,
+                direction,
+                state,
+                trail,
+                epoch: self.lanes.epoch,
+            });
+        }
     }
 }
 
@@ -517,11 +608,10 @@ fn advance(
     } else {
         State::New
     };
-    let is_open = matches!(conn.tcp, None | Some(TcpState::Established));
-    if now_is != state || !is_open || conn.is_expired(now) {
+    let flags = run.first.flags;
+    if now_is != state || conn.is_expired(now) || !conn.goes_on_with(direction, flags) {
         return false;
     }
-    let flags = run.first.flags;
     let before = (conn.expires, conn.assured);
     if conn.advance(now, direction, flags) != Advance::Live {
         return false;

@@ -29,6 +29,7 @@
 //! A namespace without rules and connections does nothing at all here.
 
 mod lane;
+mod like;
 mod routed;
 #[cfg(test)]
 mod tests;

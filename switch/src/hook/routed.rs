@@ -1,11 +1,12 @@
-//! The express lane of routed packets: flows that go on through this namespace, translated or not.
+//! The express lane of routed packets: those of known connections through this namespace, translated or not.
 //!
-//! A packet that is forwarded passes PREROUTING, the routing table, FORWARD and POSTROUTING. Behind the
-//! first packets of a flow all that they say is known: no rule asks for anything but what the
-//! flow's packets share, the translation is the connection's, the route follows from the destination.
-//! A lane keeps it and repeats it, counters and the connection's timer included, until a rule, the
-//! connection or (by the number that the namespace gives) an address or a route changes, or a packet comes
-//! that is more than data, too long for the way or at the end of its time to live.
+//! A packet that is forwarded passes PREROUTING, the routing table, FORWARD and POSTROUTING. Once its connection
+//! is in the table all that they say is known: no rule asks for anything but what many packets share, the
+//! translation is the connection's, the route follows from the destination. So what rules and routes said of
+//! one packet is repeated, counters included, for all that are [the same to them](Like), and the connection is
+//! told of each; a flow that outlives a short connection has a lane of its own. It holds until a rule, the
+//! connection or (by the number that the namespace gives) an address or a route changes, and not for a packet
+//! that is too long for the way or at the end of its time to live.
 //!
 //! As with [`lane`](super::lane), nothing but the cost changes: tests of the namespace run the same
 //! packets both ways. IPv4 with TCP and UDP only.
@@ -13,6 +14,7 @@
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::lane::{FORWARD, Key, Plain, RAW, Run, express, plain};
+use super::like::{Answers, Like};
 use super::{Netfilter, Path};
 use crate::conntrack::{Conn, ConnRef, Direction, Tuple};
 use crate::filter::{Facts, State, Trail};
@@ -88,10 +90,19 @@ struct Flow {
     mend: Mend,
 }
 
+/// What rules and routes said of a packet.
+#[derive(Clone, Copy, Debug)]
+struct Said {
+    trail: Trail,
+    routes: u64,
+    exit: Exit,
+}
+
 /// The lanes of a namespace, by key, and the packet that is looked at for one.
 #[derive(Debug, Default)]
 pub(super) struct Flows {
     list: Vec<Option<Flow>>,
+    said: Answers<Said>,
     asked: Option<Plain>,
 }
 
@@ -130,7 +141,7 @@ impl Flows {
 }
 
 impl Netfilter {
-    /// Runs PREROUTING, FORWARD and POSTROUTING over a packet to forward, if its flow has a lane. `None`: the
+    /// Runs PREROUTING, FORWARD and POSTROUTING over a packet to forward, if its way is known. `None`: the
     /// hooks have to be run one by one, and nothing has happened. The time to live is left as it is.
     pub fn run_routed(
         &mut self,
@@ -140,23 +151,84 @@ impl Netfilter {
     ) -> Option<Passed> {
         self.flows.asked = None;
         let plain = plain(bytes, crossing.input)?;
-        if let Some(flow) = self.flows.at(&plain.key)
-            && flow.key == plain.key
-            && flow.rules == self.rules.change()
-            && flow.routes == crossing.routes
+        let of_lane = self.flows.at(&plain.key).filter(|flow| {
+            let is_known = flow.rules == self.rules.change() && flow.routes == crossing.routes;
+            is_known && flow.key == plain.key && plain.is_data()
+        });
+        let is_lane = of_lane.is_some();
+        if let Some(flow) = of_lane
+            .copied()
+            .or_else(|| self.flow_like(&plain, crossing))
             && crossing.wire_len <= flow.exit.mtu
             && bytes[8] > 1
         {
-            let flow = *flow;
-            let lane = (flow.conn, flow.direction, flow.state);
+            let of = (flow.conn, flow.direction, flow.state);
             let run = Run::one(plain, u64::from(crossing.frames));
-            if express(self, now, &run, lane, &flow.trail) {
+            if express(self, now, &run, of, &flow.trail) {
                 self.rules.clear_last();
+                if !is_lane {
+                    self.went_on(&plain, flow);
+                }
                 return Some(flow.pass(bytes, crossing.csum_partial));
             }
         }
         self.flows.asked = Some(plain);
         None
+    }
+
+    /// What a lane of this packet's flow would be, if rules and routes have said it of others like it.
+    fn flow_like(&self, plain: &Plain, crossing: &Crossing) -> Option<Flow> {
+        let (at, direction) = self.conntrack.peek(&plain.key.tuple())?;
+        let conn = self.conntrack.conn(at)?;
+        if !is_settled(conn) {
+            return None;
+        }
+        let state = match direction {
+            Direction::Original if !conn.seen_reply => State::New,
+            _ => State::Established,
+        };
+        let (from, to) = ends(conn, direction);
+        let rules = self.rules.change();
+        let said = self
+            .flows
+            .said
+            .of(&self.routed_like(&plain.key, state, &to)?, rules)?;
+        let (Some(to_addresses), to_ports) = packed(&to) else {
+            return None;
+        };
+        (said.routes == crossing.routes).then(|| Flow {
+            key: plain.key,
+            conn: at,
+            direction,
+            state,
+            rules,
+            routes: said.routes,
+            trail: said.trail,
+            exit: said.exit,
+            to_addresses,
+            to_ports,
+            mend: mend(&from, &to),
+        })
+    }
+
+    /// What a packet with this key that leaves as `to` is to rules and routes; `None` if it is not IPv4's then.
+    fn routed_like(&self, key: &Key, state: State, to: &Tuple) -> Option<Like> {
+        let IpAddr::V4(destination) = to.destination else {
+            return None;
+        };
+        let named = self.rules.named(u32::from(to.destination_port));
+        let ports = self.rules.named(key.ports()) | named >> 17 << 34;
+        Some(Like::of(key, state, destination.to_bits(), ports))
+    }
+
+    /// One more packet of a flow: it gets a lane if more data is to be expected.
+    fn went_on(&mut self, plain: &Plain, flow: Flow) {
+        if plain.is_data()
+            && let Some(conn) = self.conntrack.conn_mut(flow.conn)
+            && conn.goes_on(flow.direction)
+        {
+            self.flows.open(flow);
+        }
     }
 
     /// How many flows have a lane.
@@ -165,8 +237,8 @@ impl Netfilter {
         self.flows.list.iter().flatten().count()
     }
 
-    /// Opens a lane for the packet that [`run_routed`](Self::run_routed) was asked for last: it has
-    /// passed the hooks and leaves by `exit`.
+    /// Keeps what the hooks said of the packet that [`run_routed`](Self::run_routed) was asked for last: it has
+    /// passed them and leaves by `exit`.
     pub fn keep_routed(&mut self, crossing: &Crossing, exit: Exit) {
         let Some(plain) = self.flows.asked.take() else {
             return;
@@ -174,54 +246,69 @@ impl Netfilter {
         let Some(known) = self.last.as_ref().map(|last| last.known) else {
             return;
         };
-        let Some(at) = known.conn else { return };
-        let Some(conn) = self.conntrack.conn_mut(at) else {
+        let Some(conn) = known.conn.and_then(|at| self.conntrack.conn(at)) else {
             return;
         };
         let (from, to) = ends(conn, known.direction);
-        let settled = conn.confirmed && conn.source_done && conn.destination_done && !conn.local;
-        if !settled || known.state == State::Related || from != plain.key.tuple() {
+        let is_ours = from == plain.key.tuple() && known.state != State::Related;
+        if !conn.confirmed || !is_settled(conn) || !is_ours {
             return;
         }
-        if !conn.goes_on(known.direction) {
-            return;
-        }
-        let (Some(to_addresses), to_ports) = packed(&to) else {
+        let (rules, routes) = (self.rules.change(), crossing.routes);
+        let Some(like) = self.routed_like(&plain.key, known.state, &to) else {
             return;
         };
+        let said = self.flows.said.of(&like, rules);
+        if said.is_none_or(|said| (said.routes, said.exit) != (routes, exit)) {
+            let Some(trail) = self.routed_trail(&plain, crossing, exit, known.state, &to) else {
+                return;
+            };
+            let said = Said {
+                trail,
+                routes,
+                exit,
+            };
+            self.flows.said.keep(like, rules, said);
+        }
+        if let Some(flow) = self.flow_like(&plain, crossing) {
+            self.went_on(&plain, flow);
+        }
+    }
+
+    /// The rules that a packet of a known connection meets that leaves as `to`, if they will say the same of the
+    /// next one like it.
+    fn routed_trail(
+        &self,
+        plain: &Plain,
+        crossing: &Crossing,
+        exit: Exit,
+        state: State,
+        to: &Tuple,
+    ) -> Option<Trail> {
         let raw = plain.facts(&Path {
             input: Some(crossing.input),
             output: None,
             bridged: false,
         });
         // Only the destination is translated there.
+        let source_port = raw.ports.map_or(0, |(source, _)| source);
         let forward = Facts {
             destination: to.destination,
-            ports: Some((from.source_port, to.destination_port)),
+            ports: Some((source_port, to.destination_port)),
             output: Some(exit.output),
-            state: known.state,
+            state,
             ..raw
         };
         if !RAW.is_some_and(|chain| self.rules.lets_pass(chain, &raw)) {
-            return;
+            return None;
         }
-        let Some(trail) = FORWARD.and_then(|chain| self.rules.trail_of(chain, &forward)) else {
-            return;
-        };
-        self.flows.open(Flow {
-            key: plain.key,
-            conn: at,
-            direction: known.direction,
-            state: known.state,
-            rules: self.rules.change(),
-            routes: crossing.routes,
-            trail,
-            exit,
-            to_addresses,
-            to_ports,
-            mend: mend(&from, &to),
-        });
+        FORWARD.and_then(|chain| self.rules.trail_of(chain, &forward))
     }
+}
+
+/// The rules have been asked for both of its ends, and its packets come from elsewhere.
+const fn is_settled(conn: &Conn) -> bool {
+    conn.source_done && conn.destination_done && !conn.local
 }
 
 /// The tuple that packets of a direction come with, and the one that they leave with.
