@@ -331,7 +331,8 @@ impl Tcp {
             engine.set_nodelay(options.nodelay);
             engine.set_hop_limit(options.hop_limit);
         }
-        if conn.mapped {
+        let may_run = matches!(option, SockOpt::NoDelay(_) | SockOpt::KeepAlive(_));
+        if conn.mapped && may_run {
             self.touch(self.now, id.slot);
         }
         Ok(())

@@ -235,6 +235,13 @@ impl Conn {
         };
     }
 
+    /// The window field that the engine would send now.
+    pub(super) fn window(&self) -> u16 {
+        let room = |engine: &Smol| engine.recv_capacity() - engine.recv_queue();
+        let room = self.engine.as_ref().map_or(0, room) >> self.shift;
+        room.min(usize::from(u16::MAX)) as u16
+    }
+
     /// Reading may have opened the window far enough to be told: to twice of what the other side knows
     /// of, or more (Linux: `tcp_cleanup_rbuf`).
     pub(super) fn window_opened(&self) -> bool {

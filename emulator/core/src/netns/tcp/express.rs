@@ -1,15 +1,16 @@
-//! The express lane of segments: data and acknowledgements of open connections.
+//! The express lane of segments: those of known connections, found before they are routed.
 //!
-//! Most segments change nothing but numbers: they come in order, nothing waits to be sent, nothing was lost.
-//! Such a segment is read once from its frame, finds its connection by a hint, and its engine is not asked when
-//! it wants to run: what it says then is known. It may say a time later than the connection is armed for, which
-//! costs one early look at most. Everything else takes the way of [`Tcp::input`]; tests run the same traffic
-//! both ways, and builds with assertions ask the engine after all.
+//! A segment with plain headers is read once from its frame and finds its connection by a hint. Most change
+//! nothing but numbers: they come in order, nothing waits to be sent, nothing was lost. Of an open connection's
+//! data and acknowledgements the engine is not asked when it wants to run: what it says then is known. It may
+//! say a time later than the connection is armed for, which costs one early look at most. Segments that open
+//! or end a connection are judged as by [`Tcp::input`], whose way everything else takes; tests run the same
+//! traffic both ways, and builds with assertions ask the engine after all.
 
 use core::net::{Ipv4Addr, SocketAddr};
 use core::time::Duration;
 
-use switch::wire::{self, ETHER_LEN, IpProtocol};
+use switch::wire::{self, ETHER_LEN, IpProtocol, Packet};
 use switch::{Frame, Time};
 
 use super::conn::{ACK_DELAY, Conn, LARGE_MTU, Owner, Seen};
@@ -17,7 +18,7 @@ use super::demux::Tuple;
 use super::emit::Emitter;
 use super::engine::{Next, TcpEngine, TcpState};
 use super::run::guarded;
-use super::segment::ACK;
+use super::segment::{ACK, Segment};
 use super::smol::ceiling;
 use super::{Tcp, TcpCx};
 
@@ -35,11 +36,12 @@ pub(super) struct Ends {
     pub(super) ports: u32,
 }
 
-/// A segment in an untagged frame, IPv4 without options and fragmentation, with no flag but ACK and PSH.
+/// A segment in an untagged frame, IPv4 without options and fragmentation.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::netns) struct Plain {
     ends: Ends,
     ack: u32,
+    flags: u8,
     window: u16,
     /// Bytes of the packet.
     len: usize,
@@ -63,7 +65,7 @@ impl Plain {
         let len = usize::from(half(16));
         let header = usize::from(head[46] >> 4) * 4;
         let is_there = header >= 20 && 20 + header <= len && ETHER_LEN + len <= bytes.len();
-        if !is_there || head[47] & (EVENTFUL | ACK) != ACK {
+        if !is_there {
             return None;
         }
         Some(Self {
@@ -72,10 +74,17 @@ impl Plain {
                 ports: word(34),
             },
             ack: word(42),
+            flags: head[47],
             window: half(48),
             len,
             payload: len - 20 - header,
         })
+    }
+
+    /// It has no flag but ACK and PSH.
+    #[inline]
+    const fn is_data(&self) -> bool {
+        self.flags & (EVENTFUL | ACK) == ACK
     }
 
     /// Source and destination.
@@ -185,7 +194,7 @@ impl Tcp {
         Some(slot)
     }
 
-    /// Takes a plain segment for an open connection, in a frame that starts at its Ethernet header. It comes
+    /// Takes a plain segment for a known connection, in a frame that starts at its Ethernet header. It comes
     /// back, and nothing has happened, if it is none, somebody else's too or broken.
     #[inline]
     pub(in crate::netns) fn input_plain(
@@ -205,8 +214,8 @@ impl Tcp {
             return Err(frame);
         };
         let before = engine.glance();
-        if before.state != TcpState::Established || conn.owner != Owner::App {
-            return Err(frame);
+        if before.state != TcpState::Established || conn.owner != Owner::App || !segment.is_data() {
+            return self.input_event(cx, slot, frame, segment);
         }
         let Some((meta, bytes)) = cx.pool.view_unique(&frame) else {
             return Err(frame);
@@ -280,6 +289,38 @@ impl Tcp {
             self.certify(cx.now, slot);
         } else {
             self.touch(cx.now, slot);
+        }
+        Ok(())
+    }
+
+    /// The same for one that may change the connection's state.
+    #[inline(never)]
+    fn input_event(
+        &mut self,
+        cx: &mut TcpCx<'_>,
+        slot: u32,
+        frame: Frame,
+        segment: &Plain,
+    ) -> Result<(), Frame> {
+        let Some((meta, bytes)) = cx.pool.view_unique(&frame) else {
+            return Err(frame);
+        };
+        let packet = &bytes[ETHER_LEN..ETHER_LEN + segment.len];
+        let Ok(packet) = Packet::parse(packet) else {
+            return Err(frame);
+        };
+        let Ok(header) = Segment::parse(&bytes[ETHER_LEN..], &packet) else {
+            return Err(frame);
+        };
+        if !segment.is_sound(bytes, meta.csum_partial) || self.is_refused(slot, &header) {
+            return Err(frame);
+        }
+        cx.pool.pull(&frame, ETHER_LEN);
+        self.now = cx.now;
+        self.counters.segments_in += 1;
+        if let Err((frame, _)) = self.input_conn(cx, slot, frame, &packet, &header) {
+            debug_assert!(false, "a connection with an engine refused {header:?}");
+            cx.pool.free(frame);
         }
         Ok(())
     }

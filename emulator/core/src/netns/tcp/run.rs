@@ -8,10 +8,10 @@ use switch::Time;
 
 use super::conn::{Overdue, Owner, Seen};
 use super::demux::Tuple;
-use super::emit::{Emitter, send_bare};
+use super::emit::{Emitter, Stamp, send_bare};
 use super::engine::{Congestion, Next, TcpEngine, TcpState};
 use super::options::IcmpKind;
-use super::segment::{ACK, FIN, RST, Segment, after};
+use super::segment::{ACK, Bare, FIN, RST, Segment, after};
 use super::slots::Tenant;
 use super::smol::Smol;
 use super::timewait::Rest;
@@ -184,8 +184,21 @@ impl Tcp {
         before: Seen,
         segment: Option<&Segment>,
     ) {
-        if self.transit(cx, slot, before, segment) {
-            self.touch(cx.now, slot);
+        if !self.transit(cx, slot, before, segment) {
+            return;
+        }
+        let Some(conn) = self.slots.conn_at(slot) else {
+            return;
+        };
+        match (before.state, conn.state()) {
+            // A SYN-ACK is acknowledged at once.
+            (TcpState::SynSent, TcpState::Established) => self.mark(slot),
+            (TcpState::SynReceived, TcpState::Established)
+                if segment.is_some_and(Segment::is_bare_ack) && conn.rests(cx.now) =>
+            {
+                self.certify(cx.now, slot);
+            }
+            _ => self.touch(cx.now, slot),
         }
     }
 
@@ -319,13 +332,36 @@ impl Tcp {
         cx.spares.keep(engine);
     }
 
-    /// Has the engine send its reset.
+    /// Sends the connection's reset. The engine is asked what its number is before the connection is open, and
+    /// unless it is sure what is on the wire.
     fn last_word(&mut self, cx: &mut TcpCx<'_>, slot: u32) {
+        let conn = self.slots.conn_at(slot);
+        let Some(conn) = conn.filter(|conn| conn.mapped && conn.engine.is_some()) else {
+            return;
+        };
+        let is_certain = conn.marks.is_all_sent(conn.send_queue());
+        if !is_certain || conn.state().opening() {
+            self.engine_reset(cx, slot);
+            return;
+        }
+        let reset = Bare {
+            window: conn.window(),
+            ..conn.bare(conn.marks.sent, RST)
+        };
+        let stamp = self.stamp;
+        send_bare(&reset, cx.pool, cx.out, &mut self.stamp, &mut self.counters);
+        if cfg!(debug_assertions) {
+            self.compare_reset(cx, slot, stamp);
+        }
+    }
+
+    /// Has the engine send its reset.
+    fn engine_reset(&mut self, cx: &mut TcpCx<'_>, slot: u32) {
         let Some(conn) = self.slots.conn_at(slot) else {
             return;
         };
         let v6 = conn.v6();
-        let Some(engine) = conn.engine.as_mut().filter(|_| conn.mapped) else {
+        let Some(engine) = &mut conn.engine else {
             return;
         };
         let mut emitter = Emitter {
@@ -346,6 +382,19 @@ impl Tcp {
         if sound.is_none() {
             conn.engine = None;
         }
+    }
+
+    /// The engine would have sent the reset that has just been sent with this stamp.
+    fn compare_reset(&mut self, cx: &mut TcpCx<'_>, slot: u32, stamp: Stamp) {
+        let (sent, counters) = (cx.out.pop_back(), self.counters);
+        let after = core::mem::replace(&mut self.stamp, stamp);
+        self.engine_reset(cx, slot);
+        (self.stamp, self.counters) = (after, counters);
+        if let (Some(sent), Some(asked)) = (&sent, cx.out.pop_back()) {
+            assert_eq!(cx.pool.bytes(sent), cx.pool.bytes(&asked), "a reset");
+            cx.pool.free(asked);
+        }
+        cx.out.extend(sent);
     }
 
     /// Ends a connection with a reset and forgets it.

@@ -104,6 +104,11 @@ impl Segment {
         self.flags & flags == flags
     }
 
+    /// It acknowledges and does nothing else.
+    pub(super) fn is_bare_ack(&self) -> bool {
+        self.flags & (ACK | SYN | FIN | RST) == ACK && self.payload == 0
+    }
+
     /// The sequence number behind the segment: data, SYN and FIN count.
     pub(super) const fn end(&self) -> u32 {
         let control = (self.has(SYN) as u32) + (self.has(FIN) as u32);

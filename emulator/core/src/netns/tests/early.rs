@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use switch::verdict::Event;
 
 use super::rig::{Witness, World, at, net};
-use crate::app::{Family, Ready, SockKind};
+use crate::app::{Family, Ready, SockKind, SockOpt};
 use crate::id::SockId;
 use crate::netns::*;
 
@@ -23,6 +23,10 @@ enum Step {
     Again(usize, usize, u8, bool),
     Shutdown(usize),
     Close(usize),
+    /// Closing will be by a reset.
+    Linger(usize),
+    /// One more connection, the one to go on with.
+    Connect,
     Offload(usize, bool),
     /// An address comes or goes.
     Address(usize, bool),
@@ -32,6 +36,7 @@ enum Step {
 
 struct Side {
     world: World,
+    listener: SockId,
     socks: [SockId; 2],
 }
 
@@ -47,15 +52,28 @@ impl Side {
         let server = world.ns[1].socket(SockKind::Tcp, Family::V4).unwrap();
         world.ns[1].bind(server, at("10.0.0.2:80")).unwrap();
         world.with(1, |ns, cx| ns.listen(cx, server, 16)).unwrap();
+        let mut side = Self {
+            world,
+            listener: server,
+            socks: [server; 2],
+        };
+        assert_eq!(side.connect(), [Err(Errno::InProgress), Ok(0)]);
+        side
+    }
+
+    /// One more connection, and what both ends hear of it.
+    fn connect(&mut self) -> [Result<usize, Errno>; 2] {
+        let world = &mut self.world;
         let client = world.ns[0].socket(SockKind::Tcp, Family::V4).unwrap();
         let to = at("10.0.0.2:80");
-        let result = world.with(0, |ns, cx| ns.connect(cx, client, to));
-        assert_eq!(result, Err(Errno::InProgress));
-        let (conn, _) = world.with(1, |ns, cx| ns.accept(cx, server)).unwrap();
-        Self {
-            world,
-            socks: [client, conn],
+        let called = world.with(0, |ns, cx| ns.connect(cx, client, to));
+        let listener = self.listener;
+        let accepted = world.with(1, |ns, cx| ns.accept(cx, listener));
+        self.socks[0] = client;
+        if let Ok((conn, _)) = accepted {
+            self.socks[1] = conn;
         }
+        [called.map(|()| 0), accepted.map(|_| 0)]
     }
 
     fn take(&mut self, step: &Step) -> Told {
@@ -96,6 +114,12 @@ impl Side {
                 results.push(done.map(|()| 0));
             }
             Step::Close(ns) => world.with(ns, |ns_, cx| ns_.close(cx, socks[ns])),
+            Step::Linger(ns) => {
+                let option = SockOpt::LingerZero(true);
+                let done = world.with(ns, |ns_, cx| ns_.set(cx, socks[ns], option));
+                results.push(done.map(|()| 0));
+            }
+            Step::Connect => results.extend(self.connect()),
             Step::Offload(ns, on) => world.ns[ns].offload = on,
             Step::Address(ns, on) => {
                 let (dev, net) = (IfId(2 + ns as u32), net(["10.0.0.1/24", "10.0.0.2/24"][ns]));
@@ -146,7 +170,9 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (0_usize..4, 0_usize..60, 1_u8.., prop::bool::weighted(0.2))
             .prop_map(|(back, byte, xor, short)| Step::Again(back, byte, xor, short)),
         1 => ns.clone().prop_map(Step::Shutdown),
-        1 => ns.clone().prop_map(Step::Close),
+        2 => ns.clone().prop_map(Step::Close),
+        1 => ns.clone().prop_map(Step::Linger),
+        2 => Just(Step::Connect),
         1 => (ns.clone(), any::<bool>()).prop_map(|(ns, on)| Step::Offload(ns, on)),
         1 => (ns.clone(), any::<bool>()).prop_map(|(ns, on)| Step::Address(ns, on)),
         1 => ns.clone().prop_map(Step::Hooks),
