@@ -257,6 +257,28 @@ impl Conntrack {
         Ok(Some(at))
     }
 
+    /// The connection that `flow` starts, in the table at once: nothing translates it, and nothing is known of its
+    /// tuple. `None`, and nothing has happened, if it has to be looked at: the packet cannot start one, its answers
+    /// belong to another connection, a first packet is on its way, or the table is full.
+    pub(crate) fn enter_plain(&mut self, now: Time, flow: &Flow) -> Option<ConnRef> {
+        if self.confirmed >= self.limits.connections || !self.in_flight.is_empty() {
+            return None;
+        }
+        let mut conn = Conn::start(now, self.next_number, flow)?;
+        if self.index.contains_key(&conn.reply) {
+            return None;
+        }
+        conn.source_done = true;
+        conn.destination_done = true;
+        self.sweep(now);
+        self.next_number += 1;
+        let slot = self.take_slot();
+        self.slots[slot as usize].conn = Some(conn);
+        let at = self.at(slot);
+        self.enter(at);
+        Some(at)
+    }
+
     fn take_slot(&mut self) -> u32 {
         if let Some(slot) = self.free.pop() {
             return slot;

@@ -162,6 +162,12 @@ impl Trail {
         by_policy: false,
     };
 
+    /// Through a chain without rules.
+    const POLICY: Self = Self {
+        by_policy: true,
+        ..Self::NEW
+    };
+
     const fn push(&mut self, rule: u32) {
         if (self.len as usize) < REMEMBERED_RULES {
             self.rules[self.len as usize] = rule;
@@ -169,6 +175,11 @@ impl Trail {
         } else {
             self.is_cut = true;
         }
+    }
+
+    /// Whether it holds only as long as the namespace's addresses stay.
+    pub(crate) const fn asks_addresses(&self) -> bool {
+        self.asks_addresses
     }
 
     fn rules(&self) -> &[u32] {
@@ -444,8 +455,22 @@ impl Ruleset {
     /// The way through `chain` that a packet took which was accepted, if all that are like it go the same
     /// way until a rule changes.
     pub(crate) fn trail_of(&self, chain: ChainId, facts: &Facts) -> Option<Trail> {
+        self.trail_with(chain, facts, None)
+    }
+
+    /// The same, with the namespace's addresses in this state if a rule [asks for them](Trail::asks_addresses).
+    pub(crate) fn trail_with(
+        &self,
+        chain: ChainId,
+        facts: &Facts,
+        addresses: Option<u64>,
+    ) -> Option<Trail> {
+        let base = self.chain(chain)?;
+        if base.is_empty() && matches!(base.base, Some((_, Verdict::Accept))) {
+            return Some(Trail::POLICY);
+        }
         let key = self.memory.key(chain, facts);
-        let answer = self.memory.recall(&key, self.change, None)?;
+        let answer = self.memory.recall(&key, self.change, addresses)?;
         (answer.target == Target::Accept).then_some(answer.trail)
     }
 

@@ -17,7 +17,7 @@ use indexmap::IndexSet;
 use super::like::{Answers, Like};
 use super::{Env, Hook, Netfilter, Outcome, Path};
 use crate::conntrack::tuple::{TCP, UDP};
-use crate::conntrack::{Advance, ConnRef, Conntrack, Direction, Tuple};
+use crate::conntrack::{Advance, ConnRef, Conntrack, Direction, Flow, Tuple};
 use crate::filter::{ChainId, Counter, Facts, Family, Ruleset, State, Table, Trail};
 use crate::time::Time;
 use crate::verdict::{IfId, Verdict};
@@ -53,12 +53,25 @@ struct Lane {
     epoch: u32,
 }
 
+/// What the rules said of a first packet that nothing translates.
+#[derive(Clone, Copy, Debug)]
+struct Opening {
+    /// In the nat table, before routing and behind it.
+    nat: [Trail; 2],
+    /// Which of the [`Lanes::trails`].
+    trail: u32,
+    /// The state of the namespace's addresses, if they were asked for.
+    addresses: Option<u64>,
+}
+
 /// The lanes of a namespace, by key.
 #[derive(Debug, Default)]
 pub(super) struct Lanes {
     list: Vec<Option<Lane>>,
     /// What they said of packets without a lane: the number of a trail.
     said: Answers<u32>,
+    /// What they said of first packets.
+    openings: Answers<Opening>,
     /// What they said about the rules that packets meet: few, however many packets there are.
     trails: IndexSet<Trail, FixedState>,
     /// The rules of this epoch, as [`crate::filter::Ruleset::change`] has it.
@@ -92,6 +105,13 @@ impl Lanes {
         said.filter(|_| self.rules == rules)
     }
 
+    /// What these rules said of first packets like this one.
+    #[inline]
+    fn opening_of(&self, like: &Like, rules: u64) -> Option<&Opening> {
+        let opening = self.openings.of(like, u64::from(self.epoch));
+        opening.filter(|_| self.rules == rules)
+    }
+
     /// These rules said this of packets like this one.
     fn say(&mut self, like: Like, trail: Trail, rules: u64) -> u32 {
         let trail = self.number(trail, rules);
@@ -108,7 +128,7 @@ impl Lanes {
             self.epoch = self.epoch.wrapping_add(1);
             if self.epoch == 0 {
                 self.list.fill(None);
-                self.said = Answers::default();
+                (self.said, self.openings) = (Answers::default(), Answers::default());
             }
         }
         self.trails.insert_full(trail).0 as u32
@@ -388,6 +408,10 @@ pub(super) fn plain(bytes: &[u8], input: IfId) -> Option<Plain> {
 }
 
 pub(super) const RAW: Option<ChainId> = ChainId::base(Family::V4, Table::Raw, Hook::Prerouting);
+const NAT: [Option<ChainId>; 2] = [
+    ChainId::base(Family::V4, Table::Nat, Hook::Prerouting),
+    ChainId::base(Family::V4, Table::Nat, Hook::Postrouting),
+];
 pub(super) const FORWARD: Option<ChainId> = ChainId::base(Family::V4, Table::Filter, Hook::Forward);
 
 impl Netfilter {
@@ -407,7 +431,7 @@ impl Netfilter {
         }
         let run = Run::of(bytes, bridge, u64::from(frames));
         if let Some(run) = &run
-            && self.pass_alone(now, run)
+            && self.pass_alone(now, run, env.change())
         {
             return Outcome::ACCEPT;
         }
@@ -421,7 +445,7 @@ impl Netfilter {
         if let Some(run) = run
             && (whole.verdict, whole.rewrite) == (Verdict::Accept, None)
         {
-            self.learn(&run.first, &path);
+            self.learn(&run.first, &path, env.change());
         }
         whole
     }
@@ -432,9 +456,16 @@ impl Netfilter {
     }
 
     /// Sends packets the way that is known: each passes the three hooks as it is, which is accounted for, at the
-    /// rules in `tally`. `false`, and nothing has happened, if the hooks have to see them.
+    /// rules in `tally`. `false`, and nothing has happened, if the hooks have to see them. `addresses` is what
+    /// [`Env::change`] says.
     #[inline]
-    pub fn pass_bridged(&mut self, now: Time, run: &Run, tally: &mut Tally) -> bool {
+    pub fn pass_bridged(
+        &mut self,
+        now: Time,
+        run: &Run,
+        addresses: Option<u64>,
+        tally: &mut Tally,
+    ) -> bool {
         let rules = self.rules.change();
         let lane = self.lanes.of(&run.first.key, rules);
         let trail = match lane.filter(|_| run.first.is_data()) {
@@ -444,7 +475,7 @@ impl Netfilter {
             }
             None => None,
         };
-        let Some(trail) = trail.or_else(|| self.pass_like(now, run)) else {
+        let Some(trail) = trail.or_else(|| self.pass_like(now, run, addresses)) else {
             return false;
         };
         if trail != tally.trail {
@@ -457,9 +488,12 @@ impl Netfilter {
 
     /// The way of packets without a lane, if the rules have said it of others like them and all that the
     /// connection needs is to be told.
-    fn pass_like(&mut self, now: Time, run: &Run) -> Option<u32> {
+    fn pass_like(&mut self, now: Time, run: &Run, addresses: Option<u64>) -> Option<u32> {
         let first = &run.first;
-        let (at, direction) = self.conntrack.peek(&first.key.tuple())?;
+        let tuple = first.key.tuple();
+        let Some((at, direction)) = self.conntrack.peek(&tuple) else {
+            return self.pass_first(now, run, tuple, addresses);
+        };
         let conn = self.conntrack.conn(at)?;
         if conn.is_translated() {
             return None;
@@ -490,15 +524,46 @@ impl Netfilter {
         }
     }
 
-    fn pass_alone(&mut self, now: Time, run: &Run) -> bool {
+    /// The way of a packet that starts a connection, if the rules have said it of others like it.
+    fn pass_first(
+        &mut self,
+        now: Time,
+        run: &Run,
+        tuple: Tuple,
+        addresses: Option<u64>,
+    ) -> Option<u32> {
+        let first = &run.first;
+        let like = self.bridged_like(&first.key, State::New);
+        let opening = *self.lanes.opening_of(&like, self.rules.change())?;
+        let holds = opening.addresses.is_none() || opening.addresses == addresses;
+        if !holds || run.packets != 1 {
+            return None;
+        }
+        let flow = Flow {
+            tuple,
+            flags: first.flags,
+        };
+        let at = self.conntrack.enter_plain(now, &flow)?;
+        for (chain, trail) in NAT.iter().zip(&opening.nat) {
+            if let Some(chain) = *chain {
+                self.rules.count_along(chain, trail, run.weight);
+            }
+        }
+        if first.is_data() {
+            self.open(first, (at, Direction::Original, State::New), opening.trail);
+        }
+        Some(opening.trail)
+    }
+
+    fn pass_alone(&mut self, now: Time, run: &Run, addresses: Option<u64>) -> bool {
         let mut tally = Tally::default();
-        let passed = self.pass_bridged(now, run, &mut tally);
+        let passed = self.pass_bridged(now, run, addresses, &mut tally);
         self.count(&mut tally);
         passed
     }
 
     /// A packet has just passed the hooks: so will all that are like it, if every hook will say the same.
-    fn learn(&mut self, plain: &Plain, path: &Path) {
+    fn learn(&mut self, plain: &Plain, path: &Path, addresses: Option<u64>) {
         let Some(known) = self.last.as_ref().map(|last| last.known) else {
             return;
         };
@@ -517,9 +582,41 @@ impl Netfilter {
         }) else {
             return;
         };
+        if known.state == State::New {
+            self.learn_opening(plain, path, like, trail, addresses);
+        }
         if plain.is_data() {
             self.open(plain, (at, known.direction, known.state), trail);
         }
+    }
+
+    /// It may have been the first of its connection, and have been shown to the nat table as well.
+    fn learn_opening(
+        &mut self,
+        plain: &Plain,
+        path: &Path,
+        like: Like,
+        trail: u32,
+        addresses: Option<u64>,
+    ) {
+        let facts = Facts {
+            output: path.output,
+            state: State::New,
+            ..plain.facts(path)
+        };
+        let said = |chain: Option<ChainId>| self.rules.trail_with(chain?, &facts, addresses);
+        let [Some(before), Some(behind)] = NAT.map(said) else {
+            return;
+        };
+        let asks = before.asks_addresses() || behind.asks_addresses();
+        let opening = Opening {
+            nat: [before, behind],
+            trail,
+            addresses: addresses.filter(|_| asks),
+        };
+        self.lanes
+            .openings
+            .keep(like, u64::from(self.lanes.epoch), opening);
     }
 
     #[inline]

@@ -189,6 +189,7 @@ impl Net {
         let owner = slot.owner.map(|ns| ns.0 as usize);
         let mut owner = owner.and_then(|ns| self.namespaces.get_mut(ns)?.as_deref_mut());
         let guarded = owner.as_ref().is_some_and(|owner| owner.tracks());
+        let addresses = owner.as_ref().map(|owner| owner.addresses_change());
         let guard = owner
             .as_mut()
             .filter(|_| guarded)
@@ -203,6 +204,7 @@ impl Net {
             bridge: &mut slot.bridge,
             guard,
             tally: Tally::default(),
+            addresses,
             passed: (0, 0),
             pool: &mut self.pool,
             trace: &mut self.trace,
@@ -239,6 +241,8 @@ struct Crossing<'a> {
     guard: Option<&'a mut Netfilter>,
     /// What passed the hooks and is not counted there yet.
     tally: Tally,
+    /// What the hooks' answers may depend on.
+    addresses: Option<u64>,
     /// Frames and bytes from this port that were forwarded and are not counted at the bridge yet.
     passed: (u64, u64),
     pool: &'a mut Pool,
@@ -355,7 +359,7 @@ impl Crossing<'_> {
         }
         if let Some(packets) = &row.packets
             && let Some(guard) = &mut self.guard
-            && !guard.pass_bridged(self.now, packets, &mut self.tally)
+            && !guard.pass_bridged(self.now, packets, self.addresses, &mut self.tally)
         {
             return self.alone(inlet, Decision::Port(to), len);
         }

@@ -1,7 +1,7 @@
-//! Segments of open connections, in and out without the questions whose answers are known.
+//! Segments, in and out without the questions whose answers are known.
 //!
-//! After Linux's `ip_early_demux` and the route that a socket keeps (`sk_dst_cache`): a plain segment finds its
-//! connection before it is routed, and one that leaves goes the way of the last one. What was decided once
+//! After Linux's `ip_early_demux` and the route that a socket keeps (`sk_dst_cache`): a segment with plain headers
+//! between known addresses comes to TCP before it is routed, and one that leaves goes the way of the last one. What was decided once
 //! holds until an interface, an address or a route changes. Counters, events, checks and neighbours
 //! are as on the long way, which everything else takes: whatever the hooks of this namespace would see,
 //! IPv6, options, fragments, what is too long.
@@ -15,7 +15,7 @@ use switch::{Frame, IfId};
 use super::dst::Inward;
 use super::fib::RouteKind;
 use super::output::{Way, frame_count};
-use super::tcp::{Plain, TcpCx};
+use super::tcp::{Plain, Refusal, TcpCx};
 use super::{Arrival, Cx, LO, Netns};
 
 /// What segments have in common, as far as it is known.
@@ -47,7 +47,7 @@ struct Known {
 }
 
 impl Netns {
-    /// Takes a plain segment of an open connection; any other frame comes back.
+    /// Takes a segment with plain headers that is for this namespace; any other frame comes back.
     #[inline]
     pub(super) fn early_input(&mut self, cx: &mut Cx<'_>, id: IfId, frame: Frame) -> Option<Frame> {
         #[cfg(test)]
@@ -62,6 +62,7 @@ impl Netns {
         let Some(iface) = self.ifaces.counted(id).filter(|iface| iface.up) else {
             return Some(frame);
         };
+        let mtu = iface.mtu as usize;
         let (meta, bytes) = cx.pool.view(&frame);
         let Some(segment) = Plain::read(bytes, iface.mac) else {
             return Some(frame);
@@ -83,21 +84,26 @@ impl Netns {
         let (tcp, out, woken) = self.streams.tcp(self.offload);
         let mut inner = TcpCx {
             now: cx.now,
-            mtu: 1500,
+            mtu,
             pool: cx.pool,
             out,
             wakes: woken,
             spares: cx.spares,
         };
-        if let Err(frame) = tcp.input_plain(&mut inner, frame, &segment) {
-            return Some(frame);
-        }
+        let dropped = match tcp.input_plain(&mut inner, frame, &segment) {
+            Ok(()) => None,
+            Err(Refusal::Unread(frame)) => return Some(frame),
+            Err(Refusal::Dropped(frame, reason)) => Some((frame, reason)),
+        };
         if let Some(iface) = self.ifaces.counted(id) {
             iface.rx.packets += packets;
             iface.rx.bytes += bytes;
         }
         self.stream_tell(cx);
-        cx.trace.event(cx.now, meta.id, id, What::Delivered);
+        match dropped {
+            None => cx.trace.event(cx.now, meta.id, id, What::Delivered),
+            Some((frame, reason)) => cx.drop(frame, id, reason),
+        }
         None
     }
 

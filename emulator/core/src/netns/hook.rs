@@ -191,6 +191,11 @@ impl Netns {
             .is_some_and(|hooks| !hooks.is_empty())
     }
 
+    /// A number that changes with the addresses that rules may ask for.
+    pub(crate) const fn addresses_change(&self) -> u64 {
+        self.fib.change()
+    }
+
     /// The firewall, if there is one, to change.
     pub(crate) fn netfilter_mut(&mut self) -> Option<&mut Netfilter> {
         self.netfilter.as_deref_mut().and_then(Hooks::netfilter_mut)

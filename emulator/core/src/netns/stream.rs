@@ -351,7 +351,8 @@ impl Netns {
             });
         }
         self.check_scope(sock, addr)?;
-        let (to, way, source) = self.prepare(sock, addr)?;
+        // Asked once: nothing to keep with the socket.
+        let (to, way, source) = self.prepare_anew(sock, addr)?;
         if matches!(way.kind, RouteKind::Broadcast | RouteKind::Multicast) {
             return Err(Errno::NetUnreach);
         }

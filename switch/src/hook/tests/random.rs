@@ -181,6 +181,7 @@ struct Bridged {
 impl Bridged {
     fn new() -> Self {
         let mut nf = masquerading(Limits { connections: 4 });
+        publish(&mut nf);
         for matches in [
             Match {
                 states: crate::filter::States::ANSWERS,
@@ -280,6 +281,33 @@ proptest! {
                 prop_assert_eq!(fast.state(now), slow.state(now));
             }
         }
+    }
+}
+
+/// Also where the nat table has no rules.
+#[test]
+fn a_connection_begins_as_others_like_it() {
+    for nf in [Bridged::new().nf, Netfilter::new(Limits::default())] {
+        let mut bridged = Bridged {
+            nf,
+            passing: Vec::new(),
+        };
+        bridged.rules(Step::Drop(false, 2));
+        let mut tally = Tally::default();
+        for (port, passes) in [(40_000, false), (40_001, true), (40_002, false)] {
+            let mut packet = tcp(&format!("172.17.0.3:{port}"), "172.17.0.2:80", SYN);
+            let nf = &mut bridged.nf;
+            let run = Run::of(&packet.bytes, BRIDGE, 1).unwrap();
+            assert_eq!(
+                nf.pass_bridged(Time::ZERO, &run, Some(0), &mut tally),
+                passes
+            );
+            nf.count(&mut tally);
+            if !passes {
+                nf.run_bridged(Time::ZERO, &mut packet.bytes, false, BRIDGE, &Host, 1);
+            }
+        }
+        assert_eq!(bridged.nf.conntrack.len(), 2);
     }
 }
 

@@ -214,7 +214,8 @@ impl Netns {
         Ok((to, way, source))
     }
 
-    fn prepare_anew(
+    /// The same, and nothing is kept.
+    pub(in crate::netns) fn prepare_anew(
         &mut self,
         sock: SockId,
         to: SocketAddr,

@@ -1,15 +1,16 @@
-//! The express lane of segments: those of known connections, found before they are routed.
+//! The express lane of segments: those with plain headers, which come here before they are routed.
 //!
-//! A segment with plain headers is read once from its frame and finds its connection by a hint. Most change
-//! nothing but numbers: they come in order, nothing waits to be sent, nothing was lost. Of an open connection's
-//! data and acknowledgements the engine is not asked when it wants to run: what it says then is known. It may
-//! say a time later than the connection is armed for, which costs one early look at most. Segments that open
-//! or end a connection are judged as by [`Tcp::input`], whose way everything else takes; tests run the same
-//! traffic both ways, and builds with assertions ask the engine after all.
+//! Most change nothing but numbers of an open connection: they come in order, nothing waits to be sent, nothing
+//! was lost. Such a segment is read once from its frame, finds its connection by a hint, and the engine is not
+//! asked when it wants to run: what it says then is known. It may say a time later than the connection is armed
+//! for, which costs one early look at most. The others, which open or end a connection, go on to [`Tcp::input`],
+//! to which those of other packets come by the long way. Tests run the same traffic both ways, and builds with
+//! assertions ask the engine after all.
 
 use core::net::{Ipv4Addr, SocketAddr};
 use core::time::Duration;
 
+use switch::DropReason;
 use switch::wire::{self, ETHER_LEN, IpProtocol, Packet};
 use switch::{Frame, Time};
 
@@ -18,7 +19,7 @@ use super::demux::Tuple;
 use super::emit::Emitter;
 use super::engine::{Next, TcpEngine, TcpState};
 use super::run::guarded;
-use super::segment::{ACK, Segment};
+use super::segment::ACK;
 use super::smol::ceiling;
 use super::{Tcp, TcpCx};
 
@@ -178,6 +179,15 @@ impl Conn {
     }
 }
 
+/// A plain segment that was not taken.
+#[derive(Debug)]
+pub(in crate::netns) enum Refusal {
+    /// It is somebody else's too, or broken: nothing has happened, and the frame is as it was.
+    Unread(Frame),
+    /// It was read, and is to be dropped for this reason; the frame starts at its IP header.
+    Dropped(Frame, DropReason),
+}
+
 impl Tcp {
     /// The connection that a segment is for.
     #[inline]
@@ -194,34 +204,36 @@ impl Tcp {
         Some(slot)
     }
 
-    /// Takes a plain segment for a known connection, in a frame that starts at its Ethernet header. It comes
-    /// back, and nothing has happened, if it is none, somebody else's too or broken.
+    /// Takes a plain segment for this namespace, in a frame that starts at its Ethernet header.
+    ///
+    /// # Errors
+    /// See [`Refusal`].
     #[inline]
     pub(in crate::netns) fn input_plain(
         &mut self,
         cx: &mut TcpCx<'_>,
         frame: Frame,
         segment: &Plain,
-    ) -> Result<(), Frame> {
-        let Some(slot) = self.find_plain(segment) else {
-            return Err(frame);
+    ) -> Result<(), Refusal> {
+        let Some(slot) = self.find_plain(segment).filter(|_| segment.is_data()) else {
+            return self.input_event(cx, frame, segment);
         };
         let id = self.slots.id(slot);
         let Some(conn) = self.slots.conn_at(slot).filter(|conn| conn.mapped) else {
-            return Err(frame);
+            return self.input_event(cx, frame, segment);
         };
         let Some(engine) = &mut conn.engine else {
-            return Err(frame);
+            return self.input_event(cx, frame, segment);
         };
         let before = engine.glance();
-        if before.state != TcpState::Established || conn.owner != Owner::App || !segment.is_data() {
-            return self.input_event(cx, slot, frame, segment);
+        if before.state != TcpState::Established || conn.owner != Owner::App {
+            return self.input_event(cx, frame, segment);
         }
         let Some((meta, bytes)) = cx.pool.view_unique(&frame) else {
-            return Err(frame);
+            return Err(Refusal::Unread(frame));
         };
         if !segment.is_sound(bytes, meta.csum_partial) {
-            return Err(frame);
+            return Err(Refusal::Unread(frame));
         }
         self.now = cx.now;
         self.counters.segments_in += 1;
@@ -293,36 +305,26 @@ impl Tcp {
         Ok(())
     }
 
-    /// The same for one that may change the connection's state.
+    /// The same for any other segment: it is taken as by [`Tcp::input`].
     #[inline(never)]
     fn input_event(
         &mut self,
         cx: &mut TcpCx<'_>,
-        slot: u32,
         frame: Frame,
         segment: &Plain,
-    ) -> Result<(), Frame> {
-        let Some((meta, bytes)) = cx.pool.view_unique(&frame) else {
-            return Err(frame);
+    ) -> Result<(), Refusal> {
+        let Some((_, bytes)) = cx.pool.view_unique(&frame) else {
+            return Err(Refusal::Unread(frame));
         };
-        let packet = &bytes[ETHER_LEN..ETHER_LEN + segment.len];
-        let Ok(packet) = Packet::parse(packet) else {
-            return Err(frame);
+        let bytes = &bytes[ETHER_LEN..ETHER_LEN + segment.len];
+        let packet = match Packet::parse(bytes) {
+            Ok(packet) if wire::header_checksum_ok(bytes) => packet,
+            _ => return Err(Refusal::Unread(frame)),
         };
-        let Ok(header) = Segment::parse(&bytes[ETHER_LEN..], &packet) else {
-            return Err(frame);
-        };
-        if !segment.is_sound(bytes, meta.csum_partial) || self.is_refused(slot, &header) {
-            return Err(frame);
-        }
         cx.pool.pull(&frame, ETHER_LEN);
-        self.now = cx.now;
-        self.counters.segments_in += 1;
-        if let Err((frame, _)) = self.input_conn(cx, slot, frame, &packet, &header) {
-            debug_assert!(false, "a connection with an engine refused {header:?}");
-            cx.pool.free(frame);
-        }
-        Ok(())
+        cx.pool.truncate(&frame, packet.len);
+        let taken = self.input(cx, frame, &packet);
+        taken.map_err(|(frame, reason)| Refusal::Dropped(frame, reason))
     }
 
     /// An engine that is not asked would have said no more than what is armed.

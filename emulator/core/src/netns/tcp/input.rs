@@ -52,19 +52,8 @@ impl Tcp {
         self.input_listen(cx, frame, packet, &segment, None)
     }
 
-    /// A last ACK for which the accept queue has no room.
-    pub(super) fn is_refused(&mut self, slot: u32, segment: &Segment) -> bool {
-        let owner = self.slots.conn_at(slot).map(|conn| conn.owner);
-        let Some(Owner::Embryo(listener)) = owner else {
-            return false;
-        };
-        let listener = self.slots.listener(listener);
-        segment.flags & (ACK | RST | SYN) == ACK
-            && listener.is_some_and(|listener| listener.accept_full())
-    }
-
     /// A segment for a connection.
-    pub(super) fn input_conn(
+    fn input_conn(
         &mut self,
         cx: &mut TcpCx<'_>,
         slot: u32,
@@ -72,7 +61,14 @@ impl Tcp {
         packet: &Packet,
         segment: &Segment,
     ) -> Result<(), Refused> {
-        if self.is_refused(slot, segment) {
+        let Some(conn) = self.slots.conn_at(slot) else {
+            return Err((frame, DropReason::NoSocket));
+        };
+        if let Owner::Embryo(listener) = conn.owner
+            && segment.flags & (ACK | RST | SYN) == ACK
+            && let Some(listener) = self.slots.listener(listener)
+            && listener.accept_full()
+        {
             self.counters.listen_overflows += 1;
             return Err((frame, DropReason::SynQueueFull));
         }

@@ -35,7 +35,7 @@ use std::collections::VecDeque;
 use switch::{Frame, Pool, Time};
 
 pub use engine::{Congestion, TcpState};
-pub(super) use express::Plain;
+pub(super) use express::{Plain, Refusal};
 pub use options::{
     Counters, IcmpKind, MAX_BUFFER, MIN_BUFFER, PortUse, RECV_BUFFER, SEND_BUFFER, TcpOptions,
     TcpSocket,
