@@ -7,7 +7,7 @@ use emulator_compose::{NetworkMode, Service};
 use super::view::View;
 
 /// How many services are named in a message.
-const NAMED: usize = 4;
+pub(super) const NAMED: usize = 4;
 
 /// Whom a name leads to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,12 +111,17 @@ fn short<'n>(view: &View<'_>, from: &Service, name: &'n str) -> &'n str {
 
 /// `a, b, c and 2 more`.
 pub(super) fn who(services: &[&Service]) -> String {
-    let named: Vec<&str> = services
+    first_of(services, services.len())
+}
+
+/// The same of a list that has `count` services, of which these are the first.
+pub(super) fn first_of(first: &[&Service], count: usize) -> String {
+    let named: Vec<&str> = first
         .iter()
         .take(NAMED)
         .map(|service| service.name.as_str())
         .collect();
-    match services.len() - named.len() {
+    match count - named.len() {
         0 => named.join(", "),
         more => format!("{} and {more} more", named.join(", ")),
     }

@@ -50,7 +50,8 @@ struct Descriptor {
     id: &'static str,
     short_description: Text,
     help: Help,
-    help_uri: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    help_uri: Option<String>,
     default_configuration: Configuration,
     properties: Properties,
 }
@@ -188,12 +189,10 @@ fn descriptors() -> Vec<Descriptor> {
     rules.collect()
 }
 
-/// Where a rule's section stands; a name that leads nowhere while the package names no repository.
-fn help_uri(id: &str) -> String {
-    match REPOSITORY {
-        "" => format!("urn:vethlab:rule:{id}"),
-        repository => format!("{repository}/blob/main/docs/rules.md#{id}"),
-    }
+/// Where a rule's section stands on the web; `help` has its text. No address is better than one that leads
+/// nowhere: there is none while the package names no repository.
+fn help_uri(id: &str) -> Option<String> {
+    (!REPOSITORY.is_empty()).then(|| format!("{REPOSITORY}/blob/main/docs/rules.md#{id}"))
 }
 
 fn location(id: Option<usize>, spot: &Spot) -> Location {

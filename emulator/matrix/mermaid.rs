@@ -3,7 +3,8 @@
 use super::Matrix;
 use super::graph::{Graph, graph};
 
-/// Mermaid draws no flowchart with as many lines, and no setting inside of it helps.
+/// Mermaid's `maxEdges`: it draws no flowchart with more lines. The setting is one of those that a flowchart
+/// cannot change itself (`secure`), and GitHub and GitLab leave it as it is.
 const LINES_MAX: usize = 500;
 
 /// The matrix as a flowchart. If it has more lines than are drawn, those of side doors are left out, and
@@ -11,7 +12,7 @@ const LINES_MAX: usize = 500;
 #[must_use]
 pub fn render(matrix: &Matrix) -> String {
     let mut graph = graph(matrix);
-    let left_out = graph.lines() >= LINES_MAX;
+    let left_out = graph.lines() > LINES_MAX;
     if left_out {
         for opening in &mut graph.openings {
             opening.networks.clear();
@@ -20,7 +21,9 @@ pub fn render(matrix: &Matrix) -> String {
     }
     let ids = Ids(&graph);
     let mut text = "flowchart LR\n".to_owned();
-    if left_out {
+    if graph.lines() > LINES_MAX {
+        text.push_str("  note[\"too many lines for Mermaid: graphviz and svg draw them\"]\n");
+    } else if left_out {
         text.push_str("  note[\"side doors are left out: too many lines\"]\n");
     }
     for place in &graph.places {

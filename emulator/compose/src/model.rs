@@ -144,6 +144,8 @@ pub struct Service {
     pub environment: IndexMap<String, Option<At<String>>>,
     /// `labels` that have a value, in file order.
     pub labels: IndexMap<String, At<String>>,
+    /// `deploy.labels` that have a value, in file order: those of a swarm's service, which its proxies read.
+    pub deploy_labels: IndexMap<String, At<String>>,
     /// `healthcheck`.
     pub healthcheck: Option<Healthcheck>,
     /// `profiles`.

@@ -38,7 +38,7 @@ pub(crate) fn read(
     };
     let labels = read::pairs(node, "labels").into_iter();
     network.labels = labels
-        .map(|(key, value)| (key, value.map(|value| value.value).unwrap_or_default()))
+        .map(|(key, pair)| (key, pair.value.unwrap_or_default()))
         .collect();
     if let Some(ipam) = node.get("ipam") {
         network.ipam_driver = read::text(ipam, "driver");

@@ -206,9 +206,9 @@ fn environment(
             None => {}
         }
     }
-    for (key, value) in read::pairs(node, "environment") {
-        let inherited = || scope.env.get(&key).cloned();
-        let value = value.or_else(|| Some(At::new(inherited()?, node.at)));
+    for (key, pair) in read::pairs(node, "environment") {
+        let value = pair.value.or_else(|| scope.env.get(&key).cloned());
+        let value = value.map(|value| At::new(value, pair.at));
         service.environment.insert(key, value);
     }
     Ok(())

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use indexmap::IndexMap;
 
 use crate::error::Fault;
-use crate::node::{At, Node, Value};
+use crate::node::{At, Node, Place, Value};
 
 /// A scalar that is not empty.
 pub(crate) fn text(node: &Node, key: &str) -> Option<At<String>> {
@@ -73,26 +73,41 @@ pub(crate) fn texts(node: &Node, key: &str) -> Vec<At<String>> {
     out
 }
 
-/// A map, or a list of `K=V`, in file order. A key without a value has `None`.
-pub(crate) fn pairs(node: &Node, key: &str) -> IndexMap<String, Option<At<String>>> {
+/// What stands beside a key.
+#[derive(Clone, Debug)]
+pub(crate) struct Pair {
+    /// Where the value stands; where there is none, the key.
+    pub(crate) at: Place,
+    /// The value; `None` is a key alone.
+    pub(crate) value: Option<String>,
+}
+
+/// A map, or a list of `K=V`, in file order.
+pub(crate) fn pairs(node: &Node, key: &str) -> IndexMap<String, Pair> {
     let Some(node) = node.get(key) else {
         return IndexMap::new();
     };
     let mut out = IndexMap::new();
     for entry in node.entries() {
-        let value = entry.node.text().map(|text| At::new(text, entry.node.at));
-        out.insert(entry.key.clone(), value);
+        let pair = match entry.node.text() {
+            Some(text) => Pair {
+                at: entry.node.at,
+                value: Some(text),
+            },
+            None => Pair {
+                at: entry.key_at,
+                value: None,
+            },
+        };
+        out.insert(entry.key.clone(), pair);
     }
     for item in node.items() {
         let Some(text) = item.text() else { continue };
-        match text.split_once('=') {
-            Some((key, value)) => {
-                out.insert(key.to_owned(), Some(At::new(value.to_owned(), item.at)));
-            }
-            None => {
-                out.insert(text, None);
-            }
-        }
+        let (key, value) = match text.split_once('=') {
+            Some((key, value)) => (key, Some(value.to_owned())),
+            None => (text.as_str(), None),
+        };
+        out.insert(key.to_owned(), Pair { at: item.at, value });
     }
     out
 }
@@ -101,7 +116,7 @@ pub(crate) fn pairs(node: &Node, key: &str) -> IndexMap<String, Option<At<String
 pub(crate) fn options(node: &Node, key: &str) -> IndexMap<String, At<String>> {
     let pairs = pairs(node, key).into_iter();
     pairs
-        .filter_map(|(key, value)| Some((key, value?)))
+        .filter_map(|(key, pair)| Some((key, At::new(pair.value?, pair.at))))
         .collect()
 }
 

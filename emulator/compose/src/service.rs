@@ -54,6 +54,10 @@ pub(crate) fn read(entry: &Entry, count: &mut PortCount) -> Result<Service, Faul
         sysctls: read::options(node, "sysctls"),
         healthcheck: healthcheck(node)?,
         labels: read::options(node, "labels"),
+        deploy_labels: node
+            .get("deploy")
+            .map(|deploy| read::options(deploy, "labels"))
+            .unwrap_or_default(),
         vethlab: vethlab::service(node)?,
         ..Service::default()
     };

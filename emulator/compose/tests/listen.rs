@@ -1,6 +1,10 @@
 //! What services listen on and what they dial, out of whole files.
 
-use emulator_compose::{Dial, DialIn, DialTo, Images, Known, Project, dials, listens, load_str};
+use std::collections::BTreeMap;
+
+use emulator_compose::{
+    Dial, DialIn, DialTo, Images, Known, Options, Project, dials, listens, load, load_str,
+};
 
 fn project(text: &str) -> Project {
     load_str(text).unwrap_or_else(|errors| panic!("{errors}"))
@@ -221,6 +225,8 @@ fn a_proxy_dials_those_that_its_labels_stand_at() {
   proxy: {image: 'traefik:v3'}
   web: {image: i, labels: [traefik.enable=true, 'traefik.http.services.w.loadbalancer.server.port=8080']}
   off: {image: nginx, labels: {traefik.enable: 'false'}}
+  task: {image: i, deploy: {labels: {traefik.http.services.t.loadbalancer.server.port: 9000}}}
+  quiet: {image: nginx, deploy: {labels: [traefik.enable=true]}}
   caddy: {image: 'lucaslorentz/caddy-docker-proxy:ci'}
   api: {image: i, labels: {caddy: api.example.com, caddy.reverse_proxy: '{{upstreams 3000}}'}}
   nginx: {image: nginxproxy/nginx-proxy}
@@ -232,8 +238,40 @@ fn a_proxy_dials_those_that_its_labels_stand_at() {
         .iter()
         .map(|dial| format!("{} {}:{}", dial.service, dial.host, dial.port.unwrap_or(0)))
         .collect();
-    assert_eq!(seen, ["proxy web:8080", "caddy api:3000", "nginx site:80"]);
+    let wanted = [
+        "proxy web:8080",
+        "proxy task:9000",
+        "caddy api:3000",
+        "nginx site:80",
+    ];
+    assert_eq!(seen, wanted);
     assert!(matches!(dials[0].how, DialIn::Label(_)));
+}
+
+/// What a variable that the file only names has inherited stands where it is named.
+#[test]
+fn a_variable_without_a_value_has_its_own_place() {
+    let env = [("A_URL", "http://nobody"), ("B_URL", "http://noone")];
+    let env = env.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    for text in [
+        "name: p\nservices:\n  a:\n    image: i\n    environment:\n      - A_URL\n      - B_URL\n",
+        "name: p\nservices:\n  a:\n    image: i\n    environment:\n      A_URL:\n      B_URL:\n",
+    ] {
+        let options = Options {
+            env: env.clone().into(),
+            files: vec!["compose.yaml".to_owned()],
+            ..Options::default()
+        };
+        let mut source = BTreeMap::from([("compose.yaml".to_owned(), text.to_owned())]);
+        let project = load(&mut source, &options).unwrap();
+        let dials = dials(&project, &Images::builtin());
+        let places = dials.iter().map(|dial| project.locate(dial.at));
+        let wanted: Vec<String> = match text.contains('-') {
+            true => vec!["compose.yaml:6:9".to_owned(), "compose.yaml:7:9".to_owned()],
+            false => vec!["compose.yaml:6:7".to_owned(), "compose.yaml:7:7".to_owned()],
+        };
+        assert_eq!(places.collect::<Vec<_>>(), wanted);
+    }
 }
 
 #[test]
@@ -295,13 +333,13 @@ expect:
 #   web -> smtp.example.com, compose.yaml:6 MAIL_HOST
 "
     );
-    let mut files = std::collections::BTreeMap::from([
+    let mut files = BTreeMap::from([
         ("vethlab.yaml".to_owned(), config),
         ("compose.yaml".to_owned(), format!("name: x\n{text}")),
     ]);
     let config = emulator_compose::Config::load(&mut files, "vethlab.yaml").unwrap();
     let run = config.runs(&mut files).remove(0);
-    let loaded = emulator_compose::load(&mut files, &run.options);
+    let loaded = load(&mut files, &run.options);
     let loaded = loaded.unwrap_or_else(|errors| panic!("{errors}"));
     assert_eq!(loaded.vethlab.expect.len(), 3);
 }

@@ -31,7 +31,7 @@ impl Kind {
     /// Where a service says that the proxy is to serve it.
     fn asked(self, service: &Service) -> Option<Place> {
         let label = |fits: fn(&str, &str) -> bool| {
-            let mut labels = service.labels.iter();
+            let mut labels = service.labels.iter().chain(&service.deploy_labels);
             let found = labels.find(|(key, value)| fits(key, &value.value));
             found.map(|(_, value)| value.at)
         };
@@ -118,7 +118,8 @@ fn traefik(
     let networks: Vec<_> = members
         .filter_map(|member| view.project.network(&member.key))
         .collect();
-    if let Some(label) = service.labels.get(LABEL) {
+    let own = service.labels.get(LABEL);
+    if let Some(label) = own.or_else(|| service.deploy_labels.get(LABEL)) {
         if label.contains('$') || networks.iter().any(|network| network.name == label.value) {
             return;
         }

@@ -6,7 +6,7 @@
 use super::{Dial, DialIn, DialTo};
 use crate::listen::{self, Images};
 use crate::model::{Project, Protocol, Service};
-use crate::node::Place;
+use crate::node::{At, Place};
 
 /// How many dials of proxies are read.
 const MAX_BEHIND: usize = 65_536;
@@ -62,12 +62,11 @@ type Ask = fn(&Service, &Images) -> Asked;
 type Asked = Option<(String, Place, Option<u16>)>;
 
 fn traefik(service: &Service, images: &Images) -> Asked {
-    let labels = || service.labels.iter();
     let off = |value: &str| value == "false";
-    if labels().any(|(key, value)| key == "traefik.enable" && off(value)) {
+    if every_label(service).any(|(key, value)| key == "traefik.enable" && off(value)) {
         return None;
     }
-    let port = labels().find(|(key, _)| {
+    let port = every_label(service).find(|(key, _)| {
         key.starts_with("traefik.")
             && (key.ends_with(".loadbalancer.server.port") || *key == "traefik.port")
     });
@@ -80,8 +79,14 @@ fn traefik(service: &Service, images: &Images) -> Asked {
                 .iter()
                 .any(|start| key.starts_with(start))
     };
-    let (key, value) = labels().find(|(key, _)| asked(key))?;
+    // In a swarm the port has to be named.
+    let (key, value) = service.labels.iter().find(|(key, _)| asked(key))?;
     Some((key.clone(), value.at, lowest(service, images)))
+}
+
+/// `labels`, which proxies of one engine read, then `deploy.labels`, which those of a swarm read.
+fn every_label(service: &Service) -> impl Iterator<Item = (&String, &At<String>)> {
+    service.labels.iter().chain(&service.deploy_labels)
 }
 
 /// The port that a proxy takes when no label names one: the lowest that is known.
@@ -91,8 +96,7 @@ fn lowest(service: &Service, images: &Images) -> Option<u16> {
 }
 
 fn caddy(service: &Service, _: &Images) -> Asked {
-    let mut labels = service.labels.iter();
-    let (key, value) = labels.find(|(key, value)| {
+    let (key, value) = every_label(service).find(|(key, value)| {
         key.starts_with("caddy") && key.ends_with("reverse_proxy") && value.contains("{{upstreams")
     })?;
     let (_, rest) = value.split_once("{{upstreams")?;
