@@ -136,7 +136,11 @@ impl Tcp {
         if bytes.is_empty() {
             return Ok(0);
         }
-        let taken = engine.send(bytes);
+        #[cfg(test)]
+        if self.takes_long_way {
+            engine.pingpong.forbid();
+        }
+        let taken = engine.send(&mut self.shared, conn.path, self.now, bytes);
         conn.want_write |= taken < bytes.len();
         if taken == 0 {
             return Err(Errno::WouldBlock);
@@ -230,12 +234,8 @@ impl Tcp {
         if conn.state().opening() || !conn.mapped {
             return Err(Errno::NotConn);
         }
-        if let Some(engine) = &mut conn.engine
-            && !conn.write_shut
-        {
-            conn.write_shut = true;
-            engine.shutdown();
-            self.mark(id.slot);
+        if !conn.write_shut {
+            self.shut(id.slot);
         }
         Ok(())
     }
@@ -276,13 +276,21 @@ impl Tcp {
             self.rest(cx, slot, true);
             return;
         }
-        if let Some(engine) = &mut conn.engine
-            && !conn.write_shut
-        {
-            conn.write_shut = true;
-            engine.shutdown();
+        if !conn.write_shut {
+            self.shut(slot);
         }
         self.mark(slot);
+    }
+
+    /// Closes our half.
+    fn shut(&mut self, slot: u32) {
+        if let Some(conn) = self.slots.conn_at(slot)
+            && let Some(engine) = &mut conn.engine
+        {
+            conn.write_shut = true;
+            engine.shutdown(&mut self.shared, conn.path);
+            self.mark(slot);
+        }
     }
 
     fn close_listener(&mut self, cx: &mut TcpCx<'_>, id: TcpId) {

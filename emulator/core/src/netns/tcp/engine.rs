@@ -175,14 +175,14 @@ pub(super) trait TcpEngine: Sized + fmt::Debug {
     /// Waits for a SYN to `local`, to be given to [`input`](Self::input) at once; whether it can.
     fn listen(&mut self, local: SocketAddr) -> bool;
 
-    /// Takes the packet `packet`, whose checksums are known to be good. A `burst` of several segments is
+    /// Takes the packet `packet`, whose checksums are known to be good, and may write to it. A `burst` of several segments is
     /// acknowledged without delay. An answer that cannot wait goes to `reply`.
     fn input(
         &mut self,
         shared: &mut Self::Shared,
         path: Self::Path,
         now: Time,
-        packet: &[u8],
+        packet: &mut [u8],
         burst: bool,
         reply: &mut Reply,
     );
@@ -203,16 +203,22 @@ pub(super) trait TcpEngine: Sized + fmt::Debug {
     fn state(&self) -> TcpState;
     /// The state and both queues.
     fn glance(&self) -> Glance;
-    /// Takes data to send; how many bytes.
-    fn send(&mut self, bytes: &[u8]) -> usize;
+    /// Takes data to send; how many bytes. `now` may be the time of the last call of another method.
+    fn send(
+        &mut self,
+        shared: &mut Self::Shared,
+        path: Self::Path,
+        now: Time,
+        bytes: &[u8],
+    ) -> usize;
     /// Gives received data; how many bytes.
     fn recv(&mut self, buffer: &mut [u8]) -> usize;
     /// Shows received data, or the first part of it, and takes what `look` says; how many bytes.
     fn recv_with(&mut self, look: &mut dyn FnMut(&[u8]) -> usize) -> usize;
     /// Closes our half behind the data that is queued.
-    fn shutdown(&mut self);
+    fn shutdown(&mut self, shared: &mut Self::Shared, path: Self::Path);
     /// Closes at once; the next [`output`](Self::output) is a reset.
-    fn abort(&mut self);
+    fn abort(&mut self, shared: &mut Self::Shared, path: Self::Path);
     /// Bytes received and not read.
     fn recv_queue(&self) -> usize;
     /// Bytes given and not acknowledged.

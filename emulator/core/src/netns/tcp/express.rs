@@ -24,7 +24,7 @@ use super::smol::ceiling;
 use super::{Tcp, TcpCx};
 
 /// No engine sends again sooner.
-const MIN_RTO: Duration = Duration::from_secs(1);
+pub(super) const MIN_RTO: Duration = Duration::from_secs(1);
 /// IPv4 header without options, TCP header without options.
 const HEADERS: usize = 40;
 /// Flags that make a segment more than data: FIN, SYN, RST, URG.
@@ -296,7 +296,8 @@ impl Tcp {
             && !owed
             && segment.window != 0
             && received == segment.payload
-            && (progress || received > 0);
+            && (progress || received > 0)
+            && !conn.window_opened();
         if is_quiet && conn.rests_after(cx.now, received, after.send_queue) {
             self.certify(cx.now, slot);
         } else {
@@ -336,7 +337,8 @@ impl Tcp {
         {
             let next = engine.next(&mut self.shared, conn.path, now);
             let is_armed = match next {
-                Next::Now => false,
+                // Its timer is about to fire.
+                Next::Now => conn.is_armed_by(now),
                 Next::At(at) => conn.is_armed_by(at),
                 Next::Never => engine.send_queue() == 0,
             };

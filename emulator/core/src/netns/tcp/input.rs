@@ -111,7 +111,7 @@ impl Tcp {
             return Err((frame, DropReason::NoSocket));
         };
         let (shared, path, reply) = (&mut self.shared, conn.path, &mut self.reply);
-        let bytes = cx.pool.bytes(&frame);
+        let bytes = cx.pool.bytes_mut(&frame);
         self.counters.engine_runs += 1;
         let sound = guarded(|| engine.input(shared, path, cx.now, bytes, burst, reply));
         if sound.is_none() {
@@ -217,7 +217,7 @@ impl Tcp {
             return Ok(());
         };
         let (shared, reply) = (&mut self.shared, &mut self.reply);
-        let bytes = cx.pool.bytes(&frame);
+        let bytes = cx.pool.bytes_mut(&frame);
         self.counters.engine_runs += 1;
         let sound = guarded(|| engine.input(shared, path, cx.now, bytes, false, reply));
         self.counters.engine_panics += u64::from(sound.is_none());

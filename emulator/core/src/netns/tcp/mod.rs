@@ -18,6 +18,7 @@ mod express;
 mod input;
 mod listen;
 mod options;
+mod pingpong;
 mod run;
 mod segment;
 mod slots;
@@ -110,6 +111,9 @@ pub struct Tcp {
     lost: Vec<(TcpId, Bare)>,
     now: Time,
     counters: Counters,
+    /// No connection plays ping-pong, to compare.
+    #[cfg(test)]
+    pub(super) takes_long_way: bool,
 }
 
 impl Tcp {
@@ -137,6 +141,8 @@ impl Tcp {
             lost: Vec::new(),
             now: Time::ZERO,
             counters: Counters::default(),
+            #[cfg(test)]
+            takes_long_way: false,
         }
     }
 
@@ -287,6 +293,12 @@ impl Tcp {
     pub fn peer_addr(&self, id: TcpId) -> Option<SocketAddr> {
         let conn = self.slots.conn(id)?;
         conn.mapped.then_some(conn.remote)
+    }
+
+    #[cfg(test)]
+    fn plays_pingpong(&mut self, id: TcpId) -> bool {
+        let engine = self.slots.conn(id).and_then(|conn| conn.engine.as_ref());
+        engine.is_some_and(|engine| engine.pingpong.is_on())
     }
 
     /// When [`fire`](Self::fire) is due. May be early, never late.

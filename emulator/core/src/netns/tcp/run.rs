@@ -375,7 +375,7 @@ impl Tcp {
         };
         let (shared, path) = (&mut self.shared, conn.path);
         let sound = guarded(|| {
-            engine.abort();
+            engine.abort(shared, path);
             engine.output(shared, path, cx.now, &mut emitter);
         });
         emitter.recover();

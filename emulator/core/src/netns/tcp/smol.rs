@@ -28,6 +28,7 @@ use switch::Time;
 
 use super::emit::{Emitter, Reply};
 use super::engine::{Congestion, Glance, Next, Setup, TcpEngine, TcpState};
+use super::pingpong::Pingpong;
 
 /// Segment sizes that a namespace uses at once; asked for more, it takes the next smaller one.
 const MAX_PATHS: usize = 32;
@@ -46,7 +47,7 @@ pub(super) const LOCAL: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 pub(super) const REMOTE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
 
 /// smoltcp counts whole microseconds: rounding up makes no timer early.
-fn instant(now: Time) -> Instant {
+pub(super) fn instant(now: Time) -> Instant {
     Instant::from_micros(i64::try_from(now.as_nanos().div_ceil(1_000)).unwrap_or(i64::MAX))
 }
 
@@ -76,7 +77,7 @@ const fn endpoint(address: SocketAddr, stand_in: Ipv4Addr) -> IpEndpoint {
     }
 }
 
-fn capabilities(mtu: usize, burst: usize) -> DeviceCapabilities {
+pub(super) fn capabilities(mtu: usize, burst: usize) -> DeviceCapabilities {
     let mut caps = DeviceCapabilities::default();
     caps.medium = Medium::Ip;
     caps.max_transmission_unit = mtu;
@@ -90,12 +91,13 @@ fn capabilities(mtu: usize, burst: usize) -> DeviceCapabilities {
 struct Inbound<'a> {
     packet: Option<&'a [u8]>,
     reply: &'a mut Reply,
+    pingpong: &'a mut Pingpong,
     mtu: usize,
     burst: usize,
 }
 
 struct RxBytes<'a>(&'a [u8]);
-struct ReplyToken<'a>(&'a mut Reply);
+struct ReplyToken<'a>(&'a mut Reply, &'a mut Pingpong);
 
 impl RxToken for RxBytes<'_> {
     fn consume<R, F: FnOnce(&[u8]) -> R>(self, f: F) -> R {
@@ -105,7 +107,11 @@ impl RxToken for RxBytes<'_> {
 
 impl TxToken for ReplyToken<'_> {
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
-        self.0.write(len, f)
+        self.0.write(len, |packet| {
+            let result = f(packet);
+            self.1.wrote(packet);
+            result
+        })
     }
 }
 
@@ -121,7 +127,7 @@ impl Device for Inbound<'_> {
 
     fn receive(&mut self, _: Instant) -> Option<(RxBytes<'_>, ReplyToken<'_>)> {
         let packet = self.packet.take()?;
-        Some((RxBytes(packet), ReplyToken(self.reply)))
+        Some((RxBytes(packet), ReplyToken(self.reply, self.pingpong)))
     }
 
     fn transmit(&mut self, _: Instant) -> Option<ReplyToken<'_>> {
@@ -134,16 +140,21 @@ impl Device for Inbound<'_> {
 }
 
 /// The device of one call of `poll_egress`.
-struct Outbound<'a, 'e>(&'a mut Emitter<'e>);
+struct Outbound<'a, 'e>(&'a mut Emitter<'e>, &'a mut Pingpong);
 
 struct EmitToken<'a, 'e> {
     emitter: &'a mut Emitter<'e>,
+    pingpong: &'a mut Pingpong,
     gso_size: u16,
 }
 
 impl TxToken for EmitToken<'_, '_> {
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
-        self.emitter.segment(len, self.gso_size, f)
+        self.emitter.segment(len, self.gso_size, |packet| {
+            let result = f(packet);
+            self.pingpong.wrote(packet);
+            result
+        })
     }
 
     fn set_meta(&mut self, meta: PacketMeta) {
@@ -168,6 +179,7 @@ impl<'e> Device for Outbound<'_, 'e> {
     fn transmit(&mut self, _: Instant) -> Option<EmitToken<'_, 'e>> {
         Some(EmitToken {
             emitter: self.0,
+            pingpong: self.1,
             gso_size: 0,
         })
     }
@@ -238,6 +250,7 @@ impl Shared {
         let mut device = Inbound {
             packet: None,
             reply: &mut Reply::new(),
+            pingpong: &mut Pingpong::default(),
             mtu,
             burst,
         };
@@ -253,7 +266,11 @@ impl Shared {
         best.map_or(0, |(index, _)| index)
     }
 
-    fn iface(&mut self, path: PathIx) -> &mut Interface {
+    fn mtu(&self, path: PathIx) -> usize {
+        self.paths[usize::from(path.0)].mtu
+    }
+
+    pub(super) fn iface(&mut self, path: PathIx) -> &mut Interface {
         &mut self.paths[usize::from(path.0)].iface
     }
 }
@@ -278,14 +295,19 @@ fn state(socket: &Socket<'static>) -> TcpState {
 /// One connection.
 #[derive(Debug)]
 pub(super) struct Smol {
-    set: SocketSet<'static>,
-    handle: SocketHandle,
+    pub(super) set: SocketSet<'static>,
+    pub(super) handle: SocketHandle,
+    pub(super) pingpong: Pingpong,
     /// Acknowledgements that may have been repeats; see [`TcpEngine::is_worn`].
     repeats: u8,
 }
 
 impl Smol {
     fn set_up(&mut self, setup: &Setup) {
+        self.pingpong.reset();
+        if setup.congestion != Congestion::None {
+            self.pingpong.forbid();
+        }
         let socket = self.socket_mut();
         socket.set_nagle_enabled(!setup.nodelay);
         socket.set_hop_limit(Some(setup.hop_limit.max(1)));
@@ -297,7 +319,7 @@ impl Smol {
         });
     }
 
-    fn socket(&self) -> &Socket<'static> {
+    pub(super) fn socket(&self) -> &Socket<'static> {
         self.set.get(self.handle)
     }
 
@@ -332,6 +354,7 @@ impl TcpEngine for Smol {
         let mut engine = Self {
             set,
             handle,
+            pingpong: Pingpong::default(),
             repeats: 0,
         };
         engine.set_up(setup);
@@ -380,26 +403,38 @@ impl TcpEngine for Smol {
         shared: &mut Shared,
         path: PathIx,
         now: Time,
-        packet: &[u8],
+        packet: &mut [u8],
         burst: bool,
         reply: &mut Reply,
     ) {
-        let mut device = Inbound {
-            packet: Some(packet),
-            reply,
-            mtu: 0,
-            burst: 0,
-        };
+        if self.pingpong.is_on() {
+            if self.pingpong.hear(now, packet) {
+                return;
+            }
+            self.catch_up(shared, path);
+        }
+        self.pingpong.tell(now);
+        self.pingpong.lower(packet);
         // smoltcp would take it for one segment and have the acknowledgement wait for a second one.
         let delay = self.socket().ack_delay().filter(|_| burst);
         if delay.is_some() {
             self.socket_mut().set_ack_delay(Some(Duration::ZERO));
         }
-        let queued = self.send_queue();
+        let queues = |socket: &Socket<'static>| (socket.send_queue(), socket.recv_queue());
+        let before = queues(self.socket());
+        let mut device = Inbound {
+            packet: Some(packet),
+            reply,
+            pingpong: &mut self.pingpong,
+            mtu: 0,
+            burst: 0,
+        };
         shared
             .iface(path)
             .poll_ingress_single(instant(now), &mut device, &mut self.set);
-        if self.send_queue() == queued && (queued > 0 || self.state().waits_for_fin()) {
+        let after = queues(self.socket());
+        self.pingpong.took(packet, before, after);
+        if after.0 == before.0 && (before.0 > 0 || self.state().waits_for_fin()) {
             self.repeats = self.repeats.saturating_add(1);
         }
         if delay.is_some() {
@@ -414,13 +449,29 @@ impl TcpEngine for Smol {
         now: Time,
         out: &mut Emitter<'_>,
     ) -> bool {
-        let mut device = Outbound(out);
+        if self.pingpong.is_on() {
+            if self.pingpong.speak(now, shared.mtu(path), out) {
+                return true;
+            }
+            if self.pingpong.next(now) != Next::Now {
+                return false;
+            }
+            self.catch_up(shared, path);
+        }
+        self.pingpong.tell(now);
+        let mut device = Outbound(out, &mut self.pingpong);
         let iface = shared.iface(path);
         let result = iface.poll_egress(instant(now), &mut device, &mut self.set);
+        if self.socket().recv_queue() > 0 {
+            self.pingpong.outdate();
+        }
         result == PollResult::SocketStateChanged
     }
 
     fn next(&self, shared: &mut Shared, path: PathIx, now: Time) -> Next {
+        if self.pingpong.is_on() {
+            return self.pingpong.next(now);
+        }
         let now = instant(now);
         match shared.iface(path).poll_at(now, &self.set) {
             None => Next::Never,
@@ -431,11 +482,21 @@ impl TcpEngine for Smol {
 
     #[inline]
     fn state(&self) -> TcpState {
+        if self.pingpong.is_on() {
+            return TcpState::Established;
+        }
         state(self.socket())
     }
 
     #[inline]
     fn glance(&self) -> Glance {
+        if self.pingpong.is_on() {
+            return Glance {
+                state: TcpState::Established,
+                recv_queue: self.pingpong.unread(),
+                send_queue: self.pingpong.unacknowledged(),
+            };
+        }
         let socket = self.socket();
         Glance {
             state: state(socket),
@@ -444,15 +505,34 @@ impl TcpEngine for Smol {
         }
     }
 
-    fn send(&mut self, bytes: &[u8]) -> usize {
+    fn send(&mut self, shared: &mut Shared, path: PathIx, now: Time, bytes: &[u8]) -> usize {
+        if self.pingpong.is_on() || self.begin(shared, path, now, bytes.len()) {
+            if self.pingpong.say(bytes) {
+                return bytes.len();
+            }
+            self.catch_up(shared, path);
+        }
         self.socket_mut().send_slice(bytes).unwrap_or(0)
     }
 
     fn recv(&mut self, buffer: &mut [u8]) -> usize {
+        if self.pingpong.is_on() {
+            let waiting = self.pingpong.waiting();
+            let count = waiting.len().min(buffer.len());
+            buffer[..count].copy_from_slice(&waiting[..count]);
+            self.pingpong.take(count);
+            return count;
+        }
         self.socket_mut().recv_slice(buffer).unwrap_or(0)
     }
 
     fn recv_with(&mut self, look: &mut dyn FnMut(&[u8]) -> usize) -> usize {
+        if self.pingpong.is_on() {
+            let waiting = self.pingpong.waiting();
+            let count = look(waiting).min(waiting.len());
+            self.pingpong.take(count);
+            return count;
+        }
         let taken = self.socket_mut().recv(|bytes| {
             let taken = look(bytes).min(bytes.len());
             (taken, taken)
@@ -460,20 +540,32 @@ impl TcpEngine for Smol {
         taken.unwrap_or(0)
     }
 
-    fn shutdown(&mut self) {
+    fn shutdown(&mut self, shared: &mut Shared, path: PathIx) {
+        if self.pingpong.is_on() {
+            self.catch_up(shared, path);
+        }
         self.socket_mut().close();
     }
 
-    fn abort(&mut self) {
+    fn abort(&mut self, shared: &mut Shared, path: PathIx) {
+        if self.pingpong.is_on() {
+            self.catch_up(shared, path);
+        }
         self.socket_mut().abort();
     }
 
     fn recv_queue(&self) -> usize {
-        self.socket().recv_queue()
+        match self.pingpong.is_on() {
+            true => self.pingpong.unread(),
+            false => self.socket().recv_queue(),
+        }
     }
 
     fn send_queue(&self) -> usize {
-        self.socket().send_queue()
+        match self.pingpong.is_on() {
+            true => self.pingpong.unacknowledged(),
+            false => self.socket().send_queue(),
+        }
     }
 
     fn buffer_bytes(&self) -> usize {
@@ -493,6 +585,7 @@ impl TcpEngine for Smol {
     }
 
     fn set_hop_limit(&mut self, hops: u8) {
+        self.pingpong.set_hop_limit(hops.max(1));
         self.socket_mut().set_hop_limit(Some(hops.max(1)));
     }
 }

@@ -7,6 +7,7 @@ mod data;
 mod listen;
 mod open;
 mod path;
+mod pingpong;
 mod spare;
 
 use core::net::SocketAddr;
