@@ -84,3 +84,26 @@ impl Machine {
         }
     }
 }
+
+/// Nanoseconds for which this thread has run, and for which it was ready to and something else ran.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Core(u64, u64);
+
+impl Core {
+    /// Until now; nothing where nobody says so.
+    pub(crate) fn now() -> Self {
+        let said = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+        let mut figures = said.split_whitespace().map_while(|word| word.parse().ok());
+        Self(figures.next().unwrap_or(0), figures.next().unwrap_or(0))
+    }
+
+    /// Of the time since then in which it could run, the part in which it did.
+    pub(crate) fn share_since(then: Self) -> f64 {
+        let now = Self::now();
+        let (ran, waited) = (now.0 - then.0, now.1 - then.1);
+        if waited == 0 {
+            return 1.0;
+        }
+        ran as f64 / (ran + waited) as f64
+    }
+}
