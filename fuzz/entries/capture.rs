@@ -70,6 +70,7 @@ fn record(capture: &mut Capture, now: Time, script: &mut Script<'_>) -> u64 {
         id: 1,
         gso_size: if kind & 0x10 == 0 { 0 } else { script.u16() },
         csum_partial: kind & 0x20 != 0,
+        ..Meta::default()
     };
     let comment = (kind & 0x40 != 0).then(|| script.text());
     let bytes = script.block();

@@ -40,6 +40,8 @@ pub struct Meta {
     pub gso_size: u16,
     /// The transport checksum holds the pseudo-header sum only and is filled at a real edge.
     pub csum_partial: bool,
+    /// The bytes were just written from what a socket holds, which is the copy that the first wire makes.
+    pub written: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -272,6 +274,7 @@ impl Slot {
                 id,
                 gso_size: 0,
                 csum_partial: false,
+                written: false,
             },
             start: HEADROOM as u32,
             len: len as u32,
@@ -283,6 +286,10 @@ impl Slot {
     #[inline]
     const fn copied(self) -> Self {
         Self {
+            meta: Meta {
+                written: false,
+                ..self.meta
+            },
             start: HEADROOM as u32,
             refs: 1,
             ..self
@@ -520,12 +527,20 @@ impl Pool {
         Some(copy)
     }
 
-    /// Copies `frame` into another buffer and gives it back: what a copy over a wire does.
+    /// What a copy over a wire does: copies `frame` into another buffer and gives it back. One that was just
+    /// [written](Meta::written), and is nobody else's, is that copy itself.
     ///
     /// # Errors
     /// The frame itself, when there is no other buffer.
     #[inline]
     pub fn renew(&mut self, frame: Frame) -> Result<Frame, Frame> {
+        let slot = self.slot_mut(&frame);
+        if slot.meta.written {
+            slot.meta.written = false;
+            if slot.refs == 1 {
+                return Ok(frame);
+            }
+        }
         if frame.is_large() {
             return match self.copy(&frame) {
                 Some(copy) => {

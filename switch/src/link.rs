@@ -31,7 +31,7 @@ const OVERHEAD: usize = ETHER_LEN + 4;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
     /// The sender's buffer is copied into a fresh one for the receiver, and freed. A sender that holds the
-    /// bytes itself has them copied once, to the receiver.
+    /// bytes itself, as a socket does, has them copied once, to the receiver.
     #[default]
     Copy,
     /// The buffer changes hands. A flooded frame stays shared until somebody has to write

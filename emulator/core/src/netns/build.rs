@@ -25,11 +25,13 @@ impl Head {
         if self.source.is_ipv4() { 20 } else { 40 }
     }
 
-    /// A packet with this header and room for `upper` bytes behind it.
+    /// A packet with this header and room for `upper` bytes behind it, about to be written.
     #[inline]
     pub(super) fn packet(&self, pool: &mut Pool, upper: usize) -> Option<Frame> {
         let frame = pool.alloc(self.len() + upper)?;
-        self.emit(pool.bytes_mut(&frame));
+        let (meta, bytes) = pool.parts_mut(&frame);
+        meta.written = true;
+        self.emit(bytes);
         Some(frame)
     }
 

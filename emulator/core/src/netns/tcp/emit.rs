@@ -177,6 +177,7 @@ impl Emitter<'_> {
         let (meta, bytes) = self.pool.parts_mut(&frame);
         meta.csum_partial = partial;
         meta.gso_size = gso_size;
+        meta.written = true;
         let transport = match self.v6 {
             None => 20,
             Some((source, destination)) => {
