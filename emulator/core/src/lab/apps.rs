@@ -32,6 +32,17 @@ enum Program {
     Dns(Box<DnsService>),
 }
 
+/// Whether somebody wants to know that an application has printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Telling {
+    /// Nobody does.
+    Off,
+    /// Of what it prints next.
+    On,
+    /// Of what has been told and not been taken.
+    Told,
+}
+
 #[derive(Debug)]
 struct Slot {
     program: Option<Program>,
@@ -42,7 +53,9 @@ struct Slot {
     alarm: Time,
     exit: Option<u8>,
     output: Vec<(bool, String)>,
+    /// Bytes of it that count against the limit.
     written: usize,
+    telling: Telling,
     socks: BTreeSet<SockId>,
     rng: Rng,
 }
@@ -55,6 +68,8 @@ pub struct Apps {
     timers: BTreeSet<(Time, AppId)>,
     next: u32,
     rng: Rng,
+    /// Those that printed and whose output is told of.
+    printed: Vec<AppId>,
     /// Where the embedded DNS servers read into, one at a time.
     pub(crate) datagram: Vec<u8>,
 }
@@ -67,6 +82,7 @@ impl Apps {
             timers: BTreeSet::new(),
             next: 1,
             rng,
+            printed: Vec::new(),
             datagram: Vec::new(),
         }
     }
@@ -90,6 +106,7 @@ impl Apps {
                 exit: None,
                 output: Vec::new(),
                 written: 0,
+                telling: Telling::Off,
                 socks: BTreeSet::new(),
                 rng: self.rng.stream(&format!("app:{}", id.0)),
             },
@@ -250,9 +267,34 @@ impl Apps {
 
     /// What an application printed since the last call, in order; true is standard error.
     pub fn take_output(&mut self, app: AppId) -> Vec<(bool, String)> {
-        self.slots
-            .get_mut(&app)
-            .map_or_else(Vec::new, |slot| core::mem::take(&mut slot.output))
+        let Some(slot) = self.slots.get_mut(&app) else {
+            return Vec::new();
+        };
+        if slot.telling != Telling::Off {
+            slot.telling = Telling::On;
+            slot.written = 0;
+        }
+        core::mem::take(&mut slot.output)
+    }
+
+    /// Has it told when an application prints, or not any more.
+    pub(crate) fn tell_output(&mut self, app: AppId, on: bool) {
+        let Some(slot) = self.slots.get_mut(&app) else {
+            return;
+        };
+        slot.telling = match on {
+            false => Telling::Off,
+            true if slot.output.is_empty() => Telling::On,
+            true => {
+                self.printed.push(app);
+                Telling::Told
+            }
+        };
+    }
+
+    /// The applications that printed since the last call, each once until its output is taken.
+    pub(crate) fn take_printed(&mut self) -> impl Iterator<Item = AppId> + '_ {
+        self.printed.drain(..)
     }
 
     /// The applications of a namespace that have not ended, by number and name.
@@ -296,6 +338,18 @@ impl LabSys<'_> {
             .net
             .with_ns(ns, |netns, _| netns.socket(kind, family))
             .unwrap_or(Err(Errno::BadFd))?;
+        self.own(sock);
+        Ok(sock)
+    }
+
+    /// A socket that becomes ready whenever somebody begins or ceases to listen on a TCP port of a namespace, and
+    /// when the namespace goes. [`Netns::listens`] says how it is then.
+    ///
+    /// # Errors
+    /// `ENOBUFS` when the namespace has all the sockets that it takes.
+    pub fn listen_watch(&mut self) -> Result<SockId, Errno> {
+        let watch = self.net.with_ns(self.ns, |netns, _| netns.listen_watch());
+        let sock = watch.unwrap_or(Err(Errno::BadFd))?;
         self.own(sock);
         Ok(sock)
     }
@@ -367,6 +421,10 @@ impl LabSys<'_> {
         let room = OUTPUT_LIMIT.saturating_sub(slot.written);
         if room == 0 {
             return;
+        }
+        if slot.telling == Telling::On {
+            slot.telling = Telling::Told;
+            self.apps.printed.push(self.app);
         }
         slot.written += text.len();
         let cut = text.floor_char_boundary(room.min(text.len()));

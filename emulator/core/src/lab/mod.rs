@@ -22,12 +22,15 @@ use switch::{Rng, Time};
 use crate::app::App;
 use crate::docker::spec::Engine;
 use crate::docker::{DaemonConfig, Docker, Error, World};
-use crate::id::{AppId, NsId, SockId};
+use crate::id::{AppId, IfId, NsId, SockId};
 use crate::net::{CaptureAt, CaptureSink, Net, NetConfig, Worked};
 
 use apps::Apps;
 use outside::{Outside, Places};
 use plumbing::Plumbing;
+
+/// Namespaces whose timers one [`Lab::poll_within`] runs before anything else.
+const TIMERS: usize = 16;
 
 /// How a lab is made.
 #[derive(Clone, Debug)]
@@ -69,8 +72,14 @@ pub enum Input {
 pub enum Output {
     /// An application that [`Lab::spawn`] started has ended with this code.
     Exited(AppId, u8),
+    /// An application whose output is told of ([`Lab::tell_output`]) has printed something: once, until it is
+    /// taken.
+    Printed(AppId),
     /// The readiness of a socket that no application owns has changed.
     Ready(SockId),
+    /// Frames wait for a raw interface whose user wants to be told ([`Net::raw_tell`]): once, until a read
+    /// finds none left.
+    Frames(IfId),
     /// Nothing more happens before this time (`None`: ever).
     Idle(Option<Time>),
 }
@@ -184,7 +193,37 @@ impl Lab {
         }
     }
 
+    /// The same in real time, where there are descriptors to look after as well: does the work of at most `marks`
+    /// marks. `None`: there may be more to do. Timers that are due do not wait for the rest to be done, as
+    /// they may where time stands still meanwhile.
+    pub fn poll_within(&mut self, mut marks: u32) -> Option<Output> {
+        for _ in 0..TIMERS {
+            if !self.net.fire_next() {
+                break;
+            }
+        }
+        self.apps.fire(&mut self.net);
+        loop {
+            self.net.capture_step();
+            self.collect_wakes();
+            if let Some(output) = self.outputs.pop_front() {
+                return Some(output);
+            }
+            match self.net.work_within(&mut marks) {
+                Worked::Something if marks == 0 => return None,
+                Worked::Something => {}
+                Worked::Till(app) => self.run_app(app),
+                Worked::Nothing if self.net.fire_next() || self.apps.fire(&mut self.net) => {}
+                Worked::Nothing => return Some(Output::Idle(self.deadline())),
+            }
+        }
+    }
+
     fn collect_wakes(&mut self) {
+        while let Some(iface) = self.net.take_told() {
+            self.outputs.push_back(Output::Frames(iface));
+        }
+        self.collect_printed();
         while let Some(sock) = self.net.take_wakes() {
             match self.apps.owner(sock) {
                 Some(app) => self.apps.mark(&mut self.net, app),
@@ -197,6 +236,12 @@ impl Lab {
         }
     }
 
+    fn collect_printed(&mut self) {
+        for app in self.apps.take_printed() {
+            self.outputs.push_back(Output::Printed(app));
+        }
+    }
+
     fn run_app(&mut self, app: AppId) {
         if let Some(code) = self.apps.run(
             app,
@@ -205,6 +250,7 @@ impl Lab {
             &self.docker,
             &self.sandboxes,
         ) {
+            self.collect_printed();
             self.outputs.push_back(Output::Exited(app, code));
         }
     }
@@ -241,7 +287,10 @@ impl Lab {
             .chain(later)
             .filter(|output| match output {
                 Output::Ready(sock) => ready.insert(*sock),
-                Output::Exited(..) | Output::Idle(_) => true,
+                // Each is told once, until it is seen to.
+                Output::Exited(..) | Output::Frames(_) | Output::Idle(_) | Output::Printed(_) => {
+                    true
+                }
             })
             .collect();
     }
@@ -326,6 +375,12 @@ impl Lab {
     /// is standard error.
     pub fn take_output(&mut self, app: AppId) -> Vec<(bool, String)> {
         self.apps.take_output(app)
+    }
+
+    /// Has it told when an application prints ([`Output::Printed`]), or not any more. What it prints from then on
+    /// is bounded by what has not been taken yet, not by what it printed in its life.
+    pub fn tell_output(&mut self, app: AppId, on: bool) {
+        self.apps.tell_output(app, on);
     }
 
     /// Ends an application and forgets it.

@@ -474,6 +474,15 @@ impl Lab {
             .copied()
     }
 
+    /// Everything that the image of a container started, its main program among it.
+    #[must_use]
+    pub fn programs(&self, container: &str) -> &[AppId] {
+        let container = self.docker.container(container).ok();
+        container
+            .and_then(|container| self.sandboxes.programs.get(&container.key))
+            .map_or(&[], Vec::as_slice)
+    }
+
     /// Docker's model, to look at: `ls`, `ps`, `inspect`, `port`.
     #[must_use]
     pub const fn docker(&self) -> &Docker {

@@ -214,7 +214,7 @@ impl Net {
     pub fn master(&self, iface: IfId) -> Option<BridgeId> {
         match self.sockets.get(iface.0 as usize)?.reader {
             Reader::Port { bridge, .. } => Some(bridge),
-            Reader::Raw | Reader::Stack => None,
+            Reader::Raw | Reader::Stack | Reader::Told => None,
         }
     }
 }

@@ -88,6 +88,8 @@ pub(crate) enum Reader {
     Port { bridge: BridgeId, port: PortId },
     /// Nobody: frames wait in the ring for [`Net::raw_recv`].
     Raw,
+    /// Nobody, and the lab's user is told that they wait ([`Net::raw_tell`]).
+    Told,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -177,6 +179,8 @@ pub struct Net {
     spares: Spares,
     /// Frames of a burst that is being sent; empty in between.
     burst: Vec<Frame>,
+    /// Raw interfaces that frames wait for and whose user has not been told yet.
+    told: Vec<IfId>,
 }
 
 impl Net {
@@ -214,6 +218,7 @@ impl Net {
             wakes: Vec::new(),
             spares: Spares::default(),
             burst: Vec::new(),
+            told: Vec::new(),
         }
     }
 
@@ -333,6 +338,28 @@ impl Net {
         }
     }
 
+    /// The same for at most `marks` marks, which are counted down: real time has others to look after.
+    pub(crate) fn work_within(&mut self, marks: &mut u32) -> Worked {
+        while *marks > 0 {
+            let Some(work) = self.work.pop_front() else {
+                return Worked::Nothing;
+            };
+            *marks -= 1;
+            match work {
+                Work::Receive(iface) => self.receive(iface),
+                Work::Poll(ns) => {
+                    self.marked_ns[ns.0 as usize] = false;
+                    self.with_ns(ns, |netns, cx| netns.poll(cx));
+                }
+                Work::Run(app) => return Worked::Till(app),
+            }
+            if !self.wakes.is_empty() || self.trace.is_capturing() {
+                break;
+            }
+        }
+        Worked::Something
+    }
+
     /// Out of the way of those who ask and find nothing.
     #[inline(never)]
     fn work_from(&mut self, mut work: Work) -> Worked {
@@ -390,6 +417,7 @@ impl Net {
         } = *socket;
         match (reader, plug) {
             (Reader::Raw, _) => {}
+            (Reader::Told, _) => self.raw_arrived(iface),
             (Reader::Port { bridge, port }, Plug::Veth { link, side, .. }) => {
                 self.receive_at_ports(run::Inlet {
                     bridge,
@@ -410,7 +438,7 @@ impl Net {
             };
             match reader {
                 Reader::Port { bridge, port } => self.bridge_input(bridge, port, iface, frame),
-                Reader::Stack | Reader::Raw => self.stack_input(ns, iface, frame),
+                Reader::Stack | Reader::Raw | Reader::Told => self.stack_input(ns, iface, frame),
             }
         }
         self.mark(iface);

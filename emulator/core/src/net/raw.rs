@@ -19,11 +19,53 @@ impl Net {
         };
         match socket.reader {
             Reader::Stack if on => socket.reader = Reader::Raw,
-            Reader::Raw if !on => {
+            Reader::Raw | Reader::Told if !on => {
                 socket.reader = Reader::Stack;
+                socket.marked = false;
                 self.mark(iface);
             }
-            Reader::Port { .. } | Reader::Raw | Reader::Stack => {}
+            Reader::Port { .. } | Reader::Raw | Reader::Stack | Reader::Told => {}
+        }
+    }
+
+    /// Has the user of a raw interface told when frames wait for it ([`Output::Frames`]), or not any more. It is
+    /// told once; then again when frames arrive after a read that found none left.
+    ///
+    /// [`Output::Frames`]: crate::lab::Output::Frames
+    pub fn raw_tell(&mut self, iface: IfId, on: bool) {
+        let Some(socket) = self.sockets.get_mut(iface.0 as usize) else {
+            return;
+        };
+        match socket.reader {
+            Reader::Raw if on => {
+                socket.reader = Reader::Told;
+                // Those that wait already are told of as well.
+                self.mark(iface);
+            }
+            Reader::Told if !on => {
+                socket.reader = Reader::Raw;
+                socket.marked = false;
+            }
+            Reader::Port { .. } | Reader::Raw | Reader::Stack | Reader::Told => {}
+        }
+    }
+
+    /// Frames have arrived at a raw interface. Its mark stays until all have been taken.
+    pub(super) fn raw_arrived(&mut self, iface: IfId) {
+        self.sockets[iface.0 as usize].marked = true;
+        self.told.push(iface);
+    }
+
+    /// The next raw interface that frames wait for, each once.
+    pub(crate) fn take_told(&mut self) -> Option<IfId> {
+        self.told.pop()
+    }
+
+    /// All frames of a raw interface have been taken: the next one is told of.
+    fn raw_emptied(&mut self, iface: IfId) {
+        let socket = &mut self.sockets[iface.0 as usize];
+        if socket.reader == Reader::Told {
+            socket.marked = false;
         }
     }
 
@@ -122,10 +164,13 @@ impl Net {
     /// Takes the next frame that arrived at a raw interface and shows it to `look`.
     pub fn raw_recv<T>(&mut self, iface: IfId, look: impl FnOnce(&[u8]) -> T) -> Option<T> {
         let socket = self.sockets.get(iface.0 as usize)?;
-        if socket.reader != Reader::Raw {
+        if !matches!(socket.reader, Reader::Raw | Reader::Told) {
             return None;
         }
-        let frame: Frame = self.take_received(iface, socket.plug)?;
+        let Some(frame) = self.take_received(iface, socket.plug) else {
+            self.raw_emptied(iface);
+            return None;
+        };
         Some(self.pool.consume(frame, look))
     }
 
@@ -138,7 +183,7 @@ impl Net {
         mut look: impl FnMut(&[u8]),
     ) -> usize {
         let Some(&Socket {
-            reader: Reader::Raw,
+            reader: Reader::Raw | Reader::Told,
             plug,
             ..
         }) = self.sockets.get(iface.0 as usize)
@@ -154,6 +199,9 @@ impl Net {
         };
         if let Some(link) = self.links[link.0 as usize].as_mut() {
             taken = self.pool.consume_run(link.receive_run(side, most), look);
+        }
+        if taken < most {
+            self.raw_emptied(iface);
         }
         taken
     }

@@ -160,6 +160,8 @@ pub struct Netns {
     pmtus: PathMtus,
     sockets: Sockets,
     streams: Streams,
+    /// Sockets that become ready when somebody begins or ceases to listen.
+    watches: Vec<SockId>,
     forwarding: bool,
     ip_id: u16,
     /// The firewall; `None` where there are no rules.
@@ -196,6 +198,7 @@ impl Netns {
             pmtus: PathMtus::default(),
             sockets: Sockets::default(),
             streams: Streams::new(own.next_u64()),
+            watches: Vec::new(),
             forwarding: false,
             ip_id: own.next_u32() as u16,
             rng: own,

@@ -303,7 +303,15 @@ impl Netns {
         socket.tcp = Some(id);
         socket.listening = true;
         self.streams.owners.insert(id, sock);
+        self.tell_watches(cx);
         Ok(())
+    }
+
+    /// Whether a SYN to this address and port finds a listener.
+    #[must_use]
+    pub fn listens(&self, local: SocketAddr) -> bool {
+        let tcp = self.streams.tcp.as_ref();
+        tcp.is_some_and(|tcp| tcp.listens(plain(local)))
     }
 
     pub(super) fn stream_accept(

@@ -315,10 +315,34 @@ impl Netns {
         if let Some(id) = socket.tcp {
             self.stream_close(cx, id);
         }
+        if socket.listening {
+            self.tell_watches(cx);
+        }
+    }
+
+    /// A socket that becomes ready whenever a stream socket of the namespace begins or ceases to listen, and when
+    /// the namespace goes: what a netlink socket would tell. [`Netns::listens`] says how it is then.
+    ///
+    /// # Errors
+    /// As [`Netns::socket`].
+    pub fn listen_watch(&mut self) -> Result<SockId, Errno> {
+        let sock = self.socket(SockKind::Udp, Family::V4)?;
+        self.set_internal(sock)?;
+        // Those that were closed meanwhile make room.
+        let sockets = &self.sockets;
+        self.watches.retain(|watch| sockets.get(*watch).is_ok());
+        self.watches.push(sock);
+        Ok(sock)
+    }
+
+    pub(in crate::netns) fn tell_watches(&self, cx: &mut Cx<'_>) {
+        cx.wakes.extend_from_slice(&self.watches);
     }
 
     /// Closes everything, before the namespace goes.
     pub(in crate::netns) fn close_all(&mut self, cx: &mut Cx<'_>) {
+        self.tell_watches(cx);
+        self.watches.clear();
         for slot in 0..self.sockets.slots.len() as u32 {
             let id = self.sockets.id(self.id, slot);
             self.close(cx, id);

@@ -215,6 +215,12 @@ impl Tcp {
         sizes.sum()
     }
 
+    /// Whether a SYN to `local` finds a listener.
+    #[must_use]
+    pub fn listens(&self, local: SocketAddr) -> bool {
+        self.listeners.find(local).is_some()
+    }
+
     /// All sockets as `ss -ta` shows them: listeners by port, then connections by slot, then TIME_WAIT
     /// by the time at which it ends.
     #[must_use]
