@@ -33,6 +33,8 @@ pub mod diff;
 pub mod expect;
 pub mod files;
 pub mod lint;
+#[cfg(target_os = "linux")]
+pub mod live;
 pub mod matrix;
 pub mod project;
 pub mod report;

@@ -163,6 +163,21 @@ impl<'p> World<'p> {
         projects: &[&'p Project],
         away: impl Fn(&Project, &Service) -> bool,
     ) -> Result<(), Error> {
+        let listens = |service: &Service, images: &Images| Some(listening(service, images));
+        self.start_with(projects, away, listens)
+    }
+
+    /// The same with programs of the caller's choice: stand-ins that listen on these sockets, or `None` for what the
+    /// image and the command say ([`ContainerSpec::listens`]).
+    ///
+    /// # Errors
+    /// As [`World::start`].
+    pub(crate) fn start_with(
+        &mut self,
+        projects: &[&'p Project],
+        away: impl Fn(&Project, &Service) -> bool,
+        listens: impl Fn(&Service, &Images) -> Option<Vec<Listening>>,
+    ) -> Result<(), Error> {
         let made: BTreeSet<&str> = projects.iter().flat_map(|project| makes(project)).collect();
         for network in projects.iter().flat_map(|project| &project.networks) {
             let wanted = network.external && network.used && !made.contains(network.name.as_str());
@@ -177,7 +192,7 @@ impl<'p> World<'p> {
             let up = project::up_some(
                 &mut self.lab,
                 project,
-                |service| Some(listening(service, images)),
+                |service| listens(service, images),
                 |service| !away(project, service),
             );
             self.up.push((project, up));

@@ -7,11 +7,13 @@ pub mod init;
 pub mod lint;
 mod matrix;
 pub mod test;
+mod up;
 mod watch;
 mod why;
 
 pub use diff::{DiffArgs, DiffFormat, FailOn};
 pub use matrix::{MatrixArgs, MatrixFormat};
+pub use up::{DownArgs, ExecArgs, FollowArgs, LogsArgs, PsArgs, UpArgs, WhichArgs};
 pub use watch::WatchArgs;
 pub use why::WhyArgs;
 
@@ -77,6 +79,16 @@ pub enum Verb {
     Diff(DiffArgs),
     /// Say step by step why one service reaches another, or why not
     Why(WhyArgs),
+    /// Keep a project running in real time
+    Up(UpArgs),
+    /// End a project that is up
+    Down(DownArgs),
+    /// List the containers of a project that is up
+    Ps(PsArgs),
+    /// Print what the programs of a project that is up wrote
+    Logs(LogsArgs),
+    /// Run a tool in a container of a project that is up
+    Exec(ExecArgs),
     /// Type the commands of a Markdown transcript into a lab and compare what they print
     Play(PlayArgs),
     /// Try what is expected of the networks of compose projects

@@ -20,6 +20,21 @@ fn main() -> ExitCode {
         Verb::Matrix(args) => verbs::matrix::run(&args),
         Verb::Watch(args) => verbs::watch::run(&args),
         Verb::Why(args) => verbs::why::run(&args),
+        #[cfg(target_os = "linux")]
+        Verb::Up(args) => verbs::up::run(&args),
+        #[cfg(target_os = "linux")]
+        Verb::Down(args) => verbs::desk::down(&args),
+        #[cfg(target_os = "linux")]
+        Verb::Ps(args) => verbs::desk::ps(&args),
+        #[cfg(target_os = "linux")]
+        Verb::Logs(args) => verbs::desk::logs(&args),
+        #[cfg(target_os = "linux")]
+        Verb::Exec(args) => verbs::desk::exec(&args),
+        #[cfg(not(target_os = "linux"))]
+        Verb::Up(_) | Verb::Down(_) | Verb::Ps(_) | Verb::Logs(_) | Verb::Exec(_) => {
+            eprintln!("vethlab: real time needs Linux; `check`, `test`, `why` and `play` run here");
+            ExitCode::from(verbs::BAD_INPUT)
+        }
         Verb::Play(args) => verbs::play::run(&args, start),
         Verb::Test(args) => verbs::test::run(&args),
     }

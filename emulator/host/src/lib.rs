@@ -1,6 +1,22 @@
 //! Everything of vethlab that has a file descriptor, a thread or a clock.
 //!
-//! The core is pure; this is the shell around it. For now that is one attachment, the capture file.
+//! The core is pure; this is the shell around it. [`pcap_file`] writes captures on a thread of its own. Real time
+//! is the [`runtime`]: one thread that owns a lab and every descriptor of the things that are attached to it. It
+//! needs Linux 5.11 or later; the rest runs anywhere.
 #![forbid(unsafe_code)]
 
+pub mod clock;
 pub mod pcap_file;
+
+#[cfg(target_os = "linux")]
+pub mod control;
+#[cfg(target_os = "linux")]
+pub mod detach;
+#[cfg(target_os = "linux")]
+pub mod limits;
+#[cfg(target_os = "linux")]
+pub mod reactor;
+#[cfg(target_os = "linux")]
+pub mod runtime;
+#[cfg(target_os = "linux")]
+pub mod signals;

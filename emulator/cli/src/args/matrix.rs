@@ -18,6 +18,10 @@ Examples:
   vethlab matrix --check compose.lock compose.yaml
       say what opened, closed and moved since; exit 1 if something did
 
+  vethlab matrix shop
+      of the project that is up under this name, as it was loaded then: its files may have changed, and what runs is not
+      touched
+
 Exit codes:
   0  it ran; with --check: nothing differs
   1  with --check: something opened, closed or moved
@@ -64,4 +68,13 @@ pub enum MatrixFormat {
     Graphviz,
     /// A picture
     Svg,
+}
+
+impl MatrixFormat {
+    /// As it is written on the command line.
+    #[must_use]
+    pub fn word(self) -> String {
+        let value = self.to_possible_value();
+        value.map_or_else(String::new, |value| value.get_name().to_owned())
+    }
 }

@@ -16,6 +16,9 @@ Examples:
       with the frames that the steps name, for Wireshark
   vethlab why -f compose.prod.yaml compose.yaml web db/icmp
       a ping, in a project of two files
+  vethlab why shop web db:5432
+      in the project that is up under this name, as it was loaded then: its files may have changed, and what runs
+      is not touched
 
 FROM and TO are services, or host, lan (another machine on the host's network), internet.
 
@@ -28,7 +31,7 @@ Exit codes:
 #[derive(Args, Clone, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct WhyArgs {
-    /// The compose file
+    /// The compose file, or the name of a project that is up
     #[arg(value_name = "COMPOSE")]
     pub compose: PathBuf,
     /// Who asks

@@ -26,7 +26,7 @@ use vethlab::core::docker::spec::{
 use vethlab::core::docker::verbs::list::NetworkFilters;
 use vethlab::core::id::{AppId, NsId};
 use vethlab::core::lab::Lab;
-use vethlab::core::tools::{self, Context, Libc};
+use vethlab::core::tools::{self, Context};
 
 use crate::docker::daemon::{Created, Daemon, Filters, Place, PortRow, Process, State, Summary};
 use crate::format::Value;
@@ -73,24 +73,9 @@ fn pairs(filters: &Filters) -> Vec<(String, String)> {
         .collect()
 }
 
-/// The C library and tools of an image.
+/// What a program of an image starts with.
 fn context(image: &str, stdin: &str) -> Context {
-    let name = image
-        .rsplit('/')
-        .next()
-        .unwrap_or(image)
-        .split([':', '@'])
-        .next()
-        .unwrap_or_default();
-    Context {
-        libc: if matches!(name, "alpine" | "netshoot") {
-            Libc::Musl
-        } else {
-            Libc::Glibc
-        },
-        iproute2: matches!(name, "ubuntu" | "netshoot"),
-        stdin: stdin.as_bytes().to_vec(),
-    }
+    Context::of_image(image, stdin.as_bytes().to_vec())
 }
 
 impl LabEngine {

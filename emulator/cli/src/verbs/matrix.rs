@@ -13,6 +13,15 @@ use super::{BAD_INPUT, project};
 
 /// Runs the verb.
 pub(crate) fn run(args: &MatrixArgs) -> ExitCode {
+    #[cfg(target_os = "linux")]
+    if let [only] = args.files.as_slice()
+        && args.check.is_none()
+        && args.update.is_none()
+        && let Some(mut client) = super::desk::named(only)
+    {
+        let request = serde_json::json!({"verb": "matrix", "format": args.format.word()});
+        return super::desk::answer(&mut client, &request);
+    }
     match matrix(args) {
         Ok(code) => code,
         Err(message) => {

@@ -1,6 +1,8 @@
 //! The verbs of `vethlab`: the part that reads and writes files.
 
 pub(crate) mod check;
+#[cfg(target_os = "linux")]
+pub(crate) mod desk;
 pub(crate) mod diff;
 pub(crate) mod init;
 pub(crate) mod lint;
@@ -8,6 +10,8 @@ pub(crate) mod matrix;
 pub(crate) mod play;
 pub(crate) mod project;
 pub(crate) mod test;
+#[cfg(target_os = "linux")]
+pub(crate) mod up;
 pub(crate) mod watch;
 pub(crate) mod why;
 

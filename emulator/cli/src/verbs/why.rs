@@ -15,6 +15,17 @@ use super::{BAD_INPUT, project};
 
 /// Runs the verb.
 pub(crate) fn run(args: &WhyArgs) -> ExitCode {
+    #[cfg(target_os = "linux")]
+    if let Some(mut client) = super::desk::named(&args.compose) {
+        let format = if args.format == Format::Json {
+            "json"
+        } else {
+            "text"
+        };
+        let request =
+            serde_json::json!({"verb": "why", "from": args.from, "to": args.to, "format": format});
+        return super::desk::answer(&mut client, &request);
+    }
     match answer(args) {
         Ok(code) => code,
         Err(message) => {

@@ -77,6 +77,25 @@ pub struct Context {
     pub stdin: Vec<u8>,
 }
 
+impl Context {
+    /// What a program of an image starts with: `alpine` and `netshoot` are built on musl, `ubuntu` and `netshoot`
+    /// have iproute2.
+    #[must_use]
+    pub fn of_image(image: &str, stdin: Vec<u8>) -> Self {
+        let last = image.rsplit('/').next().unwrap_or(image);
+        let name = last.split([':', '@']).next().unwrap_or(last);
+        Self {
+            libc: if matches!(name, "alpine" | "netshoot") {
+                Libc::Musl
+            } else {
+                Libc::Glibc
+            },
+            iproute2: matches!(name, "ubuntu" | "netshoot"),
+            stdin,
+        }
+    }
+}
+
 /// Starts a program in an Alpine image without standard input.
 ///
 /// # Errors

@@ -1,0 +1,196 @@
+//! The arguments of `vethlab up` and of the verbs that ask a project that is up.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{EngineArg, Format};
+
+const UP_EXAMPLES: &str = "\
+Examples:
+  vethlab up compose.yaml
+      keep the project running in real time, here, with the lines of its programs; Ctrl-C ends it
+  vethlab up -d
+      the project of this folder, in the background; `vethlab down` ends it
+  vethlab up -d -p blue compose.yaml && vethlab up -d -p green compose.yaml
+      the same project twice, side by side: each has a lab of its own
+
+It needs Linux 5.11 or later and nothing else: no root, no namespace. Services run stand-ins, or the servers and
+tools that the lab has (nginx's page, httpd, nc, ping); no image is pulled and nothing of the project's is executed.
+
+Exit codes:
+  0  it ran, and was ended by Ctrl-C, SIGTERM or `vethlab down`; with -d: it is up
+  2  bad input; or it is up already";
+
+const DOWN_EXAMPLES: &str = "\
+Examples:
+  vethlab down
+      end the project of this folder; returns when everything of it is gone
+  vethlab down -p shop
+      end the project that is up under this name, and no other
+
+Exit codes:
+  0  it is down
+  2  no such project is up";
+
+const PS_EXAMPLES: &str = "\
+Examples:
+  vethlab ps
+      the containers of this folder's project, their addresses and published ports
+  vethlab ps -p shop --format json
+      the same for machines
+  vethlab ps --all
+      every project that is up, by name
+
+Exit codes:
+  0  it is up
+  2  no such project is up";
+
+const LOGS_EXAMPLES: &str = "\
+Examples:
+  vethlab logs
+      what the programs of this folder's project wrote: the last 10,000 lines at most
+  vethlab logs -f --tail 10 web
+      the last ten lines of web, and those that come; Ctrl-C ends the reading only
+  vethlab logs -p shop --format json
+      a line of JSON for each, with the time in the lab
+
+Exit codes:
+  0  it was printed
+  2  no such project is up";
+
+const EXEC_EXAMPLES: &str = "\
+Examples:
+  vethlab exec web -- ping -c 3 db
+      a tool of the lab in a container of web; what it prints comes as it is printed, Ctrl-C ends it
+  vethlab exec -p shop lan -- curl http://192.0.2.2:8080
+      the same on another machine of the host's network; host and internet are there too
+  echo hello | vethlab exec -i web -- nc db 5432
+      with standard input, read to its end first
+
+Tools: arp, cat, curl, dig, echo, getent, hostname, httpd, ifconfig, ip, nc, netstat, nslookup, ping, probe, route, sink,
+sleep, ss, traceroute, wget. There is no shell.
+
+Exit codes:
+  the program's; 127 if there is no such tool
+  2  no such project is up, no such service";
+
+/// Which project.
+#[derive(Args, Clone, Debug)]
+pub struct WhichArgs {
+    /// The project's name; that of this folder's compose file if not given
+    #[arg(short = 'p', long, value_name = "NAME")]
+    pub project_name: Option<String>,
+    /// The compose files by which the project's name is found
+    #[arg(short = 'f', long = "file", value_name = "COMPOSE")]
+    pub files: Vec<PathBuf>,
+}
+
+/// `vethlab up`.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = UP_EXAMPLES)]
+pub struct UpArgs {
+    /// The compose files, later ones laid over earlier ones; this folder's if none
+    #[arg(value_name = "COMPOSE")]
+    pub files: Vec<PathBuf>,
+    /// The project's name; the file's own name or its directory's if not given
+    #[arg(short = 'p', long, value_name = "NAME")]
+    pub project_name: Option<String>,
+    /// Run in the background
+    #[arg(short, long)]
+    pub detach: bool,
+    /// How it is told what is up
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+    /// Draw ids, MACs and shuffles from this seed
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub seed: u64,
+    /// The Docker engine that is modelled; what the file says if not given, else 29
+    #[arg(long, value_enum)]
+    pub engine: Option<EngineArg>,
+    /// The process in the background: standard input is a socket on which it says that it is up
+    #[arg(long, hide = true)]
+    pub detached: bool,
+}
+
+/// `vethlab down`.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = DOWN_EXAMPLES)]
+pub struct DownArgs {
+    /// Which project.
+    #[command(flatten)]
+    pub which: WhichArgs,
+}
+
+/// `vethlab ps`.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = PS_EXAMPLES)]
+pub struct PsArgs {
+    /// Which project.
+    #[command(flatten)]
+    pub which: WhichArgs,
+    /// The names of all projects that are up instead
+    #[arg(short, long, conflicts_with_all = ["project_name", "files"])]
+    pub all: bool,
+    /// How they are printed
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+}
+
+/// `vethlab logs`.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = LOGS_EXAMPLES)]
+pub struct LogsArgs {
+    /// Services or containers; all if none
+    #[arg(value_name = "SERVICE")]
+    pub services: Vec<String>,
+    /// Which project.
+    #[command(flatten)]
+    pub which: FollowArgs,
+    /// Go on with the lines that come
+    #[arg(short, long)]
+    pub follow: bool,
+    /// Only so many of the last lines
+    #[arg(short = 'n', long, value_name = "N")]
+    pub tail: Option<u64>,
+    /// Leave the container's name out
+    #[arg(long)]
+    pub no_log_prefix: bool,
+    /// How they are printed
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+}
+
+/// Which project, where `-f` is something else.
+#[derive(Args, Clone, Debug)]
+pub struct FollowArgs {
+    /// The project's name; that of this folder's compose file if not given
+    #[arg(short = 'p', long, value_name = "NAME")]
+    pub project_name: Option<String>,
+    /// The compose files by which the project's name is found
+    #[arg(long = "file", value_name = "COMPOSE")]
+    pub files: Vec<PathBuf>,
+}
+
+/// `vethlab exec`.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = EXEC_EXAMPLES)]
+pub struct ExecArgs {
+    /// Which project.
+    #[command(flatten)]
+    pub which: WhichArgs,
+    /// Give the program this standard input
+    #[arg(short, long)]
+    pub interactive: bool,
+    /// A service (its first container that runs), a container, or host, lan, internet
+    #[arg(value_name = "BOX")]
+    pub target: String,
+    /// The program and its arguments
+    #[arg(
+        required = true,
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "PROGRAM"
+    )]
+    pub argv: Vec<String>,
+}

@@ -1,0 +1,187 @@
+//! `vethlab up`: a project in real time.
+
+use std::env;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+
+use vethlab::compose::{FILE_NAMES, OVERRIDE_NAMES, Project};
+use vethlab::core::docker::spec::Engine;
+use vethlab::host::detach::{self, Started};
+use vethlab::live::control::{Place, folder};
+use vethlab::live::{Live, Row, Screen, Trouble};
+use vethlab::world::Options;
+use vethlab_cli::args::{Format, UpArgs};
+use vethlab_cli::format::table::align;
+
+use super::{BAD_INPUT, project};
+
+/// Runs the verb.
+pub(crate) fn run(args: &UpArgs) -> ExitCode {
+    let done = if args.detach && !args.detached {
+        start(args)
+    } else {
+        up(args)
+    };
+    match done {
+        Ok(code) => ExitCode::from(code),
+        Err(message) => {
+            eprintln!("{}", message.trim_end());
+            ExitCode::from(BAD_INPUT)
+        }
+    }
+}
+
+/// The compose files that are given, or those of this folder.
+///
+/// # Errors
+/// One line for people, if there are none.
+pub(crate) fn files(given: &[PathBuf]) -> Result<Vec<PathBuf>, String> {
+    if !given.is_empty() {
+        return Ok(given.to_vec());
+    }
+    let first = |names: &[&str]| {
+        let there = names.iter().map(PathBuf::from);
+        there.into_iter().find(|file| file.is_file())
+    };
+    let Some(file) = first(&FILE_NAMES) else {
+        return Err(format!(
+            "vethlab: no compose file in this folder ({})",
+            FILE_NAMES.join(", ")
+        ));
+    };
+    Ok([Some(file), first(&OVERRIDE_NAMES)]
+        .into_iter()
+        .flatten()
+        .collect())
+}
+
+/// Starts this program again in the background, with the same arguments.
+fn start(args: &UpArgs) -> Result<u8, String> {
+    let words = |error: std::io::Error| format!("vethlab: {error}");
+    let program = env::current_exe().map_err(words)?;
+    let mut command = Command::new(program);
+    command.args(env::args_os().skip(1)).arg("--detached");
+    let started = Started::start(command).map_err(words)?;
+    let process = started.process();
+    let ended = started.wait().map_err(words)?;
+    if ended.is_none() && args.format == Format::Text {
+        project::print(&format!("it runs in the background as process {process}\n"))?;
+    }
+    Ok(ended.unwrap_or(0))
+}
+
+fn up(args: &UpArgs) -> Result<u8, String> {
+    let words = |error: std::io::Error| format!("vethlab: {error}");
+    if args.detached {
+        detach::leave_session().map_err(words)?;
+    }
+    let project = project::load(&files(&args.files)?, args.project_name.as_deref())?;
+    let options = Options::new(args.seed, engine(args, &project));
+    let screen = (!args.detached && args.format == Format::Text).then(Screen::stdout);
+    let (name, located) = (project.name.clone(), located(&project));
+    let mut live = Live::start(project, &options, &Place::new(folder()), screen)
+        .map_err(|trouble| sentence(&name, &located, trouble))?;
+    project::print(&told(args, &mut live))?;
+    for started in &live.up().containers {
+        if let Some(error) = &started.error {
+            eprintln!("{} does not start: {error}", started.container);
+        }
+    }
+    if args.detached {
+        detach::tell_up().map_err(words)?;
+    }
+    live.run().map_err(words)?;
+    Ok(0)
+}
+
+fn engine(args: &UpArgs, project: &Project) -> Engine {
+    let stated = project.vethlab.engine.as_ref().map(|at| at.value.as_str());
+    match (args.engine, stated) {
+        (Some(engine), _) => engine.into(),
+        (None, Some("20.10")) => Engine::V20_10,
+        (None, _) => Engine::V29,
+    }
+}
+
+/// Where each network stands.
+fn located(project: &Project) -> Vec<(String, String)> {
+    let networks = project.networks.iter().map(|network| {
+        let subnet = network.ipam.first().map(|subnet| subnet.at);
+        let place = project.locate(subnet.unwrap_or(network.at));
+        (network.key.clone(), place.to_string())
+    });
+    networks.collect()
+}
+
+fn sentence(name: &str, located: &[(String, String)], trouble: Trouble) -> String {
+    match trouble {
+        Trouble::Up(process) => {
+            let process = process.map_or_else(String::new, |it| format!(" (process {it})"));
+            format!(
+                "vethlab: project {name} is up already{process}; `vethlab down -p {name}` ends it"
+            )
+        }
+        Trouble::Network(key, error) => {
+            let place = located.iter().find(|(network, _)| *network == key);
+            let place = place.map_or_else(String::new, |(_, place)| format!("{place}: "));
+            format!("{place}networks.{key}: {error}")
+        }
+        Trouble::Other(sentence) => format!("vethlab: {sentence}"),
+    }
+}
+
+/// What is said when a project is up.
+fn told(args: &UpArgs, live: &mut Live) -> String {
+    let rows = live.rows();
+    let descriptors = live.descriptors().now;
+    if args.format == Format::Json {
+        let value = serde_json::json!({
+            "project": live.project().name,
+            "process": std::process::id(),
+            "seed": args.seed,
+            "descriptors": descriptors,
+            "containers": rows,
+        });
+        return format!("{value}\n");
+    }
+    let descriptors = descriptors.map_or_else(|| "any number of".to_owned(), |it| it.to_string());
+    format!(
+        "project {} is up, seed {}, with {descriptors} descriptors\n\n{}\n",
+        live.project().name,
+        args.seed,
+        table(&rows)
+    )
+}
+
+/// Containers, a line each.
+pub(crate) fn table(rows: &[Row]) -> String {
+    let mut text = "NAME\tSERVICE\tSTATUS\tADDRESSES\tPORTS\n".to_owned();
+    for row in rows {
+        let addresses: Vec<String> = row
+            .addresses
+            .iter()
+            .map(|address| format!("{} ({})", address.address, address.network))
+            .collect();
+        let ports: Vec<String> = row
+            .ports
+            .iter()
+            .map(|port| format!("{}->{}", port.host, port.port))
+            .collect();
+        let status = match row.exit {
+            Some(code) => format!("{} ({code})", row.state),
+            None => row.state.clone(),
+        };
+        let cells = [
+            row.name.clone(),
+            row.service.clone(),
+            status,
+            addresses.join(", "),
+            ports.join(", "),
+        ];
+        text.push_str(&(cells.join("\t") + "\n"));
+    }
+    align(&text)
+        .lines()
+        .map(|line| line.trim_end().to_owned() + "\n")
+        .collect()
+}

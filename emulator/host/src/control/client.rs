@@ -1,0 +1,76 @@
+//! The side that asks. It waits, as the commands of a shell do.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
+
+use serde_json::Value;
+
+use super::answer::{Answer, Head};
+
+/// Bytes of a piece that a server may announce.
+const PIECE: usize = 64 << 20;
+/// Bytes of a line of an answer: a value may be long.
+const LINE: u64 = 64 << 20;
+
+/// A connection to a project that is up.
+#[derive(Debug)]
+pub struct Client {
+    stream: BufReader<UnixStream>,
+}
+
+fn odd(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what.to_owned())
+}
+
+impl Client {
+    pub(super) fn new(stream: UnixStream) -> Self {
+        Self {
+            stream: BufReader::new(stream),
+        }
+    }
+
+    /// Asks something: an object with a `"verb"`. The answer is read with [`Client::next`].
+    ///
+    /// # Errors
+    /// If the other side is gone.
+    pub fn ask(&mut self, request: &Value) -> io::Result<()> {
+        self.stream
+            .get_mut()
+            .write_all(format!("{request}\n").as_bytes())
+    }
+
+    /// The next piece of the answer; waits for it.
+    ///
+    /// # Errors
+    /// `UnexpectedEof` if the project went down meanwhile; `InvalidData` if the other side speaks something else.
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "an error is no end of pieces"
+    )]
+    pub fn next(&mut self) -> io::Result<Answer> {
+        let mut line = Vec::new();
+        self.stream
+            .by_ref()
+            .take(LINE)
+            .read_until(b'\n', &mut line)?;
+        if line.last() != Some(&b'\n') {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let head = std::str::from_utf8(&line).ok().and_then(Head::parse);
+        match head.ok_or_else(|| odd("not an answer of vethlab"))? {
+            Head::Whole(answer) => Ok(answer),
+            Head::Bytes(_, bytes) if bytes > PIECE => Err(odd("a piece that is too long")),
+            Head::Bytes(part, count) => {
+                let mut bytes = vec![0; count];
+                self.stream.read_exact(&mut bytes)?;
+                Ok(Answer::Part(part, bytes))
+            }
+        }
+    }
+
+    /// Waits until the other side has closed the connection; what it still says is passed over.
+    pub fn wait_closed(mut self) {
+        let mut rest = [0; 4096];
+        while self.stream.read(&mut rest).is_ok_and(|count| count > 0) {}
+    }
+}

@@ -1,0 +1,326 @@
+//! What an attachment may touch, and who owns what.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::AsFd;
+
+use emulator_core::app::Sys;
+use emulator_core::id::{AppId, IfId, SockId};
+use emulator_core::lab::{Lab, Output};
+use emulator_core::switch::Time;
+use emulator_core::switch::agenda::Agenda;
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+
+use super::{Attachment, Stop};
+use crate::reactor::{Interest, Owner, Reactor, Waker, Watch};
+
+/// An attachment's number. Never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AttachmentId(u32);
+
+/// Everything of a runtime but the lab and the clock.
+#[derive(Debug)]
+pub(super) struct Core {
+    pub(super) reactor: Reactor,
+    pub(super) alarms: Agenda,
+    /// By number; one that is being called is not in its place.
+    attachments: Vec<Option<Box<dyn Attachment>>>,
+    socks: HashMap<SockId, Owner, FixedState>,
+    apps: BTreeMap<AppId, Owner>,
+    ifaces: BTreeMap<IfId, Owner>,
+    /// Those that are to end when their call returns.
+    ending: Vec<u32>,
+    stop: Option<Stop>,
+}
+
+impl Core {
+    pub(super) fn new() -> io::Result<Self> {
+        Ok(Self {
+            reactor: Reactor::new()?,
+            alarms: Agenda::default(),
+            attachments: Vec::new(),
+            socks: HashMap::with_hasher(FixedState::default()),
+            apps: BTreeMap::new(),
+            ifaces: BTreeMap::new(),
+            ending: Vec::new(),
+            stop: None,
+        })
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stop.is_some()
+    }
+
+    pub(super) fn stopped(&mut self) -> Option<Stop> {
+        self.stop.take()
+    }
+
+    pub(super) fn attach<A: Attachment + 'static, E>(
+        &mut self,
+        lab: &mut Lab,
+        make: impl FnOnce(&mut Cx<'_>) -> Result<A, E>,
+    ) -> Result<AttachmentId, E> {
+        let me = self.attachments.len() as u32;
+        self.attachments.push(None);
+        let mut cx = Cx {
+            lab,
+            core: self,
+            me,
+        };
+        match make(&mut cx) {
+            Ok(attachment) => {
+                self.attachments[me as usize] = Some(Box::new(attachment));
+                Ok(AttachmentId(me))
+            }
+            Err(error) => {
+                self.forget(lab, me);
+                Err(error)
+            }
+        }
+    }
+
+    /// Calls an attachment, if it is still there and not being called.
+    fn call(&mut self, lab: &mut Lab, me: u32, act: impl FnOnce(&mut dyn Attachment, &mut Cx<'_>)) {
+        let place = self.attachments.get_mut(me as usize);
+        let Some(mut attachment) = place.and_then(Option::take) else {
+            return;
+        };
+        let mut cx = Cx {
+            lab,
+            core: self,
+            me,
+        };
+        act(&mut *attachment, &mut cx);
+        self.attachments[me as usize] = Some(attachment);
+        while let Some(ending) = self.ending.pop() {
+            self.end(lab, ending);
+        }
+    }
+
+    fn end(&mut self, lab: &mut Lab, me: u32) {
+        let place = self.attachments.get_mut(me as usize);
+        let Some(mut attachment) = place.and_then(Option::take) else {
+            return;
+        };
+        let mut cx = Cx {
+            lab,
+            core: self,
+            me,
+        };
+        attachment.end(&mut cx);
+        self.forget(lab, me);
+    }
+
+    /// Gives up what an attachment watched and owned.
+    fn forget(&mut self, lab: &mut Lab, me: u32) {
+        self.alarms.set(me, Time::MAX);
+        self.reactor.forget_all(me);
+        self.socks.retain(|sock, owner| {
+            let other = owner.attachment != me;
+            if !other {
+                lab.sys(sock.ns).close(*sock);
+            }
+            other
+        });
+        self.apps.retain(|app, owner| {
+            let other = owner.attachment != me;
+            if !other {
+                lab.end_app(*app);
+            }
+            other
+        });
+        self.ifaces.retain(|iface, owner| {
+            let other = owner.attachment != me;
+            if !other {
+                lab.net_mut().raw_tell(*iface, false);
+            }
+            other
+        });
+    }
+
+    pub(super) fn end_all(&mut self, lab: &mut Lab) {
+        for me in (0..self.attachments.len() as u32).rev() {
+            self.end(lab, me);
+        }
+    }
+
+    pub(super) fn tell_events(&mut self, lab: &mut Lab) {
+        for me in self.reactor.rung() {
+            self.call(lab, me, |attachment, cx| attachment.woken(cx));
+        }
+        for index in 0..self.reactor.found() {
+            if let Some((owner, events)) = self.reactor.event(index) {
+                self.call(lab, owner.attachment, |attachment, cx| {
+                    attachment.ready(cx, owner.key, events);
+                });
+            }
+        }
+    }
+
+    pub(super) fn tell_alarms(&mut self, lab: &mut Lab) {
+        let now = lab.now();
+        // Each once: one that is set to now again has its turn in the next round.
+        for _ in 0..self.alarms.len() {
+            let Some(me) = self.alarms.pop(now) else {
+                return;
+            };
+            self.call(lab, me, |attachment, cx| attachment.alarm(cx));
+        }
+    }
+
+    pub(super) fn tell(&mut self, lab: &mut Lab, output: Output) {
+        match output {
+            Output::Ready(sock) => {
+                if let Some(&Owner { attachment, key }) = self.socks.get(&sock) {
+                    self.call(lab, attachment, |attachment, cx| {
+                        attachment.lab_ready(cx, key, sock);
+                    });
+                }
+            }
+            Output::Frames(iface) => {
+                if let Some(&Owner { attachment, key }) = self.ifaces.get(&iface) {
+                    self.call(lab, attachment, |attachment, cx| {
+                        attachment.frames(cx, key, iface);
+                    });
+                }
+            }
+            Output::Printed(app) => {
+                if let Some(&Owner { attachment, key }) = self.apps.get(&app) {
+                    self.call(lab, attachment, |attachment, cx| {
+                        attachment.printed(cx, key, app);
+                    });
+                }
+            }
+            Output::Exited(app, code) => {
+                if let Some(&Owner { attachment, key }) = self.apps.get(&app) {
+                    self.call(lab, attachment, |attachment, cx| {
+                        attachment.exited(cx, key, app, code);
+                    });
+                }
+            }
+            Output::Idle(_) => {}
+        }
+    }
+}
+
+/// What an attachment may touch while it is called.
+#[derive(Debug)]
+pub struct Cx<'a> {
+    /// The lab: its verbs, and `lab.sys(ns)` for the socket calls of a namespace.
+    pub lab: &'a mut Lab,
+    core: &'a mut Core,
+    me: u32,
+}
+
+impl Cx<'_> {
+    /// Now, in lab time.
+    #[must_use]
+    pub const fn now(&self) -> Time {
+        self.lab.now()
+    }
+
+    /// The attachment that is called.
+    #[must_use]
+    pub const fn me(&self) -> AttachmentId {
+        AttachmentId(self.me)
+    }
+
+    const fn owner(&self, key: u64) -> Owner {
+        Owner {
+            attachment: self.me,
+            key,
+        }
+    }
+
+    /// Begins to watch a descriptor, which has to be non-blocking. `key` comes back with its events.
+    ///
+    /// # Errors
+    /// What `epoll_ctl` says: a file that cannot be waited for, no memory.
+    pub fn watch(&mut self, fd: impl AsFd, key: u64, interest: Interest) -> io::Result<Watch> {
+        let owner = self.owner(key);
+        self.core.reactor.watch(fd, owner, interest)
+    }
+
+    /// Changes what a descriptor is watched for; costs nothing if that is what it is watched for already.
+    ///
+    /// # Errors
+    /// What `epoll_ctl` says; `ENOENT` if the watch was taken back.
+    pub fn rewatch(&mut self, watch: Watch, fd: impl AsFd, interest: Interest) -> io::Result<()> {
+        self.core.reactor.rewatch(watch, fd, interest)
+    }
+
+    /// Takes a watch back, before its descriptor is closed.
+    pub fn unwatch(&mut self, watch: Watch, fd: impl AsFd) {
+        self.core.reactor.unwatch(watch, fd);
+    }
+
+    /// Has the readiness of a lab socket told to this attachment.
+    pub fn own(&mut self, sock: SockId, key: u64) {
+        let owner = self.owner(key);
+        self.core.socks.insert(sock, owner);
+    }
+
+    /// Closes a lab socket and forgets whose it was.
+    pub fn close(&mut self, sock: SockId) {
+        self.core.socks.remove(&sock);
+        self.lab.sys(sock.ns).close(sock);
+    }
+
+    /// Has it told to this attachment when a program ([`Lab::spawn`]) prints and ends.
+    pub fn own_app(&mut self, app: AppId, key: u64) {
+        let owner = self.owner(key);
+        self.core.apps.insert(app, owner);
+        self.lab.tell_output(app, true);
+    }
+
+    /// Ends a program, if it has not ended, and forgets it.
+    pub fn end_app(&mut self, app: AppId) {
+        self.core.apps.remove(&app);
+        self.lab.end_app(app);
+    }
+
+    /// Has it told to this attachment when frames wait for a raw interface
+    /// ([`Net::raw`](emulator_core::net::Net::raw)).
+    pub fn own_iface(&mut self, iface: IfId, key: u64) {
+        let owner = self.owner(key);
+        self.core.ifaces.insert(iface, owner);
+        self.lab.net_mut().raw_tell(iface, true);
+    }
+
+    /// Calls [`Attachment::alarm`] at `at`; a later call replaces it, [`Time::MAX`] clears it.
+    pub fn wake_at(&mut self, at: Time) {
+        self.core.alarms.set(self.me, at);
+    }
+
+    /// A bell that other threads ring for this attachment.
+    #[must_use]
+    pub fn waker(&self) -> Waker {
+        self.core.reactor.waker(self.me)
+    }
+
+    /// Attaches something else, which ends before this does.
+    ///
+    /// # Errors
+    /// As [`Runtime::attach`](super::Runtime::attach).
+    pub fn attach<A: Attachment + 'static, E>(
+        &mut self,
+        make: impl FnOnce(&mut Cx<'_>) -> Result<A, E>,
+    ) -> Result<AttachmentId, E> {
+        self.core.attach(self.lab, make)
+    }
+
+    /// Ends an attachment; this one when its call returns.
+    pub fn end(&mut self, attachment: AttachmentId) {
+        if attachment.0 == self.me {
+            self.core.ending.push(self.me);
+        } else {
+            self.core.end(self.lab, attachment.0);
+        }
+    }
+
+    /// Stops the runtime: everything that is attached ends, the last first.
+    pub fn stop(&mut self, why: Stop) {
+        self.core.stop.get_or_insert(why);
+    }
+}

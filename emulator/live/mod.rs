@@ -1,0 +1,169 @@
+//! A project that is up: its world in real time, and a desk that answers for it.
+//!
+//! What `vethlab up` is, without a command line. [`Live::start`] claims the project's name, makes its networks, starts
+//! its services on a lab of their own, puts that on a [`Runtime`], and listens on the control socket. Ways of attaching
+//! are added to [`Live::runtime`] before [`Live::run`].
+//!
+//! A service runs what is known of it: the tools and servers that the lab has where its image and command name
+//! one (`httpd`, `nc -lk -p 80`, `ping db`, nginx's page), else a stand-in that listens on its ports and tells
+//! each caller the address that it sees.
+
+mod ask;
+mod desk;
+mod logs;
+mod row;
+mod screen;
+
+use std::io;
+
+use emulator_compose::{Images, Project, Service};
+use emulator_core::docker::spec::{Listening, Port, Proto};
+use emulator_core::tools;
+use emulator_host::control::{Claim, Claimed, Place, Server};
+use emulator_host::limits::{Descriptors, raise_descriptors};
+use emulator_host::runtime::{Runtime, Stop};
+use emulator_host::signals::Signals;
+
+pub use emulator_host::control;
+pub use row::{Address, PublishedPort, Row};
+pub use screen::Screen;
+
+use crate::project::Up;
+use crate::world::{Options, World, listening};
+use desk::Desk;
+
+/// Why a project does not come up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// It is up already, as this process.
+    Up(Option<u32>),
+    /// A network of it cannot be made: its key, and Docker's words.
+    Network(String, String),
+    /// Anything else: a sentence.
+    Other(String),
+}
+
+/// A project that is up.
+#[derive(Debug)]
+pub struct Live {
+    runtime: Runtime,
+    project: &'static Project,
+    up: Up,
+    descriptors: Descriptors,
+}
+
+impl Live {
+    /// Starts a project. Its lines go to the screen as well, if there is one.
+    ///
+    /// # Errors
+    /// See [`Trouble`]. Containers that do not start are no error: [`Live::rows`] has them.
+    pub fn start(
+        project: Project,
+        options: &Options,
+        place: &Place,
+        screen: Option<Screen>,
+    ) -> Result<Self, Trouble> {
+        let claim = place.claim(&project.name).map_err(|why| match why {
+            Claimed::Up(process) => Trouble::Up(process),
+            Claimed::Error(sentence) => Trouble::Other(sentence),
+        })?;
+        let descriptors = raise_descriptors();
+        // There is one project in the life of the process, and it is needed until its end.
+        let project: &'static Project = Box::leak(Box::new(project));
+        let mut world = World::empty(options).map_err(|e| Trouble::Other(e.to_string()))?;
+        world
+            .start_with(&[project], |_, _| false, runs)
+            .map_err(|error| Trouble::Other(error.to_string()))?;
+        let World { lab, up, .. } = world;
+        let up = up.into_iter().next().map(|(_, up)| up).unwrap_or_default();
+        if let Some((key, error)) = up.networks.first() {
+            return Err(Trouble::Network(key.clone(), error.to_string()));
+        }
+        let mut live = Self {
+            runtime: Runtime::new(lab).map_err(|error| Trouble::Other(error.to_string()))?,
+            project,
+            up,
+            descriptors,
+        };
+        live.attach(options, claim, screen)
+            .map_err(|error| Trouble::Other(error.to_string()))?;
+        Ok(live)
+    }
+
+    fn attach(
+        &mut self,
+        options: &Options,
+        claim: Claim,
+        screen: Option<Screen>,
+    ) -> io::Result<()> {
+        self.runtime.attach(Signals::new)?;
+        let (project, up) = (self.project, self.up.clone());
+        self.runtime.attach(|cx| {
+            let desk = Desk::new(cx, project, options.clone(), up, screen);
+            Server::new(cx, claim, desk)
+        })?;
+        Ok(())
+    }
+
+    /// The runtime, to attach things to. They end before the control socket does.
+    pub const fn runtime(&mut self) -> &mut Runtime {
+        &mut self.runtime
+    }
+
+    /// The project.
+    #[must_use]
+    pub const fn project(&self) -> &Project {
+        self.project
+    }
+
+    /// What became of its services.
+    #[must_use]
+    pub const fn up(&self) -> &Up {
+        &self.up
+    }
+
+    /// How many descriptors there may be.
+    #[must_use]
+    pub const fn descriptors(&self) -> Descriptors {
+        self.descriptors
+    }
+
+    /// Its containers as they are now.
+    #[must_use]
+    pub fn rows(&self) -> Vec<Row> {
+        row::rows(self.runtime.lab(), &self.up)
+    }
+
+    /// Runs until a signal comes or `down` is asked for, and ends everything in order.
+    ///
+    /// # Errors
+    /// If the kernel refuses to wait.
+    pub fn run(self) -> io::Result<Stop> {
+        self.runtime.run()
+    }
+}
+
+/// What a service runs: `None` for what its image and command say, where the lab has that and it listens on
+/// everything that the service is known to listen on.
+fn runs(service: &Service, images: &Images) -> Option<Vec<Listening>> {
+    let known = listening(service, images);
+    let image = service.image.as_ref().map_or("", |image| &image.value);
+    let command = service.command.as_ref().map_or(&[][..], |at| &at.value);
+    let last = image.rsplit('/').next().unwrap_or(image);
+    let enough = match last.split([':', '@']).next().unwrap_or(last) {
+        "alpine" | "busybox" | "netshoot" | "ubuntu" => tools::spawn(command).is_ok(),
+        "http" | "httpd" | "nginx" => {
+            let web = Port {
+                number: 80,
+                proto: Proto::Tcp,
+            };
+            let declared = crate::project::listens(service);
+            let served = |socket: &Listening| {
+                socket.address.is_none() && (socket.port == web || declared.contains(&socket.port))
+            };
+            known.iter().all(served)
+        }
+        _ => false,
+    };
+    (!enough).then_some(known)
+}
