@@ -16,6 +16,7 @@ mod expect;
 mod link;
 mod namespace;
 mod nat;
+mod pcap_filter;
 mod resolv_conf;
 mod settings;
 mod tcp;
@@ -31,6 +32,7 @@ pub use expect::expect;
 pub use link::link;
 pub use namespace::namespace;
 pub use nat::nat;
+pub use pcap_filter::pcap_filter;
 pub use resolv_conf::resolv_conf;
 pub use settings::settings;
 pub use tcp::tcp;
@@ -51,6 +53,7 @@ pub const TARGETS: &[(&str, Entry)] = &[
     ("link", link),
     ("namespace", namespace),
     ("nat", nat),
+    ("pcap_filter", pcap_filter),
     ("resolv_conf", resolv_conf),
     ("settings", settings),
     ("tcp", tcp),

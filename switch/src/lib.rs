@@ -21,6 +21,7 @@ pub mod frame;
 pub mod hook;
 pub mod link;
 pub mod nat;
+pub mod pcap_filter;
 pub mod ring;
 pub mod rng;
 pub mod segment;

@@ -11,6 +11,7 @@ mod kernel;
 mod lab;
 mod matrix;
 mod model;
+mod pcap_filter;
 mod properties;
 mod rig;
 mod scenes;
