@@ -46,7 +46,7 @@ pub const TEXT_MAX: usize = 16 * 1024;
 /// assert!(filter.passes(&frame, 60));
 /// assert_eq!(
 ///     PcapFilter::compile("port 80 or", &()).unwrap_err().to_string(),
-///     "column 11: syntax error; expected a primitive, such as 'host', 'port' or 'tcp'",
+///     "column 11: syntax error; expected a port",
 /// );
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
