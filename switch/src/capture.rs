@@ -7,6 +7,9 @@
 //! `pcap-file`; nothing here writes a file: whoever owns the capture drains [`Capture::pending`]. The same
 //! calls give the same bytes: the clock is the lab's, put behind a fixed [`EPOCH`].
 //!
+//! A [filter](PcapFilter) looks at each packet as it would be written, whole and with its checksums; what does not pass leaves no
+//! trace. What the hooks rewrote stands as a comment beside the frame where it is next recorded (`notes`).
+//!
 //! A capture never changes what it sees: checksums are filled in, and super-segments cut, in its own
 //! copy, so that no frame stands there that a wire could not carry, unless it was asked for them
 //! [whole](Limits::whole). Its buffer is bounded; a packet that does not fit is left out and counted, on the next
@@ -15,6 +18,7 @@
 //! Left out: decryption secrets, verdicts, several sections.
 
 mod epb;
+mod notes;
 
 use core::fmt;
 use core::mem;
@@ -36,10 +40,12 @@ use pcap_file::pcapng::blocks::section_header::{SectionHeaderBlock, SectionHeade
 use pcap_file::pcapng::{PcapNgBlock, PcapNgWriter};
 use pcap_file::{DataLink, Endianness};
 
+use self::notes::Notes;
 use crate::frame::Meta;
+use crate::pcap_filter::PcapFilter;
 use crate::segment;
 use crate::time::Time;
-use crate::verdict::IfId;
+use crate::verdict::{DropReason, IfId, Rewrite};
 
 /// The wall clock at [`Time::ZERO`]: 2020-01-01 00:00:00 UTC, in seconds since 1970.
 pub const EPOCH: Duration = Duration::from_secs(1_577_836_800);
@@ -85,6 +91,8 @@ pub struct Limits {
     /// Frames stand as they are in memory: super-segments in one piece, partial checksums partial, as a
     /// capture on a Linux veth shows them.
     pub whole: bool,
+    /// Packets that are recorded, at most; then nothing is watched any more.
+    pub packets: u64,
 }
 
 impl Default for Limits {
@@ -93,6 +101,7 @@ impl Default for Limits {
             buffer: BUFFER,
             epoch: EPOCH,
             whole: false,
+            packets: u64::MAX,
         }
     }
 }
@@ -142,6 +151,12 @@ pub struct Capture {
     /// Interfaces written so far: the number of the next.
     written: u32,
     limits: Limits,
+    filter: Option<PcapFilter>,
+    /// A packet on its way through the filter.
+    scratch: Vec<u8>,
+    notes: Notes,
+    /// Packets recorded.
+    captured: u64,
     lost: u64,
     finished: bool,
 }
@@ -186,9 +201,18 @@ impl Capture {
             interfaces: BTreeMap::new(),
             written: 0,
             limits,
+            filter: None,
+            scratch: Vec::new(),
+            notes: Notes::default(),
+            captured: 0,
             lost: 0,
             finished: false,
         }
+    }
+
+    /// Records only what passes `filter` from now on.
+    pub fn only(&mut self, filter: PcapFilter) {
+        self.filter = Some(filter);
     }
 
     /// Watches an interface from now on. Its block is written with its first packet. Packets are cut
@@ -224,11 +248,17 @@ impl Capture {
     /// Whether packets of the interface are recorded.
     #[must_use]
     pub fn watches(&self, interface: IfId) -> bool {
-        !self.finished
+        !self.has_ended()
             && self
                 .interfaces
                 .get(&interface)
                 .is_some_and(|known| known.watched)
+    }
+
+    /// It has ended, or has all the packets that it may have.
+    #[must_use]
+    pub const fn has_ended(&self) -> bool {
+        self.finished || self.captured >= self.limits.packets
     }
 
     fn wall_clock(&self, now: Time) -> Duration {
@@ -294,9 +324,20 @@ impl Capture {
             direction,
             id: None,
         };
+        if !self.passes(interface, bytes) {
+            return Ok(());
+        }
         self.record(seen, bytes.len(), comment, |out| {
             out.extend_from_slice(bytes);
         })
+    }
+
+    /// Whether a packet at an interface is to be recorded.
+    fn passes(&self, interface: IfId, bytes: &[u8]) -> bool {
+        match &self.filter {
+            None => true,
+            Some(filter) => self.watches(interface) && filter.passes(bytes, bytes.len() as u32),
+        }
     }
 
     /// Records a frame as a wire would carry it, if the interface is watched: a super-segment as the
@@ -311,7 +352,7 @@ impl Capture {
         direction: Direction,
         bytes: &[u8],
         meta: Meta,
-        mut comment: Option<&str>,
+        comment: Option<&str>,
     ) -> Result<(), CaptureFull> {
         let seen = Seen {
             now,
@@ -319,29 +360,135 @@ impl Capture {
             direction,
             id: Some(meta.id),
         };
+        self.put(seen, bytes, meta, comment).1
+    }
+
+    /// The same; first, whether any of it passed the filter.
+    fn put(
+        &mut self,
+        seen: Seen,
+        bytes: &[u8],
+        meta: Meta,
+        mut comment: Option<&str>,
+    ) -> (bool, Result<(), CaptureFull>) {
         let is_wire = self.limits.whole || (meta.gso_size == 0 && !meta.csum_partial);
         if is_wire {
-            return self.record(seen, bytes.len(), comment, |out| {
+            if !self.passes(seen.interface, bytes) {
+                return (false, Ok(()));
+            }
+            let recorded = self.record(seen, bytes.len(), comment, |out| {
                 out.extend_from_slice(bytes);
             });
+            return (true, recorded);
+        }
+        if !self.watches(seen.interface) {
+            return (false, Ok(()));
         }
         if meta.gso_size == 0 {
-            return self.record(seen, bytes.len(), comment, |out| {
+            return self.laid_out(seen, bytes.len(), &mut comment, |out| {
                 let start = out.len();
                 out.extend_from_slice(bytes);
                 segment::fill_checksums(&mut out[start..]);
             });
         }
-        if !self.watches(interface) {
-            return Ok(());
-        }
-        let mut result = Ok(());
+        let (mut any, mut result) = (false, Ok(()));
         for piece in segment::pieces(bytes, meta.gso_size) {
-            let comment = comment.take();
-            let recorded = self.record(seen, piece.wire_len(), comment, |out| piece.append_to(out));
+            let (passed, recorded) = self.laid_out(seen, piece.wire_len(), &mut comment, |out| {
+                piece.append_to(out)
+            });
+            any |= passed;
             result = result.and(recorded);
         }
-        result
+        (any, result)
+    }
+
+    /// Records the packet of `len` bytes that `write` puts behind what it is given, if it passes; the comment goes with
+    /// it then.
+    #[inline]
+    fn laid_out(
+        &mut self,
+        seen: Seen,
+        len: usize,
+        comment: &mut Option<&str>,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) -> (bool, Result<(), CaptureFull>) {
+        if self.filter.is_none() {
+            return (true, self.record(seen, len, comment.take(), write));
+        }
+        let mut packet = mem::take(&mut self.scratch);
+        packet.clear();
+        write(&mut packet);
+        let passed = self.passes(seen.interface, &packet);
+        let recorded = if passed {
+            self.record(seen, packet.len(), comment.take(), |out| {
+                out.extend_from_slice(&packet);
+            })
+        } else {
+            Ok(())
+        };
+        self.scratch = packet;
+        (passed, recorded)
+    }
+
+    /// A frame was rewritten; it is said beside it where it is next recorded.
+    pub fn rewritten(&mut self, frame: u64, rewrite: Rewrite) {
+        self.notes.add(frame, rewrite);
+    }
+
+    /// A frame crosses an interface: it is recorded if that is watched, with what was rewritten.
+    pub fn crossed(
+        &mut self,
+        now: Time,
+        interface: IfId,
+        direction: Direction,
+        bytes: &[u8],
+        meta: Meta,
+    ) {
+        if !self.watches(interface) {
+            return;
+        }
+        let mut notes = mem::take(&mut self.notes);
+        let comment = notes.crossing(meta.id);
+        let seen = Seen {
+            now,
+            interface,
+            direction,
+            id: Some(meta.id),
+        };
+        // What is lost is counted.
+        let (passed, _counted) = self.put(seen, bytes, meta, comment);
+        if passed {
+            notes.told(meta.id);
+        }
+        self.notes = notes;
+    }
+
+    /// A frame died at an interface: it is recorded with the reason, if that is watched.
+    pub fn died(
+        &mut self,
+        now: Time,
+        interface: IfId,
+        bytes: &[u8],
+        meta: Meta,
+        reason: DropReason,
+    ) {
+        // What a flood brought to a station that it is not for is no loss, and recorded already.
+        if reason == DropReason::NotForUs || !self.watches(interface) {
+            self.notes.told(meta.id);
+            return;
+        }
+        let mut notes = mem::take(&mut self.notes);
+        let comment = notes.death(meta.id, reason);
+        let seen = Seen {
+            now,
+            interface,
+            direction: Direction::Unknown,
+            id: Some(meta.id),
+        };
+        // What is lost is counted.
+        let (_passed, _counted) = self.put(seen, bytes, meta, Some(comment));
+        notes.told(meta.id);
+        self.notes = notes;
     }
 
     /// Records the packet of `len` bytes that `write` puts behind what it is given.
@@ -353,7 +500,7 @@ impl Capture {
         comment: Option<&str>,
         write: impl FnOnce(&mut Vec<u8>),
     ) -> Result<(), CaptureFull> {
-        if self.finished {
+        if self.has_ended() {
             return Ok(());
         }
         let wall = self.wall_clock(seen.now).as_nanos() as u64;
@@ -380,6 +527,7 @@ impl Capture {
             return Err(CaptureFull);
         };
         known.captured += 1;
+        self.captured += 1;
         let about = epb::About {
             flags: seen.direction.flags(),
             lost: mem::take(&mut known.lost_since),
@@ -525,6 +673,12 @@ impl Capture {
         self.interfaces
             .get(&interface)
             .map_or(0, |known| known.dropped)
+    }
+
+    /// Packets that were recorded.
+    #[must_use]
+    pub const fn captured(&self) -> u64 {
+        self.captured
     }
 
     /// Packets that were not recorded because the buffer was full.

@@ -6,34 +6,24 @@
 
 mod log;
 
-use core::fmt::{self, Write as _};
-use std::collections::BTreeMap;
-
 pub use self::log::{EVENTS, Events};
 use self::log::{Log, Step};
 
-use crate::capture::{Capture, CaptureFull, Direction};
+use crate::capture::{Capture, Direction};
 use crate::frame::{Frame, Pool};
 use crate::time::Time;
 use crate::verdict::{DropReason, Drops, Event, IfId, Rewrite, What};
 use crate::wire::{ETHER_LEN, Ether, EthernetAddress, EthernetProtocol, Packet};
-
-/// Frames whose rewrite waits to be written beside them, at most; the oldest is forgotten.
-const REWRITES: usize = 4096;
 
 /// Where every part of the data plane reports to.
 #[derive(Debug, Default)]
 pub struct Trace {
     /// Frames that died, by reason.
     pub drops: Drops,
-    /// What records packets, if anything does.
-    pub capture: Option<Box<Capture>>,
+    /// What records packets: each by itself.
+    pub captures: Vec<Capture>,
     listening: bool,
     log: Log,
-    /// By frame: what was rewritten since it was last recorded.
-    rewrites: BTreeMap<u64, Rewrite>,
-    /// The comment of the packet that is being recorded.
-    words: String,
 }
 
 impl Trace {
@@ -47,7 +37,7 @@ impl Trace {
     #[must_use]
     #[inline]
     pub const fn is_capturing(&self) -> bool {
-        !cfg!(vethlab_no_capture) && self.capture.is_some()
+        !cfg!(vethlab_no_capture) && !self.captures.is_empty()
     }
 
     /// Reports one step of a frame's life.
@@ -81,7 +71,9 @@ impl Trace {
     #[cold]
     fn note_all(&mut self, first: u64, count: u32, rewrite: Rewrite) {
         for frame in first..first.saturating_add(u64::from(count)) {
-            self.note(frame, rewrite);
+            for capture in &mut self.captures {
+                capture.rewritten(frame, rewrite);
+            }
         }
     }
 
@@ -89,20 +81,6 @@ impl Trace {
     /// recorded. The same as [`Self::event`] with [`What::Rewritten`].
     pub fn rewritten(&mut self, at: Time, frame: u64, place: IfId, rewrite: Rewrite) {
         self.event(at, frame, place, What::Rewritten(rewrite));
-    }
-
-    fn note(&mut self, frame: u64, rewrite: Rewrite) {
-        if self.rewrites.len() >= REWRITES && !self.rewrites.contains_key(&frame) {
-            self.rewrites.pop_first();
-        }
-        // Two translations on one way are told as one: from what it was first to what it is last.
-        self.rewrites
-            .entry(frame)
-            .and_modify(|known| {
-                known.to_source = rewrite.to_source;
-                known.to_destination = rewrite.to_destination;
-            })
-            .or_insert(rewrite);
     }
 
     /// `frame` crosses the interface `place`: a capture that watches it records it.
@@ -121,19 +99,9 @@ impl Trace {
     }
 
     fn record(&mut self, at: Time, pool: &Pool, frame: &Frame, place: IfId, direction: Direction) {
-        let Some(capture) = &mut self.capture else {
-            return;
-        };
-        if !capture.watches(place) {
-            return;
+        for capture in &mut self.captures {
+            capture.crossed(at, place, direction, pool.bytes(frame), pool.meta(frame));
         }
-        let meta = pool.meta(frame);
-        let rewrite = self.rewrites.remove(&meta.id);
-        let comment = rewrite.map(|rewrite| written(&mut self.words, &What::Rewritten(rewrite)));
-        let bytes = pool.bytes(frame);
-        let recorded = capture.frame(at, place, direction, bytes, meta, comment);
-        // The capture counts what it loses.
-        let _: Result<(), CaptureFull> = recorded;
     }
 
     /// Ends `frame`'s life at `place` for `reason`.
@@ -162,22 +130,16 @@ impl Trace {
         place: IfId,
         reason: DropReason,
     ) {
-        let Some(capture) = &mut self.capture else {
-            return;
-        };
-        let meta = pool.meta(frame);
-        let rewrite = self.rewrites.remove(&meta.id);
-        // What a flood brought to a station that it is not for is no loss, and recorded already.
-        if reason == DropReason::NotForUs || !capture.watches(place) {
+        if self.captures.is_empty() {
             return;
         }
-        let comment = written(&mut self.words, &DropComment { reason, rewrite });
         let bytes = pool.bytes(frame);
-        let framed = framed(bytes);
+        let watched = self.captures.iter().any(|capture| capture.watches(place));
+        let framed = watched.then(|| framed(bytes)).flatten();
         let bytes = framed.as_deref().unwrap_or(bytes);
-        let recorded = capture.frame(at, place, Direction::Unknown, bytes, meta, Some(comment));
-        // The capture counts what it loses.
-        let _: Result<(), CaptureFull> = recorded;
+        for capture in &mut self.captures {
+            capture.died(at, place, bytes, pool.meta(frame), reason);
+        }
     }
 
     /// The events since the last call, in order.
@@ -194,28 +156,6 @@ impl Trace {
     #[must_use]
     pub const fn lost_events(&self) -> u64 {
         self.log.lost()
-    }
-}
-
-/// `text`, written into memory that is used again.
-fn written<'a>(words: &'a mut String, text: &dyn fmt::Display) -> &'a str {
-    words.clear();
-    let _: fmt::Result = write!(words, "{text}");
-    words
-}
-
-struct DropComment {
-    reason: DropReason,
-    rewrite: Option<Rewrite>,
-}
-
-impl fmt::Display for DropComment {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", What::Dropped(self.reason))?;
-        match self.rewrite {
-            Some(rewrite) => write!(f, "; {}", What::Rewritten(rewrite)),
-            None => Ok(()),
-        }
     }
 }
 

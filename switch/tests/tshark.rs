@@ -150,7 +150,7 @@ fn recorded() -> Vec<u8> {
         (IpAddr::from(B4), "db"),
         (IpAddr::from(B6), "db"),
     ]);
-    trace.capture = Some(Box::new(capture));
+    trace.captures.push(capture);
 
     let frames = [
         (arp(), 0, false),
@@ -182,7 +182,7 @@ fn recorded() -> Vec<u8> {
     trace.drop(now, &mut pool, frame, DB, DropReason::NoSocket);
     assert_eq!(pool.in_use(), 0);
 
-    let mut capture = trace.capture.take().expect("it was put there");
+    let mut capture = trace.captures.remove(0);
     capture.statistics(now, WEB, 8, 0);
     capture.finish(now);
     capture.take()

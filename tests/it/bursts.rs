@@ -10,13 +10,14 @@ use core::time::Duration;
 use emulator_core::docker::spec::ContainerSpec;
 use emulator_core::id::IfId;
 use emulator_core::lab::{Input, Lab, LabConfig, Output};
-use emulator_core::net::{CaptureAt, NetConfig};
+use emulator_core::net::{CaptureAt, CaptureSpec, NetConfig};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use switch::DropReason;
 use switch::filter::{Family, Table};
 use switch::frame::PoolLimits;
 use switch::link::Mode;
+use switch::pcap_filter::PcapFilter;
 use switch::verdict::{Event, What};
 
 const HOSTS: usize = 3;
@@ -145,6 +146,13 @@ impl World {
         if captured {
             let limits = switch::capture::Limits::default();
             net.capture_start(CaptureAt::All, limits);
+            for filter in ["tcp and not port 1", "len > 100"] {
+                let spec = CaptureSpec {
+                    filter: Some(PcapFilter::compile(filter, &()).expect("a filter")),
+                    ..CaptureSpec::default()
+                };
+                net.capture_open(spec).expect("three captures");
+            }
         }
         net.trace.listen(true);
         let mut world = Self {

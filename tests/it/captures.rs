@@ -343,7 +343,7 @@ fn megabyte(family: Family, limits: Limits, sink: bool) -> (Vec<u8>, usize, u64)
         stage.lab.capture_take()
     };
     stage.lab.capture_finish();
-    let lost = stage.lab.net().trace.capture.as_ref().unwrap().lost();
+    let lost = stage.lab.net().trace.captures[0].lost();
     let (parts, mut bytes) = kept.0.lock().unwrap().clone();
     if !sink {
         bytes = [waiting, stage.lab.capture_take()].concat();

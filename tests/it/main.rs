@@ -15,6 +15,7 @@ mod pcap_filter;
 mod properties;
 mod rig;
 mod scenes;
+mod taps;
 mod transcripts;
 mod walls;
 mod world;

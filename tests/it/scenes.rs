@@ -7,9 +7,9 @@ use emulator_core::app::{App, Family, SockKind, SockOpt, Step, Sys};
 use emulator_core::docker::spec::{
     ContainerSpec, EndpointSpec, HostPort, NetworkSpec, Port, PortBinding, Proto,
 };
-use emulator_core::id::{NsId, SockId};
+use emulator_core::id::{CaptureId, NsId, SockId};
 use emulator_core::lab::{Lab, LabConfig};
-use emulator_core::net::CaptureAt;
+use emulator_core::net::{CaptureAt, CaptureSpec, Places};
 use emulator_core::netns::Errno;
 use emulator_core::tools;
 use switch::DropReason;
@@ -126,9 +126,15 @@ impl Scene {
     }
 
     pub(crate) fn run(&self, how: How) -> Left {
+        self.run_with(how, |_| ()).0
+    }
+
+    /// The same; `also` does something to the lab before it plays.
+    pub(crate) fn run_with<T>(&self, how: How, also: impl FnOnce(&mut Lab) -> T) -> (Left, T) {
         let mut stage = Stage::new(how);
+        let made = also(&mut stage.lab);
         (self.play)(&mut stage);
-        stage.end()
+        (stage.end(), made)
     }
 }
 
@@ -136,6 +142,7 @@ impl Scene {
 #[derive(Debug)]
 pub(crate) struct Stage {
     pub(crate) lab: Lab,
+    capture: Option<CaptureId>,
     pcap: Vec<u8>,
     printed: String,
 }
@@ -149,11 +156,16 @@ impl Stage {
         config.net.mode = how.mode;
         let mut lab = Lab::new(config).unwrap();
         lab.net_mut().trace.listen(how.listen);
-        if let Some(at) = how.capture {
-            lab.capture_start(at);
-        }
+        let capture = how.capture.map(|at| {
+            let spec = CaptureSpec {
+                places: Places::At(at),
+                ..CaptureSpec::default()
+            };
+            lab.net_mut().capture_open(spec).unwrap()
+        });
         Self {
             lab,
+            capture,
             pcap: Vec::new(),
             printed: String::new(),
         }
@@ -161,8 +173,11 @@ impl Stage {
 
     fn end(mut self) -> Left {
         self.lab.run_for(Duration::from_secs(1));
-        self.lab.capture_finish();
         self.drain();
+        if let Some(capture) = self.capture {
+            self.pcap.extend(self.lab.net_mut().capture_close(capture));
+        }
+        self.lab.net_mut().capture_close_all();
         let trace = &mut self.lab.net_mut().trace;
         assert_eq!(trace.lost_events(), 0);
         Left {
@@ -175,7 +190,11 @@ impl Stage {
     }
 
     fn drain(&mut self) {
-        self.pcap.extend(self.lab.capture_take());
+        if let Some(capture) = self.capture {
+            let mut bytes = Vec::new();
+            self.lab.net_mut().capture_drain(capture, &mut bytes);
+            self.pcap.extend(bytes);
+        }
     }
 
     pub(crate) fn network(&mut self, spec: NetworkSpec) {

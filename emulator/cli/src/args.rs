@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 everything ran (and matches), 1 there are differences, 2 bad input.
 
+mod capture;
 mod diff;
 pub mod init;
 pub mod lint;
@@ -11,6 +12,7 @@ mod up;
 mod watch;
 mod why;
 
+pub use capture::{Bounds, CaptureArgs, CaptureAt};
 pub use diff::{DiffArgs, DiffFormat, FailOn};
 pub use matrix::{MatrixArgs, MatrixFormat};
 pub use up::{DownArgs, ExecArgs, FollowArgs, LogsArgs, PsArgs, UpArgs, WhichArgs};
@@ -50,6 +52,8 @@ Examples:
       the same for a project of two files, for machines
   vethlab check --capture shop.pcapng --capture-at all compose.yaml
       with every frame at every point of its way
+  vethlab check -i db --capture db.pcapng --capture-filter 'port 5432' compose.yaml
+      what crosses the interfaces of db, as far as it passes a filter in tcpdump's language
 
 Exit codes:
   0  it ran
@@ -106,12 +110,9 @@ pub struct LabArgs {
     /// The Docker engine that is modelled
     #[arg(long, value_enum, default_value_t = EngineArg::V29)]
     pub engine: EngineArg,
-    /// Write the frames to this pcapng file
-    #[arg(long, value_name = "OUT.pcapng")]
-    pub capture: Option<PathBuf>,
-    /// Where frames are captured
-    #[arg(long, value_enum, default_value_t = CaptureAt::Crossing, requires = "capture")]
-    pub capture_at: CaptureAt,
+    /// The capture.
+    #[command(flatten)]
+    pub capture: CaptureArgs,
 }
 
 /// `vethlab play`.
@@ -159,15 +160,6 @@ pub enum Format {
     Json,
 }
 
-/// Where frames are captured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum CaptureAt {
-    /// Each frame once for each bridge that it crosses
-    Crossing,
-    /// Each frame at every point of its way
-    All,
-}
-
 /// The engine, as `--engine` names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum EngineArg {
@@ -177,15 +169,6 @@ pub enum EngineArg {
     /// Docker 29
     #[value(name = "29")]
     V29,
-}
-
-impl From<CaptureAt> for vethlab::capture::CaptureAt {
-    fn from(at: CaptureAt) -> Self {
-        match at {
-            CaptureAt::Crossing => Self::Crossing,
-            CaptureAt::All => Self::All,
-        }
-    }
 }
 
 impl From<EngineArg> for Engine {
@@ -223,7 +206,7 @@ mod tests {
             panic!()
         };
         assert_eq!(
-            (args.files.len(), args.format, args.lab.capture_at),
+            (args.files.len(), args.format, args.lab.capture.at),
             (2, Format::Json, CaptureAt::All)
         );
         assert_eq!(args.project_name.as_deref(), Some("shop"));
@@ -231,6 +214,9 @@ mod tests {
             "vethlab",
             "vethlab play",
             "vethlab check --capture-at all a.yaml",
+            "vethlab check -i web:eth0 a.yaml",
+            "vethlab check --capture o -i web --capture-at all a.yaml",
+            "vethlab check --capture o --ring-seconds 5 a.yaml",
             "vethlab play --engine 19 a.md",
             "vethlab play --seed x a.md",
         ] {

@@ -5,7 +5,6 @@ mod verbs;
 use std::process::ExitCode;
 
 use clap::Parser;
-use vethlab::capture::CaptureTo;
 use vethlab_cli::args::{Cli, LabArgs, Verb};
 use vethlab_cli::engine::LabEngine;
 
@@ -43,13 +42,7 @@ fn main() -> ExitCode {
 /// Makes the lab of a transcript.
 fn start(args: &LabArgs) -> Result<Box<dyn Lab>, String> {
     let mut lab = verbs::lab(args)?;
-    let capture = match &args.capture {
-        Some(path) => {
-            let started = CaptureTo::start(&mut lab, path, args.capture_at.into());
-            Some(started.map_err(|error| format!("{}: {error}", path.display()))?)
-        }
-        None => None,
-    };
+    let capture = verbs::project::capture(&mut lab, &args.capture, None)?;
     Ok(Box::new(LabEngine::new(lab, capture)))
 }
 

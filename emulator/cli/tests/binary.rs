@@ -229,3 +229,66 @@ fn init_prints_what_is_dialled_and_overwrites_nothing() {
     assert_eq!(output.status.code(), Some(0));
     assert_eq!(fs::read_to_string(&path).unwrap(), out);
 }
+
+/// A capture of one interface and one filter, in files of which the last are kept.
+#[test]
+fn check_captures_what_is_asked_for() {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("check-capture");
+    let _first = fs::remove_dir_all(&folder);
+    fs::create_dir_all(&folder).unwrap();
+    let at = |name: &str| folder.join(name).to_str().unwrap().to_owned();
+    let compose = "examples/voting-app/compose.yaml";
+    let size = |name: &str| fs::read(at(name)).map_or(0, |bytes| bytes.len());
+    let all = at("all.pcapng");
+    let plain = vethlab(&["check", "--capture", &all, compose]);
+    let db = at("db.pcapng");
+    let filter = "host db and tcp port postgresql";
+    let args = [
+        "check",
+        "-i",
+        "db:eth0",
+        "--capture-filter",
+        filter,
+        "--capture",
+        &db,
+        compose,
+    ];
+    let asked = vethlab(&args);
+    let (out, err) = texts(&asked);
+    assert_eq!(asked.status.code(), Some(0), "{err}");
+    assert_eq!(out, texts(&plain).0, "captured or not");
+    assert!(size("db.pcapng") > 1000 && size("db.pcapng") * 4 < size("all.pcapng"));
+
+    let ring = at("ring.pcapng");
+    let args = ["check", "--capture", &ring, "--ring", "20kB:3", compose];
+    assert_eq!(vethlab(&args).status.code(), Some(0));
+    let mut files: Vec<String> = fs::read_dir(&folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.starts_with("ring"))
+        .collect();
+    files.sort();
+    assert_eq!(files.len(), 3, "{files:?}");
+    for file in &files {
+        let bytes = fs::read(at(file)).unwrap();
+        assert_eq!(bytes[..4], [0x0a, 0x0d, 0x0d, 0x0a], "{file}");
+        assert!((1000..=20_000).contains(&bytes.len()), "{file}");
+    }
+    for (args, words) in [
+        (
+            ["--capture-filter", "host dbx"],
+            "column 6: unknown host 'dbx'",
+        ),
+        (["--capture-filter", "tcp porr 1"], "column 5: syntax error"),
+        (
+            ["-i", "db:eth7"],
+            "db:eth7: no such interface; there are any, ",
+        ),
+        (["--ring", "5"], "5: not SIZE:FILES, such as 10MB:5"),
+    ] {
+        let output = vethlab(&["check", "--capture", &ring, args[0], args[1], compose]);
+        let (_, err) = texts(&output);
+        assert_eq!(output.status.code(), Some(2), "{err}");
+        assert!(err.contains(words), "{err}");
+    }
+}

@@ -13,6 +13,8 @@ ids! {
     AppId
     /// A bridge: of the Docker host, or the segment of its uplink.
     BridgeId
+    /// A capture. Never reused in a lab.
+    CaptureId
     /// A veth pair.
     LinkId
     /// A namespace. Never reused in a lab.

@@ -7,6 +7,7 @@
 
 pub mod clock;
 pub mod pcap_file;
+pub mod pcap_ring;
 
 #[cfg(target_os = "linux")]
 pub mod control;

@@ -3,7 +3,8 @@
 //! The core makes pcapng bytes and hands them over as [`Chunks`]. The queue is bounded, so a slow disk
 //! slows virtual time down and loses nothing; written chunks come back as memory. The file appears under its name only when it
 //! is whole: until then it grows beside it as `NAME.tmp`, and what stood there before stays. A pipe or
-//! a device that stands under the name is written into as it is.
+//! a device that stands under the name is written into as it is. A capture may also be spread over several files
+//! ([`PcapFile::ring`]).
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
@@ -11,6 +12,8 @@ use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
+
+use crate::pcap_ring::{Ring, RingFiles};
 
 /// Chunks that may wait for the disk.
 const QUEUE: usize = 64;
@@ -28,6 +31,29 @@ impl Chunks {
     pub fn push(&self, bytes: &mut Vec<u8>) {
         let next = self.spare.try_recv().unwrap_or_default();
         let _stopped = self.chunks.send(std::mem::replace(bytes, next));
+    }
+}
+
+/// Where chunks go.
+#[derive(Debug)]
+enum Place {
+    File(BufWriter<File>),
+    Ring(Box<RingFiles>),
+}
+
+impl Place {
+    fn write(&mut self, chunk: &[u8]) -> io::Result<()> {
+        match self {
+            Self::File(file) => file.write_all(chunk),
+            Self::Ring(files) => files.push(chunk).inspect_err(|_| files.forget()),
+        }
+    }
+
+    fn finish(self) -> io::Result<()> {
+        match self {
+            Self::File(mut file) => file.flush(),
+            Self::Ring(files) => files.finish(),
+        }
     }
 }
 
@@ -58,22 +84,35 @@ impl PcapFile {
             (PathBuf::from(growing), path.to_owned())
         });
         let at = rename.as_ref().map_or(path, |(growing, _)| growing);
-        let mut file = BufWriter::with_capacity(1 << 20, File::create(at)?);
+        let file = BufWriter::with_capacity(1 << 20, File::create(at)?);
+        Ok(Self::written_by(Place::File(file), rename))
+    }
+
+    /// Starts a capture whose files stand beside `path`, with numbers in their names.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn ring(path: &Path, ring: Ring) -> io::Result<Self> {
+        let files = RingFiles::create(path, ring)?;
+        Ok(Self::written_by(Place::Ring(Box::new(files)), None))
+    }
+
+    fn written_by(mut place: Place, rename: Option<(PathBuf, PathBuf)>) -> Self {
         let (chunks, inbox) = bounded::<Vec<u8>>(QUEUE);
         let (back, spare) = bounded::<Vec<u8>>(QUEUE);
         let writer = std::thread::spawn(move || {
             for chunk in inbox {
-                file.write_all(&chunk)?;
+                place.write(&chunk)?;
                 // Nobody needs more of them than fit.
                 let _full = back.try_send(chunk);
             }
-            file.flush()
+            place.finish()
         });
-        Ok(Self {
+        Self {
             chunks: Chunks { chunks, spare },
             writer,
             rename,
-        })
+        }
     }
 
     /// The way into the file. The file ends when every copy of it is gone.

@@ -99,7 +99,7 @@ fn the_same_calls_give_the_same_bytes() {
         let mut trace = Trace::default();
         let mut capture = Capture::default();
         capture.interface(ETH0, "eth0", "", 0);
-        trace.capture = Some(Box::new(capture));
+        trace.captures.push(capture);
         let mut pool = Pool::default();
         for _ in 0..3 {
             let frame = pool.from_bytes(&udp_frame()).unwrap();
@@ -112,7 +112,7 @@ fn the_same_calls_give_the_same_bytes() {
                 DropReason::NoSocket,
             );
         }
-        let mut capture = trace.capture.take().unwrap();
+        let mut capture = trace.captures.remove(0);
         capture.finish(Time::from_secs(2));
         capture.take()
     };
@@ -256,7 +256,7 @@ fn rewrites_and_drops_are_comments() {
     let mut trace = Trace::default();
     let mut capture = Capture::default();
     capture.interface(ETH0, "eth0", "", 0);
-    trace.capture = Some(Box::new(capture));
+    trace.captures.push(capture);
     let mut pool = Pool::default();
     let now = Time::ZERO;
 
@@ -278,7 +278,7 @@ fn rewrites_and_drops_are_comments() {
     assert_eq!(pool.in_use(), 0);
     assert_eq!(trace.drops.total(), 3);
 
-    let packets = packets(&blocks(trace.capture.as_mut().unwrap().pending()));
+    let packets = packets(&blocks(trace.captures[0].pending()));
     let comments: Vec<_> = packets.iter().map(comment).collect();
     assert_eq!(
         comments,

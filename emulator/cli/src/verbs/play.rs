@@ -22,7 +22,7 @@ pub(crate) type Start = fn(&LabArgs) -> Result<Box<dyn Lab>, String>;
 
 /// Plays every file.
 pub(crate) fn run(args: &PlayArgs, start: Start) -> ExitCode {
-    if args.lab.capture.is_some() && args.files.len() > 1 {
+    if args.lab.capture.file.is_some() && args.files.len() > 1 {
         eprintln!("vethlab: --capture takes one transcript at a time");
         return ExitCode::from(BAD_INPUT);
     }

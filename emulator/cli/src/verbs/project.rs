@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 
-use vethlab::capture::CaptureTo;
+use vethlab::capture::{CaptureTo, Known};
 use vethlab::compose::{Images, Project};
 use vethlab::core::lab::Lab;
 use vethlab::matrix::{Depth, Matrix, fill};
 use vethlab::project::Up;
 use vethlab::world::{Options, World};
-use vethlab_cli::args::{CaptureAt, EngineArg, LabArgs};
+use vethlab_cli::args::{CaptureArgs, EngineArg, LabArgs};
 
 /// The environment as far as it is text.
 pub(crate) fn environment() -> BTreeMap<String, String> {
@@ -92,8 +92,7 @@ pub(crate) fn tried(project: &Project, seed: u64, engine: EngineArg) -> Result<M
     let args = LabArgs {
         seed,
         engine,
-        capture: None,
-        capture_at: CaptureAt::Crossing,
+        capture: CaptureArgs::default(),
     };
     tried_with(project, &args, Depth::Every, |_, _, _| ()).map(|(matrix, ())| matrix)
 }
@@ -111,13 +110,12 @@ pub(crate) fn tried_with<T>(
     let words = |error: &dyn core::fmt::Display| format!("vethlab: {error}");
     let world = World::empty(&Options::new(args.seed, args.engine.into()));
     let mut world = world.map_err(|error| words(&error))?;
-    let capture = match &args.capture {
-        Some(path) => {
-            let started = CaptureTo::start(&mut world.lab, path, args.capture_at.into());
-            Some(started.map_err(|error| format!("vethlab: {}: {error}", path.display()))?)
-        }
-        None => None,
+    let known = match &args.capture.file {
+        Some(_) if args.capture.wish().has_names() => Some(known(project, args)?),
+        _ => None,
     };
+    let capture = capture(&mut world.lab, &args.capture, known.as_ref())
+        .map_err(|error| format!("vethlab: {error}"))?;
     start(&mut world, project)?;
     let images = world.images().clone();
     let World { mut lab, up, .. } = world;
@@ -141,6 +139,38 @@ pub(crate) fn tried_with<T>(
         capture.finish(&mut lab).map_err(|error| words(&error))?;
     }
     Ok((matrix, also))
+}
+
+/// Starts the capture that the arguments ask for, if they do.
+///
+/// # Errors
+/// One line for people: what is wrong with the arguments, or what the file system says.
+pub(crate) fn capture(
+    lab: &mut Lab,
+    args: &CaptureArgs,
+    known: Option<&Known>,
+) -> Result<Option<CaptureTo>, String> {
+    let Some(path) = &args.file else {
+        return Ok(None);
+    };
+    let spec = args.wish().spec(known)?;
+    let ring = args.bounds.ring()?;
+    let started = CaptureTo::start(lab, path, spec, ring);
+    let started = started.map_err(|error| format!("{}: {error}", path.display()))?;
+    Ok(Some(started))
+}
+
+/// The names that there will be when the project is up: those of the same project with the same seed elsewhere,
+/// since a capture begins before it.
+fn known(project: &Project, args: &LabArgs) -> Result<Known, String> {
+    let options = Options::new(args.seed, args.engine.into());
+    let world = World::with(project, &options).map_err(|error| format!("vethlab: {error}"))?;
+    let up: Vec<(&Project, &Up)> = world
+        .up
+        .iter()
+        .map(|(project, up)| (*project, up))
+        .collect();
+    Ok(Known::of(&world.lab, &up))
 }
 
 /// The absolute path of the folder that a file is in, whether it is there or not: relative paths start

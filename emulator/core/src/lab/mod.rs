@@ -22,7 +22,7 @@ use switch::{Rng, Time};
 use crate::app::App;
 use crate::docker::spec::Engine;
 use crate::docker::{DaemonConfig, Docker, Error, World};
-use crate::id::{AppId, IfId, NsId, SockId};
+use crate::id::{AppId, CaptureId, IfId, NsId, SockId};
 use crate::net::{CaptureAt, CaptureSink, Net, NetConfig, Worked};
 
 use apps::Apps;
@@ -75,6 +75,8 @@ pub enum Output {
     /// An application whose output is told of ([`Lab::tell_output`]) has printed something: once, until it is
     /// taken.
     Printed(AppId),
+    /// Bytes of a capture wait whose user wants to be told ([`Net::capture_tell`]): once, until they are drained.
+    Captured(CaptureId),
     /// The readiness of a socket that no application owns has changed.
     Ready(SockId),
     /// Frames wait for a raw interface whose user wants to be told ([`Net::raw_tell`]): once, until a read
@@ -224,6 +226,9 @@ impl Lab {
             self.outputs.push_back(Output::Frames(iface));
         }
         self.collect_printed();
+        while let Some(capture) = self.net.take_captured() {
+            self.outputs.push_back(Output::Captured(capture));
+        }
         while let Some(sock) = self.net.take_wakes() {
             match self.apps.owner(sock) {
                 Some(app) => self.apps.mark(&mut self.net, app),
@@ -288,9 +293,11 @@ impl Lab {
             .filter(|output| match output {
                 Output::Ready(sock) => ready.insert(*sock),
                 // Each is told once, until it is seen to.
-                Output::Exited(..) | Output::Frames(_) | Output::Idle(_) | Output::Printed(_) => {
-                    true
-                }
+                Output::Captured(_)
+                | Output::Exited(..)
+                | Output::Frames(_)
+                | Output::Idle(_)
+                | Output::Printed(_) => true,
             })
             .collect();
     }

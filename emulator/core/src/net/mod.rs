@@ -33,7 +33,9 @@ use crate::netns::{Cx, Netns};
 
 pub use child::ChildKind;
 pub use topology::VethPlan;
-pub use watch::{CaptureAt, CaptureSink};
+pub use watch::{
+    CAPTURES, CaptureAt, CaptureSink, CaptureSpec, Place, Places, TooManyCaptures, Watchable,
+};
 
 /// Frames that one mark may move before others get their turn.
 const QUANTUM: usize = 64;
@@ -168,8 +170,7 @@ pub struct Net {
     free_links: Vec<LinkId>,
     pub(crate) bridges: Vec<Option<Box<BridgeSlot>>>,
     pub(crate) children: child::Children,
-    pub(crate) capture_at: Option<CaptureAt>,
-    pub(crate) capture_sink: Option<Box<dyn CaptureSink>>,
+    taps: watch::Taps,
     pub(crate) wires: Option<NsId>,
     work: VecDeque<Work>,
     /// When namespaces want to run, by number.
@@ -209,8 +210,7 @@ impl Net {
             free_links: Vec::new(),
             bridges: Vec::new(),
             children: child::Children::default(),
-            capture_at: None,
-            capture_sink: None,
+            taps: watch::Taps::default(),
             wires: None,
             work: VecDeque::new(),
             alarms: Agenda::default(),

@@ -199,7 +199,8 @@ impl Core {
                     });
                 }
             }
-            Output::Idle(_) => {}
+            // Whoever captures asks for the bytes itself.
+            Output::Captured(_) | Output::Idle(_) => {}
         }
     }
 }
