@@ -7,9 +7,11 @@ use emulator_compose::Protocol;
 use emulator_core::docker::container::Container;
 use emulator_core::docker::network::Network;
 use emulator_core::docker::spec::{Engine, Listening, Proto};
-use emulator_core::id::NsId;
+use emulator_core::id::{IfId, NsId};
 use emulator_core::lab::Lab;
+use emulator_core::netns::Iface;
 use emulator_model::{Assigned, End, Endpoint, Machine, Publication, Socket};
+use ipnet::IpNet;
 
 const fn protocol(proto: Proto) -> Protocol {
     match proto {
@@ -141,15 +143,27 @@ pub fn machine(lab: &Lab) -> Machine {
     let places = lab.places();
     let own = |ns: NsId| addresses(lab, ns);
     let host = lab.net().ns(places.host);
-    let router = host
+    let defaults = |v6: bool| {
+        let routes = host.into_iter().flat_map(move |netns| netns.routes(v6));
+        routes.filter(|route| route.is_default())
+    };
+    let mut router: Vec<IpAddr> = [false, true]
         .into_iter()
-        .flat_map(|netns| [false, true].map(|v6| netns.routes(v6)))
-        .flatten()
-        .filter(|route| route.is_default())
-        .filter_map(|route| route.via)
+        .flat_map(|v6| defaults(v6).filter_map(|route| route.via))
         .collect();
     let standard = is_standard(lab);
-    let uplink = host.and_then(|netns| netns.iface(places.uplink));
+    if standard {
+        let gateway = lab.net().ns(places.gateway).into_iter();
+        let mut ifaces = gateway.flat_map(|netns| netns.ifaces());
+        let near = ifaces.find(|iface| iface.name == "eth0");
+        let own = near.into_iter().flat_map(global).map(|net| net.addr());
+        let more: Vec<IpAddr> = own.filter(|own| !router.contains(own)).collect();
+        router.extend(more);
+    }
+    let nets = |ifaces: &[IfId]| -> Vec<IpNet> {
+        let ifaces = ifaces.iter().filter_map(|iface| host?.iface(*iface));
+        ifaces.flat_map(global).collect()
+    };
     Machine {
         icc: config.icc,
         ip_masq: config.ip_masq,
@@ -160,12 +174,11 @@ pub fn machine(lab: &Lab) -> Machine {
         resolvers: resolvers(&config.resolv_conf),
         hosts: hosts(&config.hosts),
         host_gateway: config.host_gateway_ips.clone(),
-        uplink: uplink
-            .into_iter()
-            .flat_map(|iface| iface.addrs.iter().map(|address| address.net))
-            .filter(|net| is_global(net.addr()))
-            .collect(),
+        network_options: config.default_network_options.clone(),
+        uplink: nets(&[places.uplink]),
+        others: nets(&places.others),
         router,
+        leads_out: [false, true].map(|v6| defaults(v6).next().is_some()),
         lan: own(places.lan),
         lan_through_host: !standard,
         internet: if standard {
@@ -192,6 +205,12 @@ const INTERNET: [&str; 2] = ["198.51.100.0/24", "2001:db8:ffff::/48"];
 fn is_global(address: IpAddr) -> bool {
     let local = matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local());
     !address.is_loopback() && !local
+}
+
+/// The addresses of an interface, link-local ones left out.
+fn global(iface: &Iface) -> impl Iterator<Item = IpNet> {
+    let own = iface.addrs.iter().map(|address| address.net);
+    own.filter(|net| is_global(net.addr()))
 }
 
 /// The addresses of a machine, loopback and link-local ones left out.

@@ -35,6 +35,7 @@ pub mod files;
 pub mod lint;
 #[cfg(target_os = "linux")]
 pub mod live;
+mod machine;
 pub mod matrix;
 pub mod project;
 pub mod report;

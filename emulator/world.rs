@@ -8,15 +8,14 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::time::Duration;
 use std::collections::BTreeSet;
 
-use emulator_compose::{Images, MachineFile, Project, Protocol, Service, is_engines};
-use emulator_core::docker::ipam::AddressPool;
+use emulator_compose::{Images, Project, Protocol, Service};
 use emulator_core::docker::spec::{ContainerSpec, Engine, Listening, Port, Proto};
 use emulator_core::docker::{DaemonConfig, Error};
 use emulator_core::id::NsId;
+use emulator_core::lab::outside::Outside;
 use emulator_core::lab::probe::{Answer, Question};
 use emulator_core::lab::{Lab, LabConfig};
 use emulator_model::Assigned;
-use ipnet::IpNet;
 
 use crate::project::{self, Started, Up};
 
@@ -32,6 +31,8 @@ pub struct Options {
     pub seed: u64,
     /// The daemon; which engine it is among other things.
     pub daemon: DaemonConfig,
+    /// What is around the machine.
+    pub outside: Outside,
     /// What images listen on.
     pub images: Images,
 }
@@ -50,50 +51,9 @@ impl Options {
             seed,
             // The lab fills in the host's namespace when there is one.
             daemon: DaemonConfig::new(engine, NsId::default()),
+            outside: Outside::default(),
             images: Images::builtin(),
         }
-    }
-
-    /// Takes over what the file of a machine says of its daemon and of the networks that it is on.
-    pub fn machine(&mut self, file: &MachineFile) {
-        let (daemon, said) = (&mut self.daemon, &file.daemon);
-        let v4 = |net: IpNet| match net {
-            IpNet::V4(net) => Some(net),
-            IpNet::V6(_) => None,
-        };
-        let v6 = |net: IpNet| match net {
-            IpNet::V6(net) => Some(net),
-            IpNet::V4(_) => None,
-        };
-        let pools = said.default_address_pools.iter();
-        daemon.default_address_pools = pools
-            .map(|pool| AddressPool {
-                base: pool.base,
-                size: pool.size,
-            })
-            .collect();
-        daemon.bip = said.bip.and_then(v4);
-        daemon.bip6 = said.bip6.and_then(v6);
-        daemon.fixed_cidr = said.fixed_cidr.and_then(v4);
-        daemon.fixed_cidr_v6 = said.fixed_cidr_v6.and_then(v6);
-        daemon.default_gateways.clone_from(&said.default_gateways);
-        daemon.host_gateway_ips.clone_from(&said.host_gateway_ips);
-        daemon.dns = said.dns.iter().map(ToString::to_string).collect();
-        daemon.dns_search.clone_from(&said.dns_search);
-        daemon.dns_options.clone_from(&said.dns_opts);
-        daemon.ip = said.ip;
-        let set = |to: &mut bool, said: Option<bool>| *to = said.unwrap_or(*to);
-        set(&mut daemon.icc, said.icc);
-        set(&mut daemon.ip_masq, said.ip_masq);
-        set(&mut daemon.ip6tables, said.ip6tables);
-        set(&mut daemon.ipv6, said.ipv6);
-        set(&mut daemon.userland_proxy, said.userland_proxy);
-        set(&mut daemon.allow_direct_routing, said.allow_direct_routing);
-        daemon.mtu = said.mtu.unwrap_or(daemon.mtu);
-        let own = |interface: Option<&String>| !interface.is_some_and(|name| is_engines(name));
-        let on_link = file.routes.iter().filter(|route| route.gateway.is_none());
-        let routed = on_link.filter(|route| own(route.interface.as_ref()));
-        daemon.host_networks = routed.filter_map(|route| route.destination).collect();
     }
 }
 
@@ -122,6 +82,7 @@ impl<'p> World<'p> {
         let config = LabConfig {
             seed: options.seed,
             daemon: options.daemon.clone(),
+            outside: options.outside.clone(),
             ..LabConfig::default()
         };
         Ok(Self {

@@ -308,6 +308,17 @@ fn nonsense_about_a_machine_is_refused_kindly() {
         ("routes: default", "routes must be a list", "`ip -j route`"),
         ("routes: [{dst: here}]", "is no address", ""),
         ("addresses: [{mtu: 5}]", "needs \"ifname\"", "`ip -j addr`"),
+        (
+            "{uplink: eth9, addresses: [{ifname: eth0}]}",
+            "there is no interface \"eth9\"",
+            "eth0",
+        ),
+        ("uplink: [eth0]", "must be the name of an interface", ""),
+        (
+            "addresses: [{ifname: eth0, addr_info: [{local: 198.51.100.4, prefixlen: 24}]}]",
+            "198.51.100.4 is in 198.51.100.0/24",
+            "documentation",
+        ),
         ("mtu: 20", "is no MTU", ""),
         ("mtu: big", "is no MTU", ""),
     ];
@@ -320,6 +331,32 @@ fn nonsense_about_a_machine_is_refused_kindly() {
         assert!(error.line > 0 && error.file == "m.yaml", "{text}");
         assert!(error.hint.unwrap_or_default().contains(hint), "{text}");
     }
+}
+
+#[test]
+fn interfaces_have_a_bound() {
+    let many = |count: u8| {
+        let each = (0..count).map(|n| {
+            format!("{{ifname: e{n}, addr_info: [{{local: 10.0.{n}.1, prefixlen: 24}}]}}")
+        });
+        let list: Vec<String> = each.collect();
+        MachineFile::parse("m.yaml", &format!("addresses: [{}]", list.join(", ")))
+    };
+    assert!(many(64).is_ok());
+    let error = many(65).unwrap_err().0.remove(0);
+    assert!(
+        error.message.contains("more than 64 interfaces"),
+        "{}",
+        error.message
+    );
+}
+
+#[test]
+fn an_uplink_that_nobody_names() {
+    let uplink = |text: &str| MachineFile::parse("m.yaml", text).unwrap();
+    let first = "addresses: [{ifname: lo, addr_info: [{local: 127.0.0.1}]}, {ifname: docker0, addr_info: [{local: 172.17.0.1}]}, {ifname: ens5, mtu: 1300, addr_info: [{local: 10.0.0.5}]}]";
+    assert_eq!(uplink(first).uplink_mtu(), Some(1300));
+    assert_eq!(uplink("addresses: [{ifname: lo}]").uplink(), None);
 }
 
 #[test]

@@ -330,20 +330,22 @@ impl<'a> Reader<'_, 'a> {
         };
         // What somebody else makes of an external network is not known here: a plain bridge.
         let network = of_name().find(|network| !network.external);
+        let driver = network
+            .or_else(|| of_name().next())
+            .and_then(|network| network.driver.as_ref())
+            .map_or("bridge", |driver| driver.value.as_str());
         let option = |key: &str| {
-            network
-                .and_then(|network| network.driver_opts.get(key))
-                .map(|value| value.value.as_str())
+            let own = network?
+                .driver_opts
+                .get(key)
+                .map(|value| value.value.as_str());
+            own.or_else(|| self.default_option(driver, key))
         };
         let flag = |key: &str| match option(key) {
             Some("1" | "t" | "T" | "true" | "TRUE" | "True") => Some(true),
             Some(_) => Some(false),
             None => None,
         };
-        let driver = network
-            .or_else(|| of_name().next())
-            .and_then(|network| network.driver.as_ref())
-            .map_or("bridge", |driver| driver.value.as_str());
         let parent = option("parent");
         let carrier = match (driver, parent) {
             ("macvlan" | "ipvlan", None) => Carrier::Own,
@@ -386,6 +388,13 @@ impl<'a> Reader<'_, 'a> {
             gateways: &assigned.gateways,
             default_gateways,
         }
+    }
+
+    /// An option that a network of the project's does not set itself.
+    fn default_option(&self, driver: &str, key: &str) -> Option<&'a str> {
+        let options = self.machine.network_options.get(driver);
+        let options = options.filter(|_| self.engine == Engine::V29)?;
+        options.get(key).map(String::as_str)
     }
 
     /// 20.10 has no gateway modes.

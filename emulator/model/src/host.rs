@@ -20,9 +20,10 @@ struct Door<'m> {
 }
 
 impl<'a> Model<'a> {
-    /// The host's addresses of a bridge or of the uplink.
+    /// The host's addresses of a bridge, of the uplink, or of another interface.
     pub(crate) fn is_host_address(&self, address: IpAddr) -> bool {
         self.is_uplink_address(address)
+            || self.machine.others.iter().any(|own| own.addr() == address)
             || self
                 .nets
                 .iter()
@@ -33,10 +34,39 @@ impl<'a> Model<'a> {
         self.machine.uplink.iter().any(|own| own.addr() == address)
     }
 
-    /// The source address of what the host itself sends by its uplink.
+    /// The first of the host's addresses on its uplink.
     pub(crate) fn uplink_address(&self, v6: bool) -> Option<IpAddr> {
         let mut own = self.machine.uplink.iter().map(ipnet::IpNet::addr);
         own.find(|address| address.is_ipv6() == v6)
+    }
+
+    /// The source address of what the host itself sends by its uplink: the one in whose subnet the next hop is;
+    /// of IPv6 the one that has most in common with the destination.
+    pub(crate) fn uplink_source(&self, to: IpAddr) -> Option<IpAddr> {
+        let first = self.uplink_address(to.is_ipv6())?;
+        let same = self
+            .machine
+            .uplink
+            .iter()
+            .filter(|own| own.addr().is_ipv6() == to.is_ipv6());
+        let IpAddr::V6(to) = to else {
+            let hop = if self.on_segment(to) {
+                Some(to)
+            } else {
+                self.router(false)
+            };
+            let own = hop.and_then(|hop| same.clone().find(|own| own.contains(&hop)));
+            return Some(own.map_or(first, ipnet::IpNet::addr));
+        };
+        let common = |address: IpAddr| match address {
+            IpAddr::V6(own) => (own.to_bits() ^ to.to_bits()).leading_zeros(),
+            IpAddr::V4(_) => 0,
+        };
+        let better = |best: IpAddr, other: IpAddr| match common(other) > common(best) {
+            true => other,
+            false => best,
+        };
+        Some(same.map(ipnet::IpNet::addr).fold(first, better))
     }
 
     pub(crate) fn call_from_host(&self, call: &Call) -> Outcome {
@@ -206,7 +236,7 @@ impl<'a> Model<'a> {
         match origin {
             Origin::Host => source == call.to,
             Origin::Net(net) => self.nets[net].host_address(call.v6()) == Some(call.to),
-            Origin::Uplink => self.is_uplink_address(call.to),
+            Origin::Uplink => self.uplink_source(source) == Some(call.to),
         }
     }
 

@@ -1,6 +1,7 @@
 //! The engine and the machine that it runs on: what is configured besides the project.
 
 use core::net::IpAddr;
+use std::collections::BTreeMap;
 
 use ipnet::IpNet;
 
@@ -34,12 +35,18 @@ pub struct Machine {
     pub resolvers: Vec<IpAddr>,
     /// The lines of the host's `/etc/hosts`, a name each.
     pub hosts: Vec<(IpAddr, String)>,
+    /// `default-network-opts`: options of new networks that do not set them, by driver (24.0 on).
+    pub network_options: BTreeMap<String, BTreeMap<String, String>>,
     /// `host-gateway-ips`; empty is the default bridge's addresses.
     pub host_gateway: Vec<IpAddr>,
     /// The host's addresses on its uplink, each with its subnet.
     pub uplink: Vec<IpNet>,
-    /// The addresses of the host's default gateways, one a family at most.
+    /// The host's addresses on interfaces where nobody else is, each with its subnet.
+    pub others: Vec<IpNet>,
+    /// The router's addresses on the uplink's segment.
     pub router: Vec<IpAddr>,
+    /// The host has a default route through the router, for IPv4 and for IPv6.
+    pub leads_out: [bool; 2],
     /// The addresses of `lan`, another machine on the uplink's segment. It may be the router itself.
     pub lan: Vec<IpAddr>,
     /// `lan` sends what it has no better way for to the host.
@@ -63,9 +70,12 @@ impl Machine {
             dns: Vec::new(),
             resolvers: Vec::new(),
             hosts: Vec::new(),
+            network_options: BTreeMap::new(),
             host_gateway: Vec::new(),
             uplink: Vec::new(),
+            others: Vec::new(),
             router: Vec::new(),
+            leads_out: [false; 2],
             lan: Vec::new(),
             lan_through_host: false,
             internet: Vec::new(),

@@ -11,8 +11,21 @@ use crate::outcome::{End, Outcome, Reach, Reason, Transport, Via};
 const DOMAIN: u16 = 53;
 
 impl Model<'_> {
-    fn on_segment(&self, address: IpAddr) -> bool {
+    pub(crate) fn on_segment(&self, address: IpAddr) -> bool {
+        let known = [&self.machine.lan, &self.machine.router];
         self.machine.uplink.iter().any(|own| own.contains(&address))
+            || known.iter().any(|all| all.contains(&address))
+    }
+
+    /// An address of the host's that the segment finds: the host answers for every address that it has.
+    fn is_heard(&self, address: IpAddr) -> bool {
+        let others = || self.machine.others.iter().any(|own| own.addr() == address);
+        self.is_uplink_address(address) || (self.on_segment(address) && others())
+    }
+
+    /// Behind an interface of the host's that leads nowhere.
+    fn is_beside(&self, address: IpAddr) -> bool {
+        self.machine.others.iter().any(|own| own.contains(&address))
     }
 
     fn is_lan(&self, address: IpAddr) -> bool {
@@ -32,19 +45,34 @@ impl Model<'_> {
         self.machine.router.contains(&address) && !self.is_lan(address)
     }
 
-    fn router(&self, v6: bool) -> Option<IpAddr> {
+    /// The next hop of the host's default route.
+    pub(crate) fn router(&self, v6: bool) -> Option<IpAddr> {
         let mut routers = self.machine.router.iter().copied();
-        routers.find(|address| address.is_ipv6() == v6)
+        let leads_out = self.machine.leads_out[usize::from(v6)];
+        routers.find(|address| leads_out && address.is_ipv6() == v6)
     }
 
     /// Out of the host by its uplink. Without `source` it is the host's own call.
     pub(crate) fn leave(&self, origin: Origin, source: Option<IpAddr>, call: &Call) -> Outcome {
         let v6 = call.v6();
-        let own = self.uplink_address(v6);
-        let (Some(own), true) = (own, self.on_segment(call.to) || self.router(v6).is_some()) else {
-            let (reach, reason) = (Reach::NetUnreachable, Reason::NoRoute);
+        let own = self.uplink_source(call.to);
+        let beside = self.is_beside(call.to) && !self.on_segment(call.to);
+        let routed = self.on_segment(call.to) || self.router(v6).is_some();
+        let (Some(own), true, false) = (own, routed, beside) else {
+            let filters = !v6 || self.filters_v6();
+            if let Origin::Net(net) = origin
+                && beside
+                && self.nets[net].internal
+                && filters
+            {
+                return Outcome::silent(Reason::Internal, Via::Routed);
+            }
+            let (reach, reason) = match beside {
+                true => (Reach::HostUnreachable, Reason::NobodyThere),
+                false => (Reach::NetUnreachable, Reason::NoRoute),
+            };
             return match origin {
-                Origin::Host => Outcome::fails(reach, reason, Via::Routed),
+                Origin::Host if !beside => Outcome::fails(reach, reason, Via::Routed),
                 _ => Outcome::undeliverable(reach, reason, Via::Routed, call.transport),
             };
         };
@@ -224,7 +252,7 @@ impl Model<'_> {
             return self.deliver_child(child, call, own);
         }
         let through_host = self.machine.lan_through_host && !self.on_segment(call.to);
-        if self.is_uplink_address(call.to) || through_host {
+        if self.is_heard(call.to) || through_host {
             return self.enter_host(Origin::Uplink, own, call);
         }
         self.on_uplink(own, call)
@@ -247,8 +275,12 @@ impl Model<'_> {
         let Some(own) = own.find(|own| own.is_ipv6() == call.v6()) else {
             return Outcome::fails(Reach::NetUnreachable, Reason::NoRoute, Via::Routed);
         };
-        if self.is_uplink_address(call.to) {
-            return self.enter_host(Origin::Uplink, own, call);
+        if self.is_heard(call.to) {
+            // Without a default route the host has no answer for it.
+            return match self.router(call.v6()) {
+                Some(_) => self.enter_host(Origin::Uplink, own, call),
+                None => Outcome::silent(Reason::NoWayBack, Via::Routed),
+            };
         }
         if let Some(child) = self.child(call.to).filter(|_| self.on_segment(call.to)) {
             return self.deliver_child(child, call, own);

@@ -16,7 +16,7 @@ use super::packets::{Scene, outcome_text};
 use super::records;
 
 /// A project with something of everything.
-const EVERYTHING: &str = "name: p
+pub(super) const EVERYTHING: &str = "name: p
 services:
   a:
     image: probe
@@ -52,7 +52,7 @@ networks:
 
 /// Everything that is known, at every address; but 103 on loopback, and nobody behind 104. Who has joined
 /// another may not say what he listens on.
-fn listens(service: &Service) -> Option<Vec<Listening>> {
+pub(super) fn listens(service: &Service) -> Option<Vec<Listening>> {
     let joined = (service.name == "j").then_some(Port {
         number: 190,
         proto: Proto::Tcp,

@@ -63,12 +63,21 @@ impl Scene {
         daemon: DaemonConfig,
         listens: impl Fn(&emulator_compose::Service) -> Option<Vec<Listening>>,
     ) -> Option<Self> {
-        let mut lab = Lab::new(LabConfig {
+        let config = LabConfig {
             seed: 1,
             daemon,
             ..LabConfig::default()
-        })
-        .unwrap();
+        };
+        Self::on(project, text, config, listens)
+    }
+
+    pub(super) fn on(
+        project: Project,
+        text: String,
+        config: LabConfig,
+        listens: impl Fn(&emulator_compose::Service) -> Option<Vec<Listening>>,
+    ) -> Option<Self> {
+        let mut lab = Lab::new(config).unwrap();
         let up = up_with(&mut lab, &project, listens);
         if !up.networks.is_empty() {
             return None;
@@ -167,6 +176,7 @@ impl Scene {
         let doors: BTreeSet<(u16, bool)> = published.chain(all.iter().copied()).collect();
         let mut of_host: BTreeSet<IpAddr> =
             self.machine.uplink.iter().map(|net| net.addr()).collect();
+        of_host.extend(self.machine.others.iter().map(|net| net.addr()));
         of_host.extend(self.assigned.networks.iter().flat_map(|net| &net.gateways));
         of_host.insert(Ipv4Addr::LOCALHOST.into());
         of_host.insert(Ipv6Addr::LOCALHOST.into());

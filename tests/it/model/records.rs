@@ -176,6 +176,7 @@ fn machine(record: &Record) -> Machine {
         router: vec![net("outside").addr()],
         lan: vec![net("outside").addr()],
         lan_through_host: true,
+        leads_out: [true, false],
         ..Machine::new(Engine::V20_10)
     }
 }

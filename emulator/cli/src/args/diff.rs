@@ -43,6 +43,9 @@ pub struct DiffArgs {
     /// The project's name
     #[arg(short = 'p', long, value_name = "NAME")]
     pub project_name: Option<String>,
+    /// The machine: its daemon.json, routes, addresses, uplink MTU
+    #[arg(long, value_name = "FILE")]
+    pub host: Option<PathBuf>,
     /// How the difference is printed
     #[arg(long, value_enum, default_value_t = DiffFormat::Text)]
     pub format: DiffFormat,

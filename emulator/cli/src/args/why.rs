@@ -46,6 +46,9 @@ pub struct WhyArgs {
     /// The project's name; the file's own name or its directory's if not given
     #[arg(short = 'p', long, value_name = "NAME")]
     pub project_name: Option<String>,
+    /// The machine: its daemon.json, routes, addresses, uplink MTU
+    #[arg(long, value_name = "FILE")]
+    pub host: Option<PathBuf>,
     /// How the answer is printed
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,

@@ -3,8 +3,11 @@
 use std::process::ExitCode;
 
 use vethlab::check::{Cell, Summary, summary};
+use vethlab::compose::Images;
+use vethlab::core::lab::Lab;
 use vethlab::dials::{Dialled, dial};
 use vethlab::matrix::{Depth, json};
+use vethlab::project::Up;
 use vethlab_cli::args::{CheckArgs, Format};
 use vethlab_cli::format::table::align;
 
@@ -23,10 +26,11 @@ pub(crate) fn run(args: &CheckArgs) -> ExitCode {
 
 fn check(args: &CheckArgs) -> Result<(), String> {
     let project = project::load(&args.files, args.project_name.as_deref())?;
+    let lab = &args.lab;
+    let options = project::options(lab.seed, lab.engine.into(), args.host.as_deref())?;
+    let also = |lab: &mut Lab, up: &Up, images: &Images| dial(lab, &project, up, images);
     let (matrix, dials) =
-        project::tried_with(&project, &args.lab, Depth::First, |lab, up, images| {
-            dial(lab, &project, up, images)
-        })?;
+        project::tried_with(&project, &options, &lab.capture, Depth::First, also)?;
     let summary = summary(&matrix, dials);
     project::print(&match args.format {
         Format::Json => json::render(&summary),

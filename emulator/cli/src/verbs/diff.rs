@@ -138,7 +138,8 @@ impl Origin {
             eprintln!("{}: {file} is ignored by git: taken from disk", self.title);
         }
         project::warn(&project);
-        let matrix = project::tried(&project, args.seed, engine)?;
+        let options = project::options(args.seed, engine.into(), args.host.as_deref())?;
+        let matrix = project::tried(&project, &options)?;
         Ok(Side::of(self.title, matrix))
     }
 

@@ -34,7 +34,10 @@ pub(crate) fn run(args: &MatrixArgs) -> ExitCode {
 fn matrix(args: &MatrixArgs) -> Result<ExitCode, String> {
     let locked = locked(args)?;
     let project = project::load(&args.files, args.project_name.as_deref())?;
-    let (filled, ()) = project::tried_with(&project, &args.lab, Depth::Every, |_, _, _| ())?;
+    let lab = &args.lab;
+    let options = project::options(lab.seed, lab.engine.into(), args.host.as_deref())?;
+    let (filled, ()) =
+        project::tried_with(&project, &options, &lab.capture, Depth::Every, |_, _, _| ())?;
     match (&args.check, &args.update, locked) {
         (Some(path), _, Some(locked)) => {
             let title = args

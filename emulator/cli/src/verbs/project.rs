@@ -2,15 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use vethlab::capture::{CaptureTo, Known};
-use vethlab::compose::{Images, Project};
+use vethlab::compose::{Images, MachineFile, Project};
+use vethlab::core::docker::spec::Engine;
 use vethlab::core::lab::Lab;
 use vethlab::matrix::{Depth, Matrix, fill};
 use vethlab::project::Up;
 use vethlab::world::{Options, World};
-use vethlab_cli::args::{CaptureArgs, EngineArg, LabArgs};
+use vethlab_cli::args::CaptureArgs;
+
+/// The longest description of a machine that is read, in bytes.
+const MACHINE_MAX: usize = 16 << 20;
 
 /// The environment as far as it is text.
 pub(crate) fn environment() -> BTreeMap<String, String> {
@@ -84,37 +88,57 @@ pub(crate) fn start<'p>(world: &mut World<'p>, project: &'p Project) -> Result<(
     Ok(())
 }
 
+/// What a world is made with: the engine, and the machine if a file describes it.
+///
+/// # Errors
+/// What is wrong with the file, with its place.
+pub(crate) fn options(seed: u64, engine: Engine, host: Option<&Path>) -> Result<Options, String> {
+    let mut options = Options::new(seed, engine);
+    if let Some(path) = host {
+        options.machine(&machine(path)?);
+    }
+    Ok(options)
+}
+
+/// The description of a machine.
+///
+/// # Errors
+/// What is wrong with the file, with its place.
+pub(crate) fn machine(path: &Path) -> Result<MachineFile, String> {
+    let text = super::read(path, MACHINE_MAX)?;
+    let file = MachineFile::parse(&path.display().to_string(), &text);
+    file.map_err(|errors| errors.to_string())
+}
+
 /// The matrix of a project in a world of its own.
 ///
 /// # Errors
 /// If a network cannot be made, with its place.
-pub(crate) fn tried(project: &Project, seed: u64, engine: EngineArg) -> Result<Matrix, String> {
-    let args = LabArgs {
-        seed,
-        engine,
-        capture: CaptureArgs::default(),
-    };
-    tried_with(project, &args, Depth::Every, |_, _, _| ()).map(|(matrix, ())| matrix)
+pub(crate) fn tried(project: &Project, options: &Options) -> Result<Matrix, String> {
+    let none = CaptureArgs::default();
+    let matrix = tried_with(project, options, &none, Depth::Every, |_, _, _| ());
+    matrix.map(|(matrix, ())| matrix)
 }
 
-/// The same with a capture, if the arguments ask for one; `also` asks more of the lab before it ends.
+/// The same with a capture, if there is to be one; `also` asks more of the lab before it ends.
 ///
 /// # Errors
 /// If a network cannot be made, with its place, or the capture cannot be written.
 pub(crate) fn tried_with<T>(
     project: &Project,
-    args: &LabArgs,
+    options: &Options,
+    wanted: &CaptureArgs,
     depth: Depth,
     also: impl FnOnce(&mut Lab, &Up, &Images) -> T,
 ) -> Result<(Matrix, T), String> {
     let words = |error: &dyn core::fmt::Display| format!("vethlab: {error}");
-    let world = World::empty(&Options::new(args.seed, args.engine.into()));
+    let world = World::empty(options);
     let mut world = world.map_err(|error| words(&error))?;
-    let known = match &args.capture.file {
-        Some(_) if args.capture.wish().has_names() => Some(known(project, args)?),
+    let known = match &wanted.file {
+        Some(_) if wanted.wish().has_names() => Some(known(project, options)?),
         _ => None,
     };
-    let capture = capture(&mut world.lab, &args.capture, known.as_ref())
+    let capture = capture(&mut world.lab, wanted, known.as_ref())
         .map_err(|error| format!("vethlab: {error}"))?;
     start(&mut world, project)?;
     let images = world.images().clone();
@@ -129,7 +153,15 @@ pub(crate) fn tried_with<T>(
             .as_ref()
             .map_or(Ok(()), |capture| capture.drain(lab))
     };
-    let filled = fill(&mut lab, project, &up, &images, depth, args.seed, progress);
+    let filled = fill(
+        &mut lab,
+        project,
+        &up,
+        &images,
+        depth,
+        options.seed,
+        progress,
+    );
     if terminal {
         eprint!("\r\x1b[K");
     }
@@ -162,9 +194,8 @@ pub(crate) fn capture(
 
 /// The names that there will be when the project is up: those of the same project with the same seed elsewhere,
 /// since a capture begins before it.
-fn known(project: &Project, args: &LabArgs) -> Result<Known, String> {
-    let options = Options::new(args.seed, args.engine.into());
-    let world = World::with(project, &options).map_err(|error| format!("vethlab: {error}"))?;
+fn known(project: &Project, options: &Options) -> Result<Known, String> {
+    let world = World::with(project, options).map_err(|error| format!("vethlab: {error}"))?;
     let up: Vec<(&Project, &Up)> = world
         .up
         .iter()

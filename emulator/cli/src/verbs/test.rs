@@ -6,16 +6,14 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use vethlab::compose::{
-    CONFIG_NAME, Config, FILE_NAMES, Images, MachineFile, OVERRIDE_NAMES, Options, Project,
-};
+use vethlab::compose::{CONFIG_NAME, Config, FILE_NAMES, Images, OVERRIDE_NAMES, Options, Project};
 use vethlab::core::docker::spec::Engine;
 use vethlab::expect::{Bundle, Capture, Settings, run as try_out};
 use vethlab::files::Disk;
 use vethlab::report::{self, Form, Report, baseline};
 use vethlab_cli::args::test::TestArgs;
 
-use super::{BAD_INPUT, read};
+use super::{BAD_INPUT, project, read};
 
 /// How deep folders are searched.
 const DEPTH_MAX: usize = 32;
@@ -23,8 +21,8 @@ const DEPTH_MAX: usize = 32;
 const FOLDERS_MAX: usize = 100_000;
 /// The longest baseline that is read, in bytes.
 const BASELINE_MAX: usize = 64 << 20;
-/// The longest description of a machine, or table of images, that is read, in bytes.
-const MACHINE_MAX: usize = 16 << 20;
+/// The longest table of images that is read, in bytes.
+const IMAGES_MAX: usize = 16 << 20;
 
 /// Runs the expectations and says how it went.
 pub(crate) fn run(args: &TestArgs) -> ExitCode {
@@ -88,14 +86,14 @@ fn one(
 ) -> Result<vethlab::expect::Outcome, String> {
     let mut images = builtin.clone();
     for path in args.images.iter().chain(&machine.images) {
-        let text = read(path, MACHINE_MAX)?;
+        let text = read(path, IMAGES_MAX)?;
         let name = path.display().to_string();
         images
             .extend(&name, &text)
             .map_err(|errors| errors.to_string())?;
     }
     let host = args.host.as_ref().or(machine.host.as_ref());
-    let host = host.map(|path| read_machine(path)).transpose()?;
+    let host = host.map(|path| project::machine(path)).transpose()?;
     let mut loaded: Vec<(String, Project)> = Vec::new();
     let mut broken: Vec<report::Project> = Vec::new();
     for (label, options) in machine.projects {
@@ -143,11 +141,6 @@ fn one(
     let mut outcome = try_out(&projects, &settings, &mut Disk);
     outcome.projects.extend(broken);
     Ok(outcome)
-}
-
-fn read_machine(path: &Path) -> Result<MachineFile, String> {
-    let text = read(path, MACHINE_MAX)?;
-    MachineFile::parse(&path.display().to_string(), &text).map_err(|errors| errors.to_string())
 }
 
 fn text(path: &Path) -> Result<String, String> {

@@ -8,7 +8,6 @@ use std::process::ExitCode;
 use vethlab::core::docker::spec::Engine;
 use vethlab::host::pcap_file::PcapFile;
 use vethlab::why::{Question, Why, text, why};
-use vethlab::world::Options;
 use vethlab_cli::args::{Format, WhyArgs};
 
 use super::{BAD_INPUT, project};
@@ -51,8 +50,8 @@ fn answer(args: &WhyArgs) -> Result<ExitCode, String> {
         (None, Some("20.10")) => Engine::V20_10,
         (None, _) => Engine::V29,
     };
-    let why = why(&project, &Options::new(args.seed, engine), &question)
-        .map_err(|error| format!("vethlab: {error}"))?;
+    let options = project::options(args.seed, engine, args.host.as_deref())?;
+    let why = why(&project, &options, &question).map_err(|error| format!("vethlab: {error}"))?;
     if let Some(path) = &args.capture {
         write(path, &why.capture)
             .map_err(|error| format!("vethlab: {}: {error}", path.display()))?;

@@ -6,12 +6,22 @@ use core::net::IpAddr;
 use ipnet::IpNet;
 
 use super::{HostInterface, HostRoute, mtu, parsed};
-use crate::error::Fault;
+use crate::error::{ErrorKind, Fault};
 use crate::node::{Node, Value};
 use crate::read;
 
 /// How many routes or interfaces are read.
 const MAX_ITEMS: usize = 65_536;
+/// How many of them may have addresses by which others may know them, the engine's left out.
+const MAX_OWN: usize = 64;
+
+/// Where the internet of every world is, and the router's way there: no machine can be there too.
+const INTERNET: [&str; 4] = [
+    "198.51.100.0/24",
+    "203.0.113.0/30",
+    "2001:db8:ffff::/48",
+    "2001:db8:fffe::/64",
+];
 
 fn items<'n>(node: &'n Node, key: &str, command: &str) -> Result<&'n [Node], Fault> {
     match &node.value {
@@ -62,13 +72,20 @@ fn route(item: &Node) -> Result<HostRoute, Fault> {
 }
 
 pub(super) fn interfaces(node: &Node) -> Result<Vec<HostInterface>, Fault> {
-    let mut interfaces = Vec::new();
+    let (mut interfaces, mut own) = (Vec::new(), 0);
     for item in items(node, "addresses", "ip -j addr")? {
         // Some versions of the tool print an empty map for what is filtered out.
         if item.entries().is_empty() {
             continue;
         }
-        interfaces.push(interface(item)?);
+        let read = interface(item)?;
+        own += usize::from(!read.is_apart() && read.global().next().is_some());
+        interfaces.push(read);
+        if own > MAX_OWN {
+            let message = format!("more than {MAX_OWN} interfaces have addresses of their own");
+            return Err(Fault::new(ErrorKind::TooLarge, item.at, message)
+                .hint("leave out those where no project publishes a port"));
+        }
     }
     Ok(interfaces)
 }
@@ -84,6 +101,7 @@ fn interface(item: &Node) -> Result<HostInterface, Fault> {
             continue;
         };
         let address: IpAddr = parsed(local, "IP address")?;
+        apart(address, local)?;
         let length = info.get("prefixlen").and_then(read::integer);
         let length = length.and_then(|length| u8::try_from(length).ok());
         let net = match length {
@@ -98,4 +116,17 @@ fn interface(item: &Node) -> Result<HostInterface, Fault> {
         mtu,
         addresses,
     })
+}
+
+/// Refuses an address where the internet is.
+fn apart(address: IpAddr, node: &Node) -> Result<(), Fault> {
+    let nets = INTERNET.iter().filter_map(|net| net.parse::<IpNet>().ok());
+    match nets.into_iter().find(|net| net.contains(&address)) {
+        Some(net) => {
+            let message = format!("{address} is in {net}, where the internet of a world is");
+            Err(Fault::invalid(node.at, message)
+                .hint("the prefix is set apart for documentation: take the machine's own address"))
+        }
+        None => Ok(()),
+    }
 }

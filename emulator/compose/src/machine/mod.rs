@@ -30,6 +30,7 @@ use indexmap::IndexMap;
 use ipnet::IpNet;
 
 use crate::error::{ErrorKind, Errors, Fault};
+use crate::near;
 use crate::node::Node;
 use crate::vethlab;
 use crate::yaml;
@@ -134,6 +135,32 @@ pub struct HostInterface {
     pub addresses: Vec<IpNet>,
 }
 
+impl HostRoute {
+    /// Whether it is one of IPv6; `default` by an interface alone is one of IPv4.
+    #[must_use]
+    pub fn is_ipv6(&self) -> bool {
+        let destination = self.destination.map(|net| net.addr());
+        let known = destination.or(self.gateway).or(self.source);
+        known.is_some_and(|address| address.is_ipv6())
+    }
+}
+
+impl HostInterface {
+    /// It is loopback, or one that the engine made.
+    fn is_apart(&self) -> bool {
+        self.name == "lo" || is_engines(&self.name)
+    }
+
+    /// The addresses by which others may know it.
+    pub fn global(&self) -> impl Iterator<Item = IpNet> {
+        let addresses = self.addresses.iter().copied();
+        addresses.filter(|net| match net.addr() {
+            IpAddr::V4(v4) => !v4.is_loopback() && !v4.is_link_local(),
+            IpAddr::V6(v6) => !v6.is_loopback() && !v6.is_unicast_link_local(),
+        })
+    }
+}
+
 impl MachineFile {
     /// Reads the text of a file by the name of `file`.
     ///
@@ -144,7 +171,7 @@ impl MachineFile {
     }
 
     /// The interface that leads out: the one that is named, else that of the default route with the
-    /// least metric.
+    /// least metric, else the first with an address that others may know, the engine's left out.
     #[must_use]
     pub fn uplink(&self) -> Option<&str> {
         let defaults = self
@@ -155,7 +182,31 @@ impl MachineFile {
             .filter(|route| route.interface.is_some())
             .min_by_key(|route| route.metric);
         let named = self.uplink.as_deref();
-        named.or_else(|| least?.interface.as_deref())
+        let mut own = self.interfaces.iter().filter(|own| !own.is_apart());
+        let mut first = || own.find(|own| own.global().next().is_some());
+        named
+            .or_else(|| least?.interface.as_deref())
+            .or_else(|| first().map(|first| first.name.as_str()))
+    }
+
+    /// The uplink that is named has to be one of the interfaces, where these are listed.
+    fn check_uplink(&self, node: &Node) -> Result<(), Fault> {
+        let names = || self.interfaces.iter().map(|own| own.name.as_str());
+        let Some(name) = self.uplink.as_deref() else {
+            return Err(Fault::invalid(
+                node.at,
+                "uplink must be the name of an interface",
+            ));
+        };
+        if self.interfaces.is_empty() || names().any(|own| own == name) {
+            return Ok(());
+        }
+        let message = format!("there is no interface {name:?} among the addresses");
+        let mut fault = Fault::new(ErrorKind::Undefined, node.at, message);
+        let known: Vec<&str> = names().take(8).collect();
+        let near = near::hint(name, names());
+        fault.hint = near.or_else(|| Some(format!("there are: {}", known.join(", "))));
+        Err(fault)
     }
 
     /// The uplink's MTU in bytes, if it is told.
@@ -195,7 +246,7 @@ fn read(text: &str) -> Result<MachineFile, Fault> {
     }
     vethlab::keys(root, &KEYS, "a machine").map_err(|fault| pasted(root, fault))?;
     let get = |key: &str| root.get(key).filter(|node| !node.is_null());
-    Ok(MachineFile {
+    let machine = MachineFile {
         daemon: get("daemon")
             .map(daemon::read)
             .transpose()?
@@ -210,7 +261,11 @@ fn read(text: &str) -> Result<MachineFile, Fault> {
             .unwrap_or_default(),
         uplink: get("uplink").and_then(Node::text),
         mtu: get("mtu").map(mtu).transpose()?,
-    })
+    };
+    match get("uplink") {
+        Some(node) => machine.check_uplink(node).map(|()| machine),
+        None => Ok(machine),
+    }
 }
 
 /// A file that is one of the parts, not a map of them.

@@ -1,6 +1,7 @@
 //! The daemon's configuration: what `daemon.json` and the host's own files say.
 
 use core::net::IpAddr;
+use std::collections::BTreeMap;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
@@ -71,6 +72,8 @@ pub struct DaemonConfig {
     pub bridge_ports: Option<u32>,
     /// The host listens on IPv6: without an address, ports are published there too.
     pub host_v6: bool,
+    /// `default-network-opts`: options of new networks that do not set them, by driver (24.0 on).
+    pub default_network_options: BTreeMap<String, BTreeMap<String, String>>,
     /// Networks that the host is on besides those of the lab, such as a VPN: automatic subnets stay away from them.
     pub host_networks: Vec<IpNet>,
 }
@@ -109,6 +112,7 @@ impl DaemonConfig {
             host_id: "vethlab".to_owned(),
             bridge_ports: Some(1023),
             host_v6: true,
+            default_network_options: BTreeMap::new(),
             host_networks: Vec::new(),
         }
     }

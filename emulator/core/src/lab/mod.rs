@@ -10,6 +10,7 @@ pub mod outside;
 pub mod plumbing;
 pub mod probe;
 pub mod routes;
+mod uplink;
 pub mod verbs;
 
 use core::time::Duration;

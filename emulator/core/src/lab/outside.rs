@@ -7,6 +7,8 @@
 //!                                                                                        2001:db8:ffff::/48
 //! ```
 //!
+//! Those of the segment are the host's own where a real machine is described ([`Uplink`]).
+//!
 //! Every address of the internet answers ping and TCP 80 and 443, refuses other TCP ports, and answers
 //! UDP with "port unreachable". The gateway's resolver gives each dotted name a stable address there.
 //! The recorded world is the one of the truth table: no gateway, but a machine 192.0.2.1 whose default
@@ -20,6 +22,8 @@ use switch::Rng;
 use switch::wire::EthernetAddress;
 
 use super::apps::Apps;
+pub use super::uplink::Uplink;
+use super::uplink::{Family, IPV6_MTU};
 use crate::id::{BridgeId, IfId, NsId};
 use crate::net::{Net, VethPlan};
 use crate::netns::{LO, Route};
@@ -29,9 +33,11 @@ use crate::tools::web::Web;
 /// Which world is around the host.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Outside {
-    /// `lan`, gateways and `internet`.
+    /// `lan`, gateways and `internet` around a host with the addresses of every lab.
     #[default]
     Standard,
+    /// The same around a host whose uplink is known.
+    Uplink(Box<Uplink>),
     /// That of the recorded truth table: `outside` at 192.0.2.1 with a default route through the host.
     /// The text is the address of the resolver that the host's resolv.conf names; on loopback it
     /// runs on the host.
@@ -48,6 +54,8 @@ pub struct Places {
     pub host: NsId,
     /// The host's interface on the uplink segment.
     pub uplink: IfId,
+    /// The host's interfaces that lead nowhere.
+    pub others: Vec<IfId>,
     /// The uplink segment.
     pub segment: BridgeId,
     /// Another machine on the segment (in the recorded world: `outside`).
@@ -60,6 +68,13 @@ pub struct Places {
 
 /// The address by which `internet` is asked for when any of its addresses will do.
 pub const INTERNET_V4: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
+
+/// The MTU of what is not the uplink's segment, in bytes.
+const MTU: u32 = 1500;
+/// The router's addresses on its far side.
+const ROUTER: [&str; 2] = ["203.0.113.1/30", "2001:db8:fffe::1/64"];
+/// Those of the machine that is the internet.
+const SERVERS: [&str; 2] = ["203.0.113.2/30", "2001:db8:fffe::2/64"];
 
 fn net(text: &str) -> IpNet {
     text.parse()
@@ -82,6 +97,8 @@ pub(crate) fn random_mac(rng: &mut Rng) -> EthernetAddress {
 struct Builder<'a> {
     net: &'a mut Net,
     rng: &'a Rng,
+    /// Of every interface, in bytes.
+    mtu: u32,
 }
 
 impl Builder<'_> {
@@ -90,7 +107,7 @@ impl Builder<'_> {
     }
 
     /// A machine with an interface on a segment.
-    fn plug(&mut self, ns: NsId, name: &str, segment: BridgeId, addresses: &[&str]) -> IfId {
+    fn plug(&mut self, ns: NsId, name: &str, segment: BridgeId, addresses: &[IpNet]) -> IfId {
         let label = self
             .net
             .ns(ns)
@@ -99,25 +116,31 @@ impl Builder<'_> {
             ns,
             name,
             mac: self.mac(&format!("mac:{label}:{name}")),
-            mtu: 1500,
-            ipv6: true,
+            mtu: self.mtu,
+            ipv6: self.mtu >= IPV6_MTU,
         };
         // The other end is a port of nobody's bridge.
         let port = VethPlan {
             ns: self.wires(),
             name: &format!("p{}", self.net.next_iface().0),
             mac: self.mac(&format!("mac:port:{label}:{name}")),
-            mtu: 1500,
+            mtu: self.mtu,
             ipv6: false,
         };
         let (iface, other) = self.net.veth_add(&own, &port);
         // A segment has room: it is made without a limit that its few ports could reach.
         let _full = self.net.port_add(segment, other, port.mac);
         for address in addresses {
-            // Constants of this file, each once.
-            let _fresh = self.net.addr_add(iface, net(address));
+            // One that is there already is there.
+            let _fresh = self.net.addr_add(iface, *address);
         }
         iface
+    }
+
+    /// A segment that is no network of the engine's.
+    fn segment(&mut self, name: &str) -> BridgeId {
+        let mac = self.mac(&format!("mac:{name}"));
+        self.net.bridge_add(None, name, mac, self.mtu).0
     }
 
     /// The namespace in which the segments' ports live.
@@ -125,16 +148,41 @@ impl Builder<'_> {
         self.net.wires()
     }
 
+    fn route(&mut self, ns: NsId, route: Route) {
+        // One that is there already leads there.
+        let _fresh = self.net.with_ns(ns, |netns, _| netns.route_add(route));
+    }
+
     fn via(&mut self, ns: NsId, destination: &str, via: &str, iface: IfId) {
-        let route = Route::through(net(destination), ip(via), iface);
-        self.net.with_ns(ns, |netns, _| netns.route_add(route));
+        self.route(ns, Route::through(net(destination), ip(via), iface));
+    }
+
+    /// A machine on the uplink's segment, with an address of each family and a way to all others there.
+    fn machine(
+        &mut self,
+        ns: NsId,
+        name: &str,
+        segment: BridgeId,
+        families: &[Family],
+        own: fn(&Family) -> Vec<IpNet>,
+    ) -> IfId {
+        let addresses: Vec<IpNet> = families.iter().flat_map(own).collect();
+        let iface = self.plug(ns, name, segment, &addresses);
+        for other in families
+            .iter()
+            .flat_map(|family| family.beside(&own(family)))
+        {
+            self.route(ns, Route::on_link(other, iface));
+        }
+        iface
     }
 }
 
 /// Builds the world around the host, and the host.
 pub(crate) fn build(net: &mut Net, apps: &mut Apps, outside: &Outside, rng: &Rng) -> Places {
     match outside {
-        Outside::Standard => standard(net, apps, rng),
+        Outside::Standard => standard(net, apps, &Uplink::default(), rng),
+        Outside::Uplink(uplink) => standard(net, apps, uplink, rng),
         Outside::Recorded { resolver } => recorded(net, apps, *resolver, rng),
     }
 }
@@ -145,62 +193,42 @@ fn host(net: &mut Net) -> NsId {
     host
 }
 
-fn standard(net: &mut Net, apps: &mut Apps, rng: &Rng) -> Places {
+fn standard(net: &mut Net, apps: &mut Apps, given: &Uplink, rng: &Rng) -> Places {
     let host = host(net);
     let lan = net.ns_add("lan");
     let gateway = net.ns_add("gateway");
     let internet = net.ns_add("internet");
-    let mut build = Builder { net, rng };
-    let (segment, _) = build
-        .net
-        .bridge_add(None, "uplink", build.mac("mac:uplink"), 1500);
-    let (beyond, _) = build
-        .net
-        .bridge_add(None, "beyond", build.mac("mac:beyond"), 1500);
+    let mut build = Builder {
+        net,
+        rng,
+        mtu: given.mtu,
+    };
+    let segment = build.segment("uplink");
+    build.mtu = MTU;
+    let beyond = build.segment("beyond");
     build.net.segment_far(beyond);
-    let uplink = build.plug(
-        host,
-        "eth0",
-        segment,
-        &["192.0.2.2/24", "2001:db8:0:1::2/64"],
-    );
-    let lan_if = build.plug(
-        lan,
-        "eth0",
-        segment,
-        &["192.0.2.9/24", "2001:db8:0:1::9/64"],
-    );
-    build.plug(
-        gateway,
-        "eth0",
-        segment,
-        &["192.0.2.1/24", "2001:db8:0:1::1/64"],
-    );
-    let out = build.plug(
-        gateway,
-        "eth1",
-        beyond,
-        &["203.0.113.1/30", "2001:db8:fffe::1/64"],
-    );
-    let far = build.plug(
-        internet,
-        "eth0",
-        beyond,
-        &["203.0.113.2/30", "2001:db8:fffe::2/64"],
-    );
+    build.mtu = given.mtu;
+    let families = given.families();
+    let uplink = build.machine(host, &given.name, segment, &families, |f| f.host.clone());
+    let lan_if = build.machine(lan, "eth0", segment, &families, |f| vec![f.lan]);
+    build.machine(gateway, "eth0", segment, &families, Family::router);
+    build.mtu = MTU;
+    let out = build.plug(gateway, "eth1", beyond, &ROUTER.map(self::net));
+    let far = build.plug(internet, "eth0", beyond, &SERVERS.map(self::net));
     build
         .net
         .with_ns(gateway, |netns, _| netns.set_forwarding(true));
-    for (ns, iface, v4, v6) in [
-        (host, uplink, "192.0.2.1", "2001:db8:0:1::1"),
-        (lan, lan_if, "192.0.2.1", "2001:db8:0:1::1"),
-        (internet, far, "203.0.113.1", "2001:db8:fffe::1"),
-    ] {
-        build.via(ns, "0.0.0.0/0", v4, iface);
-        build.via(ns, "::/0", v6, iface);
+    for family in &families {
+        if let Some(hop) = family.next_hop {
+            build.route(host, Route::default_via(hop, uplink));
+        }
+        build.route(lan, Route::default_via(family.gateway.addr(), lan_if));
     }
+    build.via(internet, "0.0.0.0/0", "203.0.113.1", far);
+    build.via(internet, "::/0", "2001:db8:fffe::1", far);
     build.via(gateway, "198.51.100.0/24", "203.0.113.2", out);
     build.via(gateway, "2001:db8:ffff::/48", "2001:db8:fffe::2", out);
+    let others = others(&mut build, host, given);
     for local in ["198.51.100.0/24", "2001:db8:ffff::/48"] {
         net.with_ns(internet, |netns, _| {
             netns.route_add(Route::local(self::net(local), LO))
@@ -213,6 +241,7 @@ fn standard(net: &mut Net, apps: &mut Apps, rng: &Rng) -> Places {
     Places {
         host,
         uplink,
+        others,
         segment,
         lan,
         gateway,
@@ -220,15 +249,23 @@ fn standard(net: &mut Net, apps: &mut Apps, rng: &Rng) -> Places {
     }
 }
 
+/// The host's other interfaces, each on a segment where nobody else is.
+fn others(build: &mut Builder<'_>, host: NsId, given: &Uplink) -> Vec<IfId> {
+    let mut all = Vec::new();
+    for (name, addresses) in &given.others {
+        let segment = build.segment(&format!("beside:{name}"));
+        all.push(build.plug(host, name, segment, addresses));
+    }
+    all
+}
+
 fn recorded(net: &mut Net, apps: &mut Apps, resolver: IpAddr, rng: &Rng) -> Places {
     let host = host(net);
     let lan = net.ns_add("outside");
-    let mut build = Builder { net, rng };
-    let (segment, _) = build
-        .net
-        .bridge_add(None, "uplink", build.mac("mac:uplink"), 1500);
-    let uplink = build.plug(host, "up0", segment, &["192.0.2.2/24"]);
-    let out = build.plug(lan, "up1", segment, &["192.0.2.1/24"]);
+    let mut build = Builder { net, rng, mtu: MTU };
+    let segment = build.segment("uplink");
+    let uplink = build.plug(host, "up0", segment, &[self::net("192.0.2.2/24")]);
+    let out = build.plug(lan, "up1", segment, &[self::net("192.0.2.1/24")]);
     build.via(host, "0.0.0.0/0", "192.0.2.1", uplink);
     build.via(lan, "0.0.0.0/0", "192.0.2.2", out);
     apps.spawn(net, lan, Box::new(ResolverApp::new(World::Recorded)));
@@ -238,6 +275,7 @@ fn recorded(net: &mut Net, apps: &mut Apps, resolver: IpAddr, rng: &Rng) -> Plac
     Places {
         host,
         uplink,
+        others: Vec::new(),
         segment,
         lan,
         gateway: lan,

@@ -553,23 +553,18 @@ impl Lab {
             .map(|endpoint| endpoint.network_name.clone())
     }
 
-    /// The addresses of the host on its uplink, link-local ones left out.
+    /// The addresses of the host on its uplink, then those on its other interfaces, bridges and link-local ones
+    /// left out.
     #[must_use]
     pub fn host_addresses(&self) -> Vec<IpAddr> {
-        self.net
-            .ns(self.places.host)
-            .and_then(|netns| netns.iface(self.places.uplink))
-            .map(|iface| {
-                iface
-                    .addrs
-                    .iter()
-                    .map(|address| address.net.addr())
-                    .filter(
-                        |address| !matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local()),
-                    )
-                    .collect()
-            })
-            .unwrap_or_default()
+        let Some(host) = self.net.ns(self.places.host) else {
+            return Vec::new();
+        };
+        let own = core::iter::once(self.places.uplink).chain(self.places.others.iter().copied());
+        own.filter_map(|iface| host.iface(iface))
+            .flat_map(|iface| iface.addrs.iter().map(|address| address.net.addr()))
+            .filter(|address| !matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local()))
+            .collect()
     }
 }
 

@@ -38,7 +38,7 @@ impl Docker {
     ) -> Result<Created, Error> {
         self.check_network_name(&spec)?;
         let driver = self.check_driver(&spec)?;
-        let spec = self.fill_in(spec)?;
+        let spec = self.with_defaults(self.fill_in(spec)?, driver);
         let engine = self.config.engine;
         let v4 = engine == Engine::V20_10 || spec.ipv4.unwrap_or(true);
         let v6 = spec.ipv6.unwrap_or(false);
@@ -69,6 +69,19 @@ impl Docker {
             id,
             warnings: Vec::new(),
         })
+    }
+
+    /// The options of `default-network-opts`, where the network does not set them itself.
+    fn with_defaults(&self, mut spec: NetworkSpec, driver: Driver) -> NetworkSpec {
+        let config = &self.config;
+        let defaults = config.default_network_options.get(driver.name());
+        if config.engine == Engine::V29 && spec.config_from.is_none() {
+            for (key, value) in defaults.into_iter().flatten() {
+                let own = spec.options.entry(key.clone());
+                own.or_insert_with(|| value.clone());
+            }
+        }
+        spec
     }
 
     fn check_network_name(&self, spec: &NetworkSpec) -> Result<(), Error> {
