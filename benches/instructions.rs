@@ -17,7 +17,7 @@ use crate::common::lab::on_docker0;
 use crate::common::machine::rustc;
 use crate::dns::Names;
 use crate::forward::{self, Entry, Wire};
-use crate::tcp::Ours;
+use crate::tcp::{Ours, Stream};
 use crate::udp::Flow;
 
 /// Does so many turns; the units of work that these were.
@@ -44,7 +44,7 @@ const KERNELS: [(&str, Kernel, u64); 8] = [
 ];
 
 /// Work that is not counted here, to be looked at by `-- callgrind`, from number [`OTHER`] on.
-const OTHERS: [Kernel; 4] = [
+const OTHERS: [Kernel; 6] = [
     |turns| {
         let mut wire = Wire::new(Mode::Move, 64, Entry::Burst);
         (0..turns).map(|_| wire.burst()).sum()
@@ -52,6 +52,8 @@ const OTHERS: [Kernel; 4] = [
     |turns| forward::crowd(Mode::Copy, Entry::Burst, turns),
     |turns| forward::crowd(Mode::Move, Entry::Burst, turns),
     |turns| forward::crowd(Mode::Move, Entry::Single, turns),
+    |turns| streamed(Mode::Copy, turns),
+    |turns| streamed(Mode::Move, turns),
 ];
 
 const OTHER: usize = 100;
@@ -72,6 +74,11 @@ fn translate(turns: u64) -> u64 {
 fn segments(turns: u64) -> u64 {
     let mut ours = Ours::new(true);
     (0..turns).map(|_| ours.request(7)).sum()
+}
+
+fn streamed(mode: Mode, turns: u64) -> u64 {
+    let (mut ours, stream) = (Ours::in_mode(mode, false), Stream::new());
+    (0..turns).map(|_| ours.bulk(&stream)).sum()
 }
 
 fn answers(turns: u64) -> u64 {
