@@ -56,6 +56,7 @@ pub fn assigned(lab: &Lab) -> Assigned {
             .containers()
             .map(|container| one_container(lab, container))
             .collect(),
+        gone: Vec::new(),
         sockets,
     }
 }
@@ -100,7 +101,7 @@ fn one_network(network: &Network) -> emulator_model::Network {
     }
 }
 
-fn one_container(lab: &Lab, container: &Container) -> emulator_model::Container {
+pub(crate) fn one_container(lab: &Lab, container: &Container) -> emulator_model::Container {
     let label = |name: &str| {
         let key = format!("com.docker.compose.{name}");
         container.spec.labels.get(&key).cloned()
@@ -112,6 +113,7 @@ fn one_container(lab: &Lab, container: &Container) -> emulator_model::Container 
         project: label("project"),
         service: label("service"),
         number: number.unwrap_or(1),
+        made: container.key,
         running: container.state.is_running(),
         endpoints: container
             .endpoints()

@@ -9,6 +9,7 @@ use core::time::Duration;
 use std::collections::BTreeSet;
 
 use emulator_compose::{Images, Project, Protocol, Service};
+use emulator_core::docker::container::Mode;
 use emulator_core::docker::spec::{ContainerSpec, Engine, Listening, Port, Proto};
 use emulator_core::docker::{DaemonConfig, Error};
 use emulator_core::id::NsId;
@@ -71,6 +72,8 @@ pub struct World<'p> {
     held: u32,
     /// Containers whose namespace went with the container that they had joined.
     stranded: BTreeSet<String>,
+    /// Containers that were removed, as they were last.
+    gone: Vec<emulator_model::Container>,
 }
 
 impl<'p> World<'p> {
@@ -92,6 +95,7 @@ impl<'p> World<'p> {
             images: options.images.clone(),
             held: 0,
             stranded: BTreeSet::new(),
+            gone: Vec::new(),
         })
     }
 
@@ -179,6 +183,7 @@ impl<'p> World<'p> {
     #[must_use]
     pub fn assigned(&self) -> Assigned {
         let mut assigned = crate::assigned::assigned(&self.lab);
+        assigned.gone.clone_from(&self.gone);
         for container in &mut assigned.containers {
             container.running &= !self.stranded.contains(&container.name);
         }
@@ -202,16 +207,18 @@ impl<'p> World<'p> {
         self.lab.settle();
     }
 
-    /// Removes a container. Those that live in its namespace stay behind in one without interfaces.
+    /// Removes a container. Those that live in its namespace stay behind in one without interfaces, unless it
+    /// is the host's.
     fn remove(&mut self, container: &str) {
-        let key = self
-            .lab
-            .docker()
-            .container(container)
-            .map(|found| found.key);
+        let found = self.lab.docker().container(container);
+        let own = found.as_ref().ok().filter(|found| found.mode != Mode::Host);
+        let key = own.map(|found| found.key);
+        if let Ok(found) = found {
+            let last = crate::assigned::one_container(&self.lab, found);
+            self.gone.push(last);
+        }
         let joined = self.lab.docker().containers();
-        let joined = joined
-            .filter(|other| other.joined.is_some() && other.joined == key.as_ref().ok().copied());
+        let joined = joined.filter(|other| other.joined.is_some() && other.joined == key);
         self.stranded.extend(joined.map(|other| other.name.clone()));
         // It is there, or its start failed and it is not.
         let _gone = self.lab.remove(container, true);

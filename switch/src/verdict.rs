@@ -120,6 +120,8 @@ drop_reasons! {
     SocketBufferFull = "socket receive buffer is full",
     /// The listener's queue of connections is full.
     SynQueueFull = "listen queue is full",
+    /// The filter of the listening socket passes nothing.
+    SocketFiltered = "dropped by the socket's filter",
     /// The TCP engine refused the segment.
     TcpRejected = "segment rejected by TCP",
     /// Shorter than its headers say.

@@ -74,6 +74,8 @@ pub enum SockOpt {
     V6Only(bool),
     /// `SO_LINGER` with 0 seconds: closing resets.
     LingerZero(bool),
+    /// `SO_ATTACH_FILTER` with a program that passes nothing: a listener that no SYN reaches.
+    Deaf(bool),
     /// `IP_ADD_MEMBERSHIP`.
     Join(IpAddr),
     /// `IP_RECVERR`: errors from the path are kept with their sender, see [`Sys::recv_error`].
@@ -148,6 +150,14 @@ pub trait Sys {
     fn send(&mut self, sock: SockId, bytes: &[u8]) -> Result<usize, Errno>;
     /// `sendto(2)`. On a ping socket the port is the sequence number.
     fn send_to(&mut self, sock: SockId, bytes: &[u8], to: SocketAddr) -> Result<usize, Errno>;
+    /// `sendmsg(2)` on a datagram socket with `IP_PKTINFO`: from this address of ours.
+    fn send_from(
+        &mut self,
+        sock: SockId,
+        bytes: &[u8],
+        to: SocketAddr,
+        from: IpAddr,
+    ) -> Result<usize, Errno>;
     /// `recv(2)`: bytes given; 0 is the end of a stream.
     fn recv(&mut self, sock: SockId, buffer: &mut [u8]) -> Result<usize, Errno>;
     /// Reads a stream where its bytes lie, without a copy: shows `look` those that wait, or the first of them,

@@ -15,6 +15,8 @@ pub struct Assigned {
     pub networks: Vec<Network>,
     /// Every container, those that did not start as well.
     pub containers: Vec<Container>,
+    /// Containers that were removed, as they were last.
+    pub gone: Vec<Container>,
     /// Who listens where.
     pub sockets: Vec<Socket>,
 }
@@ -75,6 +77,8 @@ pub struct Container {
     pub service: Option<String>,
     /// Which of the service's containers, from 1.
     pub number: u32,
+    /// When it was made: of two containers of one name the later has the higher.
+    pub made: u32,
     /// It was started and did not end.
     pub running: bool,
     /// Its places in networks while it runs.

@@ -2,6 +2,7 @@
 
 use core::net::IpAddr;
 
+use crate::assigned::Container;
 use crate::engine::{Carrier, Model, Port, Sandbox, Site};
 use crate::gateway::Way;
 use crate::machine::Engine;
@@ -80,18 +81,14 @@ impl Model<'_> {
     }
 
     /// The default route: whose it is, where it leads, and with which source address.
-    fn way_out<'s>(
-        &self,
-        sandbox: &'s Sandbox<'_>,
-        v6: bool,
-    ) -> Option<(&'s Port<'s>, Way, IpAddr)> {
-        let port = sandbox.way(v6)?;
+    fn way_out<'s>(&self, sandbox: &'s Sandbox<'_>, v6: bool) -> Option<(&'s Port, Way, IpAddr)> {
+        let port = sandbox.route(v6)?;
         let way = self.nets[port.net].way(self.engine, v6)?;
         Some((port, way, port.address(v6)?))
     }
 
     /// On a network that the caller is on.
-    fn call_neighbour(&self, at: usize, port: &Port<'_>, source: IpAddr, call: &Call) -> Outcome {
+    fn call_neighbour(&self, at: usize, port: &Port, source: IpAddr, call: &Call) -> Outcome {
         let net = &self.nets[port.net];
         let via = Via::Network(net.name.to_owned());
         if net.carrier == Carrier::Bridge {
@@ -149,9 +146,11 @@ impl Model<'_> {
             return false;
         };
         let linked = self.legacy_links(client);
+        // Another of its name is not meant.
+        let meant = |target: &Container| target.made == server.owner.made;
         if !linked
             .iter()
-            .any(|(_, target)| *target == server.owner.name)
+            .any(|(_, target)| target.name == server.owner.name && meant(target))
         {
             return false;
         }
@@ -238,7 +237,7 @@ impl Model<'_> {
                 let on_link = ports.find(|port| {
                     port.address(v6).is_some() && self.nets[port.net].contains(client)
                 });
-                on_link.or_else(|| sandbox.way(v6))?.address(v6)
+                on_link.or_else(|| sandbox.route(v6))?.address(v6)
             }
             Site::Lan | Site::Internet => None,
         }

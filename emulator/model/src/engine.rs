@@ -47,6 +47,8 @@ pub(crate) struct Net<'a> {
     pub(crate) name: &'a str,
     pub(crate) carrier: Carrier,
     pub(crate) internal: bool,
+    /// Macvlan or ipvlan without a parent.
+    pub(crate) alone: bool,
     pub(crate) icc: bool,
     pub(crate) masquerade: bool,
     /// For IPv4 and for IPv6.
@@ -91,7 +93,7 @@ impl Net<'_> {
 
 /// A place in a network.
 #[derive(Clone, Debug)]
-pub(crate) struct Port<'a> {
+pub(crate) struct Port {
     /// By position.
     pub(crate) net: usize,
     pub(crate) v4: Option<IpAddr>,
@@ -100,10 +102,10 @@ pub(crate) struct Port<'a> {
     /// By which it is known on that network, its own name first.
     pub(crate) names: Vec<String>,
     /// Names that its container alone knows there: the alias and whose it is.
-    pub(crate) links: Vec<(String, &'a str)>,
+    pub(crate) links: Vec<(String, String)>,
 }
 
-impl Port<'_> {
+impl Port {
     pub(crate) fn address(&self, v6: bool) -> Option<IpAddr> {
         if v6 { self.v6 } else { self.v4 }
     }
@@ -121,14 +123,21 @@ pub(crate) struct Sandbox<'a> {
     /// Between a service's name and a container's number.
     pub(crate) dash: char,
     /// In the order in which the default route is chosen.
-    pub(crate) ports: Vec<Port<'a>>,
+    pub(crate) ports: Vec<Port>,
     /// Which of them is the way out, for IPv4 and for IPv6.
     pub(crate) ways: [Option<usize>; 2],
+    /// Whether that way is a route.
+    pub(crate) routes: [bool; 2],
 }
 
 impl<'a> Sandbox<'a> {
-    pub(crate) fn way(&self, v6: bool) -> Option<&Port<'a>> {
+    pub(crate) fn way(&self, v6: bool) -> Option<&Port> {
         self.ways[usize::from(v6)].and_then(|at| self.ports.get(at))
+    }
+
+    /// The way out if it is a route.
+    pub(crate) fn route(&self, v6: bool) -> Option<&Port> {
+        self.way(v6).filter(|_| self.routes[usize::from(v6)])
     }
 
     pub(crate) fn has(&self, address: IpAddr) -> bool {
@@ -153,6 +162,7 @@ pub(crate) enum Site {
 /// What must be reachable, and under which names, in projects that are up together.
 #[derive(Clone, Debug)]
 pub struct Model<'a> {
+    pub(crate) projects: Vec<&'a Project>,
     pub(crate) assigned: &'a Assigned,
     pub(crate) machine: &'a Machine,
     pub(crate) engine: Engine,
@@ -214,6 +224,7 @@ impl<'a> Model<'a> {
             }
         }
         Self {
+            projects: projects.to_vec(),
             assigned,
             machine,
             engine,
@@ -364,12 +375,12 @@ impl<'a> Reader<'_, 'a> {
             })
             .filter_map(|(_, address)| address.value.parse().ok())
             .collect();
-        let internal = network.is_some_and(|network| network.internal)
-            || (carrier == Carrier::Own && parent.is_none());
+        let internal = network.is_some_and(|network| network.internal);
         Net {
             name: &assigned.name,
             carrier,
             internal: internal && self.rules.has(Rule::Internal),
+            alone: carrier == Carrier::Own && parent.is_none(),
             icc: if default {
                 self.machine.icc
             } else {
@@ -415,6 +426,10 @@ impl<'a> Reader<'_, 'a> {
             NetworkMode::Host => Namespace::Host,
             NetworkMode::Service(target) if self.rules.has(Rule::Joining) => {
                 let first = project.service(target);
+                // The host's stays when who joined it first has gone.
+                if first.is_some_and(|first| first.network_mode == NetworkMode::Host) {
+                    return Namespace::Host;
+                }
                 Namespace::Of(first.map_or_else(
                     || target.clone(),
                     |service| project.container_name(service, 1),
@@ -430,7 +445,7 @@ impl<'a> Reader<'_, 'a> {
     fn sandbox(&self, container: &'a Container, nets: &[Net<'a>]) -> Sandbox<'a> {
         let of = self.service(container);
         let service = of.map(|(_, service)| service);
-        let mut ports: Vec<Port<'a>> = container
+        let mut ports: Vec<Port> = container
             .endpoints
             .iter()
             .filter_map(|endpoint| {
@@ -441,11 +456,7 @@ impl<'a> Reader<'_, 'a> {
                         network.is_some_and(|network| network.name == endpoint.network)
                     })
                 });
-                let namer = crate::names::Namer {
-                    assigned: self.assigned,
-                    container,
-                    of,
-                };
+                let namer = crate::names::Namer { container, of };
                 Some(Port {
                     net,
                     v4: endpoint.v4.map(IpAddr::V4),
@@ -467,12 +478,17 @@ impl<'a> Reader<'_, 'a> {
         };
         chooser.sort(&mut ports);
         let ways = chooser.ways(&ports);
+        let routes = [false, true].map(|v6| {
+            let way = ways[usize::from(v6)].and_then(|at| chooser.way(&ports[at], v6));
+            way.is_some_and(|way| way != gateway::Way::Unset)
+        });
         Sandbox {
             owner: container,
             service,
             dash: of.map_or('-', |(project, _)| dash(project.naming)),
             ports,
             ways,
+            routes,
         }
     }
 }

@@ -18,26 +18,29 @@ pub(crate) enum Way {
     Via(IpAddr),
     /// Straight out of the interface.
     Direct,
+    /// It counts as a way out, but nobody said which gateway the segment has, and no route is set (29).
+    Unset,
 }
 
 impl Net<'_> {
     /// The way out of the network in a family, if it has one.
     pub(crate) fn way(&self, engine: Engine, v6: bool) -> Option<Way> {
         let here = |address: &&IpAddr| address.is_ipv6() == v6;
-        let given = self.default_gateways.iter().find(here);
-        let gateway = given.or_else(|| self.gateways.iter().find(here)).copied();
+        let gateway = self.gateways.iter().find(here).copied();
+        let given = self.default_gateways.iter().find(here).copied();
+        let has = || {
+            let mut subnets = self.subnets.iter();
+            subnets.any(|subnet| subnet.addr().is_ipv6() == v6)
+        };
         match self.carrier {
             Carrier::Bridge if self.mode(v6) == Mode::Isolated => None,
             Carrier::Bridge if self.internal && engine == Engine::V29 => None,
-            Carrier::Bridge => gateway.map(Way::Via),
+            Carrier::Bridge => given.or(gateway).map(Way::Via),
             Carrier::Uplink | Carrier::UplinkRouted | Carrier::Own if self.internal => None,
-            Carrier::UplinkRouted => {
-                let mut subnets = self.subnets.iter();
-                subnets
-                    .any(|subnet| subnet.addr().is_ipv6() == v6)
-                    .then_some(Way::Direct)
-            }
-            Carrier::Uplink | Carrier::Own => gateway.map(Way::Via),
+            // The driver calls it internal; whoever orders networks does not know.
+            Carrier::Own if self.alone && engine == Engine::V29 => None,
+            Carrier::UplinkRouted => has().then_some(Way::Direct),
+            Carrier::Uplink | Carrier::Own => has().then(|| gateway.map_or(Way::Unset, Way::Via)),
         }
     }
 }
@@ -49,13 +52,13 @@ pub(crate) struct Chooser<'n, 'a> {
 }
 
 impl Chooser<'_, '_> {
-    pub(crate) fn way(&self, port: &Port<'_>, v6: bool) -> Option<Way> {
+    pub(crate) fn way(&self, port: &Port, v6: bool) -> Option<Way> {
         port.address(v6)?;
         self.nets[port.net].way(self.engine, v6)
     }
 
     /// In the order in which the way out is looked for.
-    pub(crate) fn sort(&self, ports: &mut [Port<'_>]) {
+    pub(crate) fn sort(&self, ports: &mut [Port]) {
         if !self.rules.has(Rule::Gateway) {
             return;
         }
@@ -72,7 +75,7 @@ impl Chooser<'_, '_> {
     }
 
     /// For IPv4 and for IPv6.
-    pub(crate) fn ways(&self, ports: &[Port<'_>]) -> [Option<usize>; 2] {
+    pub(crate) fn ways(&self, ports: &[Port]) -> [Option<usize>; 2] {
         let first = |v6: bool| ports.iter().position(|port| self.way(port, v6).is_some());
         match self.engine {
             Engine::V29 => [first(false), first(true)],

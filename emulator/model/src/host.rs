@@ -6,7 +6,7 @@ use crate::assigned::Publication;
 use crate::call::{Call, Origin};
 use crate::engine::{Mode, Model, Sandbox, Site};
 use crate::gateway::Way;
-use crate::outcome::{Outcome, Reach, Reason, Transport, Via};
+use crate::outcome::{End, Outcome, Reach, Reason, Transport, Via};
 use crate::rules::Rule;
 
 /// A published port and where it leads.
@@ -114,10 +114,7 @@ impl<'a> Model<'a> {
             if self.machine.userland_proxy && self.has(Rule::Proxy) {
                 return self.proxied(origin, source, &door, call);
             }
-            // The daemon holds the port, and reads nothing.
-            if call.transport == Transport::Udp {
-                return Outcome::silent(Reason::NobodyListens, Via::Routed);
-            }
+            return self.held(call);
         }
         let via = match origin {
             Origin::Host => Via::Loopback,
@@ -128,6 +125,21 @@ impl<'a> Model<'a> {
         };
         let seen = self.own_call_masqueraded(origin, call).unwrap_or(source);
         self.deliver(Site::Host, call, seen, via)
+    }
+
+    /// Nobody but the daemon has the port, and it reads nothing: 20.10 lets the kernel accept connections,
+    /// 29 has a filter on its socket that drops them.
+    fn held(&self, call: &Call) -> Outcome {
+        if call.transport == Transport::Tcp && self.is_old() {
+            return Outcome {
+                reach: Reach::Open,
+                reason: None,
+                by: Some(End::Host),
+                source: None,
+                via: Via::Routed,
+            };
+        }
+        Outcome::silent(Reason::NobodyListens, Via::Routed)
     }
 
     /// The host calls its own address on a bridge: what leaves that bridge's subnet by another
@@ -227,10 +239,11 @@ impl<'a> Model<'a> {
         }
     }
 
-    /// docker-proxy's UDP socket answers from the address that it is bound to, else from the one that
-    /// routing chooses towards the client; the client takes it only if that is whom it asked.
+    /// docker-proxy's UDP socket answers from the address that it is bound to, else from the one that was
+    /// asked (since 28.0), or that routing chooses towards the client; the client takes it only if that is
+    /// whom it asked.
     fn answers_from(&self, origin: Origin, source: IpAddr, door: &Door<'_>, call: &Call) -> bool {
-        if !door.publication.host_ip.is_unspecified() {
+        if !self.is_old() || !door.publication.host_ip.is_unspecified() {
             return true;
         }
         match origin {
@@ -399,7 +412,7 @@ impl<'a> Model<'a> {
             // Past the host, on a segment that the two share, nobody translates back.
             return self.nets[port.net].is_bridge() || !(translated || origin == Origin::Host);
         }
-        let Some(port) = sandbox.way(v6) else {
+        let Some(port) = sandbox.route(v6) else {
             return false;
         };
         let back = &self.nets[port.net];

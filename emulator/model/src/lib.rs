@@ -31,7 +31,7 @@
 //!         on("default-web-1", "web", "default_default", [172, 18, 0, 2]),
 //!         on("default-db-1", "db", "default_back", [172, 19, 0, 2]),
 //!     ],
-//!     sockets: Vec::new(),
+//!     ..Assigned::default()
 //! };
 //! let machine = Machine::new(Engine::V29);
 //! let model = Model::new(&[&project], &assigned, Engine::V29, &machine);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use emulator_compose::{Naming, NetworkMode, Project, Service, ServiceNetwork};
 
-use crate::assigned::{Assigned, Container, Endpoint};
+use crate::assigned::{Container, Endpoint};
 use crate::call::Call;
 use crate::engine::{DEFAULT_BRIDGE, Model, Sandbox, Site, dash};
 use crate::outcome::{End, Outcome, Reach, Transport};
@@ -53,7 +53,6 @@ pub enum Reply {
 
 /// Gives a container's endpoint its names.
 pub(crate) struct Namer<'a> {
-    pub(crate) assigned: &'a Assigned,
     pub(crate) container: &'a Container,
     pub(crate) of: Option<(&'a Project, &'a Service)>,
 }
@@ -88,24 +87,26 @@ impl<'a> Namer<'a> {
     }
 
     /// `links` as compose hands them on: the alias, the short container name and the whole one.
-    pub(crate) fn links(&self) -> Vec<(String, &'a str)> {
+    pub(crate) fn links(&self) -> Vec<(String, String)> {
         let mut links = Vec::new();
         let Some((project, service)) = self.of else {
             return links;
         };
         for link in &service.links {
-            for target in self.assigned.running(&project.name, &link.target) {
-                let number = target.number;
-                let dash = dash(project.naming);
-                links.push((link.alias.clone(), target.name.as_str()));
-                links.push((format!("{}{dash}{number}", link.target), &target.name));
-                links.push((target.name.clone(), &target.name));
+            let Some(target) = project.service(&link.target) else {
+                continue;
+            };
+            let dash = dash(project.naming);
+            // Also those that do not run: their names give nothing.
+            for number in 1..=target.replicas {
+                let name = project.container_name(target, number);
+                links.push((link.alias.clone(), name.clone()));
+                links.push((format!("{}{dash}{number}", link.target), name.clone()));
+                links.push((name.clone(), name));
             }
         }
         for link in &service.external_links {
-            if let Some(target) = self.assigned.container(&link.target) {
-                links.push((link.alias.clone(), &target.name));
-            }
+            links.push((link.alias.clone(), link.target.clone()));
         }
         links
     }
@@ -302,10 +303,11 @@ impl<'a> Model<'a> {
         } else {
             &given
         };
-        let external = sandbox
-            .ports
-            .iter()
-            .any(|port| !self.nets[port.net].internal);
+        let external = sandbox.ports.iter().any(|port| {
+            let net = &self.nets[port.net];
+            let leads = |v6| port.address(v6).is_some() && net.way(self.engine, v6).is_some();
+            !net.internal && (leads(false) || leads(true))
+        });
         for &resolver in resolvers.iter().filter(|&&ip| ip != EMBEDDED).take(3) {
             let from_host = of_host && (!self.is_old() || resolver.is_loopback());
             if from_host && !external && !self.is_old() {
@@ -401,17 +403,21 @@ impl<'a> Model<'a> {
             }
         }
         for (alias, target) in self.legacy_links(sandbox) {
-            let holder = self.sandboxes.iter().find(|s| s.owner.name == target);
-            let Some(holder) = holder else { continue };
-            for address in self.on_default_bridge(holder) {
-                line(&alias, address);
-                line(&target, address);
-                if let Some(host) = self.own_names(holder).first() {
-                    line(host, address);
-                }
+            let service = sandbox.owner.project.as_deref().and_then(|project| {
+                let found = self.projects.iter().find(|p| p.name == project)?;
+                found.service(target.service.as_deref()?)
+            });
+            let host = own_names(service, target).into_iter().next();
+            let names = [Some(alias), Some(target.name.clone()), host];
+            let on_bridge = target.endpoints.iter();
+            for address in on_bridge
+                .filter(|endpoint| endpoint.network == DEFAULT_BRIDGE)
+                .flat_map(Endpoint::addresses)
+            {
+                names.iter().flatten().for_each(|name| line(name, address));
             }
         }
-        for own in self.own_names(sandbox) {
+        for own in own_names(sandbox.service, sandbox.owner) {
             for port in &sandbox.ports {
                 for address in [port.v4, port.v6].into_iter().flatten() {
                     line(&own, address);
@@ -424,35 +430,6 @@ impl<'a> Model<'a> {
         found
     }
 
-    fn on_default_bridge<'s>(
-        &'s self,
-        sandbox: &'s Sandbox<'a>,
-    ) -> impl Iterator<Item = IpAddr> + 's {
-        let ports = sandbox.ports.iter();
-        ports
-            .filter(|port| self.nets[port.net].is_default())
-            .flat_map(|port| [port.v4, port.v6])
-            .flatten()
-    }
-
-    /// Its hostname, with and without domain.
-    fn own_names(&self, sandbox: &Sandbox<'a>) -> Vec<String> {
-        let given = sandbox
-            .service
-            .and_then(|service| service.hostname.as_ref());
-        let host = given.map_or(sandbox.owner.id.as_str(), |name| name.value.as_str());
-        let mut names = vec![host.to_owned()];
-        let domain = sandbox
-            .service
-            .and_then(|service| service.domainname.as_ref());
-        match (domain, host.split_once('.')) {
-            (Some(domain), _) => names.push(format!("{host}.{}", domain.value)),
-            (None, Some((short, _))) => names.push(short.to_owned()),
-            (None, None) => {}
-        }
-        names
-    }
-
     fn host_gateway(&self) -> Vec<IpAddr> {
         if !self.machine.host_gateway.is_empty() {
             return self.machine.host_gateway.clone();
@@ -461,33 +438,61 @@ impl<'a> Model<'a> {
         bridge.map_or_else(Vec::new, |net| net.gateways.to_vec())
     }
 
-    /// The links of a container on the default bridge: the alias, and whose it is.
-    pub(crate) fn legacy_links(&self, sandbox: &Sandbox<'a>) -> Vec<(String, String)> {
-        let Some((service, project)) = sandbox.service.zip(sandbox.owner.project.as_deref()) else {
+    /// The links of a container on the default bridge: the alias, and whose it is. They mean the containers
+    /// that were there when it was made, also when those have gone and others have their names.
+    pub(crate) fn legacy_links(&self, sandbox: &Sandbox<'a>) -> Vec<(String, &'a Container)> {
+        let owner = sandbox.owner;
+        let Some((service, project)) = sandbox.service.zip(owner.project.as_deref()) else {
             return Vec::new();
         };
         if service.network_mode != NetworkMode::Bridge {
             return Vec::new();
         }
-        let mut links = Vec::new();
+        let mut known: BTreeMap<&str, &'a Container> = BTreeMap::new();
+        let all = self.assigned.gone.iter().chain(&self.assigned.containers);
+        for container in all.filter(|container| container.made <= owner.made) {
+            let last = known.entry(&container.name).or_insert(container);
+            if last.made <= container.made {
+                *last = container;
+            }
+        }
+        // An alias that is given twice is the last one's.
+        let mut of_alias = BTreeMap::new();
         for link in &service.links {
-            for target in self.assigned.running(project, &link.target) {
+            let targets = known.values().filter(|target| {
+                target.project.as_deref() == Some(project)
+                    && target.service.as_deref() == Some(link.target.as_str())
+            });
+            let mut targets: Vec<&'a Container> = targets.copied().collect();
+            targets.sort_by_key(|target| target.number);
+            for target in targets {
                 let short = format!("{}{}{}", link.target, sandbox.dash, target.number);
-                for alias in [&short, &link.alias] {
-                    links.push((alias.clone(), target.name.clone()));
+                for alias in [short, link.alias.clone()] {
+                    of_alias.insert(alias, target);
                 }
             }
         }
         for link in &service.external_links {
-            links.push((link.alias.clone(), link.target.clone()));
-        }
-        // An alias that is given twice is the last one's.
-        let mut of_alias = BTreeMap::new();
-        for (alias, target) in links {
-            of_alias.insert(alias, target);
+            if let Some(target) = known.get(link.target.as_str()) {
+                of_alias.insert(link.alias.clone(), target);
+            }
         }
         of_alias.into_iter().collect()
     }
+}
+
+/// Its hostname, with and without domain.
+fn own_names(service: Option<&Service>, container: &Container) -> Vec<String> {
+    let given = service.and_then(|service| service.hostname.as_ref());
+    let host = given.map_or(container.id.as_str(), |name| name.value.as_str());
+    let mut names = vec![host.to_owned()];
+    let domain = service.and_then(|service| service.domainname.as_ref());
+    match (domain, host.split_once('.')) {
+        (Some(domain), _) => names.push(format!("{host}.{}", domain.value)),
+        (None, Some((short, _))) => names.push(short.to_owned()),
+        (None, None) => {}
+    }
+    names
 }
 
 const fn question(resolver: IpAddr) -> Call {

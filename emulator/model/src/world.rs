@@ -3,7 +3,7 @@
 use core::net::IpAddr;
 
 use crate::call::{Call, Origin};
-use crate::engine::{Carrier, Model, Site};
+use crate::engine::{Carrier, Model, Sandbox, Site};
 use crate::gateway::Way;
 use crate::outcome::{End, Outcome, Reach, Reason, Transport, Via};
 
@@ -174,14 +174,30 @@ impl Model<'_> {
             .ports
             .iter()
             .any(|port| port.address(v6).is_some() && self.nets[port.net].contains(seen));
-        // By the host too, which has not seen the question and lets the answer pass.
-        let routed = sandbox
-            .way(v6)
-            .is_some_and(|port| !self.nets[port.net].internal);
-        if on_link || routed {
+        if on_link || self.leads_out(sandbox, v6) {
             return self.deliver(Site::Sandbox(at), call, seen, Via::Routed);
         }
         Outcome::silent(Reason::NoWayBack, Via::Routed)
+    }
+
+    /// The default route leads to the router, or to the host, which has not seen the question and lets the
+    /// answer pass.
+    fn leads_out(&self, sandbox: &Sandbox<'_>, v6: bool) -> bool {
+        let Some(port) = sandbox.route(v6) else {
+            return false;
+        };
+        let net = &self.nets[port.net];
+        let Some(Way::Via(gateway)) = net.way(self.engine, v6) else {
+            return false;
+        };
+        match net.carrier {
+            Carrier::Bridge => {
+                let filtered = net.internal && (!v6 || self.filters_v6());
+                !filtered && net.host_address(v6) == Some(gateway)
+            }
+            Carrier::Uplink => self.machine.router.contains(&gateway),
+            Carrier::UplinkRouted | Carrier::Own => false,
+        }
     }
 
     /// From a container that shares the uplink, to an address that it takes for a neighbour's.

@@ -7,12 +7,14 @@ use std::sync::{Arc, Mutex};
 
 use emulator_compose::MachineFile;
 use emulator_core::docker::spec::Engine;
-use emulator_core::lab::LabConfig;
+use emulator_core::lab::{Lab, LabConfig};
 use emulator_core::net::{CaptureAt, CaptureSink};
+use vethlab::assigned::assigned;
+use vethlab::project::up_with;
 use vethlab::world::Options;
 
 use super::mutations::{EVERYTHING, listens};
-use super::packets::Scene;
+use super::scene::Scene;
 use crate::scenes::{Drink, Pour};
 
 /// A card with two addresses a family, a VPN, what the engine itself made, and a router known by IPv6's
@@ -64,7 +66,11 @@ fn scene(machine: &str, engine: Engine) -> Scene {
         ..LabConfig::default()
     };
     let project = emulator_compose::load_str(EVERYTHING).unwrap();
-    Scene::on(project, EVERYTHING.to_owned(), config, listens).unwrap()
+    let mut lab = Lab::new(config).unwrap();
+    let up = up_with(&mut lab, &project, listens);
+    assert!(up.networks.is_empty(), "{:?}", up.networks);
+    let assigned = assigned(&lab);
+    Scene::new(project, lab, assigned)
 }
 
 fn agree(machine: &str, engine: Engine) {

@@ -7,13 +7,14 @@ use emulator_compose::Service;
 use emulator_core::docker::DaemonConfig;
 use emulator_core::docker::spec::{Engine, Listening, Port, Proto};
 use emulator_core::id::NsId;
+use emulator_core::lab::{Lab, LabConfig};
 use switch::filter::RuleId;
-use vethlab::assigned::engine;
+use vethlab::assigned::{assigned, engine};
 use vethlab::model::{Model, Rule, Rules};
 use vethlab::project;
 
-use super::packets::{Scene, outcome_text};
 use super::records;
+use super::scene::{Scene, outcome_text};
 
 /// A project with something of everything.
 pub(super) const EVERYTHING: &str = "name: p
@@ -77,7 +78,16 @@ fn scene(engine: Engine, userland_proxy: bool) -> Scene {
         userland_proxy,
         ..DaemonConfig::new(engine, NsId::default())
     };
-    let scene = Scene::of(project, EVERYTHING.to_owned(), daemon, listens).unwrap();
+    let mut lab = Lab::new(LabConfig {
+        seed: 1,
+        daemon,
+        ..LabConfig::default()
+    })
+    .unwrap();
+    let up = project::up_with(&mut lab, &project, listens);
+    assert!(up.networks.is_empty(), "{:?}", up.networks);
+    let assigned = assigned(&lab);
+    let scene = Scene::new(project, lab, assigned);
     for container in &scene.assigned.containers {
         assert!(container.running, "{} does not run", container.name);
     }

@@ -107,6 +107,7 @@ fn assigned(record: &Record) -> Assigned {
         containers: list(&json["containers"])
             .map(|recorded| container(json, recorded))
             .collect(),
+        gone: Vec::new(),
         sockets,
     }
 }
@@ -139,6 +140,7 @@ fn container(json: &Value, recorded: &Value) -> Container {
         project: Some(text(&json["topology"]).to_owned()),
         service: (!service.is_empty()).then(|| service.to_owned()),
         number: number.unwrap_or(1),
+        made: 0,
         running: ["running", "paused"].contains(&text(&recorded["state"])),
         endpoints: endpoints.collect(),
         published,

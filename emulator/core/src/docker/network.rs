@@ -72,7 +72,7 @@ pub struct Lease {
 }
 
 impl Lease {
-    /// The container's default route if it is not the gateway: `DefaultGatewayIPv4` and `…IPv6`.
+    /// The container's default route on a bridge if it is not the gateway: `DefaultGatewayIPv4` and `…IPv6`.
     fn default_gateway(&self) -> Option<IpAddr> {
         let key = if bits::is_v6(&self.subnet) {
             "DefaultGatewayIPv6"
@@ -119,6 +119,8 @@ pub enum Way {
     Via(IpAddr),
     /// Straight out of the interface.
     Direct,
+    /// It counts as a way out, but no route is set: nobody said which gateway the shared segment has.
+    Unset,
 }
 
 impl Way {
@@ -127,7 +129,7 @@ impl Way {
     pub const fn address(self) -> Option<IpAddr> {
         match self {
             Self::Via(ip) => Some(ip),
-            Self::Direct => None,
+            Self::Direct | Self::Unset => None,
         }
     }
 }
@@ -219,6 +221,8 @@ impl Network {
                 lease.default_gateway().or(lease.gateway).map(Way::Via)
             }
             Base::Shared { .. } if self.internal => None,
+            // In 29 the driver treats a network without parent as internal; the order of endpoints does not.
+            Base::Shared { parent: None, .. } if engine == Engine::V29 => None,
             Base::Shared {
                 mode: VlanMode::L3, ..
             } => self.leases_of(v6).next().map(|_| Way::Direct),
@@ -227,7 +231,7 @@ impl Network {
                     Some(addr) => self.lease_with(addr)?,
                     None => self.leases_of(v6).next()?,
                 };
-                lease.default_gateway().or(lease.gateway).map(Way::Via)
+                Some(lease.gateway.map_or(Way::Unset, Way::Via))
             }
         }
     }

@@ -36,8 +36,7 @@ impl Rank<'_> {
             };
             let gateways = match engine {
                 Engine::V29 => u8::from(rank.gateway_v4) + u8::from(rank.gateway_v6),
-                // Only both or not.
-                Engine::V20_10 => u8::from(rank.gateway_v4 && rank.gateway_v6),
+                Engine::V20_10 => u8::from(rank.gateway_v4) + 2 * u8::from(rank.gateway_v6),
             };
             (Reverse(priority), rank.internal, Reverse(gateways))
         };
@@ -116,6 +115,19 @@ mod tests {
         ];
         assert_eq!(ways_out(&ranks, Engine::V29), (Some(1), Some(0)));
         assert_eq!(ways_out(&ranks, Engine::V20_10), (Some(0), Some(0)));
+    }
+
+    #[test]
+    fn internal_networks_differ_by_their_gateways() {
+        // Docker 20.10 gives those of bridges one, not those of macvlan.
+        let ranks = [
+            rank("a", 0, true, false, false),
+            rank("b", 0, true, true, false),
+            rank("c", 0, true, true, true),
+        ];
+        for engine in [Engine::V29, Engine::V20_10] {
+            assert_eq!(sorted(&ranks, engine), ["c", "b", "a"]);
+        }
     }
 
     #[test]

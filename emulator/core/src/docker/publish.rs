@@ -204,6 +204,7 @@ impl Docker {
         container: &mut Container,
         key: u32,
     ) -> Result<(), Error> {
+        let engine = self.config.engine;
         for attempt in 0.. {
             let Some(endpoint) = container.endpoint_mut(key) else {
                 return Ok(());
@@ -219,7 +220,7 @@ impl Docker {
                 return Ok(());
             };
             let group = groups.iter_mut().find(|g| {
-                g.may_move() && g.host_port.is_some() && g.published().any(|p| p == which)
+                g.may_move(engine) && g.host_port.is_some() && g.published().any(|p| p == which)
             });
             let moved = match group {
                 Some(group) if attempt + 1 < TRIES => move_on(&mut self.ports, group),

@@ -56,7 +56,8 @@ impl Docker {
         let resolver = owner.sandbox.as_ref().is_some_and(|s| s.resolver);
         let external = owner.endpoints().any(|e| {
             let driver = self.networks.get(e.network).map(|n| n.driver);
-            !e.internal && driver != Some(Driver::Null)
+            let way = e.way_v4.or(e.way_v6);
+            !e.internal && driver != Some(Driver::Null) && way.is_some()
         });
         Ok(DnsConfig {
             resolver,
@@ -299,7 +300,12 @@ impl Docker {
         let route = |key: Option<u32>, v6: bool| {
             let endpoint = container.endpoint_by_key(key?)?;
             let way = if v6 { endpoint.way_v6 } else { endpoint.way_v4 };
-            Some((endpoint.iface?, way.and_then(Way::address)))
+            let via = match way? {
+                Way::Via(gateway) => Some(gateway),
+                Way::Direct => None,
+                Way::Unset => return None,
+            };
+            Some((endpoint.iface?, via))
         };
         let mut set = |v6: bool, old: Option<u32>, new: Option<u32>| {
             if old == new {

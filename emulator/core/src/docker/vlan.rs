@@ -57,9 +57,6 @@ impl Docker {
                 AttachTo::Dummy(world.plumb.bridge_add(&plan).0)
             }
         };
-        if parent.is_none() {
-            network.internal = true;
-        }
         network.base = Base::Shared { to, parent, mode };
         Ok(())
     }

@@ -503,6 +503,16 @@ impl Sys for LabSys<'_> {
         self.call(sock, |netns, cx| netns.send_to(cx, sock, bytes, to))
     }
 
+    fn send_from(
+        &mut self,
+        sock: SockId,
+        bytes: &[u8],
+        to: SocketAddr,
+        from: IpAddr,
+    ) -> Result<usize, Errno> {
+        self.call(sock, |netns, cx| netns.send_from(cx, sock, bytes, to, from))
+    }
+
     fn recv(&mut self, sock: SockId, buffer: &mut [u8]) -> Result<usize, Errno> {
         self.call(sock, |netns, cx| netns.recv(cx, sock, buffer))
     }

@@ -37,6 +37,7 @@ pub struct Plumbing {
     host: NsId,
     uplink: IfId,
     userland_proxy: bool,
+    engine: Engine,
     rules: DockerRules,
     held: BTreeMap<(u32, IfId), Vec<Holder>>,
     rng: Rng,
@@ -48,6 +49,7 @@ impl Plumbing {
             host,
             uplink,
             userland_proxy: daemon.userland_proxy,
+            engine: daemon.engine,
             rules: DockerRules::new(LO),
             held: BTreeMap::new(),
             rng: rng.stream("plumbing"),
@@ -95,7 +97,9 @@ impl Hands<'_> {
         let host = SocketAddr::new(port.host_ip, port.host_port);
         let target = SocketAddr::new(port.container_ip, port.port.number);
         let proxied = self.state.userland_proxy;
-        let sock = open_port(self.net, self.state.host, port.port.proto, host, proxied)?;
+        // Without a proxy the daemon holds the port; in 29 its socket has a filter that drops all.
+        let deaf = !proxied && self.state.engine == Engine::V29;
+        let sock = open_port(self.net, self.state.host, port.port.proto, host, deaf)?;
         if !proxied {
             return Ok(Some(Holder::Socket(sock)));
         }
@@ -108,7 +112,11 @@ impl Hands<'_> {
             Proto::Udp | Proto::Sctp => self.apps.spawn(
                 self.net,
                 self.state.host,
-                Box::new(UdpProxy::new(sock, target)),
+                Box::new(UdpProxy::new(
+                    sock,
+                    target,
+                    self.state.engine == Engine::V29,
+                )),
             ),
         };
         self.apps.give(sock, app);
@@ -341,14 +349,14 @@ impl Plumb for Hands<'_> {
     }
 }
 
-/// Opens the host's side of a published port: listening for a proxy, or just held so that nobody
-/// else takes it. No SCTP segment is carried, so nothing is opened for it.
+/// Opens the host's side of a published port, for a proxy or so that nobody else takes it; TCP listens
+/// in either case. No SCTP segment is carried, so nothing is opened for it.
 fn open_port(
     net: &mut Net,
     ns: NsId,
     proto: Proto,
     host: SocketAddr,
-    listen: bool,
+    deaf: bool,
 ) -> Result<SockId, Errno> {
     let kind = if proto == Proto::Tcp {
         SockKind::Tcp
@@ -364,10 +372,12 @@ fn open_port(
         let sock = netns.socket(kind, family)?;
         let opened = netns
             .set(cx, sock, SockOpt::V6Only(true))
-            .and_then(|()| netns.set(cx, sock, SockOpt::ReuseAddr(true)))
+            // Not for datagrams: two such sockets would share a port.
+            .and_then(|()| netns.set(cx, sock, SockOpt::ReuseAddr(kind == SockKind::Tcp)))
+            .and_then(|()| netns.set(cx, sock, SockOpt::Deaf(deaf)))
             .and_then(|()| netns.bind(sock, host))
             .and_then(|()| {
-                if listen && kind == SockKind::Tcp {
+                if kind == SockKind::Tcp {
                     netns.listen(cx, sock, 4096)
                 } else {
                     Ok(())

@@ -40,6 +40,8 @@ struct Child {
 #[derive(Debug, Default)]
 pub(crate) struct Children {
     by_id: BTreeMap<IfId, Child>,
+    /// The number of the last one that shares a MAC.
+    last: u16,
 }
 
 impl Children {
@@ -61,6 +63,16 @@ impl Children {
                 queue: VecDeque::new(),
             },
         );
+    }
+
+    /// A number for one that shares a MAC: not 0, and nobody's who was made lately.
+    pub(crate) const fn number(&mut self) -> u16 {
+        self.last = if self.last >= 0xfffd {
+            1
+        } else {
+            self.last + 1
+        };
+        self.last
     }
 
     pub(crate) fn remove(&mut self, iface: IfId) -> VecDeque<Frame> {

@@ -3,7 +3,7 @@
 //! What goes away gives its frames back: a ring is drained, a bridge forgets the port's stations, a
 //! namespace closes its sockets without a word on the wire, as a killed container's do.
 
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv6Addr};
 use core::time::Duration;
 use ipnet::IpNet;
 use switch::bridge::{Bridge, Limits};
@@ -13,7 +13,7 @@ use switch::{DropReason, Time};
 
 use super::{BridgeSlot, ChildKind, Net, Plug, Reader, Socket};
 use crate::id::{BridgeId, IfId, LinkId, NsId};
-use crate::netns::{Errno, IfaceConfig, IfaceKind, LO, Netns, Peer, link_local};
+use crate::netns::{Errno, IfaceConfig, IfaceKind, LO, Netns, Peer, link_local, link_local_shared};
 
 /// One end of a veth pair.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -143,6 +143,18 @@ impl Net {
 
     /// Adds an interface to its namespace and takes it up.
     fn iface_make(&mut self, plan: &VethPlan<'_>, id: IfId, kind: IfaceKind, peer: Option<Peer>) {
+        self.iface_make_as(plan, link_local(plan.mac.0), id, kind, peer);
+    }
+
+    /// The same with a link-local address `own`.
+    fn iface_make_as(
+        &mut self,
+        plan: &VethPlan<'_>,
+        own: Ipv6Addr,
+        id: IfId,
+        kind: IfaceKind,
+        peer: Option<Peer>,
+    ) {
         let config = IfaceConfig {
             id,
             name: plan.name.to_owned(),
@@ -153,7 +165,6 @@ impl Net {
             master: None,
             ipv6: plan.ipv6,
         };
-        let own = link_local(plan.mac.0);
         self.with_ns(plan.ns, |netns, cx| {
             // Names are checked by whoever draws them; numbers are new.
             let mut made = netns
@@ -297,12 +308,16 @@ impl Net {
     pub fn child_add(&mut self, parent: IfId, kind: ChildKind, plan: &VethPlan<'_>) -> IfId {
         let iface = self.socket_add(plan.ns, Plug::Child { parent });
         self.children.add(iface, parent, kind, plan.mac, plan.ns);
-        let shown = match kind {
-            ChildKind::Macvlan => IfaceKind::Macvlan,
-            ChildKind::Ipvlan => IfaceKind::Ipvlan,
+        let (shown, own) = match kind {
+            ChildKind::Macvlan => (IfaceKind::Macvlan, link_local(plan.mac.0)),
+            ChildKind::Ipvlan => {
+                let number = self.children.number();
+                (IfaceKind::Ipvlan, link_local_shared(plan.mac.0, number))
+            }
         };
-        self.iface_make(
+        self.iface_make_as(
             plan,
+            own,
             iface,
             shown,
             Some(Peer {

@@ -102,6 +102,24 @@ pub fn link_local(mac: Mac) -> Ipv6Addr {
     )
 }
 
+/// That of one of several interfaces that share a MAC, each with its number (`dev_id` of Linux): the number
+/// stands in the middle, and the address counts as local.
+#[must_use]
+pub fn link_local_shared(mac: Mac, number: u16) -> Ipv6Addr {
+    let [a, b, c, d, e, f] = mac.map(u16::from);
+    let [high, low] = number.to_be_bytes().map(u16::from);
+    Ipv6Addr::new(
+        0xfe80,
+        0,
+        0,
+        0,
+        a << 8 | b,
+        c << 8 | high,
+        low << 8 | d,
+        e << 8 | f,
+    )
+}
+
 /// The address as a number, left-aligned, so that prefixes of both families compare alike.
 pub(super) fn bits(addr: IpAddr) -> u128 {
     match addr {
@@ -166,6 +184,8 @@ mod tests {
     fn the_interface_identifier_of_the_rfc() {
         let addr = link_local([0x34, 0x56, 0x78, 0x9a, 0xbc, 0xde]);
         assert_eq!(addr.to_string(), "fe80::3656:78ff:fe9a:bcde");
+        let addr = link_local_shared([0x34, 0x56, 0x78, 0x9a, 0xbc, 0xde], 1);
+        assert_eq!(addr.to_string(), "fe80::3456:7800:19a:bcde");
     }
 
     #[test]

@@ -59,7 +59,7 @@ use switch::{Frame, IfId, Pool, Rng, Time};
 
 use crate::id::{NsId, SockId};
 
-pub use addr::{Mac, Scope, link_local};
+pub use addr::{Mac, Scope, link_local, link_local_shared};
 pub use errno::Errno;
 pub use fib::{Route, RouteKind, RouteProto};
 pub use hook::{Hook, Hooks};

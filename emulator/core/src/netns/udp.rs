@@ -191,15 +191,18 @@ impl Netns {
         Ok(())
     }
 
-    /// `sendto` on a UDP socket.
+    /// `sendto` on a UDP socket, or `sendmsg` with the address that it leaves from.
     pub(super) fn udp_send(
         &mut self,
         cx: &mut Cx<'_>,
         sock: crate::id::SockId,
         bytes: &[u8],
         to: SocketAddr,
+        from: Option<IpAddr>,
     ) -> Result<usize, Errno> {
-        if let Some(sent) = self.udp_resend(cx, sock, bytes, to) {
+        if from.is_none()
+            && let Some(sent) = self.udp_resend(cx, sock, bytes, to)
+        {
             return sent;
         }
         let socket = self.sockets.get_mut(sock)?;
@@ -210,7 +213,10 @@ impl Netns {
             return Err(Errno::Pipe);
         }
         let local = socket.local;
-        let (to, way, source) = self.prepare(sock, to)?;
+        let (to, way, source) = match from {
+            Some(from) => self.prepare_from(sock, to, from)?,
+            None => self.prepare(sock, to)?,
+        };
         let limit = 65_535 - HEADER - if to.is_ipv4() { 20 } else { 0 };
         if bytes.len() > limit {
             return Err(Errno::MsgSize);
@@ -250,7 +256,7 @@ impl Netns {
         packet[HEADER..].copy_from_slice(bytes);
         let headers = Headers::of(cx.pool.bytes(&frame), mtu);
         if let Some(prepared) = self.sockets.get_mut(sock)?.prepared.as_deref_mut() {
-            prepared.headers = headers.filter(|_| fits);
+            prepared.headers = headers.filter(|_| fits && from.is_none());
         }
         let partial = self.offload || way.dev == LO;
         let packet = head.read(upper);

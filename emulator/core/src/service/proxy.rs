@@ -192,30 +192,51 @@ impl App for TcpProxy {
     }
 }
 
+/// One client of a UDP port.
+#[derive(Debug)]
+struct Caller {
+    /// Connected to the container.
+    server: SockId,
+    /// Which of the host's addresses its first datagram was for.
+    asked: IpAddr,
+    /// Of the last datagram.
+    last: Time,
+}
+
 /// The proxy of one published UDP port.
 #[derive(Debug)]
 pub struct UdpProxy {
     socket: SockId,
     target: SocketAddr,
-    flows: BTreeMap<SocketAddr, (SockId, Time)>,
+    as_asked: bool,
+    flows: BTreeMap<SocketAddr, Caller>,
     buffer: Vec<u8>,
 }
 
 impl UdpProxy {
-    /// A proxy on `socket`, which is bound already.
+    /// A proxy on `socket`, which is bound already. With `as_asked` it answers from the address that the
+    /// client asked (since 28.0), else from the one that routing chooses.
     #[must_use]
-    pub const fn new(socket: SockId, target: SocketAddr) -> Self {
+    pub const fn new(socket: SockId, target: SocketAddr, as_asked: bool) -> Self {
         Self {
             socket,
             target,
+            as_asked,
             flows: BTreeMap::new(),
             buffer: Vec::new(),
         }
     }
 
-    fn flow(&mut self, sys: &mut dyn Sys, client: SocketAddr) -> Result<SockId, Errno> {
-        if let Some((sock, _)) = self.flows.get(&client) {
-            return Ok(*sock);
+    fn flow(
+        &mut self,
+        sys: &mut dyn Sys,
+        client: SocketAddr,
+        asked: IpAddr,
+    ) -> Result<SockId, Errno> {
+        let now = sys.now();
+        if let Some(caller) = self.flows.get_mut(&client) {
+            caller.last = now;
+            return Ok(caller.server);
         }
         if self.flows.len() >= MAX_FLOWS {
             return Err(Errno::NoBufs);
@@ -225,7 +246,12 @@ impl UdpProxy {
             sys.close(sock);
             return Err(errno);
         }
-        self.flows.insert(client, (sock, sys.now()));
+        let caller = Caller {
+            server: sock,
+            asked,
+            last: now,
+        };
+        self.flows.insert(client, caller);
         Ok(sock)
     }
 }
@@ -241,33 +267,35 @@ impl App for UdpProxy {
         let mut buffer = core::mem::take(&mut self.buffer);
         buffer.resize(DATAGRAM, 0);
         while let Ok(got) = sys.recv_from(self.socket, &mut buffer) {
-            if let Ok(sock) = self.flow(sys, got.from) {
+            if let Ok(sock) = self.flow(sys, got.from, got.to) {
                 let _refused = sys.send(sock, &buffer[..got.len]);
-                if let Some(flow) = self.flows.get_mut(&got.from) {
-                    flow.1 = sys.now();
-                }
             }
         }
         let now = sys.now();
         let mut over = Vec::new();
-        for (&client, (sock, last)) in &mut self.flows {
+        for (&client, caller) in &mut self.flows {
             // An error from the path ends nothing: the proxy waits for the next datagram.
-            let _passed_over = sys.take_error(*sock);
-            while let Ok(count) = sys.recv(*sock, &mut buffer) {
-                *last = now;
-                let _lost = sys.send_to(self.socket, &buffer[..count], client);
+            let _passed_over = sys.take_error(caller.server);
+            while let Ok(count) = sys.recv(caller.server, &mut buffer) {
+                caller.last = now;
+                let answer = &buffer[..count];
+                let _lost = if self.as_asked {
+                    sys.send_from(self.socket, answer, client, caller.asked)
+                } else {
+                    sys.send_to(self.socket, answer, client)
+                };
             }
-            if now.since(*last) >= UDP_IDLE {
+            if now.since(caller.last) >= UDP_IDLE {
                 over.push(client);
             }
         }
         for client in over {
-            if let Some((sock, _)) = self.flows.remove(&client) {
-                sys.close(sock);
+            if let Some(caller) = self.flows.remove(&client) {
+                sys.close(caller.server);
             }
         }
         self.buffer = buffer;
-        let next = self.flows.values().map(|&(_, last)| last + UDP_IDLE).min();
+        let next = self.flows.values().map(|flow| flow.last + UDP_IDLE).min();
         sys.wake_at(next.unwrap_or(Time::MAX));
         Step::Wait
     }

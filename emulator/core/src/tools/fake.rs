@@ -409,6 +409,16 @@ impl Sys for Fake {
         Ok(bytes.len())
     }
 
+    fn send_from(
+        &mut self,
+        sock: SockId,
+        bytes: &[u8],
+        to: SocketAddr,
+        _: IpAddr,
+    ) -> Result<usize, Errno> {
+        self.send_to(sock, bytes, to)
+    }
+
     fn send_to(&mut self, sock: SockId, bytes: &[u8], to: SocketAddr) -> Result<usize, Errno> {
         if let Some(&errno) = self.unroutable.get(&to.ip()) {
             return Err(errno);

@@ -39,10 +39,15 @@ impl Group {
         })
     }
 
-    /// Whether another port may be tried when one turns out to be in use.
+    /// Whether another port may be tried when one turns out to be in use: 20.10 does so for ports that it
+    /// picks itself, not for those of a range.
     #[must_use]
-    pub fn may_move(&self) -> bool {
-        !matches!(self.binding.host_port, HostPort::Exact(_))
+    pub const fn may_move(&self, engine: Engine) -> bool {
+        match self.binding.host_port {
+            HostPort::Exact(_) => false,
+            HostPort::Range(..) => matches!(engine, Engine::V29),
+            HostPort::Ephemeral => true,
+        }
     }
 
     fn hosts(&self) -> Vec<IpAddr> {

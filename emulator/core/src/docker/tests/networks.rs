@@ -568,7 +568,8 @@ fn macvlan_and_ipvlan() {
         .unwrap();
     host.run("dd", "net=dummy").unwrap();
     assert_eq!(host.ways("dd").0, "-");
-    assert!(host.docker.network("dummy").unwrap().internal);
+    // Only its driver takes it for internal: among a container's networks it is not.
+    assert!(!host.docker.network("dummy").unwrap().internal);
     host.net(
         "l3",
         "driver=ipvlan subnet=10.6.0.0/24 parent=eth0 ipvlan_mode=l3",
@@ -590,6 +591,12 @@ fn macvlan_and_ipvlan() {
         .iface
         .unwrap();
     assert!(matches!(host.kernel.plan(iface).to, AttachTo::Dummy(_)));
+    // It counts as a way out although nobody said through which gateway.
+    host.net("zz", "").unwrap();
+    host.connect("zz", "vv", "").unwrap();
+    assert_eq!(host.ways("vv").0, "-");
+    host.connect("zz", "dd", "").unwrap();
+    assert_eq!(host.ways("dd").0, "172.18.0.1", "no way out at all");
     // The parent is shared unless passthru or 20.10.
     host.net("mv2", "driver=macvlan subnet=10.8.0.0/24 parent=eth0")
         .unwrap();
@@ -603,4 +610,25 @@ fn macvlan_and_ipvlan() {
         text.ends_with(" is already using parent interface eth0"),
         "{text}"
     );
+}
+
+/// 20.10 takes an address for the gateway of every network, and no network for internal that was not asked
+/// to be.
+#[test]
+fn macvlan_of_20_10_has_a_gateway() {
+    let mut host = Host::new(OLD);
+    host.net("alone", "driver=macvlan subnet=10.5.0.0/24")
+        .unwrap();
+    host.net("shared", "driver=macvlan subnet=192.0.2.0/24 parent=eth0")
+        .unwrap();
+    host.net("zz", "").unwrap();
+    host.run("aa", "net=alone").unwrap();
+    assert_eq!(
+        (host.ip("aa", "alone"), host.ways("aa").0),
+        ("10.5.0.2".into(), "10.5.0.1".into())
+    );
+    host.connect("zz", "aa", "").unwrap();
+    assert_eq!(host.ways("aa").0, "10.5.0.1");
+    host.run("bb", "net=shared").unwrap();
+    assert_eq!(host.ways("bb").0, "192.0.2.1");
 }

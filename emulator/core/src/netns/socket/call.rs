@@ -63,6 +63,7 @@ impl Netns {
             SockOpt::KeepAlive(_)
             | SockOpt::NoDelay(_)
             | SockOpt::LingerZero(_)
+            | SockOpt::Deaf(_)
             | SockOpt::SendBuffer(_)
             | SockOpt::Join(_) => {}
         }
@@ -177,7 +178,7 @@ impl Netns {
         let socket = self.sockets.get(sock)?;
         match (socket.kind, socket.peer) {
             (SockKind::Tcp, _) => self.stream_send(sock, bytes),
-            (SockKind::Udp, Some(peer)) => self.udp_send(cx, sock, bytes, peer),
+            (SockKind::Udp, Some(peer)) => self.udp_send(cx, sock, bytes, peer, None),
             (SockKind::Ping, Some(mut peer)) => {
                 let socket = self.sockets.get_mut(sock)?;
                 peer.set_port(socket.sequence);
@@ -205,9 +206,31 @@ impl Netns {
             SockKind::Tcp if socket.tcp.is_none() => Err(Errno::Pipe),
             SockKind::Tcp => self.stream_send(sock, bytes),
             SockKind::Udp if to.port() == 0 => Err(Errno::Invalid),
-            SockKind::Udp => self.udp_send(cx, sock, bytes, to),
+            SockKind::Udp => self.udp_send(cx, sock, bytes, to, None),
             SockKind::Ping => self.ping_send(cx, sock, bytes, to),
         }
+    }
+
+    /// `sendmsg(2)` with `IP_PKTINFO`: from this address of ours.
+    ///
+    /// # Errors
+    /// Those of [`Netns::send_to`]; [`Errno::Invalid`] if the address is not ours or of the other family,
+    /// [`Errno::NotSupported`] on others than datagram sockets.
+    pub fn send_from(
+        &mut self,
+        cx: &mut Cx<'_>,
+        sock: SockId,
+        bytes: &[u8],
+        to: SocketAddr,
+        from: IpAddr,
+    ) -> Result<usize, Errno> {
+        if self.sockets.get(sock)?.kind != SockKind::Udp {
+            return Err(Errno::NotSupported);
+        }
+        if to.port() == 0 || from.is_ipv4() != to.is_ipv4() || !self.is_local(from) {
+            return Err(Errno::Invalid);
+        }
+        self.udp_send(cx, sock, bytes, to, Some(from))
     }
 
     /// `recv(2)`: bytes given. What does not fit of a datagram is lost.

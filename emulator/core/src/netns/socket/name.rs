@@ -214,6 +214,20 @@ impl Netns {
         Ok((to, way, source))
     }
 
+    /// The same for one datagram that leaves from `from`; nothing of it is kept.
+    pub(in crate::netns) fn prepare_from(
+        &mut self,
+        sock: SockId,
+        asked: SocketAddr,
+        from: IpAddr,
+    ) -> Result<(SocketAddr, Way, IpAddr), Errno> {
+        let (to, way, _) = self.prepare_anew(sock, asked)?;
+        if from.is_loopback() && way.dev != LO {
+            return Err(Errno::Invalid);
+        }
+        Ok((to, way, from))
+    }
+
     /// The same, and nothing is kept.
     pub(in crate::netns) fn prepare_anew(
         &mut self,

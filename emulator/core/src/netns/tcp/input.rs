@@ -199,6 +199,9 @@ impl Tcp {
         let Some(queues) = self.slots.listener(listener) else {
             return Err((frame, DropReason::NoSocket));
         };
+        if queues.options.deaf {
+            return Err((frame, DropReason::SocketFiltered));
+        }
         if queues.syn_full() || self.demux.len() >= MAX_CONNECTIONS {
             self.counters.listen_overflows += 1;
             return Err((frame, DropReason::SynQueueFull));

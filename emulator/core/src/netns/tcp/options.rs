@@ -38,6 +38,8 @@ pub struct TcpOptions {
     pub linger_zero: bool,
     /// `IPV6_V6ONLY`: a listener on `::` does not take IPv4.
     pub v6_only: bool,
+    /// `SO_ATTACH_FILTER` with a program that passes nothing: no SYN is taken.
+    pub deaf: bool,
     /// Congestion control, fixed when the handshake starts.
     pub congestion: Congestion,
 }
@@ -52,6 +54,7 @@ impl Default for TcpOptions {
             hop_limit: 64,
             linger_zero: false,
             v6_only: false,
+            deaf: false,
             congestion: Congestion::None,
         }
     }
@@ -78,6 +81,7 @@ impl TcpOptions {
             SockOpt::HopLimit(hops) => self.hop_limit = hops,
             SockOpt::V6Only(on) => self.v6_only = on,
             SockOpt::LingerZero(on) => self.linger_zero = on,
+            SockOpt::Deaf(on) => self.deaf = on,
             SockOpt::Join(_) => return Err(Errno::NoProtoOpt),
             SockOpt::Broadcast(_)
             | SockOpt::ReuseAddr(_)

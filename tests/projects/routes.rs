@@ -6,12 +6,13 @@ use std::collections::BTreeSet;
 use emulator_compose::Protocol;
 use emulator_core::docker::DaemonConfig;
 use ipnet::IpNet;
-use proptest::prelude::*;
-use proptest::test_runner::RngSeed;
-use vethlab::model::Transport;
+use vethlab::assigned::{assigned, engine};
+use vethlab::model::{Model, Transport};
+use vethlab::world::{Options, World};
 
-use super::packets::{Scene, daemon, outcome_text};
-use super::plan::plan;
+use super::run::{scene_with, tree};
+use super::scene::{Asking, Scene, outcome_text};
+use proptest::strategy::ValueTree as _;
 
 /// A port where nobody listens.
 const CLOSED: u16 = 65_001;
@@ -57,16 +58,23 @@ fn targets(scene: &Scene) -> Vec<(SocketAddr, Transport)> {
 fn differences(scene: &mut Scene) -> (usize, usize, Vec<String>) {
     let (mut asked, mut open, mut wrong) = (0, 0, Vec::new());
     let lan = scene.lab.places().lan;
-    let routes = routes(scene);
-    for (to, transport) in targets(scene) {
+    let (routes, targets) = (routes(scene), targets(scene));
+    let model = Model::new(
+        &[&scene.project],
+        &scene.assigned,
+        engine(&scene.lab),
+        &scene.machine,
+    );
+    let mut asking = Asking::new(&mut scene.lab);
+    for (to, transport) in targets {
         let Some((subnet, via)) = routes.iter().find(|(net, _)| net.contains(&to.ip())) else {
             continue;
         };
-        let outcome = scene.model().reach_by_route(to, transport);
+        let outcome = model.reach_by_route(to, transport);
         let computed = outcome_text(&outcome, transport);
-        scene.lab.route_add(lan, *subnet, *via).unwrap();
-        let seen = scene.ask(lan, to, transport);
-        scene.lab.route_del(lan, *subnet, *via).unwrap();
+        asking.lab.route_add(lan, *subnet, *via).unwrap();
+        let seen = asking.call(lan, to, transport);
+        asking.lab.route_del(lan, *subnet, *via).unwrap();
         asked += 1;
         open += usize::from(outcome.is_open());
         if computed != seen {
@@ -79,25 +87,24 @@ fn differences(scene: &mut Scene) -> (usize, usize, Vec<String>) {
     (asked, open, wrong)
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig {
-        cases: 200,
-        rng_seed: RngSeed::Fixed(4),
-        failure_persistence: None,
-        ..ProptestConfig::default()
-    })]
-
-    /// On both engines, with `allow-direct-routing` and without.
-    #[test]
-    fn an_added_route_reaches_what_the_model_says(plan in plan(), direct in any::<bool>()) {
-        let daemon = DaemonConfig { allow_direct_routing: direct, ..daemon(&plan) };
-        if let Some(mut scene) = Scene::with(&plan, daemon) {
+/// On both engines, with `allow-direct-routing` and without.
+#[test]
+fn an_added_route_reaches_what_the_model_says() {
+    for number in 1..=200 {
+        let plan = tree(number).current();
+        let direct = number % 2 == 0;
+        let daemon = DaemonConfig {
+            allow_direct_routing: direct,
+            ..plan.daemon.config(plan.engine)
+        };
+        if let Some(mut scene) = scene_with(&plan, daemon) {
             let (_, _, wrong) = differences(&mut scene);
-            prop_assert!(
+            assert!(
                 wrong.is_empty(),
-                "{:?}, direct {direct}\n{}\n{}",
+                "project {number}, {:?}, direct {direct}, {:?}\n{}\n{}",
                 plan.engine,
-                scene.text,
+                plan.events,
+                plan.compose(),
                 wrong.join("\n")
             );
         }
@@ -108,14 +115,13 @@ proptest! {
 #[test]
 fn what_the_engines_let_in() {
     use emulator_core::docker::spec::Engine::{V20_10, V29};
-    use emulator_core::docker::spec::{Listening, Port, Proto};
     use emulator_core::id::NsId;
     let text = |mode: &str| {
         let option = format!("com.docker.network.bridge.gateway_mode_ipv4: {mode}");
         format!(
             "name: p\nservices:\n  web: {{image: example/web, ports: ['8080:80'], networks: [n]}}\n  \
              local: {{image: example/web, ports: ['127.0.0.1:8081:80'], networks: [n]}}\n  \
-             inner: {{image: example/web, networks: [n]}}\nnetworks:\n  n: {{driver_opts: {{{option}}}}}\n"
+             inner: {{image: example/web, x-vethlab: {{listen: [80]}}, networks: [n]}}\nnetworks:\n  n: {{driver_opts: {{{option}}}}}\n"
         )
     };
     let cases = [
@@ -132,40 +138,24 @@ fn what_the_engines_let_in() {
             ..DaemonConfig::new(engine, NsId::default())
         };
         let project = emulator_compose::load_str(&text).unwrap();
-        let port = Port {
-            number: 80,
-            proto: Proto::Tcp,
+        let options = Options {
+            daemon,
+            ..Options::new(1, engine)
         };
-        let listens = Listening {
-            address: None,
-            port,
-        };
-        let mut scene = Scene::of(project, text, daemon, |_| Some(vec![listens])).unwrap();
-        // All listen: what the model needs to know is that they do.
-        let sockets = scene
-            .assigned
-            .containers
-            .iter()
-            .map(|container| vethlab::model::Socket {
-                at: vethlab::model::End::Container(container.name.clone()),
-                address: None,
-                port: 80,
-                protocol: Protocol::Tcp,
-            });
-        let sockets: Vec<_> = sockets.collect();
-        if !scene
-            .assigned
-            .sockets
-            .iter()
-            .any(|socket| socket.port == 80)
-        {
-            scene.assigned.sockets.extend(sockets);
-        }
+        let world = World::with(&project, &options).unwrap();
+        let (assigned, lab) = (assigned(&world.lab), world.lab);
+        let mut scene = Scene::new(project, lab, assigned);
         for (service, expected) in ["web", "local", "inner"].into_iter().zip(expected) {
             let container = scene.assigned.container(&format!("p-{service}-1")).unwrap();
             let address = container.endpoints[0].address(false).unwrap();
             let to = SocketAddr::new(address, 80);
-            let outcome = scene.model().reach_by_route(to, Transport::Tcp);
+            let model = Model::new(
+                &[&scene.project],
+                &scene.assigned,
+                vethlab::assigned::engine(&scene.lab),
+                &scene.machine,
+            );
+            let outcome = model.reach_by_route(to, Transport::Tcp);
             assert_eq!(
                 outcome.is_open(),
                 expected,
