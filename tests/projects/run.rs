@@ -32,7 +32,7 @@ impl Range {
         };
         Self {
             first: said("VETHLAB_FIRST").unwrap_or(1),
-            count: said("VETHLAB_PROJECTS").unwrap_or(100),
+            count: said("VETHLAB_PROJECTS").unwrap_or(40),
         }
     }
 

@@ -13,7 +13,7 @@ use emulator_core::netns::Errno;
 use emulator_core::tools::Probe;
 use vethlab::assigned::{engine, machine};
 use vethlab::model::{
-    Assigned, End, Kind, Machine, Model, Outcome, Reach, Reply, Socket, Transport,
+    Assigned, Container, End, Kind, Machine, Model, Outcome, Reach, Reply, Socket, Transport,
 };
 
 /// Addresses that nobody has.
@@ -67,9 +67,15 @@ impl Scene {
         }
     }
 
+    /// The containers that run, those left out that only hold an address so that nobody gets it again.
+    fn running(&self) -> impl Iterator<Item = &Container> {
+        let all = self.assigned.containers.iter();
+        all.filter(|container| container.running && container.service.is_some())
+    }
+
     pub(crate) fn ends(&self) -> Vec<End> {
-        let running = self.assigned.containers.iter().filter(|c| c.running);
-        let mut ends: Vec<End> = running
+        let mut ends: Vec<End> = self
+            .running()
             .map(|container| End::Container(container.name.clone()))
             .collect();
         ends.extend([End::Host, End::Lan, End::Internet]);
@@ -95,13 +101,12 @@ impl Scene {
                 targets.push((SocketAddr::new(address, port), transport));
             }
         };
-        let running = || self.assigned.containers.iter().filter(|c| c.running);
         let ns = |end: &End| match end {
             End::Container(name) => self.lab.namespace(name),
             End::Host => Some(self.lab.places().host),
             End::Lan | End::Internet => None,
         };
-        for container in running() {
+        for container in self.running() {
             // Whoever joined it listens there too.
             let own = self.lab.namespace(&container.name);
             let mut inner = self.listened(|at| ns(at) == own);
@@ -123,7 +128,8 @@ impl Scene {
                 add(address, &inner);
             }
         }
-        let published = running()
+        let published = self
+            .running()
             .flat_map(|container| &container.published)
             .filter(|publication| publication.host_port != 0)
             .map(|publication| (publication.host_port, publication.protocol == Protocol::Udp));
@@ -207,7 +213,8 @@ impl Scene {
         ]
         .map(str::to_owned)
         .into();
-        for container in &self.assigned.containers {
+        let with_service = |container: &&Container| container.service.is_some();
+        for container in self.assigned.containers.iter().filter(with_service) {
             names.insert(container.name.clone());
             names.insert(container.id.clone());
             names.extend(container.service.clone());
