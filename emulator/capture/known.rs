@@ -81,6 +81,42 @@ impl Known {
         &self.watchable
     }
 
+    /// The shortest name of a place that is understood: a service's where it has one container, a network's as its file has it.
+    #[must_use]
+    pub fn short(&self, of: &Watchable) -> String {
+        let short = match (&of.place.namespace, &of.network) {
+            (Some(namespace), _) => {
+                let mut services = self.services.iter();
+                let only = services.find(|(_, containers)| containers[..] == [namespace.clone()]);
+                only.map(|(service, _)| format!("{service}:{}", of.place.name))
+            }
+            (None, Some(network)) => {
+                let mut networks = self.networks.iter();
+                let key = networks.find(|(key, name)| *name == network && *key != network);
+                Some(key.map_or(network, |(key, _)| key).clone())
+            }
+            (None, None) => None,
+        };
+        let understood = |name: &String| {
+            let meant = self.places(name);
+            meant.is_ok_and(|meant| meant.len() == 1 && of.is(&meant[0]))
+        };
+        short
+            .filter(understood)
+            .unwrap_or_else(|| of.place.to_string())
+    }
+
+    /// The places that somebody asks for: not the host's ends of veth pairs, and not the wires of the world outside.
+    pub fn shown(&self) -> impl Iterator<Item = &Watchable> {
+        self.watchable
+            .iter()
+            .filter(|it| match it.place.namespace.as_deref() {
+                Some("host") => !it.place.name.starts_with("veth"),
+                Some("wires") => false,
+                _ => true,
+            })
+    }
+
     /// The places that a name means: `web:eth0`, `web` for all of its interfaces, a network, a bridge.
     ///
     /// # Errors
@@ -117,11 +153,7 @@ impl Known {
     }
 
     fn nowhere(&self, name: &str) -> String {
-        let all = self.watchable.iter().map(|known| match &known.network {
-            Some(network) => network.clone(),
-            None => known.place.to_string(),
-        });
-        let mut shown: Vec<String> = all.filter(|name| !name.starts_with("host:veth")).collect();
+        let mut shown: Vec<String> = self.shown().map(|it| self.short(it)).collect();
         let more = shown.len().saturating_sub(LISTED);
         shown.truncate(LISTED);
         let mut shown = shown.join(", ");

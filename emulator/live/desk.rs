@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use emulator_compose::Project;
-use emulator_core::id::{AppId, NsId};
+use emulator_core::id::{AppId, CaptureId, NsId};
 use emulator_core::lab::Lab;
 use emulator_core::tools::{self, Context};
 use emulator_host::control::{ClientId, Clients, Part, Service};
@@ -11,9 +11,11 @@ use emulator_host::runtime::{Cx, Stop};
 use serde_json::{Value, json};
 
 use super::ask::Asks;
+use super::capture::{self, Tapes};
 use super::logs::{Line, Logs};
 use super::row;
 use super::screen::Screen;
+use crate::capture::Known;
 use crate::project::Up;
 use crate::world::Options;
 
@@ -51,6 +53,7 @@ pub(super) struct Desk {
     /// Those that wait for the end.
     waiting: Vec<ClientId>,
     asks: Asks,
+    tapes: Tapes,
 }
 
 impl Desk {
@@ -81,6 +84,7 @@ impl Desk {
             mains,
             waiting: Vec::new(),
             asks: Asks::new(project, options),
+            tapes: Tapes::default(),
         }
     }
 
@@ -328,6 +332,16 @@ impl Service for Desk {
                     clients.error(cx, from, &sentence);
                 }
             }
+            "capture" => {
+                let known = Known::of(cx.lab, &[(self.project, &self.up)]);
+                self.tapes.begin(cx, clients, from, request, &known);
+            }
+            "capture-end" => self.tapes.end_one(cx, clients, from, request),
+            "interfaces" => {
+                let known = Known::of(cx.lab, &[(self.project, &self.up)]);
+                clients.value(cx, from, &capture::interfaces(&known));
+                clients.exit(cx, from, 0);
+            }
             "down" => {
                 // Answered at the end.
                 self.waiting.push(from);
@@ -343,6 +357,7 @@ impl Service for Desk {
 
     fn gone(&mut self, cx: &mut Cx<'_>, client: ClientId) {
         self.readers.remove(&client);
+        self.tapes.gone(cx, client);
         if let Some(app) = self.execs.remove(&client) {
             cx.end_app(app);
         }
@@ -352,6 +367,7 @@ impl Service for Desk {
         if let Some(app) = self.execs.get(&client) {
             self.pass(cx, clients, client, *app);
         }
+        self.tapes.drained(cx, clients, client);
         if let Some(reader) = self.readers.get_mut(&client)
             && reader.lost > 0
         {
@@ -359,6 +375,10 @@ impl Service for Desk {
             reader.lost = 0;
             clients.part(cx, client, Part::Err, text.as_bytes());
         }
+    }
+
+    fn captured(&mut self, cx: &mut Cx<'_>, clients: &mut Clients, key: u64, _capture: CaptureId) {
+        self.tapes.drained(cx, clients, ClientId::of(key));
     }
 
     fn printed(&mut self, cx: &mut Cx<'_>, clients: &mut Clients, key: u64, app: AppId) {
@@ -409,6 +429,7 @@ impl Service for Desk {
     }
 
     fn end(&mut self, cx: &mut Cx<'_>, clients: &mut Clients) {
+        self.tapes.end_all(cx, clients);
         for client in core::mem::take(&mut self.waiting) {
             clients.exit(cx, client, 0);
         }

@@ -9,6 +9,7 @@
 //! each caller the address that it sees.
 
 mod ask;
+mod capture;
 mod desk;
 mod logs;
 mod row;

@@ -3,6 +3,7 @@
 //! Exit codes: 0 everything ran (and matches), 1 there are differences, 2 bad input.
 
 mod capture;
+mod capturing;
 mod diff;
 pub mod init;
 pub mod lint;
@@ -13,6 +14,7 @@ mod watch;
 mod why;
 
 pub use capture::{Bounds, CaptureArgs, CaptureAt};
+pub use capturing::{CapturingArgs, ExtcapArgs};
 pub use diff::{DiffArgs, DiffFormat, FailOn};
 pub use matrix::{MatrixArgs, MatrixFormat};
 pub use up::{DownArgs, ExecArgs, FollowArgs, LogsArgs, PsArgs, UpArgs, WhichArgs};
@@ -93,6 +95,10 @@ pub enum Verb {
     Logs(LogsArgs),
     /// Run a tool in a container of a project that is up
     Exec(ExecArgs),
+    /// Capture what a project that is up does, into Wireshark, tshark or a file
+    Capture(CapturingArgs),
+    /// Be Wireshark's plug-in for projects that are up
+    Extcap(ExtcapArgs),
     /// Type the commands of a Markdown transcript into a lab and compare what they print
     Play(PlayArgs),
     /// Try what is expected of the networks of compose projects

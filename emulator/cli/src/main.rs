@@ -29,8 +29,18 @@ fn main() -> ExitCode {
         Verb::Logs(args) => verbs::desk::logs(&args),
         #[cfg(target_os = "linux")]
         Verb::Exec(args) => verbs::desk::exec(&args),
+        #[cfg(target_os = "linux")]
+        Verb::Capture(args) => verbs::capture::run(&args),
+        #[cfg(target_os = "linux")]
+        Verb::Extcap(args) => verbs::extcap::run(&args),
         #[cfg(not(target_os = "linux"))]
-        Verb::Up(_) | Verb::Down(_) | Verb::Ps(_) | Verb::Logs(_) | Verb::Exec(_) => {
+        Verb::Up(_)
+        | Verb::Down(_)
+        | Verb::Ps(_)
+        | Verb::Logs(_)
+        | Verb::Exec(_)
+        | Verb::Capture(_)
+        | Verb::Extcap(_) => {
             eprintln!("vethlab: real time needs Linux; `check`, `test`, `why` and `play` run here");
             ExitCode::from(verbs::BAD_INPUT)
         }

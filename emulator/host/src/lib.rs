@@ -14,6 +14,8 @@ pub mod control;
 #[cfg(target_os = "linux")]
 pub mod detach;
 #[cfg(target_os = "linux")]
+pub mod interrupts;
+#[cfg(target_os = "linux")]
 pub mod limits;
 #[cfg(target_os = "linux")]
 pub mod reactor;

@@ -35,10 +35,10 @@ pub struct CaptureArgs {
 #[derive(Args, Clone, Debug, Default)]
 pub struct Bounds {
     /// Keep this many bytes of each frame; 0 keeps all
-    #[arg(long, value_name = "BYTES", default_value_t = 0)]
+    #[arg(short, long, value_name = "BYTES", default_value_t = 0)]
     pub snaplen: u32,
     /// Record this many frames and no more
-    #[arg(long, value_name = "FRAMES")]
+    #[arg(short, long, value_name = "FRAMES")]
     pub count: Option<u64>,
     /// Write files of at most SIZE and keep the last FILES of them (10MB:5): OUT_00001.pcapng and so on
     #[arg(long, value_name = "SIZE:FILES")]

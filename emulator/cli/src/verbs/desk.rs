@@ -14,7 +14,7 @@ use super::{BAD_INPUT, project, up};
 /// Bytes of standard input that a program may be given.
 const STDIN: u64 = 48 << 10;
 
-fn ended(done: Result<u8, String>) -> ExitCode {
+pub(crate) fn ended(done: Result<u8, String>) -> ExitCode {
     match done {
         Ok(code) => ExitCode::from(code),
         Err(message) => {
@@ -24,12 +24,12 @@ fn ended(done: Result<u8, String>) -> ExitCode {
     }
 }
 
-fn place() -> Place {
+pub(crate) fn place() -> Place {
     Place::new(folder())
 }
 
 /// The project's name: the one that is given, or that of the compose files.
-fn name(given: Option<&String>, files: &[PathBuf]) -> Result<String, String> {
+pub(crate) fn name(given: Option<&String>, files: &[PathBuf]) -> Result<String, String> {
     if let Some(name) = given {
         return Ok(name.clone());
     }

@@ -1,9 +1,13 @@
 //! The verbs of `vethlab`: the part that reads and writes files.
 
+#[cfg(target_os = "linux")]
+pub(crate) mod capture;
 pub(crate) mod check;
 #[cfg(target_os = "linux")]
 pub(crate) mod desk;
 pub(crate) mod diff;
+#[cfg(target_os = "linux")]
+pub(crate) mod extcap;
 pub(crate) mod init;
 pub(crate) mod lint;
 pub(crate) mod matrix;

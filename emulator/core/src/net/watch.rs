@@ -118,6 +118,9 @@ impl Default for CaptureSpec {
 /// Bytes that wait before they are handed to a sink: they stay in the second-level cache.
 const CHUNK: usize = 256 << 10;
 
+/// Bytes that wait before somebody is told of them in the middle of work.
+const WORTH: usize = 64 << 10;
+
 /// Where a capture's bytes go as they come.
 pub trait CaptureSink: fmt::Debug + Send {
     /// Takes `bytes`, the next of the capture; virtual time waits until it returns. What it leaves in
@@ -404,7 +407,8 @@ impl Net {
         }
     }
 
-    /// Has it told when bytes of a capture wait: once, until they are drained.
+    /// Has it told when bytes of a capture wait: once, until they are drained. In the middle of work it is told of many
+    /// bytes only.
     pub fn capture_tell(&mut self, id: CaptureId, on: bool) {
         if let Some(place) = self.capture_place(id) {
             self.taps.taps[place].tell = if on { Tell::On } else { Tell::Off };
@@ -416,8 +420,11 @@ impl Net {
         if !self.trace.is_capturing() {
             return None;
         }
+        // While there is more to do, it is told of when it is worth it.
+        let enough = if self.has_work() { WORTH } else { 0 };
         let mut taps = self.taps.taps.iter_mut().zip(&self.trace.captures);
-        let (tap, _) = taps.find(|(tap, capture)| tap.tell == Tell::On && capture.is_over(0))?;
+        let (tap, _) =
+            taps.find(|(tap, capture)| tap.tell == Tell::On && capture.is_over(enough))?;
         tap.tell = Tell::Told;
         Some(tap.id)
     }

@@ -3,7 +3,7 @@
 use core::fmt;
 use std::io;
 
-use emulator_core::id::{AppId, SockId};
+use emulator_core::id::{AppId, CaptureId, SockId};
 use rustix::net::sockopt::socket_peercred;
 use rustix::process::getuid;
 use serde_json::Value;
@@ -43,6 +43,11 @@ pub trait Service: fmt::Debug {
     /// As [`Attachment::lab_ready`].
     fn lab_ready(&mut self, cx: &mut Cx<'_>, clients: &mut Clients, key: u64, sock: SockId) {
         let _ = (cx, clients, key, sock);
+    }
+
+    /// As [`Attachment::captured`].
+    fn captured(&mut self, cx: &mut Cx<'_>, clients: &mut Clients, key: u64, capture: CaptureId) {
+        let _ = (cx, clients, key, capture);
     }
 
     /// As [`Attachment::printed`].
@@ -155,6 +160,10 @@ impl<S: Service> Attachment for Server<S> {
 
     fn lab_ready(&mut self, cx: &mut Cx<'_>, key: u64, sock: SockId) {
         self.service.lab_ready(cx, &mut self.clients, key, sock);
+    }
+
+    fn captured(&mut self, cx: &mut Cx<'_>, key: u64, capture: CaptureId) {
+        self.service.captured(cx, &mut self.clients, key, capture);
     }
 
     fn printed(&mut self, cx: &mut Cx<'_>, key: u64, app: AppId) {

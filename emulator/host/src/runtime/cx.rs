@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::AsFd;
 
 use emulator_core::app::Sys;
-use emulator_core::id::{AppId, IfId, SockId};
+use emulator_core::id::{AppId, CaptureId, IfId, SockId};
 use emulator_core::lab::{Lab, Output};
 use emulator_core::switch::Time;
 use emulator_core::switch::agenda::Agenda;
@@ -29,6 +29,7 @@ pub(super) struct Core {
     socks: HashMap<SockId, Owner, FixedState>,
     apps: BTreeMap<AppId, Owner>,
     ifaces: BTreeMap<IfId, Owner>,
+    captures: BTreeMap<CaptureId, Owner>,
     /// Those that are to end when their call returns.
     ending: Vec<u32>,
     stop: Option<Stop>,
@@ -43,6 +44,7 @@ impl Core {
             socks: HashMap::with_hasher(FixedState::default()),
             apps: BTreeMap::new(),
             ifaces: BTreeMap::new(),
+            captures: BTreeMap::new(),
             ending: Vec::new(),
             stop: None,
         })
@@ -130,6 +132,14 @@ impl Core {
             }
             other
         });
+        self.captures.retain(|capture, owner| {
+            let other = owner.attachment != me;
+            if !other {
+                // Nobody is there who would take the rest.
+                let _rest = lab.net_mut().capture_close(*capture);
+            }
+            other
+        });
         self.ifaces.retain(|iface, owner| {
             let other = owner.attachment != me;
             if !other {
@@ -185,6 +195,13 @@ impl Core {
                     });
                 }
             }
+            Output::Captured(capture) => {
+                if let Some(&Owner { attachment, key }) = self.captures.get(&capture) {
+                    self.call(lab, attachment, |attachment, cx| {
+                        attachment.captured(cx, key, capture);
+                    });
+                }
+            }
             Output::Printed(app) => {
                 if let Some(&Owner { attachment, key }) = self.apps.get(&app) {
                     self.call(lab, attachment, |attachment, cx| {
@@ -200,7 +217,7 @@ impl Core {
                 }
             }
             // Whoever captures asks for the bytes itself.
-            Output::Captured(_) | Output::Idle(_) => {}
+            Output::Idle(_) => {}
         }
     }
 }
@@ -287,6 +304,20 @@ impl Cx<'_> {
         let owner = self.owner(key);
         self.core.ifaces.insert(iface, owner);
         self.lab.net_mut().raw_tell(iface, true);
+    }
+
+    /// Has it told to this attachment when bytes of a capture wait
+    /// ([`Net::capture_drain`](emulator_core::net::Net::capture_drain)).
+    pub fn own_capture(&mut self, capture: CaptureId, key: u64) {
+        let owner = self.owner(key);
+        self.core.captures.insert(capture, owner);
+        self.lab.net_mut().capture_tell(capture, true);
+    }
+
+    /// Ends a capture and forgets it; its last bytes.
+    pub fn end_capture(&mut self, capture: CaptureId) -> Vec<u8> {
+        self.core.captures.remove(&capture);
+        self.lab.net_mut().capture_close(capture)
     }
 
     /// Calls [`Attachment::alarm`] at `at`; a later call replaces it, [`Time::MAX`] clears it.

@@ -61,7 +61,7 @@ use core::fmt;
 use std::io;
 use std::time::{Duration, Instant};
 
-use emulator_core::id::{AppId, IfId, SockId};
+use emulator_core::id::{AppId, CaptureId, IfId, SockId};
 use emulator_core::lab::{Input, Lab, Output};
 use emulator_core::switch::Time;
 
@@ -95,6 +95,11 @@ pub trait Attachment: fmt::Debug {
     /// Frames wait for a raw interface that it owns; told again only after a read that found none left.
     fn frames(&mut self, cx: &mut Cx<'_>, key: u64, iface: IfId) {
         let _ = (cx, key, iface);
+    }
+
+    /// Bytes of a capture that it owns wait; told again only after they were drained.
+    fn captured(&mut self, cx: &mut Cx<'_>, key: u64, capture: CaptureId) {
+        let _ = (cx, key, capture);
     }
 
     /// A program that it owns has printed something; told again only after that was taken.
