@@ -16,6 +16,8 @@ mod labs;
 mod memory;
 mod peers;
 mod projects;
+#[cfg(target_os = "linux")]
+mod realtime;
 mod start;
 mod tcp;
 mod udp;
@@ -45,6 +47,8 @@ fn main() -> ExitCode {
         ("kernel", kernel::run),
         ("peers", peers::run),
         ("projects", projects::run),
+        #[cfg(target_os = "linux")]
+        ("realtime", realtime::run),
     ];
     let named: Vec<String> = std::env::args()
         .skip(1)

@@ -5,7 +5,7 @@
 //! are added to [`Live::runtime`] before [`Live::run`].
 //!
 //! A service runs what is known of it: the tools and servers that the lab has where its image and command name
-//! one (`httpd`, `nc -lk -p 80`, `ping db`, nginx's page), else a stand-in that listens on its ports and tells
+//! one (`httpd -f`, `ping db`, nginx's page), else a stand-in that listens on its ports and tells
 //! each caller the address that it sees.
 
 mod ask;

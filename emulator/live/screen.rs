@@ -2,15 +2,21 @@
 //! (Ctrl-S, a full pipe) stops nothing.
 
 use std::io::{self, Write};
-use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::time::Duration;
 
 /// Lines that may wait.
 const LINES: usize = 1024;
+/// How long the end waits for the last lines.
+const LAST: Duration = Duration::from_millis(500);
 
 /// Where the lines of the programs are shown.
 #[derive(Debug)]
 pub struct Screen {
-    lines: SyncSender<String>,
+    /// Gone when the screen is.
+    lines: Option<SyncSender<String>>,
+    /// Ends when the last line has been written.
+    written: Receiver<()>,
     /// Lines that found no room, and have not been told of.
     lost: u64,
 }
@@ -20,7 +26,9 @@ impl Screen {
     #[must_use]
     pub fn stdout() -> Self {
         let (lines, inbox) = sync_channel::<String>(LINES);
+        let (end, written) = sync_channel::<()>(0);
         std::thread::spawn(move || {
+            let _end = end;
             for line in inbox {
                 // Whoever stops reading has seen enough; the project goes on.
                 if io::stdout().lock().write_all(line.as_bytes()).is_err() {
@@ -28,19 +36,32 @@ impl Screen {
                 }
             }
         });
-        Self { lines, lost: 0 }
+        Self {
+            lines: Some(lines),
+            written,
+            lost: 0,
+        }
     }
 
     /// Shows a line, its end included, or counts it as lost.
     pub(super) fn show(&mut self, line: &str) {
+        let Some(lines) = &self.lines else { return };
         if self.lost > 0 {
             let told = format!("[{} lines lost: nobody read them]\n", self.lost);
-            if self.lines.try_send(told).is_ok() {
+            if lines.try_send(told).is_ok() {
                 self.lost = 0;
             }
         }
-        if let Err(TrySendError::Full(_)) = self.lines.try_send(line.to_owned()) {
+        if let Err(TrySendError::Full(_)) = lines.try_send(line.to_owned()) {
             self.lost += 1;
         }
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        self.lines = None;
+        // A screen that stands still does not keep the process.
+        let _written = self.written.recv_timeout(LAST);
     }
 }

@@ -16,6 +16,7 @@ mod properties;
 mod rig;
 mod scenes;
 mod taps;
+mod told;
 mod transcripts;
 mod walls;
 mod world;

@@ -50,7 +50,8 @@ impl Interest {
     }
 }
 
-/// What a descriptor is ready for.
+/// What a descriptor is ready for. It is told again as long as it is so; a hang-up and an error until the watch is taken
+/// back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Events {
     /// Something can be read or accepted, an end of stream too.

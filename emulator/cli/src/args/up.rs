@@ -108,6 +108,9 @@ pub struct UpArgs {
     /// The Docker engine that is modelled; what the file says if not given, else 29
     #[arg(long, value_enum)]
     pub engine: Option<EngineArg>,
+    /// The machine: its daemon.json, routes, addresses, uplink MTU
+    #[arg(long, value_name = "FILE")]
+    pub host: Option<PathBuf>,
     /// The process in the background: standard input is a socket on which it says that it is up
     #[arg(long, hide = true)]
     pub detached: bool,

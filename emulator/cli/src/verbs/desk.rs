@@ -54,18 +54,21 @@ fn connect(given: Option<&String>, files: &[PathBuf]) -> Result<Client, String> 
     place().connect(&name(given, files)?)
 }
 
+fn words(error: io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof
+        | io::ErrorKind::BrokenPipe
+        | io::ErrorKind::ConnectionReset => "the project went down".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
 /// Asks, and shows what comes until the end.
 fn ask(
     client: &mut Client,
     request: &Value,
     mut value: impl FnMut(Value) -> Result<(), String>,
 ) -> Result<u8, String> {
-    let words = |error: io::Error| match error.kind() {
-        io::ErrorKind::UnexpectedEof
-        | io::ErrorKind::BrokenPipe
-        | io::ErrorKind::ConnectionReset => "the project went down".to_owned(),
-        _ => error.to_string(),
-    };
     client.ask(request).map_err(words)?;
     loop {
         match client.next().map_err(words)? {
@@ -93,11 +96,12 @@ fn silent(_: Value) -> Result<(), String> {
 /// `vethlab down`.
 pub(crate) fn down(args: &DownArgs) -> ExitCode {
     let done =
-        connect(args.which.project_name.as_ref(), &args.which.files).and_then(|mut client| {
-            let code = ask(&mut client, &json!({"verb": "down"}), silent)?;
-            client.wait_closed();
-            Ok(code)
-        });
+        connect(args.which.project_name.as_ref(), &args.which.files).and_then(
+            |client| match client.ask_last(&json!({"verb": "down"})).map_err(words)? {
+                Answer::Exit(code) => Ok(code),
+                other => Err(format!("an odd answer: {other:?}")),
+            },
+        );
     ended(done)
 }
 

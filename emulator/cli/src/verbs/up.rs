@@ -9,7 +9,6 @@ use vethlab::core::docker::spec::Engine;
 use vethlab::host::detach::{self, Started};
 use vethlab::live::control::{Place, folder};
 use vethlab::live::{Live, Row, Screen, Trouble};
-use vethlab::world::Options;
 use vethlab_cli::args::{Format, UpArgs};
 use vethlab_cli::format::table::align;
 
@@ -76,7 +75,7 @@ fn up(args: &UpArgs) -> Result<u8, String> {
         detach::leave_session().map_err(words)?;
     }
     let project = project::load(&files(&args.files)?, args.project_name.as_deref())?;
-    let options = Options::new(args.seed, engine(args, &project));
+    let options = project::options(args.seed, engine(args, &project), args.host.as_deref())?;
     let screen = (!args.detached && args.format == Format::Text).then(Screen::stdout);
     let (name, located) = (project.name.clone(), located(&project));
     let mut live = Live::start(project, &options, &Place::new(folder()), screen)

@@ -3,6 +3,10 @@
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use rustix::net::sockopt::socket_peercred;
+use rustix::process::{PidfdFlags, pidfd_open};
 use serde_json::Value;
 
 use super::answer::{Answer, Head};
@@ -68,9 +72,20 @@ impl Client {
         }
     }
 
-    /// Waits until the other side has closed the connection; what it still says is passed over.
-    pub fn wait_closed(mut self) {
-        let mut rest = [0; 4096];
-        while self.stream.read(&mut rest).is_ok_and(|count| count > 0) {}
+    /// Waits until the other side's process is gone after `last` was asked, and returns its answer.
+    ///
+    /// # Errors
+    /// As [`Client::ask`] and [`Client::next`].
+    pub fn ask_last(mut self, last: &Value) -> io::Result<Answer> {
+        // Taken while it lives: its number may be another's later.
+        let process = socket_peercred(self.stream.get_ref())
+            .and_then(|peer| pidfd_open(peer.pid, PidfdFlags::empty()));
+        self.ask(last)?;
+        let answer = self.next()?;
+        if let (Ok(process), Answer::Exit(_)) = (&process, &answer) {
+            let mut gone = [PollFd::new(process, PollFlags::IN)];
+            while matches!(poll(&mut gone, None), Err(Errno::INTR)) {}
+        }
+        Ok(answer)
     }
 }

@@ -138,7 +138,7 @@ pub enum Stop {
     Asked,
 }
 
-/// A lab in real time.
+/// A lab in real time. However it ends, its attachments are ended, the last first.
 #[derive(Debug)]
 pub struct Runtime {
     lab: Lab,
@@ -188,21 +188,17 @@ impl Runtime {
         self.core.attach(&mut self.lab, make)
     }
 
-    /// Runs until somebody stops it ([`Cx::stop`]), then ends all attachments, the last first.
+    /// Runs until somebody stops it ([`Cx::stop`]), then ends all attachments.
     ///
     /// # Errors
-    /// If the kernel refuses to wait; the attachments are ended all the same.
+    /// If the kernel refuses to wait.
     pub fn run(mut self) -> io::Result<Stop> {
-        let stopped = loop {
+        loop {
             if let Some(stop) = self.core.stopped() {
-                break Ok(stop);
+                return Ok(stop);
             }
-            if let Err(error) = self.turn() {
-                break Err(error);
-            }
-        };
-        self.core.end_all(&mut self.lab);
-        stopped
+            self.turn()?;
+        }
     }
 
     /// Waits until there is something to do, and does it, at most for a quantum.
@@ -251,5 +247,11 @@ impl Runtime {
                 return false;
             }
         }
+    }
+}
+
+impl Drop for Runtime {
+    fn drop(&mut self) {
+        self.core.end_all(&mut self.lab);
     }
 }

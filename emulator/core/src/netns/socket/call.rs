@@ -341,6 +341,9 @@ impl Netns {
         if socket.listening {
             self.tell_watches(cx);
         }
+        if !self.watches.is_empty() {
+            self.watches.retain(|watch| *watch != sock);
+        }
     }
 
     /// A socket that becomes ready whenever a stream socket of the namespace begins or ceases to listen, and when
@@ -351,9 +354,6 @@ impl Netns {
     pub fn listen_watch(&mut self) -> Result<SockId, Errno> {
         let sock = self.socket(SockKind::Udp, Family::V4)?;
         self.set_internal(sock)?;
-        // Those that were closed meanwhile make room.
-        let sockets = &self.sockets;
-        self.watches.retain(|watch| sockets.get(*watch).is_ok());
         self.watches.push(sock);
         Ok(sock)
     }

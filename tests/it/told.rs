@@ -1,0 +1,280 @@
+//! What the lab tells whoever drives it in real time: once, when it happens, and only those who asked. And its work
+//! in bounded pieces, which comes to the same as all of it at once.
+
+use core::net::{Ipv4Addr, SocketAddr};
+use core::time::Duration;
+
+use emulator_core::app::{Family, SockKind, Sys};
+use emulator_core::docker::spec::ContainerSpec;
+use emulator_core::id::{IfId, NsId, SockId};
+use emulator_core::lab::{Input, Lab, Output};
+use emulator_core::tools;
+use switch::Time;
+
+use crate::scenes::{Drink, How, Pour, Stage};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn stage() -> Stage {
+    let mut stage = Stage::new(How {
+        seed: 1,
+        mode: switch::link::Mode::Copy,
+        capture: None,
+        listen: false,
+    });
+    for name in ["box1", "box2"] {
+        stage.start(ContainerSpec {
+            name: Some(name.to_owned()),
+            image: "busybox".to_owned(),
+            network_mode: "bridge".to_owned(),
+            ..ContainerSpec::default()
+        });
+    }
+    // Addresses are announced for a while.
+    stage.lab.run_for(SECOND * 10);
+    stage
+}
+
+/// What is told without time going on.
+fn now(lab: &mut Lab) -> Vec<Output> {
+    let mut told = Vec::new();
+    loop {
+        match lab.poll() {
+            Output::Idle(_) => return told,
+            output => told.push(output),
+        }
+    }
+}
+
+fn socket(lab: &mut Lab, ns: NsId, port: u16) -> SockId {
+    let mut sys = lab.sys(ns);
+    let sock = sys.socket(SockKind::Tcp, Family::V4).unwrap();
+    sys.bind(sock, (Ipv4Addr::UNSPECIFIED, port).into())
+        .unwrap();
+    sock
+}
+
+#[test]
+fn whoever_watches_is_told_when_somebody_begins_and_ceases_to_listen() {
+    let mut stage = stage();
+    let ns = stage.ns("box1");
+    let lab = &mut stage.lab;
+    let at = SocketAddr::from(([172, 17, 0, 2], 80));
+    let listens = |lab: &Lab| lab.net().ns(ns).is_some_and(|netns| netns.listens(at));
+    let watch = lab.sys(ns).listen_watch().unwrap();
+    let second = lab.sys(ns).listen_watch().unwrap();
+    let both = |told: &[Output]| {
+        told.contains(&Output::Ready(watch)) && told.contains(&Output::Ready(second))
+    };
+    assert!(!listens(lab));
+    assert_eq!(now(lab), []);
+    let sock = socket(lab, ns, 80);
+    assert_eq!(now(lab), [], "a name alone is nothing");
+    lab.sys(ns).listen(sock, 5).unwrap();
+    assert!(both(&now(lab)) && listens(lab));
+    // Other addresses of the namespace are found by the same wildcard, another port is not.
+    let netns = lab.net().ns(ns).unwrap();
+    assert!(netns.listens("127.0.0.1:80".parse().unwrap()));
+    assert!(!netns.listens("172.17.0.2:81".parse().unwrap()));
+    lab.sys(ns).close(second);
+    lab.sys(ns).close(sock);
+    assert_eq!(now(lab), [Output::Ready(watch)]);
+    assert!(!listens(lab));
+    // A program that is killed, and the namespace that goes.
+    let app = lab.spawn(
+        ns,
+        tools::spawn(&["nc", "-l", "-p", "80"].map(str::to_owned)).unwrap(),
+    );
+    assert!(now(lab).contains(&Output::Ready(watch)) && listens(lab));
+    lab.end_app(app);
+    assert!(now(lab).contains(&Output::Ready(watch)) && !listens(lab));
+    lab.remove("box1", true).unwrap();
+    assert!(now(lab).contains(&Output::Ready(watch)));
+}
+
+#[test]
+fn a_watch_is_no_socket_that_anybody_sees() {
+    let mut stage = stage();
+    let ns = stage.ns("box1");
+    let before = stage.lab.net().ns(ns).unwrap().sockets();
+    stage.lab.sys(ns).listen_watch().unwrap();
+    assert_eq!(stage.lab.net().ns(ns).unwrap().sockets(), before);
+}
+
+fn eth0(lab: &Lab, ns: NsId) -> IfId {
+    lab.net().ns(ns).unwrap().iface_named("eth0").unwrap().id
+}
+
+#[test]
+fn frames_for_a_raw_interface_are_told_once_until_all_are_taken() {
+    let mut stage = stage();
+    let (from, to) = (stage.ns("box1"), stage.ns("box2"));
+    let lab = &mut stage.lab;
+    let (from, to) = (eth0(lab, from), eth0(lab, to));
+    let mut frame = vec![0xff; 6];
+    frame.extend([2, 0, 0, 0, 0, 1, 0x88, 0xb5]);
+    frame.resize(60, 7);
+    let send = |lab: &mut Lab, count: usize| {
+        for _ in 0..count {
+            lab.net_mut().raw_send(from, &frame).unwrap();
+        }
+        now(lab)
+    };
+    lab.net_mut().raw(to, true);
+    assert_eq!(send(lab, 1), [], "nobody asked");
+    lab.net_mut().raw_tell(to, true);
+    assert_eq!(now(lab), [Output::Frames(to)], "one waits already");
+    assert_eq!(send(lab, 3), [], "it was told");
+    let mut seen = 0;
+    assert_eq!(lab.net_mut().raw_recv_burst(to, 2, |_| seen += 1), 2);
+    assert_eq!(send(lab, 1), [], "not all have been taken");
+    while lab.net_mut().raw_recv(to, |_| ()).is_some() {
+        seen += 1;
+    }
+    assert_eq!(seen, 5);
+    assert_eq!(send(lab, 1), [Output::Frames(to)]);
+    assert_eq!(lab.net_mut().raw_recv_burst(to, 64, |_| ()), 1);
+    assert_eq!(send(lab, 2), [Output::Frames(to)]);
+    lab.net_mut().raw_tell(to, false);
+    while lab.net_mut().raw_recv(to, |_| ()).is_some() {}
+    assert_eq!(send(lab, 1), []);
+    // Given back to its stack, it is told of no more.
+    lab.net_mut().raw_tell(to, true);
+    lab.net_mut().raw(to, false);
+    now(lab);
+    assert_eq!(send(lab, 1), []);
+}
+
+#[test]
+fn what_a_program_prints_is_told_once_until_it_is_taken_and_before_its_end() {
+    let mut stage = stage();
+    let ns = stage.ns("box1");
+    let lab = &mut stage.lab;
+    let ping = tools::spawn(&["ping", "-c", "3", "172.17.0.3"].map(str::to_owned)).unwrap();
+    let app = lab.spawn(ns, ping);
+    lab.tell_output(app, true);
+    let mut told = lab.run_for(SECOND * 10);
+    assert_eq!(told, [Output::Printed(app), Output::Exited(app, 0)]);
+    assert!(!lab.take_output(app).is_empty());
+    lab.end_app(app);
+
+    // Taken each time, each line is told.
+    let ping = tools::spawn(&["ping", "-c", "3", "172.17.0.3"].map(str::to_owned)).unwrap();
+    let app = lab.spawn(ns, ping);
+    lab.tell_output(app, true);
+    told.clear();
+    let mut texts = Vec::new();
+    while !matches!(told.last(), Some(Output::Exited(..))) {
+        let until = lab.now() + SECOND * 10;
+        told.extend(lab.run_while(until, |_, _| false));
+        texts.extend(lab.take_output(app).into_iter().map(|(_, text)| text));
+    }
+    let printed = told
+        .iter()
+        .filter(|output| **output == Output::Printed(app));
+    assert_eq!(printed.count(), 4, "{texts:?}");
+    assert!(
+        texts[1].starts_with("64 bytes from 172.17.0.3: seq=0"),
+        "{texts:?}"
+    );
+    assert!(
+        texts[2].starts_with("64 bytes from 172.17.0.3: seq=1"),
+        "{texts:?}"
+    );
+}
+
+#[test]
+fn output_that_is_taken_has_no_end() {
+    let mut stage = stage();
+    let ns = stage.ns("box1");
+    let lab = &mut stage.lab;
+    let argv = ["ping", "-c", "100000", "-i", "1", "172.17.0.3"].map(str::to_owned);
+    let app = lab.spawn(ns, tools::spawn(&argv).unwrap());
+    lab.tell_output(app, true);
+    let mut bytes = 0;
+    while lab.net().ns(ns).is_some() {
+        let until = lab.now() + SECOND * 1000;
+        let told = lab.run_until(until);
+        let taken = lab.take_output(app);
+        assert!(taken.iter().all(|(_, text)| !text.contains("[output cut]")));
+        bytes += taken.iter().map(|(_, text)| text.len()).sum::<usize>();
+        if told
+            .iter()
+            .any(|output| matches!(output, Output::Exited(..)))
+        {
+            break;
+        }
+    }
+    assert!(bytes > emulator_core::lab::apps::OUTPUT_LIMIT, "{bytes}");
+}
+
+/// A transfer, driven by pieces of `marks` marks, or all at once.
+fn transfer(marks: Option<u32>) -> (Time, Vec<(Time, Output)>, String) {
+    let mut stage = stage();
+    let (from, to) = (stage.ns("box1"), stage.ns("box2"));
+    let lab = &mut stage.lab;
+    lab.spawn(to, Box::new(Pour::new(80, 3 << 20)));
+    lab.settle();
+    let app = lab.spawn(
+        from,
+        Box::new(Drink::new(SocketAddr::from(([172, 17, 0, 3], 80)))),
+    );
+    let end = lab.now() + SECOND * 60;
+    let mut told = Vec::new();
+    loop {
+        let output = match marks {
+            None => Some(lab.poll()),
+            Some(marks) => lab.poll_within(marks),
+        };
+        match output {
+            None => {}
+            Some(Output::Idle(next)) => match next.filter(|at| *at < end) {
+                Some(next) => lab.handle(next, Input::Tick),
+                None => break,
+            },
+            Some(output) => told.push((lab.now(), output)),
+        }
+    }
+    let text: String = lab
+        .take_output(app)
+        .into_iter()
+        .map(|(_, text)| text)
+        .collect();
+    (lab.now(), told, text)
+}
+
+#[test]
+fn in_pieces_it_comes_to_the_same() {
+    let whole = transfer(None);
+    assert!(
+        matches!(whole.1.last(), Some((_, Output::Exited(_, 0)))),
+        "{whole:?}"
+    );
+    for marks in [1, 2, 7, 32, 1000] {
+        assert_eq!(transfer(Some(marks)), whole, "{marks} marks");
+    }
+}
+
+#[test]
+fn a_piece_ends_in_the_middle_of_an_endless_transfer_and_due_timers_fire() {
+    let mut stage = stage();
+    let (a, b) = (stage.ns("box1"), stage.ns("box2"));
+    let lab = &mut stage.lab;
+    lab.spawn(b, Box::new(Pour::new(80, usize::MAX)));
+    lab.settle();
+    lab.spawn(
+        a,
+        Box::new(Drink::new(SocketAddr::from(([172, 17, 0, 3], 80)))),
+    );
+    for _ in 0..1000 {
+        assert_eq!(lab.poll_within(16), None, "it is busy");
+    }
+    // A sleep of a second ends although the transfer never does.
+    let app = lab.spawn(a, tools::spawn(&["sleep", "1"].map(str::to_owned)).unwrap());
+    for _ in 0..100 {
+        assert_eq!(lab.poll_within(16), None);
+    }
+    lab.handle(lab.now() + SECOND, Input::Tick);
+    let told: Vec<_> = (0..1000).filter_map(|_| lab.poll_within(16)).collect();
+    assert_eq!(told, [Output::Exited(app, 0)]);
+}
