@@ -257,14 +257,24 @@ impl Conntrack {
         Ok(Some(at))
     }
 
-    /// The connection that `flow` starts, in the table at once: nothing translates it, and nothing is known of its
-    /// tuple. `None`, and nothing has happened, if it has to be looked at: the packet cannot start one, its answers
-    /// belong to another connection, a first packet is on its way, or the table is full.
-    pub(crate) fn enter_plain(&mut self, now: Time, flow: &Flow) -> Option<ConnRef> {
+    /// The connection that `flow` starts, in the table at once: nothing is known of its tuple, its source stays and
+    /// its destination becomes `to`, if that is given. `None`, and nothing has happened, if it has to be looked at:
+    /// the packet cannot start one, its answers belong to another connection, a first packet is on its way, or the
+    /// table is full.
+    pub(crate) fn enter_plain(
+        &mut self,
+        now: Time,
+        flow: &Flow,
+        to: Option<(IpAddr, u16)>,
+    ) -> Option<ConnRef> {
         if self.confirmed >= self.limits.connections || !self.in_flight.is_empty() {
             return None;
         }
         let mut conn = Conn::start(now, self.next_number, flow)?;
+        if let Some(to) = to {
+            conn.destination_nat = (conn.reply.source, conn.reply.source_port) != to;
+            (conn.reply.source, conn.reply.source_port) = to;
+        }
         if self.index.contains_key(&conn.reply) {
             return None;
         }

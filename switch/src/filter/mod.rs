@@ -455,23 +455,25 @@ impl Ruleset {
     /// The way through `chain` that a packet took which was accepted, if all that are like it go the same
     /// way until a rule changes.
     pub(crate) fn trail_of(&self, chain: ChainId, facts: &Facts) -> Option<Trail> {
-        self.trail_with(chain, facts, None)
+        let (target, trail) = self.said_with(chain, facts, None)?;
+        (target == Target::Accept).then_some(trail)
     }
 
-    /// The same, with the namespace's addresses in this state if a rule [asks for them](Trail::asks_addresses).
-    pub(crate) fn trail_with(
+    /// What `chain` said of a packet and its way there, with the namespace's addresses in this state if a rule [asks
+    /// for them](Trail::asks_addresses).
+    pub(crate) fn said_with(
         &self,
         chain: ChainId,
         facts: &Facts,
         addresses: Option<u64>,
-    ) -> Option<Trail> {
+    ) -> Option<(Target, Trail)> {
         let base = self.chain(chain)?;
         if base.is_empty() && matches!(base.base, Some((_, Verdict::Accept))) {
-            return Some(Trail::POLICY);
+            return Some((Target::Accept, Trail::POLICY));
         }
         let key = self.memory.key(chain, facts);
         let answer = self.memory.recall(&key, self.change, addresses)?;
-        (answer.target == Target::Accept).then_some(answer.trail)
+        Some((answer.target, answer.trail))
     }
 
     /// Whether a base chain accepts the packet by its policy, and will for as long as no rule changes.

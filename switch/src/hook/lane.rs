@@ -18,7 +18,7 @@ use super::like::{Answers, Like};
 use super::{Env, Hook, Netfilter, Outcome, Path};
 use crate::conntrack::tuple::{TCP, UDP};
 use crate::conntrack::{Advance, ConnRef, Conntrack, Direction, Flow, Tuple};
-use crate::filter::{ChainId, Counter, Facts, Family, Ruleset, State, Table, Trail};
+use crate::filter::{ChainId, Counter, Facts, Family, Ruleset, State, Table, Target, Trail};
 use crate::time::Time;
 use crate::verdict::{IfId, Verdict};
 
@@ -230,7 +230,7 @@ pub(super) const TCP_KEY: Key = Key {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Plain {
     pub(super) key: Key,
-    flags: u8,
+    pub(super) flags: u8,
     len: u32,
 }
 
@@ -271,7 +271,7 @@ pub struct Tally {
 pub struct Run {
     first: Plain,
     packets: u32,
-    weight: Counter,
+    pub(super) weight: Counter,
 }
 
 impl Run {
@@ -408,7 +408,7 @@ pub(super) fn plain(bytes: &[u8], input: IfId) -> Option<Plain> {
 }
 
 pub(super) const RAW: Option<ChainId> = ChainId::base(Family::V4, Table::Raw, Hook::Prerouting);
-const NAT: [Option<ChainId>; 2] = [
+pub(super) const NAT: [Option<ChainId>; 2] = [
     ChainId::base(Family::V4, Table::Nat, Hook::Prerouting),
     ChainId::base(Family::V4, Table::Nat, Hook::Postrouting),
 ];
@@ -543,16 +543,21 @@ impl Netfilter {
             tuple,
             flags: first.flags,
         };
-        let at = self.conntrack.enter_plain(now, &flow)?;
-        for (chain, trail) in NAT.iter().zip(&opening.nat) {
-            if let Some(chain) = *chain {
-                self.rules.count_along(chain, trail, run.weight);
-            }
-        }
+        let at = self.conntrack.enter_plain(now, &flow, None)?;
+        self.count_nat(&opening.nat, run.weight);
         if first.is_data() {
             self.open(first, (at, Direction::Original, State::New), opening.trail);
         }
         Some(opening.trail)
+    }
+
+    /// Counts a first packet at the rules of the nat table.
+    pub(super) fn count_nat(&mut self, trails: &[Trail; 2], weight: Counter) {
+        for (chain, trail) in NAT.iter().zip(trails) {
+            if let Some(chain) = *chain {
+                self.rules.count_along(chain, trail, weight);
+            }
+        }
     }
 
     fn pass_alone(&mut self, now: Time, run: &Run, addresses: Option<u64>) -> bool {
@@ -604,8 +609,12 @@ impl Netfilter {
             state: State::New,
             ..plain.facts(path)
         };
-        let said = |chain: Option<ChainId>| self.rules.trail_with(chain?, &facts, addresses);
-        let [Some(before), Some(behind)] = NAT.map(said) else {
+        let said = |chain: Option<ChainId>| self.rules.said_with(chain?, &facts, addresses);
+        let [
+            Some((Target::Accept, before)),
+            Some((Target::Accept, behind)),
+        ] = NAT.map(said)
+        else {
             return;
         };
         let asks = before.asks_addresses() || behind.asks_addresses();
@@ -678,7 +687,7 @@ pub(super) fn express(
     passes
 }
 
-fn count(rules: &mut Ruleset, trail: &Trail, weight: Counter) {
+pub(super) fn count(rules: &mut Ruleset, trail: &Trail, weight: Counter) {
     if let (Some(raw), Some(forward)) = (RAW, FORWARD) {
         rules.count_passed(raw, weight);
         rules.count_along(forward, trail, weight);

@@ -13,11 +13,11 @@
 
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use super::lane::{FORWARD, Key, Plain, RAW, Run, express, plain};
+use super::lane::{FORWARD, Key, NAT, Plain, RAW, Run, count, express, plain};
 use super::like::{Answers, Like};
 use super::{Netfilter, Path};
 use crate::conntrack::{Conn, ConnRef, Direction, Tuple};
-use crate::filter::{Facts, State, Trail};
+use crate::filter::{ChainId, Facts, State, Target, Trail};
 use crate::time::Time;
 use crate::verdict::{IfId, Rewrite};
 use crate::wire::{add, address_sum, updated};
@@ -63,6 +63,8 @@ pub struct Crossing {
     pub wire_len: usize,
     /// A number that changes with every address and route of the namespace.
     pub routes: u64,
+    /// What [`Env::change`](super::Env::change) says.
+    pub addresses: Option<u64>,
 }
 
 /// What the translation does to checksums: the difference that each of them takes.
@@ -98,11 +100,22 @@ struct Said {
     exit: Exit,
 }
 
+/// What they said of a first packet whose source stays.
+#[derive(Clone, Copy, Debug)]
+struct Opening {
+    said: Said,
+    /// In the nat table, before routing and behind it.
+    nat: [Trail; 2],
+    /// Where its destination is translated to, with a port if that changes.
+    to: Option<(IpAddr, Option<u16>)>,
+}
+
 /// The lanes of a namespace, by key, and the packet that is looked at for one.
 #[derive(Debug, Default)]
 pub(super) struct Flows {
     list: Vec<Option<Flow>>,
     said: Answers<Said>,
+    openings: Answers<Opening>,
     asked: Option<Plain>,
 }
 
@@ -172,8 +185,57 @@ impl Netfilter {
                 return Some(flow.pass(bytes, crossing.csum_partial));
             }
         }
+        if let Some(flow) = self.flow_first(now, &plain, crossing, bytes[8]) {
+            self.rules.clear_last();
+            self.went_on(&plain, flow);
+            return Some(flow.pass(bytes, crossing.csum_partial));
+        }
         self.flows.asked = Some(plain);
         None
+    }
+
+    /// The same of a packet that starts a connection, which is then in the table, and accounted for.
+    fn flow_first(
+        &mut self,
+        now: Time,
+        plain: &Plain,
+        crossing: &Crossing,
+        hop_limit: u8,
+    ) -> Option<Flow> {
+        let tuple = plain.key.tuple();
+        let rules = self.rules.change();
+        let Opening { said, nat, to } = *self
+            .flows
+            .openings
+            .of(&self.first_like(&plain.key), rules)?;
+        let may_pass =
+            said.routes == crossing.routes && crossing.wire_len <= said.exit.mtu && hop_limit > 1;
+        if !may_pass || self.conntrack.peek(&tuple).is_some() {
+            return None;
+        }
+        let to = to.map(|(address, port)| (address, port.unwrap_or(tuple.destination_port)));
+        let flow = crate::conntrack::Flow {
+            tuple,
+            flags: plain.flags,
+        };
+        let at = self.conntrack.enter_plain(now, &flow, to)?;
+        let weight = Run::one(*plain, u64::from(crossing.frames)).weight;
+        self.count_nat(&nat, weight);
+        count(&mut self.rules, &said.trail, weight);
+        let (from, to) = ends(self.conntrack.conn(at)?, Direction::Original);
+        Flow::new(
+            plain,
+            (at, Direction::Original, State::New),
+            rules,
+            &said,
+            &from,
+            &to,
+        )
+    }
+
+    /// What a first packet with this key is to rules and routes.
+    fn first_like(&self, key: &Key) -> Like {
+        Like::of(key, State::New, 0, self.rules.named(key.ports()))
     }
 
     /// What a lane of this packet's flow would be, if rules and routes have said it of others like it.
@@ -193,22 +255,10 @@ impl Netfilter {
             .flows
             .said
             .of(&self.routed_like(&plain.key, state, &to)?, rules)?;
-        let (Some(to_addresses), to_ports) = packed(&to) else {
+        if said.routes != crossing.routes {
             return None;
-        };
-        (said.routes == crossing.routes).then(|| Flow {
-            key: plain.key,
-            conn: at,
-            direction,
-            state,
-            rules,
-            routes: said.routes,
-            trail: said.trail,
-            exit: said.exit,
-            to_addresses,
-            to_ports,
-            mend: mend(&from, &to),
-        })
+        }
+        Flow::new(plain, (at, direction, state), rules, said, &from, &to)
     }
 
     /// What a packet with this key that leaves as `to` is to rules and routes; `None` if it is not IPv4's then.
@@ -270,9 +320,55 @@ impl Netfilter {
             };
             self.flows.said.keep(like, rules, said);
         }
+        if known.state == State::New {
+            self.keep_opening(&plain, crossing, like, &to);
+        }
         if let Some(flow) = self.flow_like(&plain, crossing) {
             self.went_on(&plain, flow);
         }
+    }
+
+    /// It may have been the first of its connection, and have been shown to the nat table as well.
+    fn keep_opening(&mut self, plain: &Plain, crossing: &Crossing, like: Like, to: &Tuple) {
+        let rules = self.rules.change();
+        let Some(&said) = self.flows.said.of(&like, rules) else {
+            return;
+        };
+        let before = Facts {
+            state: State::New,
+            ..plain.facts(&Path {
+                input: Some(crossing.input),
+                output: None,
+                bridged: false,
+            })
+        };
+        let behind = Facts {
+            destination: to.destination,
+            ports: Some((to.source_port, to.destination_port)),
+            output: Some(said.exit.output),
+            ..before
+        };
+        let ask = |chain: Option<ChainId>, facts: &Facts| {
+            self.rules.said_with(chain?, facts, crossing.addresses)
+        };
+        let (Some((target, first)), Some((Target::Accept, second))) =
+            (ask(NAT[0], &before), ask(NAT[1], &behind))
+        else {
+            return;
+        };
+        let to = match target {
+            Target::Accept => None,
+            Target::Dnat(address, port) if address.is_ipv4() => Some((address, port)),
+            _ => return,
+        };
+        let opening = Opening {
+            said,
+            nat: [first, second],
+            to,
+        };
+        self.flows
+            .openings
+            .keep(self.first_like(&plain.key), rules, opening);
     }
 
     /// The rules that a packet of a known connection meets that leaves as `to`, if they will say the same of the
@@ -362,6 +458,31 @@ fn sockets(addresses: u64, ports: u32) -> (SocketAddr, SocketAddr) {
 }
 
 impl Flow {
+    /// The lane of a packet of this connection that comes as `from` and leaves as `to`; `None` unless that is IPv4.
+    fn new(
+        plain: &Plain,
+        (conn, direction, state): (ConnRef, Direction, State),
+        rules: u64,
+        said: &Said,
+        from: &Tuple,
+        to: &Tuple,
+    ) -> Option<Self> {
+        let (to_addresses, to_ports) = packed(to);
+        Some(Self {
+            key: plain.key,
+            conn,
+            direction,
+            state,
+            rules,
+            routes: said.routes,
+            trail: said.trail,
+            exit: said.exit,
+            to_addresses: to_addresses?,
+            to_ports,
+            mend: mend(from, to),
+        })
+    }
+
     /// Translates a packet of the flow.
     fn pass(&self, bytes: &mut [u8], csum_partial: bool) -> Passed {
         let mut passed = Passed {

@@ -75,6 +75,7 @@ impl Netns {
             frames: frame_count(cx, frame).0 as u32,
             wire_len: wire_len(cx.pool, frame, packet),
             routes: self.change(),
+            addresses: Some(self.addresses_change()),
         })
     }
 

@@ -312,6 +312,36 @@ fn a_connection_begins_as_others_like_it() {
 }
 
 #[test]
+fn a_published_connection_begins_as_others_like_it() {
+    let mut nf = masquerading(Limits::default());
+    publish(&mut nf);
+    let crossing = Crossing {
+        input: UPLINK,
+        csum_partial: false,
+        frames: 1,
+        wire_len: 40,
+        routes: 0,
+        addresses: Some(0),
+    };
+    let exit = Exit {
+        output: BRIDGE,
+        next_hop: ip("172.17.0.2"),
+        mtu: 1500,
+    };
+    for (port, is_known) in [(4000, false), (4001, true)] {
+        let mut packet = tcp(&format!("198.51.100.7:{port}"), "192.0.2.2:8080", SYN);
+        let passed = nf.run_routed(Time::ZERO, &mut packet.bytes, &crossing);
+        assert_eq!(passed.is_some(), is_known);
+        if passed.is_none() {
+            forward(&mut nf, Time::ZERO, &mut packet, UPLINK, BRIDGE).unwrap();
+            nf.keep_routed(&crossing, exit);
+        }
+        assert_eq!(packet.destination().to_string(), "172.17.0.2:80");
+    }
+    assert_eq!(nf.conntrack.len(), 2);
+}
+
+#[test]
 fn a_flow_that_goes_on_has_a_lane() {
     let mut bridged = Bridged::new();
     let mut packet = udp("172.17.0.3:40000", "172.17.0.2:80");

@@ -129,11 +129,13 @@ struct Step {
 
 /// The bytes of a packet: one of few flows, mostly plain.
 fn packet(step: Step) -> (IfId, Vec<u8>, bool) {
+    // Connections from several ports: they begin alike.
+    let caller = 6000 + u16::from(step.flow >> 3 & 3);
     let (iface, source, destination, ports) = match step.flow % 5 {
         0 => (INSIDE, [10, 0, 1, 2], [10, 0, 2, 2], (5000_u16, 53_u16)),
         1 => (OUTSIDE, [10, 0, 2, 2], [10, 0, 2, 1], (53, 5000)),
-        2 => (OUTSIDE, [10, 0, 2, 2], [10, 0, 2, 1], (6000, 80)),
-        3 => (INSIDE, [10, 0, 1, 2], [10, 0, 2, 2], (8080, 6000)),
+        2 => (OUTSIDE, [10, 0, 2, 2], [10, 0, 2, 1], (caller, 80)),
+        3 => (INSIDE, [10, 0, 1, 2], [10, 0, 2, 2], (8080, caller)),
         _ => (OUTSIDE, [10, 0, 2, 2], [10, 0, 1, 2], (7000, 9)),
     };
     let tcp = step.flow & 0x40 != 0;
