@@ -138,6 +138,12 @@ impl Conn {
         self.source_nat || self.destination_nat || !is_mapped
     }
 
+    /// It is of UDP, or established: data and acknowledgements change nothing but its timer.
+    #[inline]
+    pub(crate) const fn is_open(&self) -> bool {
+        matches!(self.tcp, None | Some(TcpState::Established))
+    }
+
     /// Whether a packet in `direction` belongs to it and neither ends it nor starts another.
     #[inline]
     pub(crate) const fn goes_on_with(&self, direction: Direction, flags: u8) -> bool {

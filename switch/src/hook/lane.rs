@@ -303,11 +303,18 @@ impl Run {
     #[inline]
     pub fn length_of(&self, bytes: &[u8]) -> Option<usize> {
         let head = Head::of(bytes)?;
-        if head.flow != self.first.key.flow || !self.first.is_data() {
+        if head.flow != self.first.key.flow {
             return None;
         }
         let (len, flags) = sound(bytes, &head)?;
-        (head.protocol() == UDP || is_data(flags)).then_some(len)
+        (self.first.key.is_udp() || is_data(flags)).then_some(len)
+    }
+
+    /// Whether more packets may be added: what is more than data comes alone.
+    #[must_use]
+    #[inline]
+    pub const fn may_grow(&self) -> bool {
+        self.first.is_data()
     }
 
     /// Adds packets of this flow, which stand for as many frames, of `bytes` in all.
@@ -715,7 +722,9 @@ fn advance(
         State::New
     };
     let flags = run.first.flags;
-    if now_is != state || conn.is_expired(now) || !conn.goes_on_with(direction, flags) {
+    let is_open = conn.is_open() && run.first.is_data();
+    if now_is != state || conn.is_expired(now) || !(is_open || conn.goes_on_with(direction, flags))
+    {
         return false;
     }
     let before = (conn.expires, conn.assured);

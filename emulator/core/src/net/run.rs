@@ -73,6 +73,7 @@ impl Row {
     #[inline]
     fn extend(&mut self, pool: &Pool, bytes: &[u8], waiting: &[Frame]) {
         if let Some(second) = waiting.get(1)
+            && self.packets.as_ref().is_none_or(Run::may_grow)
             && let Some(head) = header(bytes)
             && header(pool.bytes(second)) == Some(head)
         {
