@@ -333,7 +333,13 @@ fn a_published_connection_begins_as_others_like_it() {
         let passed = nf.run_routed(Time::ZERO, &mut packet.bytes, &crossing);
         assert_eq!(passed.is_some(), is_known);
         if passed.is_none() {
-            forward(&mut nf, Time::ZERO, &mut packet, UPLINK, BRIDGE).unwrap();
+            let both = path(Some(UPLINK), Some(BRIDGE));
+            let hooks = [
+                (Hook::Prerouting, path(Some(UPLINK), None)),
+                (Hook::Forward, both),
+                (Hook::Postrouting, both),
+            ];
+            through(&mut nf, Time::ZERO, &mut packet, &hooks).unwrap();
             nf.keep_routed(&crossing, exit);
         }
         assert_eq!(packet.destination().to_string(), "172.17.0.2:80");
