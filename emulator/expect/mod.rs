@@ -29,7 +29,6 @@
 //! # Ok::<(), String>(())
 //! ```
 
-mod capture;
 mod dials;
 mod explain;
 mod judge;

@@ -12,7 +12,7 @@ use emulator_core::netns::Errno;
 use emulator_model::{End, Kind, Model, Reach, Reply, Transport};
 use switch::DropReason;
 
-use super::capture::Frames;
+use crate::why::Frames;
 
 /// How long a call may take before it is silence, in virtual time.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -73,20 +73,8 @@ impl<'w> Packets<'w> {
         self.calls.clear();
     }
 
-    /// The namespace of an end, if it is there.
-    fn namespace(&self, end: &End) -> Option<NsId> {
-        let places = self.lab.places();
-        let ns = match end {
-            End::Container(name) => self.lab.namespace(name)?,
-            End::Host => places.host,
-            End::Lan => places.lan,
-            End::Internet => places.internet,
-        };
-        self.lab.net().ns(ns).map(|_| ns)
-    }
-
     fn ask(&mut self, from: &End, to: SocketAddr, transport: Transport) -> Seen {
-        let Some(ns) = self.namespace(from) else {
+        let Some(ns) = namespace(self.lab, from) else {
             return Seen {
                 reach: Reach::NetUnreachable,
                 source: None,
@@ -128,6 +116,18 @@ impl<'w> Packets<'w> {
             frames,
         }
     }
+}
+
+/// The namespace of an end, if it is there.
+pub(crate) fn namespace(lab: &Lab, end: &End) -> Option<NsId> {
+    let places = lab.places();
+    let ns = match end {
+        End::Container(name) => lab.namespace(name)?,
+        End::Host => places.host,
+        End::Lan => places.lan,
+        End::Internet => places.internet,
+    };
+    lab.net().ns(ns).map(|_| ns)
 }
 
 /// The address in a stand-in's answer.
@@ -179,7 +179,7 @@ impl Oracle for Packets<'_> {
         if let Some(known) = self.lookups.get(&key) {
             return Some(known.clone());
         }
-        let got = match self.namespace(from) {
+        let got = match namespace(self.lab, from) {
             Some(ns) => sorted(self.lab.lookup(ns, name)),
             None => Vec::new(),
         };

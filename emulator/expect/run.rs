@@ -8,14 +8,18 @@ use emulator_core::docker::spec::Engine;
 use emulator_model::Model;
 
 use super::dials;
-use super::explain::{Explained, explain};
-use super::judge::{Judged, judge};
+use super::explain::{Evidence, Explain, Explained};
+use super::judge::{Judged, What, judge};
 use super::oracle::{Packets, Rules};
 use super::scene::Scene;
 use super::stage::{Stage, Wanted};
 use super::text::{Failure, Lines, differences};
 use crate::report::{self, At, Entry, Note, Status};
+use crate::why::{self, Account};
 use crate::world::Options;
+
+/// How many failures of a world get changes that were tried; each costs a few worlds.
+const FIXES_TRIED: usize = 16;
 
 /// How a run is made.
 #[derive(Clone, Debug, Default)]
@@ -226,16 +230,19 @@ impl<'p> Run<'_, 'p, '_> {
         };
         let mut again = captured
             .as_ref()
-            .map(|c| c.judged.iter())
+            .map(|c| c.explained.iter())
             .into_iter()
             .flatten();
         let mut entries = Vec::new();
         for (expectation, verdicts) in expectations.iter().zip(&verdicts) {
             let fails = !verdicts.agree() || verdicts.packets.status().fails();
-            let judged = if fails { again.next() } else { None };
-            let judged = judged.unwrap_or(&verdicts.packets);
+            let explained = if fails { again.next() } else { None };
+            let explained = match explained {
+                Some(explained) => explained.clone(),
+                None => self.explained(&verdicts.packets, &scene, None),
+            };
             let capture = captured.as_ref().filter(|_| fails);
-            entries.push(self.entry(expectation, verdicts, judged, &scene, capture));
+            entries.push(self.entry(expectation, verdicts, explained, &scene, capture));
         }
         if let Some(captured) = captured.filter(|_| self.settings.keep) {
             self.outcome.captures.push(captured.capture);
@@ -321,21 +328,101 @@ impl<'p> Run<'_, 'p, '_> {
         }
         let frames = stage.frames.take();
         let bytes = frames.map(|frames| frames.finish(&mut stage.world.lab));
+        let bytes = bytes.unwrap_or_default();
+        let (record, events) = (why::read(&bytes), stage.world.lab.events());
+        let evidence = Evidence {
+            lab: &stage.world.lab,
+            record: &record,
+            events: &events,
+        };
+        let mut explained = Vec::new();
+        for (at, (expectation, judged)) in wanted.expectations.iter().zip(&judged).enumerate() {
+            let mut all = self.explained(judged, &scene, Some(evidence));
+            if let (Some(first), Some(worst)) = (all.first_mut(), judged.worst())
+                && at < FIXES_TRIED
+            {
+                let explain = self.explain(judged, &scene);
+                let mut turns = |edited: &Project| {
+                    let gone = self.is_gone(wanted, expectation, &worst.what, edited);
+                    gone.unwrap_or(false)
+                };
+                first.told.changes = explain.changes(&worst.what, &mut turns);
+            }
+            explained.push(all);
+        }
         let name = file_name(self.label, number);
         Ok(Captured {
-            judged,
-            capture: Capture {
-                name,
-                bytes: bytes.unwrap_or_default(),
-            },
+            explained,
+            capture: Capture { name, bytes },
         })
+    }
+
+    const fn explain<'a>(&'a self, judged: &'a Judged, scene: &'a Scene<'p>) -> Explain<'a, 'p> {
+        Explain {
+            judged,
+            scene,
+            images: &self.settings.world.images,
+        }
+    }
+
+    /// What was found, the worst first; its steps if there is evidence.
+    fn explained(
+        &self,
+        judged: &Judged,
+        scene: &Scene<'p>,
+        evidence: Option<Evidence<'_>>,
+    ) -> Vec<Explained> {
+        let Some(worst) = judged.worst() else {
+            return Vec::new();
+        };
+        let explain = self.explain(judged, scene);
+        let first = core::iter::once(explain.of(&worst.what, evidence));
+        let others = judged.findings.iter().filter(|finding| *finding != worst);
+        let others = others.map(|finding| explain.of(&finding.what, None));
+        first.chain(others).collect()
+    }
+
+    /// Whether a finding is gone in the edited project, and the expectation says something there. `None` if it
+    /// cannot be tried.
+    fn is_gone(
+        &self,
+        wanted: &Wanted<'_, 'p>,
+        expectation: &Expectation,
+        what: &What,
+        edited: &Project,
+    ) -> Option<bool> {
+        let swapped = |&project: &&'p Project| -> &Project {
+            match core::ptr::eq(project, wanted.about) {
+                true => edited,
+                false => project,
+            }
+        };
+        let projects: Vec<&Project> = wanted.projects.iter().map(swapped).collect();
+        let again = Wanted {
+            projects: &projects,
+            about: edited,
+            when: wanted.when,
+            expectations: &[expectation],
+        };
+        let mut stage = Stage::new(&again, &self.settings.world, false).ok()?;
+        let broken = !stage.world.up_of(edited)?.networks.is_empty();
+        let scene = Scene::of(&stage.world, edited);
+        let kept = stage.kept[0].clone();
+        let mut packets = Packets::new(&mut stage.world.lab, None);
+        let judged = judge(expectation, &scene, &mut packets, &kept, &BTreeMap::new());
+        let mut found = judged.findings.iter().map(|finding| &finding.what);
+        let still = found.any(|other| {
+            let missing = matches!(other, What::NotListening { .. } | What::NotRunning { .. });
+            missing || other.is_like(what)
+        });
+        Some(!broken && !still)
     }
 
     fn entry(
         &mut self,
         expectation: &Expectation,
         verdicts: &Verdicts,
-        judged: &Judged,
+        explained: Vec<Explained>,
         scene: &Scene<'p>,
         captured: Option<&Captured>,
     ) -> Entry {
@@ -345,6 +432,7 @@ impl<'p> Run<'_, 'p, '_> {
             status: verdicts.packets.status(),
             summary: String::new(),
             details: String::new(),
+            why: None,
             fingerprint: String::new(),
             known: false,
         };
@@ -359,29 +447,19 @@ impl<'p> Run<'_, 'p, '_> {
             entry.status = Status::Bug;
             let differ = differences(&verdicts.packets, &verdicts.model, scene);
             let first = differ.first().cloned().unwrap_or_default();
-            let explained = Explained {
-                summary: format!("packets and model do not agree, a bug of vethlab: {first}"),
-                causes: Vec::new(),
-                fix: Some("please report it, with the bundle beside this report".to_owned()),
-            };
-            let mut all = vec![explained];
-            all.extend(differ.iter().skip(1).map(|text| Explained {
-                summary: text.clone(),
-                ..Explained::default()
-            }));
-            self.write(&mut entry, expectation, judged, scene, &all, shown);
+            let bug = format!("packets and model do not agree, a bug of vethlab: {first}");
+            let bug =
+                Explained::new(bug).advice("please report it, with the bundle beside this report");
+            let mut all = vec![bug];
+            all.extend(differ.iter().skip(1).map(Explained::new));
+            all.extend(explained);
+            self.write(&mut entry, expectation, all, shown);
             self.bundle(&entry, verdicts, captured);
             return entry;
         }
-        let Some(worst) = judged.worst() else {
-            return entry;
-        };
-        let others = judged.findings.iter().filter(|finding| *finding != worst);
-        let all: Vec<Explained> = core::iter::once(worst)
-            .chain(others)
-            .map(|finding| explain(&finding.what, judged, scene))
-            .collect();
-        self.write(&mut entry, expectation, judged, scene, &all, shown);
+        if !explained.is_empty() {
+            self.write(&mut entry, expectation, explained, shown);
+        }
         entry
     }
 
@@ -389,26 +467,23 @@ impl<'p> Run<'_, 'p, '_> {
         &mut self,
         entry: &mut Entry,
         expectation: &Expectation,
-        judged: &Judged,
-        scene: &Scene<'p>,
-        explained: &[Explained],
+        explained: Vec<Explained>,
         capture: Option<String>,
     ) {
-        let first = explained.first();
-        entry.summary = first.map(|first| first.summary.clone()).unwrap_or_default();
-        let what = judged.worst().map(|finding| &finding.what);
         let failure = Failure {
             expectation,
-            scene,
-            judged,
-            explained,
-            focus: (
-                what.and_then(|what| what.trial()),
-                what.and_then(|what| what.asker(judged)),
-            ),
+            project: self.project,
+            explained: &explained,
             capture: capture.as_deref(),
         };
         entry.details = failure.write(&mut self.lines);
+        if let Some(first) = explained.into_iter().next() {
+            entry.summary = first.summary;
+            entry.why = Some(Box::new(Account {
+                call: first.call,
+                told: first.told,
+            }));
+        }
     }
 
     /// Everything that is needed to see a disagreement again.
@@ -446,9 +521,9 @@ impl<'p> Run<'_, 'p, '_> {
     }
 }
 
-/// What failed, judged once more, and its capture.
+/// What failed, tried once more and explained, and the capture of that.
 struct Captured {
-    judged: Vec<Judged>,
+    explained: Vec<Vec<Explained>>,
     capture: Capture,
 }
 

@@ -6,7 +6,7 @@
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::collections::BTreeMap;
 
-use emulator_compose::{Listen, NetworkMode, Party, Place, Probe, Project, Protocol, Service};
+use emulator_compose::{Listen, NetworkMode, Party, Probe, Project, Protocol, Service};
 use emulator_compose::{Target, Whom};
 use emulator_core::lab::outside::INTERNET_V4;
 use emulator_model::{Assigned, Container, End, Machine, Publication, Transport};
@@ -423,29 +423,6 @@ impl<'p> Scene<'p> {
         let mut networks = self.assigned.networks.iter();
         let network = networks.find(|n| n.subnets.iter().any(|subnet| subnet.contains(&address)));
         network.map(|network| network.name.as_str())
-    }
-
-    /// Where a service says that it is published so, for messages.
-    pub(crate) fn published_at(
-        &self,
-        service: &Service,
-        publication: &Publication,
-    ) -> Option<Place> {
-        let ports = service.ports.iter();
-        let mut same =
-            ports.filter(|p| (p.target, p.protocol) == (publication.port, publication.protocol));
-        let fits = |port: &&emulator_compose::Port| {
-            let address = port.host_ip.as_deref().and_then(|ip| ip.parse().ok());
-            let number = match port.published {
-                emulator_compose::Published::Ephemeral => true,
-                emulator_compose::Published::Exact(number) => number == publication.host_port,
-                emulator_compose::Published::Range(first, last) => {
-                    (first..=last).contains(&publication.host_port)
-                }
-            };
-            number && address.is_none_or(|address: IpAddr| address == publication.host_ip)
-        };
-        same.find(fits).map(|port| port.at)
     }
 
     /// The sockets of a service for a port.

@@ -6,11 +6,11 @@ use emulator_compose::{Claim, Event, Expectation, Project};
 use emulator_core::docker::Error;
 use emulator_model::{Engine, Model};
 
-use super::capture::Frames;
 use super::judge::Kept;
 use super::oracle::{Oracle, Packets, Rules};
 use super::scene::{Goal, INTERNET_NAME, Scene};
 use crate::assigned;
+use crate::why::Frames;
 use crate::world::{Options, World};
 
 /// What is tried together.
@@ -55,6 +55,10 @@ impl<'p> Stage<'p> {
         world.start_but(wanted.projects, |project, service| {
             core::ptr::eq(project, about) && away.contains(service.name.as_str())
         })?;
+        // Which rule decided is told from here on.
+        if capture {
+            world.lab.explain(true);
+        }
         let mut stage = Self {
             world,
             frames,

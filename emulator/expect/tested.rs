@@ -93,6 +93,7 @@ impl Tested {
                     status: Status::Fail,
                     summary: error.clone(),
                     details: error,
+                    why: None,
                     fingerprint: String::new(),
                     known: false,
                 });
@@ -117,7 +118,8 @@ impl Tested {
     /// Claims that an expectation holds.
     ///
     /// # Panics
-    /// If it does not, with the failure text: the lines that cause it, and what would change it.
+    /// If it does not, with the failure text: the steps of the call as `vethlab why` tells them, the lines that cause
+    /// it, and what would change it.
     #[track_caller]
     pub fn assert(&self, expectation: &str) {
         if let Err(text) = self.check(expectation) {

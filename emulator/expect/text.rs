@@ -4,14 +4,12 @@ use core::fmt::Write;
 use std::collections::BTreeMap;
 
 use emulator_compose::{Expectation, Picture, Place, Project, Source};
-use emulator_model::{End, Reach, Transport};
 
 use super::explain::Explained;
 use super::judge::{Judged, Trial};
-use super::scene::{Door, Scene};
+use super::scene::Scene;
+use crate::why::text;
 
-/// How many calls are shown.
-const TRIALS_SHOWN: usize = 12;
 /// How many further findings are shown.
 const MORE_SHOWN: usize = 8;
 
@@ -64,145 +62,71 @@ impl<'s> Lines<'s> {
 }
 
 /// What there is to say of an expectation that does not pass.
-pub(crate) struct Failure<'a, 'p> {
+pub(crate) struct Failure<'a> {
     pub(crate) expectation: &'a Expectation,
-    pub(crate) scene: &'a Scene<'p>,
-    pub(crate) judged: &'a Judged,
+    pub(crate) project: &'a Project,
     /// What was found, the first one first.
     pub(crate) explained: &'a [Explained],
-    /// The call that the first of them is about, and who asks there.
-    pub(crate) focus: (Option<usize>, Option<&'a End>),
     /// The capture that the frames are of.
     pub(crate) capture: Option<&'a str>,
 }
 
-impl Failure<'_, '_> {
-    /// Writes it.
+impl Failure<'_> {
+    /// Writes it: the expectation, what was seen, the lines that cause it, what would change it.
     pub(crate) fn write(&self, lines: &mut Lines<'_>) -> String {
-        let project = self.scene.project;
         let Some((first, more)) = self.explained.split_first() else {
             return String::new();
         };
         let mut out = format!("{}\n", first.summary);
         if self.expectation.at.line > 0 {
-            let picture = lines.picture(project, self.expectation.at);
+            let picture = lines.picture(self.project, self.expectation.at);
             let _fine = writeln!(out, "{picture}");
         }
-        for (at, text) in &first.causes {
-            let picture = lines.picture(project, *at);
-            let _fine = writeln!(
-                out,
-                "{picture}\n{:gutter$} = {text}",
-                "",
-                gutter = gutter(*at)
-            );
+        let told = &first.told;
+        if !told.steps.is_empty() {
+            out.push_str("seen:\n");
+            text::steps(&told.steps, &mut out);
         }
-        if let Some(fix) = &first.fix {
-            let _fine = writeln!(out, "fix: {fix}");
+        if let Some(call) = &first.call {
+            text::ways(&call.cell, call.way, &mut out);
         }
-        self.trials(&mut out);
+        if !first
+            .summary
+            .ends_with(told.reason.get(1..).unwrap_or_default())
+        {
+            let _fine = writeln!(out, "\n{}.", told.reason);
+        }
+        text::causes(
+            &told.causes,
+            &mut |file, line| lines.at(file, line),
+            &mut out,
+        );
+        out.push('\n');
+        for change in &told.changes {
+            let _fine = writeln!(out, "fix (tried): {}\n  {}", change.what, change.at);
+        }
+        if let Some(advice) = &told.advice {
+            let _fine = writeln!(out, "fix: {advice}");
+        }
         for explained in more.iter().take(MORE_SHOWN) {
             let _fine = writeln!(out, "also: {}", explained.summary);
         }
         if more.len() > MORE_SHOWN {
             let _fine = writeln!(out, "also: {} more", more.len() - MORE_SHOWN);
         }
-        out
-    }
-
-    fn trials(&self, out: &mut String) {
-        let (lookups, trials) = (&self.judged.lookups, &self.judged.trials);
-        if lookups.is_empty() && trials.is_empty() {
-            return;
-        }
-        out.push_str("tried:\n");
-        let (focus, asker) = self.focus;
-        let near = |from: &End| u8::from(asker.is_none_or(|asker| asker != from));
-        let mut ranked: Vec<(u8, [String; 3])> = Vec::new();
-        for lookup in lookups {
-            let from = self.scene.word(&lookup.from);
-            let got: Vec<String> = lookup.got.iter().map(ToString::to_string).collect();
-            let got = if got.is_empty() {
-                "nothing".to_owned()
-            } else {
-                got.join(", ")
-            };
-            let row = [
-                format!("{from} looks {} up", lookup.name),
-                got,
-                String::new(),
-            ];
-            ranked.push((1 + near(&lookup.from), row));
-        }
-        ranked.extend(trials.iter().enumerate().map(|(at, trial)| {
-            let rank = if focus == Some(at) {
-                0
-            } else {
-                1 + near(&trial.from)
-            };
-            (rank, self.row(trial))
-        }));
-        // What the first finding is about, then its asker's other calls, then those of others.
-        ranked.sort_by_key(|(rank, _)| *rank);
-        let mut rows: Vec<[String; 3]> = ranked.into_iter().map(|(_, row)| row).collect();
-        rows.dedup();
-        let left = rows.len().saturating_sub(TRIALS_SHOWN);
-        rows.truncate(TRIALS_SHOWN);
-        let width = |at: usize| {
-            rows.iter()
-                .map(|row| row[at].chars().count())
-                .max()
-                .unwrap_or(0)
-        };
-        let (first, second) = (width(0), width(1));
-        for [what, came, frames] in &rows {
-            let row = format!("  {what:first$}  {came:second$}  {frames}");
-            let _fine = writeln!(out, "{}", row.trim_end());
-        }
-        if left > 0 {
-            let _fine = writeln!(out, "  and {left} more");
-        }
-        if let Some(capture) = self.capture {
+        if let Some(capture) = self.capture.filter(|_| first.has_frames()) {
             let _fine = writeln!(out, "frames are those of {capture}");
         }
-    }
-
-    fn row(&self, trial: &Trial) -> [String; 3] {
-        let from = self.scene.word(&trial.from);
-        let to = match trial.transport {
-            Transport::Icmp => format!("{} (ping)", trial.way.to.ip()),
-            Transport::Udp => format!("{}/udp", trial.way.to),
-            Transport::Tcp => trial.way.to.to_string(),
-        };
-        let door = match &trial.way.door {
-            Door::Direct(network) => format!(" on {}", self.scene.key_of(network)),
-            Door::Published(_) => " (published)".to_owned(),
-            Door::Host => " (host)".to_owned(),
-            Door::Named(_) | Door::Loopback | Door::Written => String::new(),
-        };
-        let came = match (trial.seen.reach, trial.seen.source) {
-            (Reach::Open, Some(source)) => format!("open, the server sees {source}"),
-            (Reach::Open, None) => "open".to_owned(),
-            _ => trial
-                .seen
-                .why
-                .clone()
-                .unwrap_or_else(|| "silence".to_owned()),
-        };
-        let frames = trial.seen.frames.as_ref();
-        let frames = frames.map_or_else(String::new, |range| {
-            match range.end.saturating_sub(range.start) {
-                0 => "no frame".to_owned(),
-                1 => format!("frame {}", range.start),
-                _ => format!("frames {}-{}", range.start, range.end - 1),
-            }
-        });
-        [format!("{from} -> {to}{door}"), came, frames]
+        out
     }
 }
 
-fn gutter(at: Place) -> usize {
-    at.line.to_string().len()
+impl Explained {
+    fn has_frames(&self) -> bool {
+        let ways = self.call.iter().flat_map(|call| &call.cell.ways);
+        ways.clone().any(|way| way.frames.is_some())
+            || self.told.steps.iter().any(|step| !step.frames.is_empty())
+    }
 }
 
 /// Where packets and model differ, line by line.

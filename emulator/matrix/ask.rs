@@ -381,6 +381,7 @@ impl Run<'_> {
             open,
             sees: source.map(|address| seen(asker, self.carriers, self.uplink, plain(address))),
             reason: (!open).then(|| word(asker.container, &answer, dropped)),
+            frames: None,
         });
         (self.tried)(self.lab);
         if let Some(route) = to.route {
@@ -478,7 +479,7 @@ fn unpublished(target: &Target, port: Port) -> &'static str {
 }
 
 /// The verdict of what was tried.
-fn conclude(cell: &mut Cell) {
+pub(crate) fn conclude(cell: &mut Cell) {
     cell.verdict = if cell.direct() {
         Verdict::Open
     } else if cell.open().any(|way| way.how.is_door()) {

@@ -32,7 +32,7 @@ use core::net::{IpAddr, SocketAddr};
 use serde::Serialize;
 
 pub use ask::fill;
-pub(crate) use ask::{One, engine, one};
+pub(crate) use ask::{One, conclude, engine, one};
 
 /// The places, in the order in which they follow the services.
 pub const PLACES: [&str; 3] = ["host", "lan", "internet"];
@@ -240,6 +240,9 @@ pub struct Way {
     /// Why it did not answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// Its first and last packet in a capture, as Wireshark numbers them, if somebody looked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub frames: Option<[u64; 2]>,
 }
 
 /// What kind of way leads to a target.

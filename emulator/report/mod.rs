@@ -16,6 +16,8 @@ use core::fmt;
 
 use serde::Serialize;
 
+use crate::why::Account;
+
 /// What came of an expectation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -91,6 +93,9 @@ pub struct Entry {
     pub summary: String,
     /// The whole failure text; empty if it passes.
     pub details: String,
+    /// The same as data; none if it passes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<Box<Account>>,
     /// The same as long as project and sentence are the same.
     pub fingerprint: String,
     /// The baseline has it: it does not make the run fail.

@@ -16,6 +16,7 @@ fn entry(line: u32, text: &str, status: Status, summary: &str, details: &str) ->
         status,
         summary: summary.to_owned(),
         details: details.to_owned(),
+        why: None,
         fingerprint: String::new(),
         known: false,
     }

@@ -4,8 +4,8 @@
 use core::net::IpAddr;
 
 use emulator_compose::{
-    At, Images, Listen, Network, NetworkMode, Place, Port, Project, Protocol, Published, Service,
-    ServiceNetwork, listens,
+    At, Images, Known, Listen, Network, NetworkMode, Place, Port, Project, Protocol, Published,
+    Service, ServiceNetwork, listens,
 };
 use serde::Serialize;
 
@@ -38,6 +38,8 @@ pub struct Change {
 pub(super) enum Edit {
     /// A service joins a network.
     Join(String, String),
+    /// A service is on this network instead of what its `network_mode` says.
+    Mode(String, String),
     /// A service leaves a network.
     Leave(String, String),
     /// A port is published on every address of the host.
@@ -52,6 +54,8 @@ pub(super) enum Edit {
     Icc(String),
     /// A program listens on every address.
     Everywhere(String, u16, Protocol),
+    /// A program listens on a port, and the file says so.
+    State(String, u16, Protocol),
 }
 
 impl Edit {
@@ -60,6 +64,16 @@ impl Edit {
         let mut project = frozen(project, images);
         match self {
             Self::Join(service, network) => join(&mut project, service, network),
+            Self::Mode(service, network) => {
+                of(&mut project, service, |service| {
+                    service.network_mode = NetworkMode::Networks;
+                    service.networks.clear();
+                });
+                if project.network(network).is_none() {
+                    project.networks.push(implicit(&project.name));
+                }
+                join(&mut project, service, network);
+            }
             Self::Leave(service, network) => {
                 of(&mut project, service, |service| {
                     service.networks.retain(|member| member.key != *network);
@@ -85,13 +99,19 @@ impl Edit {
             Self::Icc(network) => on(&mut project, network, |network| {
                 network.driver_opts.shift_remove(ICC);
             }),
-            Self::Everywhere(service, port, protocol) => of(&mut project, service, |service| {
-                for listen in service.vethlab.listen.iter_mut().flatten() {
-                    if listen.port == *port && listen.protocol == *protocol {
-                        listen.address = None;
-                    }
-                }
-            }),
+            Self::Everywhere(service, port, protocol) | Self::State(service, port, protocol) => {
+                of(&mut project, service, |service| {
+                    let at = service.at;
+                    let all = service.vethlab.listen.get_or_insert_default();
+                    all.retain(|listen| (listen.port, listen.protocol) != (*port, *protocol));
+                    all.push(Listen {
+                        address: None,
+                        port: *port,
+                        protocol: *protocol,
+                        known: Known::Stated(at),
+                    });
+                })
+            }
         }
         project
     }
@@ -111,6 +131,13 @@ impl Edit {
                     format!("- {network}")
                 };
                 format!("put {service} on {network}: `{list}` under its `networks:`")
+            }
+            Self::Mode(service, network) => {
+                let mode = project.service(service).map(|own| mode(&own.network_mode));
+                let mode = mode.unwrap_or_default();
+                format!(
+                    "put {service} on {network}: `networks: [{network}]` in the place of `network_mode: {mode}`"
+                )
             }
             Self::Leave(service, network) => {
                 format!("take {service} off {network}: no `{network}` under its `networks:`")
@@ -138,6 +165,13 @@ impl Edit {
             Self::Icc(network) => {
                 format!("let containers of {network} talk to each other: no `{ICC}: \"false\"`")
             }
+            Self::State(service, port, protocol) => format!(
+                "if {service} listens on {0}, say so: `x-vethlab: {{listen: [{0}]}}`, with all its other ports",
+                match protocol {
+                    Protocol::Tcp => written(*port, *protocol),
+                    _ => format!("\"{}\"", written(*port, *protocol)),
+                }
+            ),
             Self::Everywhere(service, port, protocol) => format!(
                 "let {service} listen on 0.0.0.0:{}, not on one address alone",
                 written(*port, *protocol)
@@ -157,6 +191,9 @@ impl Edit {
             Self::Publish(name, ..) => {
                 service(name).map(|service| service.ports.last().map_or(service.at, |port| port.at))
             }
+            Self::Mode(name, _) => {
+                service(name).map(|service| service.network_mode_at.unwrap_or(service.at))
+            }
             Self::Leave(name, network) => service(name).map(|service| {
                 let member = service
                     .networks
@@ -170,7 +207,9 @@ impl Edit {
                     own.map_or(service.at, |own| own.at)
                 })
             }
-            Self::Everywhere(name, ..) => service(name).map(|service| service.at),
+            Self::Everywhere(name, ..) | Self::State(name, ..) => {
+                service(name).map(|service| service.at)
+            }
             Self::Internal(key, _) => project.network(key).map(|network| network.at),
             Self::Icc(key) => project.network(key).map(|network| {
                 network
@@ -229,6 +268,28 @@ fn join(project: &mut Project, service: &str, key: &str) {
     on(project, key, |network| network.used = true);
 }
 
+/// A mode as it is written.
+pub(super) fn mode(mode: &NetworkMode) -> String {
+    match mode {
+        NetworkMode::Networks => String::new(),
+        NetworkMode::Bridge => "bridge".to_owned(),
+        NetworkMode::Host => "host".to_owned(),
+        NetworkMode::None => "none".to_owned(),
+        NetworkMode::Service(name) => format!("service:{name}"),
+        NetworkMode::Container(name) => format!("container:{name}"),
+        NetworkMode::Named(name) => name.clone(),
+    }
+}
+
+/// The network that a service is on which names none.
+fn implicit(project: &str) -> Network {
+    Network {
+        key: "default".to_owned(),
+        name: format!("{project}_default"),
+        ..Network::default()
+    }
+}
+
 fn published(at: Place, port: u16, protocol: Protocol) -> Port {
     Port {
         at,
@@ -248,32 +309,78 @@ fn is(own: &Port, port: u16, protocol: Protocol) -> bool {
 
 /// Who asks for what, as far as an edit can change it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Asked<'a> {
+pub(crate) struct Asked<'a> {
     /// The asker, if it is a service; a place otherwise.
-    pub(super) from: Option<&'a Service>,
+    pub(crate) from: Option<&'a Service>,
     /// The target, likewise.
-    pub(super) to: Option<&'a Service>,
+    pub(crate) to: Option<&'a Service>,
+    /// Whose namespace the asker lives in: mostly its own.
+    pub(crate) from_home: Option<&'a Service>,
+    /// The target's, likewise.
+    pub(crate) to_home: Option<&'a Service>,
     /// Its port; none for a ping.
-    pub(super) port: Option<(u16, Protocol)>,
+    pub(crate) port: Option<(u16, Protocol)>,
+}
+
+impl<'a> Asked<'a> {
+    pub(crate) fn new(
+        project: &'a Project,
+        from: Option<&'a Service>,
+        to: Option<&'a Service>,
+        port: Option<(u16, Protocol)>,
+    ) -> Self {
+        Self {
+            from,
+            to,
+            from_home: from.map(|service| home(project, service)),
+            to_home: to.map(|service| home(project, service)),
+            port,
+        }
+    }
+}
+
+/// The service whose namespace a service lives in, which has the networks and the published ports of both.
+fn home<'a>(project: &'a Project, service: &'a Service) -> &'a Service {
+    let mut home = service;
+    // Each step is another service, or somebody joins in a circle, which the loader refuses.
+    for _ in 0..project.services.len() {
+        let provider = match &home.network_mode {
+            NetworkMode::Service(name) => project.service(name),
+            NetworkMode::Container(name) => {
+                let mut services = project.services.iter();
+                services.find(|other| project.container_name(other, 1) == *name)
+            }
+            _ => None,
+        };
+        match provider {
+            Some(provider) => home = provider,
+            None => break,
+        }
+    }
+    home
 }
 
 /// What might open it, the smallest first.
 pub(super) fn openers(project: &Project, asked: Asked<'_>, images: &Images) -> Vec<Edit> {
     let mut edits = Vec::new();
     if let (Some(to), Some((port, protocol))) = (asked.to, asked.port) {
+        let all = listens(to, images);
+        let is = |listen: &&Listen| (listen.port, listen.protocol) == (port, protocol);
         let bound = |listen: &Listen| {
             let address: Option<IpAddr> = listen.address;
-            (listen.port, listen.protocol) == (port, protocol)
-                && address.is_some_and(|address| !address.is_unspecified())
+            address.is_some_and(|address| !address.is_unspecified())
         };
-        if listens(to, images).iter().any(bound) {
+        let mut own = all.iter().filter(is).peekable();
+        if own.peek().is_none() {
+            edits.push(Edit::State(to.name.clone(), port, protocol));
+        } else if own.any(bound) {
             edits.push(Edit::Everywhere(to.name.clone(), port, protocol));
         }
     }
     let icc_off = project.networks.iter();
     let icc_off = icc_off.filter(|network| network.driver_opts.get(ICC).is_some_and(is_off));
     edits.extend(icc_off.map(|network| Edit::Icc(network.key.clone())));
-    match (asked.from, asked.to) {
+    match (asked.from_home, asked.to_home) {
         (Some(from), Some(to)) => {
             joins(from, to, &mut edits);
             joins(to, from, &mut edits);
@@ -285,19 +392,32 @@ pub(super) fn openers(project: &Project, asked: Asked<'_>, images: &Images) -> V
         ),
         (_, None) => {}
     }
+    if let Some(home) = asked.from_home.or(asked.to_home)
+        && (asked.from.is_none() || asked.to.is_none())
+        && !on_networks(home)
+    {
+        let network = project.networks.iter().find(|network| !network.internal);
+        let key = network.map_or("default", |network| network.key.as_str());
+        edits.push(Edit::Mode(home.name.clone(), key.to_owned()));
+    }
     let internal = project.networks.iter().filter(|network| network.internal);
     edits.extend(internal.map(|network| Edit::Internal(network.key.clone(), false)));
     edits
 }
 
+/// It is on networks of the project, or could be by naming them.
+fn on_networks(service: &Service) -> bool {
+    service.network_mode == NetworkMode::Networks
+}
+
 /// `who` joins each network of `other` that it is not on.
 fn joins(who: &Service, other: &Service, edits: &mut Vec<Edit>) {
-    if who.network_mode != NetworkMode::Networks {
-        return;
-    }
-    for member in &other.networks {
-        if !is_on(who, &member.key) {
-            edits.push(Edit::Join(who.name.clone(), member.key.clone()));
+    for member in other.networks.iter().filter(|_| on_networks(other)) {
+        let (name, key) = (who.name.clone(), member.key.clone());
+        match who.network_mode {
+            NetworkMode::Networks if is_on(who, &key) => {}
+            NetworkMode::Networks => edits.push(Edit::Join(name, key)),
+            _ => edits.push(Edit::Mode(name, key)),
         }
     }
 }
@@ -319,7 +439,7 @@ fn publish(to: &Service, port: u16, protocol: Protocol) -> Option<Edit> {
 /// What might close it, the smallest first.
 pub(super) fn closers(project: &Project, asked: Asked<'_>) -> Vec<Edit> {
     let mut edits = Vec::new();
-    if let (Some(to), Some((port, protocol))) = (asked.to, asked.port)
+    if let (Some(to), Some((port, protocol))) = (asked.to_home, asked.port)
         && let Some(own) = to.ports.iter().find(|own| is(own, port, protocol))
     {
         let host_ip = own.host_ip.as_deref();
@@ -329,7 +449,7 @@ pub(super) fn closers(project: &Project, asked: Asked<'_>) -> Vec<Edit> {
         }
         edits.push(Edit::Unpublish(to.name.clone(), port, protocol));
     }
-    if let (Some(from), Some(to)) = (asked.from, asked.to) {
+    if let (Some(from), Some(to)) = (asked.from_home, asked.to_home) {
         for member in from.networks.iter().filter(|member| is_on(to, &member.key)) {
             for who in [from, to] {
                 if who.networks.len() > 1 {
@@ -339,11 +459,18 @@ pub(super) fn closers(project: &Project, asked: Asked<'_>) -> Vec<Edit> {
         }
     }
     // What has no way out has no way in.
-    let end = asked.to.or(asked.from);
+    let end = asked.to_home.or(asked.from_home);
     for network in &project.networks {
         let touched = end.is_some_and(|service| is_on(service, &network.key));
         if touched && !network.internal && !network.external {
             edits.push(Edit::Internal(network.key.clone(), true));
+        }
+    }
+    for home in [asked.from_home, asked.to_home].into_iter().flatten() {
+        let network = project.networks.iter().find(|network| !network.internal);
+        if home.network_mode == NetworkMode::Host {
+            let key = network.map_or("default", |network| network.key.as_str());
+            edits.push(Edit::Mode(home.name.clone(), key.to_owned()));
         }
     }
     edits

@@ -8,7 +8,9 @@ mod change;
 mod reason;
 mod record;
 mod steps;
+mod tape;
 pub mod text;
+mod travel;
 
 use core::fmt;
 use core::str::FromStr;
@@ -16,20 +18,25 @@ use core::str::FromStr;
 use emulator_compose::{Images, Place, Project, Protocol, Service};
 use emulator_core::docker::Error as DockerError;
 use emulator_core::docker::spec::{Port, Proto};
-use emulator_core::net::CaptureAt;
 use serde::Serialize;
 
 pub use change::{Change, Effect};
-pub use steps::{Kind, Step};
+pub(crate) use record::{Record, read};
+pub(crate) use steps::Trip;
+pub use steps::{Kind, Rule, Step};
+pub(crate) use tape::Frames;
 
 use crate::matrix::{self, Cell, PLACES, Verdict, Way};
 use crate::world::{Options, World};
-use change::{Asked, Edit};
-use record::{Seen, Tape};
-use steps::Trip;
+pub(crate) use change::Asked;
+use change::Edit;
 
 /// Changes that are told at most.
 const CHANGES: usize = 4;
+/// Changes that are tried for an effect at most.
+const TRIED: usize = 24;
+/// Of so many each two are tried together, if none does it alone.
+const PAIRED: usize = 6;
 
 /// What is asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,18 +95,49 @@ pub struct Why {
     pub cell: Cell,
     /// The way that is explained, by its place in the cell's ways; none if there is no way to try.
     pub way: Option<usize>,
-    /// Its steps.
+    /// What there is to say of it.
+    #[serde(flatten)]
+    pub told: Told,
+    /// The capture that the steps' frame numbers are of: pcapng, at every interface.
+    #[serde(skip)]
+    pub capture: Vec<u8>,
+}
+
+/// What there is to say of an answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Told {
+    /// The steps of the way.
     pub steps: Vec<Step>,
-    /// The one reason, a sentence.
+    /// The one reason, a sentence without its full stop.
     pub reason: String,
     /// The lines of the compose files that it comes from: place and what stands there.
     pub causes: Vec<Cause>,
     /// What would close it if it is open, open it if not; both if a published port alone lets a service in. Each was
     /// tried.
     pub changes: Vec<Change>,
-    /// The capture that the steps' frame numbers are of: pcapng, at every interface.
-    #[serde(skip)]
-    pub capture: Vec<u8>,
+    /// What to do about the question itself, if there is something.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub advice: Option<String>,
+}
+
+/// A question and its ways, and the one that is explained.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Call {
+    /// Everything that was tried.
+    pub cell: Cell,
+    /// The way that is explained, by its place among the cell's ways; none if there is no way to try.
+    pub way: Option<usize>,
+}
+
+/// An explanation: the question, if one was asked, and what there is to say of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Account {
+    /// The question.
+    #[serde(flatten)]
+    pub call: Option<Call>,
+    /// What there is to say.
+    #[serde(flatten)]
+    pub told: Told,
 }
 
 /// A line of a compose file that has a part in it.
@@ -126,7 +164,7 @@ impl Why {
 }
 
 impl Cause {
-    fn new(project: &Project, text: String, at: Place) -> Option<Self> {
+    pub(crate) fn new(project: &Project, text: String, at: Place) -> Option<Self> {
         let file = project.files.get(at.file as usize)?;
         (at.line > 0).then(|| Self {
             text,
@@ -181,54 +219,156 @@ pub fn why(project: &Project, options: &Options, question: &Question) -> Result<
     let question = &known(project, question, &options.images)?;
     let asked = asked(project, question);
     let mut world = World::empty(options).map_err(Error::Docker)?;
-    let tape = Tape::default();
-    world.lab.capture_start(CaptureAt::All);
-    world.lab.capture_to(Box::new(tape.clone()));
+    let tape = Frames::start(&mut world.lab);
     start(&mut world, project, question)?;
-    let mut marks = Vec::new();
+    world.lab.explain(true);
+    let (mut marks, mut events) = (Vec::new(), Vec::new());
     let answered = ask(&mut world, project, question, &mut |lab| {
-        lab.capture_flush();
-        marks.push(tape.len());
+        marks.push(tape.count(lab) + 1);
+        events.push(lab.events());
     });
-    let Some((cell, ns)) = answered else {
+    let Some((mut cell, ns)) = answered else {
         return Err(not_running(&world, project, question));
     };
-    world.lab.capture_finish();
-    let capture = tape.bytes();
-    let way = decisive(&cell, asked.from.is_some());
-    let mut steps: Vec<Step> = reason::name_step(asked, &cell).into_iter().collect();
-    if let Some((index, way)) = way {
-        let packets = record::read(&capture);
-        let range = marks[index]..marks[index + 1];
-        let packets: Vec<Seen> = record::between(&packets, &range);
-        let trip = Trip {
-            lab: &world.lab,
-            ns,
-            way,
-            packets: &packets,
-        };
-        steps.extend(trip.steps());
-        steps.extend(reason::socket_step(
-            project,
-            asked,
-            &options.images,
-            &cell,
-            way,
-        ));
+    for (way, range) in cell.ways.iter_mut().zip(marks.windows(2)) {
+        way.frames = (range[0] < range[1]).then_some([range[0], range[1] - 1]);
     }
-    let way = way.map(|(index, _)| index);
-    let answer = way.map(|index| &cell.ways[index]);
+    let capture = tape.finish(&mut world.lab);
+    let record = read(&capture);
+    let way = decisive(&cell, asked.from.is_some());
+    let trip = way.and_then(|index| {
+        let range = *marks.get(index)?..*marks.get(index + 1)?;
+        Some(Trip {
+            lab: &world.lab,
+            project,
+            ns,
+            way: &cell.ways[index],
+            record: &record,
+            packets: record.between(&range),
+            events: events.get(index + 1)?,
+        })
+    });
+    let about = About {
+        project,
+        images: &options.images,
+        asked,
+        cell: &cell,
+        way: way.map(|index| &cell.ways[index]),
+    };
+    let mut told = about.explained(trip.as_ref());
+    let wanted = about.wanted();
+    told.changes = about.changes(&mut |edited, effect| {
+        let verdict = verdict(edited, options, question);
+        verdict.is_some_and(|verdict| wanted(effect, verdict))
+    });
     Ok(Why {
         project: project.name.clone(),
         engine: matrix::engine(options.daemon.engine).to_owned(),
-        reason: reason::sentence(project, asked, &options.images, &cell, answer),
-        causes: reason::causes(project, asked, &options.images, &cell, answer),
-        changes: changes(project, options, question, asked, &cell),
         way,
-        steps,
+        told,
         cell,
         capture,
     })
+}
+
+/// What an explanation is of: a question and its answer, in a project.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct About<'a> {
+    pub(crate) project: &'a Project,
+    pub(crate) images: &'a Images,
+    pub(crate) asked: Asked<'a>,
+    pub(crate) cell: &'a Cell,
+    /// The way that is explained.
+    pub(crate) way: Option<&'a Way>,
+}
+
+impl About<'_> {
+    /// Steps, reason and causes. `trip`: what was seen on the way, if somebody looked.
+    pub(crate) fn explained(&self, trip: Option<&Trip<'_>>) -> Told {
+        let mut steps: Vec<Step> = reason::name_step(self).into_iter().collect();
+        steps.extend(reason::address_step(self));
+        if let Some(trip) = trip {
+            steps.extend(trip.steps());
+            if let Some(mut socket) = reason::socket_step(self) {
+                // What the stack refused is the program's refusal.
+                let refused = steps.pop_if(|last| last.kind == Kind::Socket);
+                socket.frames = refused.map(|step| step.frames).unwrap_or_default();
+                steps.push(socket);
+            }
+        }
+        Told {
+            steps,
+            reason: reason::sentence(self),
+            causes: reason::causes(self),
+            changes: Vec::new(),
+            advice: None,
+        }
+    }
+
+    /// The edits that turn the answer: those that `turns` says do. Where a published port alone lets a service in,
+    /// those that open it by name, and those that close the port to it.
+    pub(crate) fn changes(&self, turns: &mut dyn FnMut(&Project, Effect) -> bool) -> Vec<Change> {
+        let effects: &[Effect] = match self.cell.verdict {
+            Verdict::Door if self.asked.from.is_some() => &[Effect::Opens, Effect::Closes],
+            Verdict::Open | Verdict::Door | Verdict::Route => &[Effect::Closes],
+            Verdict::Closed => &[Effect::Opens],
+            Verdict::Unknown => &[],
+        };
+        let each = effects.iter().flat_map(|&effect| self.tried(effect, turns));
+        each.collect()
+    }
+
+    /// The edits for one effect that `turns` says have it.
+    pub(crate) fn tried(
+        &self,
+        effect: Effect,
+        turns: &mut dyn FnMut(&Project, Effect) -> bool,
+    ) -> Vec<Change> {
+        let edits = match effect {
+            Effect::Opens => change::openers(self.project, self.asked, self.images),
+            Effect::Closes => change::closers(self.project, self.asked),
+        };
+        let what = |edit: &Edit| edit.what(self.project);
+        let at = |edit: &Edit| Some(self.project.locate(edit.at(self.project)?));
+        let mut changes = Vec::new();
+        for edit in edits.iter().take(TRIED) {
+            if changes.len() < CHANGES && turns(&edit.apply(self.project, self.images), effect) {
+                changes.extend(at(edit).map(|at| Change {
+                    effect,
+                    what: what(edit),
+                    at,
+                }));
+            }
+        }
+        if !changes.is_empty() {
+            return changes;
+        }
+        // Two ways in need two changes.
+        for (number, one) in edits.iter().enumerate().take(PAIRED) {
+            for other in edits.iter().take(PAIRED).skip(number + 1) {
+                let edited = one.apply(self.project, self.images);
+                if turns(&other.apply(&edited, self.images), effect) {
+                    let change = at(one).zip(at(other)).map(|(one_at, other_at)| Change {
+                        effect,
+                        what: format!("{}, and {}", what(one), what(other)),
+                        at: format!("{one_at}, {other_at}"),
+                    });
+                    return change.into_iter().collect();
+                }
+            }
+        }
+        changes
+    }
+
+    /// Whether an effect of a change shows in the verdict.
+    fn wanted(&self) -> impl Fn(Effect, Verdict) -> bool + use<> {
+        let side_door = self.cell.verdict == Verdict::Door && self.asked.from.is_some();
+        move |effect, verdict| match effect {
+            Effect::Opens if side_door => verdict == Verdict::Open,
+            Effect::Opens => matches!(verdict, Verdict::Open | Verdict::Door),
+            Effect::Closes => verdict == Verdict::Closed,
+        }
+    }
 }
 
 /// The question with the names as a matrix has them and the port that is meant.
@@ -256,18 +396,20 @@ fn known(project: &Project, question: &Question, images: &Images) -> Result<Ques
 
 /// The services at both ends.
 fn asked<'p>(project: &'p Project, question: &Question) -> Asked<'p> {
-    Asked {
-        from: service(project, &question.from),
-        to: service(project, &question.to),
-        port: question.port.map(|port| {
-            let protocol = match port.proto {
-                Proto::Tcp => Protocol::Tcp,
-                Proto::Udp => Protocol::Udp,
-                Proto::Sctp => Protocol::Sctp,
-            };
-            (port.number, protocol)
-        }),
-    }
+    let port = question.port.map(|port| {
+        let protocol = match port.proto {
+            Proto::Tcp => Protocol::Tcp,
+            Proto::Udp => Protocol::Udp,
+            Proto::Sctp => Protocol::Sctp,
+        };
+        (port.number, protocol)
+    });
+    Asked::new(
+        project,
+        service(project, &question.from),
+        service(project, &question.to),
+        port,
+    )
 }
 
 /// The service that a name means: a place's name means the place, and `service/NAME` a service that is
@@ -337,52 +479,11 @@ fn not_running(world: &World<'_>, project: &Project, question: &Question) -> Err
 
 /// The way to explain: the first that answered, else the first. A service dials names: that a published port lets
 /// it in all the same is not what it asked for.
-fn decisive(cell: &Cell, service: bool) -> Option<(usize, &Way)> {
+fn decisive(cell: &Cell, service: bool) -> Option<usize> {
     let side_door = service && cell.verdict == Verdict::Door;
     let open = cell.ways.iter().position(|way| way.open);
     let index = open.filter(|_| !side_door).unwrap_or(0);
-    cell.ways.get(index).map(|way| (index, way))
-}
-
-/// The edits that turn the verdict, each tried. Where a published port alone lets a service in, those that open it
-/// by name, and those that close the port to it.
-fn changes(
-    project: &Project,
-    options: &Options,
-    question: &Question,
-    asked: Asked<'_>,
-    cell: &Cell,
-) -> Vec<Change> {
-    let told = |effect: Effect, edits: Vec<Edit>, wanted: &[Verdict]| -> Vec<Change> {
-        let turns = |edit: &&Edit| {
-            let verdict = verdict(&edit.apply(project, &options.images), options, question);
-            verdict.is_some_and(|verdict| wanted.contains(&verdict))
-        };
-        let edits = edits.iter().filter(turns).take(CHANGES);
-        edits
-            .filter_map(|edit| {
-                Some(Change {
-                    effect,
-                    what: edit.what(project),
-                    at: project.locate(edit.at(project)?),
-                })
-            })
-            .collect()
-    };
-    let openers = || change::openers(project, asked, &options.images);
-    let closers = || change::closers(project, asked);
-    match cell.verdict {
-        Verdict::Door if asked.from.is_some() => {
-            let mut changes = told(Effect::Opens, openers(), &[Verdict::Open]);
-            changes.extend(told(Effect::Closes, closers(), &[Verdict::Closed]));
-            changes
-        }
-        Verdict::Open | Verdict::Door | Verdict::Route => {
-            told(Effect::Closes, closers(), &[Verdict::Closed])
-        }
-        Verdict::Closed => told(Effect::Opens, openers(), &[Verdict::Open, Verdict::Door]),
-        Verdict::Unknown => Vec::new(),
-    }
+    (index < cell.ways.len()).then_some(index)
 }
 
 fn verdict(project: &Project, options: &Options, question: &Question) -> Option<Verdict> {

@@ -1,28 +1,28 @@
 //! The one reason as a sentence, the lines of the compose file that it comes from, and the steps at both
-//! ends of a way: the name and the program's socket.
+//! ends of a way: the name, the address, and the program's socket.
 
 use core::net::IpAddr;
 
-use emulator_compose::{Images, Known, Listen, Network, Port, Project, Service, listens};
+use emulator_compose::{
+    Images, Known, Listen, Network, NetworkMode, Place, Port, Project, Service, listens,
+};
 
-use super::Cause;
-use super::change::{Asked, ICC};
+use super::change::{Asked, ICC, mode};
 use super::steps::{Kind, Step};
+use super::{About, Cause};
 use crate::matrix::{Cell, How, Verdict, Way};
 
 /// What became of the name.
-pub(super) fn name_step(asked: Asked<'_>, cell: &Cell) -> Option<Step> {
+pub(super) fn name_step(about: &About<'_>) -> Option<Step> {
+    let (asked, cell) = (about.asked, about.cell);
     let name = cell.name.as_ref()?;
     let text = if cell.resolved.is_empty() {
-        let who = asked
-            .to
-            .filter(|to| !to.networks.is_empty())
-            .map(|to| format!(": it is known on {} only", networks(to)));
-        format!(
-            "{name} does not resolve at {}{}",
-            cell.from,
-            who.unwrap_or_default()
-        )
+        let who = nameless(about).or_else(|| {
+            let to = asked.to.filter(|to| !to.networks.is_empty())?;
+            Some(format!("it is known on {} only", networks(to)))
+        });
+        let who = who.map(|who| format!(": {who}")).unwrap_or_default();
+        format!("{name} does not resolve at {}{who}", cell.from)
     } else {
         let addresses: Vec<String> = cell.resolved.iter().map(IpAddr::to_string).collect();
         format!("{name} is {}", addresses.join(", "))
@@ -30,14 +30,79 @@ pub(super) fn name_step(asked: Asked<'_>, cell: &Cell) -> Option<Step> {
     Some(Step::new(Kind::Name, text, Vec::new()))
 }
 
+/// Why a service has no name for the asker, or the asker no names at all.
+fn nameless(about: &About<'_>) -> Option<String> {
+    let Asked { from, to, .. } = about.asked;
+    let (from_home, to_home) = (about.asked.from_home?, about.asked.to_home?);
+    let (from, to) = (from?, to?);
+    Some(match (&from_home.network_mode, &to_home.network_mode) {
+        _ if to.name != to_home.name => format!(
+            "who lives in the namespace of {0} has no name of its own; call {0}",
+            to_home.name
+        ),
+        (NetworkMode::Host, _) => {
+            format!(
+                "{} asks the host's own DNS, which knows no services",
+                from.name
+            )
+        }
+        (NetworkMode::None, _) => format!("{} is on no network", from.name),
+        (NetworkMode::Bridge, _) => "on the default bridge nobody has a name".to_owned(),
+        (_, NetworkMode::Host) => format!("{} is on the host itself, not on a network", to.name),
+        (_, NetworkMode::None) => format!("{} is on no network", to.name),
+        (_, NetworkMode::Bridge) => format!(
+            "{} is on the default bridge, where nobody has a name",
+            to.name
+        ),
+        _ => return None,
+    })
+}
+
+/// The target lives in the host's namespace.
+fn at_host(about: &About<'_>) -> bool {
+    let home = about.asked.to_home;
+    home.is_some_and(|home| home.network_mode == NetworkMode::Host)
+}
+
+/// What the address is that is called.
+pub(super) fn address_step(about: &About<'_>) -> Option<Step> {
+    let (cell, way) = (about.cell, about.way?);
+    let (to, address) = (&cell.to, way.at.ip());
+    let port = port(cell);
+    let network = way.network.as_deref();
+    let text = match (way.how, network) {
+        (How::Name | How::Address, Some(network)) if to == "host" => {
+            format!("{address} is the host's on {network}")
+        }
+        (How::Name | How::Address | How::Route, Some(network)) => {
+            format!("{address} is {to}'s on {network}")
+        }
+        (How::Name | How::Address | How::Route, None) => return None,
+        (How::Shared, _) => format!("{address}: both live in one namespace"),
+        (How::Loopback, _) => {
+            format!("{} of the host leads to {port} of {to}", way.at)
+        }
+        (How::Host | How::Gateway, _) if at_host(about) => {
+            format!("{address} is the host's, in whose namespace {to} lives")
+        }
+        (How::Host, _) => {
+            format!(
+                "{address} is the host's; its port {} leads to {port} of {to}",
+                way.at.port()
+            )
+        }
+        (How::Gateway, network) => format!(
+            "{address} is the host's on {}; its port {} leads to {port} of {to}",
+            network.unwrap_or("a network"),
+            way.at.port()
+        ),
+    };
+    Some(Step::new(Kind::Address, text, Vec::new()))
+}
+
 /// What the program at the other end does, if a packet gets there.
-pub(super) fn socket_step(
-    project: &Project,
-    asked: Asked<'_>,
-    images: &Images,
-    cell: &Cell,
-    way: &Way,
-) -> Option<Step> {
+pub(super) fn socket_step(about: &About<'_>) -> Option<Step> {
+    let (asked, cell, way) = (about.asked, about.cell, about.way?);
     let does = match (way.open, way.reason.as_deref()) {
         (true, _) => "answers",
         (false, Some("refused")) => "refuses",
@@ -45,18 +110,15 @@ pub(super) fn socket_step(
         _ => return None,
     };
     let (Some(to), Some((port, protocol))) = (asked.to, asked.port) else {
-        return Some(Step::new(
-            Kind::Socket,
-            format!("{} {does}", cell.to),
-            Vec::new(),
-        ));
+        let text = format!("{} {does}", cell.to);
+        return Some(Step::new(Kind::Socket, text, Vec::new()));
     };
-    let socket = match known(to, port, protocol.as_str(), images) {
+    let socket = match known(to, port, protocol.as_str(), about.images) {
         None => format!("{} is not known to listen on {port}/{protocol}", to.name),
         Some(listen) => {
             let address = listen.address;
             let address = address.map_or_else(|| "every address".to_owned(), |own| own.to_string());
-            let origin = origin(project, &listen.known);
+            let origin = origin(about.project, &listen.known);
             format!(
                 "{} listens on {port}/{protocol} of {address} ({origin})",
                 to.name
@@ -101,54 +163,102 @@ fn networks(service: &Service) -> String {
     list(&keys(service))
 }
 
-/// Both are on networks, and on none together.
+/// Both are on networks, and on none together: whose networks these are.
 fn apart<'p>(asked: Asked<'p>) -> Option<(&'p Service, &'p Service)> {
-    let (from, to) = (asked.from?, asked.to?);
+    let (from, to) = (asked.from_home?, asked.to_home?);
     let known = !from.networks.is_empty() && !to.networks.is_empty();
     let shared = keys(from).iter().any(|key| keys(to).contains(key));
     (known && !shared).then_some((from, to))
 }
 
+/// A service, and whose namespace it lives in if that is another's.
+fn lodger(service: Option<&Service>, home: &Service) -> String {
+    match service {
+        Some(service) if service.name != home.name => {
+            format!("{} (in the namespace of {})", service.name, home.name)
+        }
+        _ => home.name.clone(),
+    }
+}
+
 /// The one reason, a sentence without its full stop.
-pub(super) fn sentence(
-    project: &Project,
-    asked: Asked<'_>,
-    images: &Images,
-    cell: &Cell,
-    way: Option<&Way>,
-) -> String {
-    let (from, to) = (&cell.from, &cell.to);
+pub(super) fn sentence(about: &About<'_>) -> String {
+    let (asked, cell, way) = (about.asked, about.cell, about.way);
+    let to = &cell.to;
     match (cell.verdict, way) {
         (Verdict::Unknown, _) if cell.protocol == "sctp" => {
             "SCTP is modelled, but not carried".to_owned()
         }
         (Verdict::Unknown, _) => format!("Nobody states a port of {to}"),
-        (Verdict::Open | Verdict::Door | Verdict::Route, Some(way)) if way.open => open(cell, way),
+        (Verdict::Open | Verdict::Door | Verdict::Route, Some(way)) if way.open => {
+            let reason = open(about, way);
+            match nameless(about).filter(|_| cell.name.is_some() && cell.resolved.is_empty()) {
+                Some(why) if way.how != How::Shared => {
+                    format!("{reason}, but not by the name {to}: {why}")
+                }
+                _ => reason,
+            }
+        }
         (_, way) => {
-            if let Some((from, to)) = apart(asked) {
-                return format!(
+            if let Some((a, b)) = apart(asked) {
+                let mut text = format!(
                     "{} is on {}, {} on {}: they share no network",
-                    from.name,
-                    networks(from),
-                    to.name,
-                    networks(to)
+                    lodger(asked.from, a),
+                    networks(a),
+                    lodger(asked.to, b),
+                    networks(b)
                 );
+                if asked.to.is_some_and(|to| to.name != b.name) {
+                    text.push_str(&format!(
+                        "; and {to} has no name of its own, call {}",
+                        b.name
+                    ));
+                }
+                return text;
+            }
+            if let Some(offline) = offline(asked) {
+                return format!("{offline} is on no network (`network_mode: none`)");
             }
             match way {
-                Some(way) => closed(project, asked, images, cell, way),
-                None if asked.from.is_none() && asked.to.is_some() => {
-                    unpublished(project, asked, cell)
-                }
-                None => format!("{from} has no address of {to} to try"),
+                Some(way) => closed(about, way),
+                None if asked.from.is_none() && asked.to.is_some() => unpublished(about),
+                None => unresolved(about),
             }
         }
     }
 }
 
-fn open(cell: &Cell, way: &Way) -> String {
-    let (from, to) = (&cell.from, &cell.to);
+/// No address came of the name, and there is no other way to try.
+fn unresolved(about: &About<'_>) -> String {
+    let (asked, cell) = (about.asked, about.cell);
+    let from = &cell.from;
+    let network = internal(about.project, asked.from_home).filter(|_| asked.to.is_none());
+    match (network, &cell.name) {
+        (Some(network), _) => format!("{from} has no way out: {network} is internal"),
+        (None, None) => format!("{from} has no address of {} to try", cell.to),
+        (None, Some(name)) => match nameless(about) {
+            Some(why) => format!("the name {name} does not resolve at {from}: {why}"),
+            None => format!("the name {name} does not resolve at {from}"),
+        },
+    }
+}
+
+/// Who has loopback only.
+fn offline(asked: Asked<'_>) -> Option<&str> {
+    let homes = [asked.from_home, asked.to_home].into_iter().flatten();
+    let mut none = homes.filter(|home| home.network_mode == NetworkMode::None);
+    none.next().map(|home| home.name.as_str())
+}
+
+fn open(about: &About<'_>, way: &Way) -> String {
+    let (from, to) = (&about.cell.from, &about.cell.to);
     let at = way.at;
     match (way.how, &way.network) {
+        (How::Loopback | How::Host | How::Gateway, _) if at_host(about) => {
+            format!(
+                "{to} lives in the host's namespace: {at} is its own, and Docker filters nothing there"
+            )
+        }
         (How::Shared, _) => format!("{from} and {to} share one network namespace"),
         (How::Name | How::Address, Some(network)) if from == "host" => {
             format!("The host has an address of its own on {network}, as on every bridge network")
@@ -175,21 +285,22 @@ fn open(cell: &Cell, way: &Way) -> String {
     }
 }
 
-fn closed(project: &Project, asked: Asked<'_>, images: &Images, cell: &Cell, way: &Way) -> String {
+fn closed(about: &About<'_>, way: &Way) -> String {
+    let (project, asked, cell) = (about.project, about.asked, about.cell);
     let (from, to) = (&cell.from, &cell.to);
     let address = way.at.ip();
     let word = cell.reason.as_deref().or(way.reason.as_deref());
     match word.unwrap_or_default() {
-        "not-published" | "loopback-only" => unpublished(project, asked, cell),
+        "not-published" | "loopback-only" => unpublished(about),
         "isolated" => "Docker lets nothing pass from one of its networks to another".to_owned(),
         "internal" | "net-unreachable" | "no-such-name"
-            if internal(project, asked.from).is_some() =>
+            if internal(project, asked.from_home).is_some() =>
         {
-            let network = internal(project, asked.from).unwrap_or_default();
+            let network = internal(project, asked.from_home).unwrap_or_default();
             format!("{from} has no way out: {network} is internal")
         }
-        "internal" if internal(project, asked.to).is_some() => {
-            let network = internal(project, asked.to).unwrap_or_default();
+        "internal" if internal(project, asked.to_home).is_some() => {
+            let network = internal(project, asked.to_home).unwrap_or_default();
             format!("{to} has no way in: {network} is internal")
         }
         "net-unreachable" => format!("{from} has no route to {address}"),
@@ -197,16 +308,41 @@ fn closed(project: &Project, asked: Asked<'_>, images: &Images, cell: &Cell, way
         "direct-access" => format!(
             "Docker drops what comes to {address}, an address of a container, from another interface"
         ),
-        "refused" | "closed" | "reset" => match bound(asked, images) {
-            Some(address) => format!("The packet arrives, but {to} listens on {address} alone"),
-            None => format!(
-                "The packet arrives, but nobody listens on {} of {to}",
-                port(cell)
-            ),
-        },
+        "refused" | "closed" | "reset" => unheard(about),
         "host-unreachable" => format!("Nobody answers for {address}"),
         "filtered" => "A rule of Docker's firewall drops it".to_owned(),
         other => format!("{} does not answer ({other})", way.at),
+    }
+}
+
+/// The packet arrives where nobody listens.
+fn unheard(about: &About<'_>) -> String {
+    let (asked, cell) = (about.asked, about.cell);
+    let to = &cell.to;
+    if let Some(address) = bound(asked, about.images) {
+        return format!("The packet arrives, but {to} listens on {address} alone");
+    }
+    let port = port(cell);
+    let others = asked.to.map(|to| listens(to, about.images));
+    let mut others: Vec<String> = others
+        .iter()
+        .flatten()
+        .map(|listen| match listen.protocol.as_str() {
+            "tcp" => listen.port.to_string(),
+            protocol => format!("{}/{protocol}", listen.port),
+        })
+        .collect();
+    others.dedup();
+    let others: Vec<&str> = others.iter().map(String::as_str).collect();
+    match others.as_slice() {
+        [] => format!("The packet arrives, but nobody listens on {port} of {to}"),
+        others if others.contains(&port.as_str()) => {
+            format!("The packet arrives, but nobody listens on {port} of {to} there")
+        }
+        others => format!(
+            "The packet arrives, but nobody listens on {port} of {to}: it is known to listen on {}",
+            list(others)
+        ),
     }
 }
 
@@ -224,13 +360,15 @@ fn bound(asked: Asked<'_>, images: &Images) -> Option<IpAddr> {
 
 fn published<'p>(asked: Asked<'p>) -> Option<&'p Port> {
     let (port, protocol) = asked.port?;
-    let mut ports = asked.to?.ports.iter();
+    let mut ports = asked.to_home?.ports.iter();
     ports.find(|own| own.target == port && own.protocol == protocol)
 }
 
-fn unpublished(project: &Project, asked: Asked<'_>, cell: &Cell) -> String {
+fn unpublished(about: &About<'_>) -> String {
+    let (project, asked, cell) = (about.project, about.asked, about.cell);
     let to = &cell.to;
     match published(asked).map(|own| (own, &own.host_ip)) {
+        None if cell.port.is_none() => format!("{to} has no address that {} could ping", cell.from),
         None => format!(
             "{to} does not publish {}, and {} has no other way to it",
             port(cell),
@@ -238,6 +376,10 @@ fn unpublished(project: &Project, asked: Asked<'_>, cell: &Cell) -> String {
         ),
         Some((own, Some(ip))) => format!(
             "The port is published at {ip} of the host alone ({})",
+            project.locate(own.at)
+        ),
+        Some((own, None)) if internal(project, asked.to_home).is_some() => format!(
+            "{} publishes it, but {to} is on internal networks alone, where that is without effect",
             project.locate(own.at)
         ),
         Some((own, None)) => format!(
@@ -261,13 +403,8 @@ fn internal(project: &Project, service: Option<&Service>) -> Option<String> {
 }
 
 /// The lines that it comes from.
-pub(super) fn causes(
-    project: &Project,
-    asked: Asked<'_>,
-    images: &Images,
-    cell: &Cell,
-    way: Option<&Way>,
-) -> Vec<Cause> {
+pub(super) fn causes(about: &About<'_>) -> Vec<Cause> {
+    let (asked, cell, way) = (about.asked, about.cell, about.way);
     let word = cell
         .reason
         .as_deref()
@@ -275,11 +412,13 @@ pub(super) fn causes(
     let word = word.unwrap_or_default();
     let open = way.is_some_and(|way| way.open);
     let mut causes = Causes {
-        project,
+        project: about.project,
         told: Vec::new(),
     };
+    causes.modes(asked);
     match way {
         Some(way) if way.open && !way.how.is_direct() => causes.published(asked),
+        Some(way) if way.open && cell.to == "internet" => causes.ways_out(asked),
         Some(way) if way.open => {
             let via = way.network.as_deref();
             causes.members(asked, |key| via == Some(key));
@@ -288,11 +427,13 @@ pub(super) fn causes(
         _ if matches!(word, "not-published" | "loopback-only") => causes.published(asked),
         _ => {}
     }
-    if !open && apart(asked).is_none() {
+    if !open && apart(asked).is_none() && offline(asked).is_none() {
         match word {
-            "internal" | "net-unreachable" | "no-such-name" => causes.internal(asked),
+            "internal" | "net-unreachable" | "no-address" | "no-such-name" | "not-published" => {
+                causes.internal(asked);
+            }
             "icc-off" => causes.icc(),
-            "refused" | "closed" => causes.socket(asked, images),
+            "refused" | "closed" => causes.socket(asked, about.images),
             _ => {}
         }
     }
@@ -305,28 +446,65 @@ struct Causes<'p> {
 }
 
 impl Causes<'_> {
-    fn tell(&mut self, text: String, at: emulator_compose::Place) {
+    fn tell(&mut self, text: String, at: Place) {
         let cause = Cause::new(self.project, text, at);
         self.told
             .extend(cause.filter(|cause| !self.told.contains(cause)));
     }
 
+    /// Who lives in somebody else's namespace, or in none of the project's networks.
+    fn modes(&mut self, asked: Asked<'_>) {
+        for service in [asked.from, asked.to].into_iter().flatten() {
+            let name = &service.name;
+            let text = match &service.network_mode {
+                NetworkMode::Networks => continue,
+                NetworkMode::Bridge => {
+                    format!("{name} is on the default bridge, where nobody has a name")
+                }
+                NetworkMode::Host => format!("{name} lives in the host's namespace"),
+                NetworkMode::None => format!("{name} is on no network"),
+                NetworkMode::Service(home) => format!("{name} lives in the namespace of {home}"),
+                NetworkMode::Container(home) => {
+                    format!("{name} lives in the namespace of container {home}")
+                }
+                other @ NetworkMode::Named(_) => format!("{name} is on {}", mode(other)),
+            };
+            self.tell(text, service.network_mode_at.unwrap_or(service.at));
+        }
+    }
+
     fn published(&mut self, asked: Asked<'_>) {
-        if let (Some(own), Some(to)) = (published(asked), asked.to) {
+        if let (Some(own), Some(to)) = (published(asked), asked.to_home) {
             self.tell(format!("{} publishes it", to.name), own.at);
         }
     }
 
     fn members(&mut self, asked: Asked<'_>, told: impl Fn(&str) -> bool) {
-        for service in [asked.from, asked.to].into_iter().flatten() {
+        for service in [asked.from_home, asked.to_home].into_iter().flatten() {
             for member in service.networks.iter().filter(|member| told(&member.key)) {
                 self.tell(format!("{} is on {}", service.name, member.key), member.at);
             }
         }
     }
 
+    /// The networks that lead out.
+    fn ways_out(&mut self, asked: Asked<'_>) {
+        if let Some(service) = asked.from_home {
+            for member in &service.networks {
+                let network = self.project.network(&member.key);
+                if network.is_some_and(|network| !network.internal) {
+                    let text = format!(
+                        "{} is on {}, which is not internal",
+                        service.name, member.key
+                    );
+                    self.tell(text, member.at);
+                }
+            }
+        }
+    }
+
     fn internal(&mut self, asked: Asked<'_>) {
-        for service in [asked.from, asked.to].into_iter().flatten() {
+        for service in [asked.from_home, asked.to_home].into_iter().flatten() {
             for member in &service.networks {
                 let network = self.project.network(&member.key);
                 if let Some(network) = network.filter(|network| network.internal) {

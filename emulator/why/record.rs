@@ -4,10 +4,9 @@
 //! id at all of them; drops and translations stand beside it as comments.
 
 use core::net::{IpAddr, SocketAddr};
-use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError};
+use core::ops::Range;
+use std::collections::BTreeMap;
 
-use emulator_core::net::CaptureSink;
 use pcap_file::pcapng::blocks::enhanced_packet::{EnhancedPacketBlock, EnhancedPacketOption};
 use pcap_file::pcapng::blocks::interface_description::InterfaceDescriptionOption;
 use pcap_file::pcapng::blocks::opt_common::CommonOption;
@@ -17,37 +16,9 @@ use switch::wire::{Ether, EthernetProtocol, IpProtocol, Packet as Header};
 /// `epb_packetid`: the frame's number, the same wherever the frame is seen.
 const PACKET_ID: u16 = 5;
 
-/// Bytes of a capture that is kept in memory.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Tape(Arc<Mutex<Vec<u8>>>);
-
-impl Tape {
-    /// How much is on it.
-    pub(super) fn len(&self) -> usize {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
-    }
-
-    /// Everything on it.
-    pub(super) fn bytes(&self) -> Vec<u8> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-    }
-}
-
-impl CaptureSink for Tape {
-    fn take(&mut self, bytes: &mut Vec<u8>) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .append(bytes);
-    }
-}
-
 /// A packet of the capture.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Seen {
+pub(crate) struct Seen {
     /// Its number in the file, from 1, as Wireshark counts.
     pub(super) number: usize,
     /// The interface, such as `shop-web-1:eth0`; a bridge has its own name.
@@ -56,13 +27,41 @@ pub(super) struct Seen {
     pub(super) frame: u64,
     /// What became of it there: a drop or a translation.
     pub(super) comment: Option<String>,
+    /// The station that it is for.
+    pub(super) mac: [u8; 6],
     /// What it carries.
     pub(super) what: Carried,
 }
 
+impl Seen {
+    /// It died there.
+    pub(super) fn is_dropped(&self) -> bool {
+        let comment = self.comment.as_deref();
+        comment.is_some_and(|comment| comment.starts_with("dropped: "))
+    }
+}
+
+/// A capture, read.
+#[derive(Debug, Default)]
+pub(crate) struct Record {
+    /// Its packets, in order.
+    packets: Vec<Seen>,
+    /// Its bridges, each with the name of its network.
+    pub(super) networks: BTreeMap<String, String>,
+}
+
+impl Record {
+    /// The packets of these numbers.
+    pub(crate) fn between(&self, numbers: &Range<u64>) -> &[Seen] {
+        let at = |number: u64| (number.saturating_sub(1) as usize).min(self.packets.len());
+        let (from, to) = (at(numbers.start), at(numbers.end));
+        self.packets.get(from..to).unwrap_or_default()
+    }
+}
+
 /// What a frame carries, as far as it matters here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Carried {
+pub(crate) enum Carried {
     /// ARP, with the address that it is about; an announcement is about the sender's own.
     Arp {
         /// Who has it?
@@ -90,42 +89,43 @@ pub(super) enum Carried {
     Other,
 }
 
-/// Reads the packets of a capture; each with where in the bytes it begins.
-pub(super) fn read(bytes: &[u8]) -> Vec<(usize, Seen)> {
+/// Reads a capture, as far as it can be read.
+pub(crate) fn read(bytes: &[u8]) -> Record {
+    let mut record = Record::default();
     let Ok((mut rest, mut parser)) = PcapNgParser::new(bytes) else {
-        return Vec::new();
+        return record;
     };
     let mut interfaces: Vec<String> = Vec::new();
-    let mut packets: Vec<(usize, Seen)> = Vec::new();
     while !rest.is_empty() {
-        let at = bytes.len() - rest.len();
         let Ok((after, block)) = parser.next_block(rest) else {
             break;
         };
         rest = after;
         match block {
             Block::InterfaceDescription(interface) => {
-                let name = interface.options.iter().find_map(|option| match option {
-                    InterfaceDescriptionOption::IfName(name) => Some(name.to_string()),
-                    _ => None,
-                });
-                interfaces.push(name.unwrap_or_default());
+                let (mut name, mut about) = (String::new(), String::new());
+                for option in &interface.options {
+                    match option {
+                        InterfaceDescriptionOption::IfName(text) => name = text.to_string(),
+                        InterfaceDescriptionOption::IfDescription(text) => about = text.to_string(),
+                        _ => {}
+                    }
+                }
+                if let Some(network) = about.strip_prefix("network ") {
+                    record.networks.insert(name.clone(), network.to_owned());
+                }
+                interfaces.push(name);
             }
             Block::EnhancedPacket(packet) => {
                 let name = interfaces.get(packet.interface_id as usize);
-                let number = packets.len() + 1;
-                packets.push((at, seen(number, name.cloned().unwrap_or_default(), &packet)));
+                let number = record.packets.len() + 1;
+                let name = name.cloned().unwrap_or_default();
+                record.packets.push(seen(number, name, &packet));
             }
             _ => {}
         }
     }
-    packets
-}
-
-/// Those of a range of the bytes.
-pub(super) fn between(packets: &[(usize, Seen)], range: &Range<usize>) -> Vec<Seen> {
-    let inside = packets.iter().filter(|(at, _)| range.contains(at));
-    inside.map(|(_, seen)| seen.clone()).collect()
+    record
 }
 
 fn seen(number: usize, interface: String, packet: &EnhancedPacketBlock<'_>) -> Seen {
@@ -148,6 +148,7 @@ fn seen(number: usize, interface: String, packet: &EnhancedPacketBlock<'_>) -> S
         interface,
         frame,
         comment,
+        mac: packet.data.first_chunk().copied().unwrap_or_default(),
         what: carried(&packet.data),
     }
 }

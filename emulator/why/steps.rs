@@ -1,18 +1,22 @@
 //! The steps of one way, in the order in which a packet meets them: name, route, neighbour, the frame's way
 //! over veth pairs and bridges, address translation, filter, the program's socket.
 //!
-//! What was decided is read from the capture (frames, translations, drops) and from the namespaces' own
-//! tables (routes, neighbours); nothing is concluded from the project.
+//! What was decided is read from the events (rules, bridge ports, translations, drops), from the capture (the places
+//! of a frame, and its numbers) and from the namespaces' own tables (routes, neighbours); nothing is concluded
+//! from the project.
 
 use core::net::{IpAddr, SocketAddr};
 
+use emulator_compose::Project;
 use emulator_core::id::NsId;
 use emulator_core::lab::Lab;
 use emulator_core::netns::Route;
 use serde::Serialize;
+use switch::verdict::Event;
 use switch::wire::{EthernetAddress, IpProtocol};
 
-use super::record::{Carried, Seen};
+use super::record::{Carried, Record, Seen};
+use super::travel::Travel;
 use crate::matrix::Way;
 
 /// What a step is about.
@@ -21,12 +25,16 @@ use crate::matrix::Way;
 pub enum Kind {
     /// A name was looked up.
     Name,
+    /// What the address is that was called.
+    Address,
     /// Where the asker's routing table sends it.
     Route,
     /// Whose MAC address the next hop has.
     Neighbour,
     /// The places that the first frame passed.
     Frame,
+    /// A bridge chose the port.
+    Port,
     /// An address was translated.
     Nat,
     /// A rule let it pass, or dropped it.
@@ -43,9 +51,11 @@ impl Kind {
     pub const fn word(self) -> &'static str {
         match self {
             Self::Name => "name",
+            Self::Address => "address",
             Self::Route => "route",
             Self::Neighbour => "neighbour",
             Self::Frame => "frame",
+            Self::Port => "port",
             Self::Nat => "nat",
             Self::Filter => "filter",
             Self::Proxy => "proxy",
@@ -61,39 +71,78 @@ pub struct Step {
     pub kind: Kind,
     /// What happened, for people.
     pub text: String,
+    /// The rule that decided it, as Docker writes it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rule: Option<Rule>,
     /// The capture's packets that show it, by the numbers that Wireshark gives them.
     pub frames: Vec<usize>,
 }
 
+/// A rule of the host's firewall.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Rule {
+    /// The hook at which it was asked, such as `FORWARD`.
+    pub hook: String,
+    /// The command that makes it, such as `iptables -A DOCKER …`.
+    pub line: String,
+}
+
 impl Step {
     pub(super) fn new(kind: Kind, text: String, frames: Vec<usize>) -> Self {
-        Self { kind, text, frames }
+        Self {
+            kind,
+            text,
+            rule: None,
+            frames,
+        }
+    }
+
+    pub(super) fn by(self, rule: Option<Rule>) -> Self {
+        Self { rule, ..self }
     }
 }
 
 /// Of one way: who asks, and what was seen while it did.
 #[derive(Debug)]
-pub(super) struct Trip<'a> {
-    pub(super) lab: &'a Lab,
+pub(crate) struct Trip<'a> {
+    pub(crate) lab: &'a Lab,
+    pub(crate) project: &'a Project,
     /// The asker's namespace.
-    pub(super) ns: NsId,
-    pub(super) way: &'a Way,
-    pub(super) packets: &'a [Seen],
+    pub(crate) ns: NsId,
+    pub(crate) way: &'a Way,
+    /// The capture.
+    pub(crate) record: &'a Record,
+    /// Its packets of this way.
+    pub(crate) packets: &'a [Seen],
+    pub(crate) events: &'a [Event],
 }
 
 impl Trip<'_> {
-    /// The steps from the route to the last place that the first packet reached.
+    /// The steps from the route to the last place that a packet reached: the first one, and the answer to it
+    /// if that is what was lost.
     pub(super) fn steps(&self) -> Vec<Step> {
         let mut steps = Vec::new();
         let address = self.way.at.ip();
         steps.push(self.route(address));
         steps.extend(self.neighbour(address));
         let first = self.first();
-        if let Some(frame) = first {
-            steps.extend(self.travel(frame));
+        if let Some(seen) = first {
+            steps.extend(self.travel(seen.frame).steps(""));
         }
-        steps.extend(self.proxy(first));
+        let proxy = self.proxy(first.map(|seen| seen.frame));
+        if let Some(seen) = proxy {
+            steps.push(proxied(seen));
+            steps.extend(self.travel(seen.frame).steps(""));
+        }
+        let asked: Vec<&Seen> = first.into_iter().chain(proxy).collect();
+        if let Some(lost) = self.lost_answer(&asked) {
+            steps.extend(self.travel(lost.frame).steps("the answer: "));
+        }
         steps
+    }
+
+    const fn travel(&self, frame: u64) -> Travel<'_> {
+        Travel { trip: self, frame }
     }
 
     fn route(&self, address: IpAddr) -> Step {
@@ -160,67 +209,39 @@ impl Trip<'_> {
         Some(Step::new(Kind::Neighbour, text, once(&asked)))
     }
 
-    /// The first packet's frame.
-    fn first(&self) -> Option<u64> {
+    /// The first packet.
+    fn first(&self) -> Option<&Seen> {
         let is = |seen: &&Seen| matches!(seen.what, Carried::Ip { to, .. } if self.is_target(to));
-        self.packets.iter().find(is).map(|seen| seen.frame)
+        self.packets.iter().find(is)
     }
 
     fn is_target(&self, to: SocketAddr) -> bool {
         to.ip() == self.way.at.ip() && (self.way.at.port() == 0 || to.port() == self.way.at.port())
     }
 
-    /// The places of a frame, its translations, and its end if it was dropped.
-    fn travel(&self, frame: u64) -> Vec<Step> {
-        let seen: Vec<&Seen> = self
-            .packets
-            .iter()
-            .filter(|seen| seen.frame == frame)
-            .collect();
-        let alive: Vec<&Seen> = seen
-            .iter()
-            .copied()
-            .filter(|seen| dropped(seen).is_none())
-            .collect();
-        let mut places: Vec<&str> = alive.iter().map(|seen| seen.interface.as_str()).collect();
-        places.dedup();
-        let mut steps = vec![Step::new(
-            Kind::Frame,
-            places.join(" → "),
-            alive.iter().map(|seen| seen.number).collect(),
-        )];
-        for seen in &alive {
-            if let Some(comment) = &seen.comment {
-                let text = comment.trim_start_matches("rewritten: ").to_owned();
-                steps.push(Step::new(Kind::Nat, text, vec![seen.number]));
-            }
+    /// A packet that died on its way back, if all that was asked arrived.
+    fn lost_answer(&self, asked: &[&Seen]) -> Option<&Seen> {
+        let dropped = |frame: u64| {
+            let mut all = self.packets.iter().filter(|seen| seen.frame == frame);
+            all.any(Seen::is_dropped)
+        };
+        if self.way.open || asked.is_empty() || asked.iter().any(|seen| dropped(seen.frame)) {
+            return None;
         }
-        match seen.iter().find_map(|seen| Some((dropped(seen)?, seen))) {
-            Some((why, seen)) => {
-                let (reason, rewrite) = match why.split_once("; rewritten: ") {
-                    Some((reason, rewrite)) => (reason, Some(rewrite)),
-                    None => (why, None),
-                };
-                if let Some(rewrite) = rewrite {
-                    steps.push(Step::new(Kind::Nat, rewrite.to_owned(), vec![seen.number]));
-                }
-                let text = format!("dropped at {}: {reason}", seen.interface);
-                steps.push(Step::new(Kind::Filter, text, vec![seen.number]));
-            }
-            None if self.way.open => {
-                steps.push(Step::new(
-                    Kind::Filter,
-                    "no rule drops it".to_owned(),
-                    Vec::new(),
-                ));
-            }
-            None => {}
-        }
-        steps
+        let is_question = |seen: &Seen| {
+            asked.iter().any(|asked| match (asked.what, seen.what) {
+                (Carried::Ip { from, .. }, Carried::Ip { from: other, .. }) => from == other,
+                _ => false,
+            })
+        };
+        let is_answer =
+            |seen: &&Seen| matches!(seen.what, Carried::Ip { .. }) && !is_question(seen);
+        let mut answers = self.packets.iter().filter(is_answer);
+        answers.find(|seen| dropped(seen.frame))
     }
 
-    /// A connection that the host itself made meanwhile: docker-proxy's.
-    fn proxy(&self, first: Option<u64>) -> Option<Step> {
+    /// The first packet of a connection that the host itself made meanwhile: docker-proxy's.
+    fn proxy(&self, first: Option<u64>) -> Option<&Seen> {
         let own = self.lab.net().ns(self.lab.places().host)?;
         let dials = |seen: &&Seen| {
             match seen.what {
@@ -237,24 +258,18 @@ impl Trip<'_> {
             _ => false,
         }
         };
-        let seen = self.packets.iter().find(dials)?;
-        let Carried::Ip { from, to, .. } = seen.what else {
-            return None;
-        };
-        let frames: Vec<usize> = self
-            .packets
-            .iter()
-            .filter(|other| other.frame == seen.frame)
-            .map(|other| other.number)
-            .collect();
-        let text = format!("docker-proxy takes it and dials {to} as {}", from.ip());
-        Some(Step::new(Kind::Proxy, text, frames))
+        self.packets.iter().find(dials)
     }
 }
 
-/// Why a frame died there, if it did.
-fn dropped(seen: &Seen) -> Option<&str> {
-    seen.comment.as_deref()?.strip_prefix("dropped: ")
+fn proxied(seen: &Seen) -> Step {
+    let text = match seen.what {
+        Carried::Ip { from, to, .. } => {
+            format!("docker-proxy takes it and dials {to} as {}", from.ip())
+        }
+        _ => String::new(),
+    };
+    Step::new(Kind::Proxy, text, vec![seen.number])
 }
 
 /// One packet a frame: where it was seen first.

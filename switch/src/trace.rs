@@ -10,6 +10,7 @@ pub use self::log::{EVENTS, Events};
 use self::log::{Log, Step};
 
 use crate::capture::{Capture, Direction};
+use crate::filter::Judgement;
 use crate::frame::{Frame, Pool};
 use crate::time::Time;
 use crate::verdict::{DropReason, Drops, Event, IfId, Rewrite, What};
@@ -30,6 +31,13 @@ impl Trace {
     /// Starts or stops the stream of events. Counters run either way.
     pub const fn listen(&mut self, on: bool) {
         self.listening = on;
+    }
+
+    /// Whether events are kept.
+    #[must_use]
+    #[inline]
+    pub const fn is_listening(&self) -> bool {
+        self.listening
     }
 
     /// Whether anything records packets. Never in a build with `--cfg vethlab_no_capture`, which is there to
@@ -53,8 +61,19 @@ impl Trace {
         if let What::Rewritten(rewrite) = what {
             return self.rewritten_all(at, first, count, place, rewrite);
         }
+        if let What::Judged(judgement) = what {
+            return self.judged(at, first, place, judgement);
+        }
         if self.listening {
             self.log.push(at, first, count, place, Step::of(what));
+        }
+    }
+
+    /// Reports a decision of a table of rules; the same as [`Self::event`] with [`What::Judged`].
+    #[cold]
+    pub fn judged(&mut self, at: Time, frame: u64, place: IfId, judgement: Judgement) {
+        if self.listening {
+            self.log.push_judged(at, frame, place, judgement);
         }
     }
 

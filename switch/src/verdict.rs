@@ -7,6 +7,7 @@
 use core::fmt;
 use core::net::SocketAddr;
 
+use crate::filter::Judgement;
 use crate::time::Time;
 
 /// An interface of the lab: unique in it, and the number that `ip link` prints.
@@ -204,6 +205,9 @@ pub enum What {
     Flooded,
     /// A bridge or a router passed it on to this interface.
     Forwarded(IfId),
+    /// A table of rules decided on it. Told only where [`keep_judgements`](crate::filter::Ruleset::keep_judgements)
+    /// asks for it.
+    Judged(Judgement),
     /// A bridge learned its source address behind this interface.
     Learned(IfId),
     /// An address translation changed it.
@@ -226,6 +230,7 @@ impl fmt::Display for What {
             Self::Dropped(reason) => write!(f, "dropped: {reason}"),
             Self::Flooded => f.write_str("flooded"),
             Self::Forwarded(to) => write!(f, "forwarded to if{}", to.0),
+            Self::Judged(judgement) => write!(f, "judged: {judgement}"),
             Self::Learned(port) => write!(f, "learned behind if{}", port.0),
             Self::Rewritten(rewrite) => write!(f, "rewritten: {rewrite}"),
             Self::Sent => f.write_str("sent"),

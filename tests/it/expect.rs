@@ -131,21 +131,24 @@ fn what_fails_and_why() {
     all(
         Status::Fail,
         &[
-            ("worker -> admin allow", "no network in common"),
+            ("worker -> admin allow", "they share no network"),
             ("outside -> db:5432 allow", "db does not publish 5432"),
             (
                 "outside -> vote:8080 deny",
-                "published on every address of the host",
+                "The port is published at 192.0.2.2:8080 of this host",
             ),
             ("admin -> vote:80 deny", "where it is published"),
             ("vote -> redis:6379 deny", "vote reaches redis:6379 by name"),
             ("only worker -> db:5432", "vote reaches db:5432"),
             ("vote -> redis:6379 allow via front", "through back"),
             ("outside -> vote:8080 allow sees gateway", "not a gateway"),
-            ("outside -> result:9229 allow", "published on loopback only"),
-            ("db -> inner:3000 allow", "inner listens on 127.0.0.1 only"),
+            (
+                "outside -> result:9229 allow",
+                "published at 127.0.0.1 of the host alone",
+            ),
+            ("db -> inner:3000 allow", "inner listens on 127.0.0.1 alone"),
             ("apart -> alone allow", "may not talk to each other"),
-            ("worker -> side:90 allow", "call it by the name of admin"),
+            ("worker -> side:90 allow", "call admin"),
             ("inner -> internet allow", "sealed is internal"),
             (
                 "vote -> internet deny",
@@ -219,7 +222,7 @@ fn frames_are_named_and_kept() {
     assert_eq!(capture.bytes[..4], [0x0a, 0x0d, 0x0d, 0x0a]);
     let frames = details.split("frames ").nth(1).unwrap();
     let last: usize = frames
-        .split(['-', ' ', '\n'])
+        .split(['-', ' ', '\n', ']'])
         .nth(1)
         .and_then(|number| number.parse().ok())
         .unwrap();

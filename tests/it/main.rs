@@ -19,4 +19,5 @@ mod taps;
 mod told;
 mod transcripts;
 mod walls;
+mod why;
 mod world;

@@ -498,7 +498,11 @@ impl World {
                 What::Delivered | What::Dropped(_) => {
                     open.remove(&event.frame);
                 }
-                What::Flooded | What::Forwarded(_) | What::Learned(_) | What::Rewritten(_) => {}
+                What::Flooded
+                | What::Forwarded(_)
+                | What::Judged(_)
+                | What::Learned(_)
+                | What::Rewritten(_) => {}
             }
         }
         let lost: Vec<String> = open

@@ -57,6 +57,158 @@ fn the_examples_are_explained_as_before() {
     }
 }
 
+const RULES: &str = "\
+services:
+  web: {image: nginx, ports: ['8080:80'], networks: {front: {ipv4_address: 172.30.1.10}}}
+  peer: {image: nginx, networks: {front: {ipv4_address: 172.30.1.11}}}
+  own: {image: nginx, ports: ['127.0.0.1:9091:80'], networks: {other: {ipv4_address: 172.30.2.10}}}
+  lone: {image: redis, networks: {other: {ipv4_address: 172.30.2.11}}}
+  db: {image: postgres, networks: {back: {ipv4_address: 172.30.3.10}}}
+  quiet: {image: nginx, networks: {noicc: {ipv4_address: 172.30.4.10}}}
+  silent: {image: nginx, networks: {noicc: {ipv4_address: 172.30.4.11}}}
+networks:
+  front: {ipam: {config: [{subnet: 172.30.1.0/24}]}, driver_opts: {com.docker.network.bridge.name: front}}
+  other: {ipam: {config: [{subnet: 172.30.2.0/24}]}, driver_opts: {com.docker.network.bridge.name: other}}
+  back: {internal: true, ipam: {config: [{subnet: 172.30.3.0/24}]}, driver_opts: {com.docker.network.bridge.name: back}}
+  noicc:
+    ipam: {config: [{subnet: 172.30.4.0/24}]}
+    driver_opts: {com.docker.network.bridge.name: noicc, com.docker.network.bridge.enable_icc: 'false'}
+";
+
+/// Who asks whom, and the rules that decide, by engine: hook and command, in the order in which they are met.
+const DECIDED: [(&str, &str, &[&str], &[&str]); 7] = [
+    (
+        "internet",
+        "web",
+        &[
+            "PREROUTING: iptables -t nat -A DOCKER ! -i front -p tcp -m tcp --dport 8080 -j DNAT --to-destination 172.30.1.10:80",
+            "FORWARD: iptables -A DOCKER -d 172.30.1.10/32 ! -i front -o front -p tcp -m tcp --dport 80 -j ACCEPT",
+        ],
+        &[
+            "PREROUTING: iptables -t nat -A DOCKER ! -i front -p tcp -m tcp --dport 8080 -j DNAT --to-destination 172.30.1.10:80",
+            "FORWARD: iptables -A DOCKER -d 172.30.1.10/32 ! -i front -o front -p tcp -m tcp --dport 80 -j ACCEPT",
+        ],
+    ),
+    (
+        "peer",
+        "web",
+        &["FORWARD: iptables -A FORWARD -i front -o front -j ACCEPT"],
+        &["FORWARD: iptables -A DOCKER-FORWARD -i front -j ACCEPT"],
+    ),
+    (
+        "peer",
+        "internet",
+        &[
+            "FORWARD: iptables -A FORWARD -i front ! -o front -j ACCEPT",
+            "POSTROUTING: iptables -t nat -A POSTROUTING -s 172.30.1.0/24 ! -o front -j MASQUERADE",
+        ],
+        &[
+            "FORWARD: iptables -A DOCKER-FORWARD -i front -j ACCEPT",
+            "POSTROUTING: iptables -t nat -A POSTROUTING -s 172.30.1.0/24 ! -o front -j MASQUERADE",
+        ],
+    ),
+    (
+        "peer",
+        "lone",
+        &["FORWARD: iptables -A DOCKER-ISOLATION-STAGE-2 -o other -j DROP"],
+        &["PREROUTING: iptables -t raw -A PREROUTING -d 172.30.2.11/32 ! -i other -j DROP"],
+    ),
+    (
+        "peer",
+        "own",
+        &["FORWARD: iptables -A DOCKER-ISOLATION-STAGE-2 -o other -j DROP"],
+        &["PREROUTING: iptables -t raw -A PREROUTING -d 172.30.2.10/32 ! -i other -j DROP"],
+    ),
+    (
+        "peer",
+        "db",
+        &["FORWARD: iptables -A DOCKER-ISOLATION-STAGE-1 ! -s 172.30.3.0/24 -o back -j DROP"],
+        &["FORWARD: iptables -A DOCKER-INTERNAL ! -s 172.30.3.0/24 -o back -j DROP"],
+    ),
+    (
+        "quiet",
+        "silent",
+        &["FORWARD: iptables -A FORWARD -i noicc -o noicc -j DROP"],
+        &["FORWARD: iptables -A DOCKER-FORWARD -i noicc -o noicc -j DROP"],
+    ),
+];
+
+/// The rule that accepted, rewrote or dropped, as that engine has it.
+#[test]
+fn each_hook_names_its_rule() {
+    let folder = scratch("rules");
+    let file = folder.join("compose.yaml");
+    fs::write(&file, RULES).unwrap();
+    let path = file.to_str().unwrap();
+    for (from, to, old, new) in DECIDED {
+        for (engine, wanted) in [("20.10", old), ("29", new)] {
+            let output = vethlab(&["why", path, from, to, "--engine", engine]);
+            let (out, err) = texts(&output);
+            let hooks = ["PREROUTING: ", "FORWARD: ", "POSTROUTING: "];
+            let said: Vec<&str> = out
+                .lines()
+                .map(str::trim_start)
+                .filter(|line| hooks.iter().any(|hook| line.starts_with(hook)))
+                .collect();
+            assert_eq!(said, wanted, "{engine}: {from} {to}\n{out}{err}");
+        }
+    }
+}
+
+/// Of a program in another's namespace the provider is spoken of.
+#[test]
+fn a_joined_namespace_has_the_networks_of_its_provider() {
+    let folder = scratch("joined");
+    let file = folder.join("compose.yaml");
+    let path = file.to_str().unwrap();
+    let services = |vpn: &str| {
+        format!(
+            "services:\n  vpn: {{image: x, networks: [{vpn}]}}\n  app: {{image: nginx, network_mode: 'service:vpn'}}\n  \
+             web: {{image: nginx, networks: [front]}}\n  none: {{image: nginx, network_mode: none}}\n  \
+             local: {{image: nginx, network_mode: host}}\nnetworks: {{front: , back: }}\n"
+        )
+    };
+    fs::write(&file, services("back")).unwrap();
+    let closed = says(&["why", path, "web", "app"], 1);
+    assert!(
+        closed.contains("web is on front, app (in the namespace of vpn) on back: they share no network; and app has no name of its own, call vpn."),
+        "{closed}"
+    );
+    assert!(closed.contains("- put vpn on front: "), "{closed}");
+    assert!(!closed.contains("put app"), "{closed}");
+    let out = says(&["why", path, "app", "web"], 1);
+    assert!(out.contains("- put vpn on front: "), "{out}");
+    let lan = says(&["why", path, "lan", "app"], 1);
+    assert!(lan.contains("`\"80:80\"` under `ports:` of vpn"), "{lan}");
+    let none = says(&["why", path, "web", "none"], 1);
+    assert!(
+        none.contains("none is on no network (`network_mode: none`)."),
+        "{none}"
+    );
+    assert!(
+        none.contains(
+            "- put none on front: `networks: [front]` in the place of `network_mode: none`"
+        ),
+        "{none}"
+    );
+    let host = says(&["why", path, "web", "local"], 0);
+    assert!(
+        host.starts_with("web → local:80: yes, but not by its name"),
+        "{host}"
+    );
+    assert!(
+        host.contains("`networks: [front]` in the place of `network_mode: host`"),
+        "{host}"
+    );
+    fs::write(&file, services("front, back")).unwrap();
+    let open = says(&["why", path, "web", "app"], 0);
+    assert!(
+        open.starts_with("web → app:80: yes, but not by its name"),
+        "{open}"
+    );
+    assert!(open.contains("- take vpn off front"), "{open}");
+}
+
 /// What is said to open or close something does.
 #[test]
 fn a_change_that_is_told_does_what_it_says() {

@@ -10,6 +10,7 @@
 //! packet that is the same to them (see `memory`); its counters go on.
 
 mod chain;
+mod judgement;
 mod memory;
 mod render;
 mod rule;
@@ -19,6 +20,7 @@ mod tests;
 use core::net::IpAddr;
 
 pub use chain::Chain;
+pub use judgement::{Judgement, Ruling};
 use memory::{Answer, Memory};
 pub(crate) use rule::Facts;
 pub use rule::{Action, Counter, IfMatch, Match, NetMatch, Rule, State, States};
@@ -205,6 +207,8 @@ pub struct Ruleset {
     change: u64,
     memory: Memory,
     last: Option<RuleId>,
+    /// What was said since it was last taken, while somebody wants to know.
+    judged: Option<Vec<Judgement>>,
 }
 
 impl Default for Ruleset {
@@ -233,6 +237,7 @@ impl Ruleset {
             change: 0,
             memory: Memory::default(),
             last: None,
+            judged: None,
         }
     }
 
@@ -383,6 +388,9 @@ impl Ruleset {
         if let Some(answer) = self.memory.recall(&key, self.change, locals.change) {
             let Answer { target, trail } = *answer;
             self.count_along(chain, &trail, facts.weight);
+            if self.judged.is_some() {
+                self.judge(chain, target, &trail);
+            }
             return target;
         }
         let mut trail = Trail::NEW;
@@ -391,6 +399,9 @@ impl Ruleset {
         if !trail.is_cut && trail.asks_addresses == addresses.is_some() {
             let answer = Answer { target, trail };
             self.memory.keep(key, self.change, addresses, answer);
+        }
+        if self.judged.is_some() {
+            self.judge(chain, target, &trail);
         }
         target
     }

@@ -9,14 +9,16 @@ use core::net::IpAddr;
 use ipnet::IpNet;
 
 use super::rule::{Action, Counter, IfMatch, NetMatch, Rule};
-use super::{Chain, ChainId, Family, Ruleset, Table};
+use super::{Chain, ChainId, Family, RuleId, Ruleset, Table};
 use crate::verdict::{IfId, Verdict};
 
 /// How interfaces are called.
 type Names<'a> = &'a dyn Fn(IfId) -> String;
 
 impl Table {
-    const fn word(self) -> &'static str {
+    /// Its name.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
         match self {
             Self::Filter => "filter",
             Self::Nat => "nat",
@@ -60,6 +62,19 @@ impl Ruleset {
             }
         }
         text
+    }
+
+    /// A rule as `iptables-save` prints it: `-A CHAIN … -j TARGET`. `None` if it is gone.
+    #[must_use]
+    pub fn written(&self, rule: RuleId, names: Names<'_>) -> Option<String> {
+        let (rule, chain) = (self.rule(rule)?.0, self.chain_of(rule)?);
+        Some(self.saved(chain, rule, names))
+    }
+
+    /// A rule as it would be printed if it stood in `chain`. `None` if there is no such chain.
+    #[must_use]
+    pub fn as_written(&self, chain: ChainId, rule: &Rule, names: Names<'_>) -> Option<String> {
+        Some(self.saved(self.chain(chain)?, rule, names))
     }
 
     /// The base chains in their order, then the others by name.

@@ -101,6 +101,57 @@ fn a_return_goes_on_behind_the_jump() {
     assert_eq!(ask(&mut rules, &packet), Target::Accept);
 }
 
+/// The rule that decided, or the policy and the rule that went back to it; the same from memory, and nothing
+/// while nobody asks.
+#[test]
+fn a_judgement_names_the_rule_that_decided() {
+    let mut rules = Ruleset::new();
+    let packet = facts("10.0.0.1", "10.0.0.2");
+    let called = rules.add_chain(Family::V4, Table::Filter, "CALLED");
+    rules.add(forward(), 0, rule(Match::default(), Action::Jump(called)));
+    let host = Match {
+        destination: Some(NetMatch::host(ip("10.0.0.2"))),
+        ..Match::default()
+    };
+    let back = rules.add(called, 0, rule(host, Action::Return));
+    rules.set_policy(forward(), Verdict::Drop(DropReason::FilteredUnpublished));
+    ask(&mut rules, &packet);
+    assert_eq!(rules.take_judgements(), [], "nobody asks");
+    rules.keep_judgements(true);
+    let policy = Judgement {
+        family: Family::V4,
+        table: Table::Filter,
+        hook: Hook::Forward,
+        ruling: Ruling::Drop(DropReason::FilteredUnpublished),
+        rule: None,
+        returned: back,
+    };
+    for _ in 0..3 {
+        ask(&mut rules, &packet);
+        assert_eq!(rules.take_judgements(), [policy]);
+    }
+    let accept = rules.add(forward(), 1, rule(host, Action::Accept));
+    let accepted = Judgement {
+        ruling: Ruling::Accept,
+        rule: accept,
+        returned: None,
+        ..policy
+    };
+    for _ in 0..3 {
+        ask(&mut rules, &packet);
+        assert_eq!(rules.take_judgements(), [accepted]);
+    }
+    let written = rules.written(accept.unwrap(), &|_| String::new());
+    assert_eq!(
+        written.as_deref(),
+        Some("-A FORWARD -d 10.0.0.2/32 -j ACCEPT")
+    );
+    for _ in 0..100 {
+        ask(&mut rules, &packet);
+    }
+    assert!(rules.take_judgements().len() <= 32, "they are bounded");
+}
+
 #[test]
 fn chains_in_a_circle_end() {
     let mut rules = Ruleset::new();

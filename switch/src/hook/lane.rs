@@ -576,6 +576,9 @@ impl Netfilter {
 
     /// A packet has just passed the hooks: so will all that are like it, if every hook will say the same.
     fn learn(&mut self, plain: &Plain, path: &Path, addresses: Option<u64>) {
+        if self.rules.keeps_judgements() {
+            return;
+        }
         let Some(known) = self.last.as_ref().map(|last| last.known) else {
             return;
         };

@@ -293,6 +293,9 @@ impl Netfilter {
         let Some(plain) = self.flows.asked.take() else {
             return;
         };
+        if self.rules.keeps_judgements() {
+            return;
+        }
         let Some(known) = self.last.as_ref().map(|last| last.known) else {
             return;
         };

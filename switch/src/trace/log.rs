@@ -1,25 +1,28 @@
 //! Events that wait to be taken, in 32 bytes each or less.
 //!
-//! An [`Event`] is large for the sake of one kind, the address translation. Here translations stand
+//! An [`Event`] is large for the sake of two kinds, address translations and judgements. Here they stand
 //! aside, and what happens to frames with consecutive numbers at one place and moment, as when a burst
 //! crosses a bridge, is one record for all of them.
 
 use core::iter::FusedIterator;
 use std::vec;
 
+use crate::filter::Judgement;
 use crate::time::Time;
 use crate::verdict::{DropReason, Event, IfId, Rewrite, What};
 
 /// Events that wait to be taken, at most; later ones are counted and left out.
 pub const EVENTS: usize = 1 << 20;
 
-/// What happened. A translation stands among the [`Log::rewrites`], in the same order.
+/// What happened. A translation stands among the [`Log::rewrites`], a judgement among the
+/// [`Log::judgements`], in the same order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     Delivered,
     Dropped(DropReason),
     Flooded,
     Forwarded(IfId),
+    Judged,
     Learned(IfId),
     Rewritten,
     Sent,
@@ -40,6 +43,7 @@ struct Record {
 pub(super) struct Log {
     records: Vec<Record>,
     rewrites: Vec<Rewrite>,
+    judgements: Vec<Judgement>,
     /// Events that the records stand for.
     waiting: usize,
     lost: u64,
@@ -53,6 +57,7 @@ impl Step {
             What::Dropped(reason) => Self::Dropped(reason),
             What::Flooded => Self::Flooded,
             What::Forwarded(to) => Self::Forwarded(to),
+            What::Judged(_) => Self::Judged,
             What::Learned(behind) => Self::Learned(behind),
             What::Rewritten(_) => Self::Rewritten,
             What::Sent => Self::Sent,
@@ -104,6 +109,20 @@ impl Log {
         }
     }
 
+    /// The same of a judgement on one frame.
+    pub(super) fn push_judged(&mut self, at: Time, frame: u64, place: IfId, judgement: Judgement) {
+        if self.admit(1) > 0 {
+            self.judgements.push(judgement);
+            self.record(Record {
+                at,
+                first: frame,
+                count: 1,
+                place,
+                step: Step::Judged,
+            });
+        }
+    }
+
     /// How many of `count` events there is room for; the others are lost.
     #[inline]
     fn admit(&mut self, count: u32) -> u32 {
@@ -133,6 +152,7 @@ impl Log {
         Events {
             records: self.records.drain(..),
             rewrites: self.rewrites.drain(..),
+            judgements: self.judgements.drain(..),
             run: None,
             left,
         }
@@ -149,14 +169,20 @@ impl Record {
             && self.step == next.step
     }
 
-    /// What the record says of `frame`; the translations come in the order of the events.
+    /// What the record says of `frame`; translations and judgements come in the order of the events.
     #[inline]
-    fn event(&self, frame: u64, rewrites: &mut impl Iterator<Item = Rewrite>) -> Option<Event> {
+    fn event(
+        &self,
+        frame: u64,
+        rewrites: &mut impl Iterator<Item = Rewrite>,
+        judgements: &mut impl Iterator<Item = Judgement>,
+    ) -> Option<Event> {
         let what = match self.step {
             Step::Delivered => What::Delivered,
             Step::Dropped(reason) => What::Dropped(reason),
             Step::Flooded => What::Flooded,
             Step::Forwarded(to) => What::Forwarded(to),
+            Step::Judged => What::Judged(judgements.next()?),
             Step::Learned(behind) => What::Learned(behind),
             Step::Rewritten => What::Rewritten(rewrites.next()?),
             Step::Sent => What::Sent,
@@ -175,6 +201,7 @@ impl Record {
 pub struct Events<'a> {
     records: vec::Drain<'a, Record>,
     rewrites: vec::Drain<'a, Rewrite>,
+    judgements: vec::Drain<'a, Judgement>,
     /// The record that is being told.
     run: Option<Record>,
     left: usize,
@@ -189,7 +216,7 @@ impl Iterator for Events<'_> {
             Some(run) => run,
             None => self.records.next()?,
         };
-        let event = run.event(run.first, &mut self.rewrites)?;
+        let event = run.event(run.first, &mut self.rewrites, &mut self.judgements)?;
         self.left -= 1;
         run.first = run.first.wrapping_add(1);
         run.count -= 1;
@@ -205,11 +232,11 @@ impl Iterator for Events<'_> {
 
     fn fold<T, F: FnMut(T, Event) -> T>(self, start: T, mut tell: F) -> T {
         let mut told = start;
-        let mut rewrites = self.rewrites;
+        let (mut rewrites, mut judgements) = (self.rewrites, self.judgements);
         for run in self.run.into_iter().chain(self.records) {
             for at in 0..u64::from(run.count) {
                 let frame = run.first.wrapping_add(at);
-                if let Some(event) = run.event(frame, &mut rewrites) {
+                if let Some(event) = run.event(frame, &mut rewrites, &mut judgements) {
                     told = tell(told, event);
                 }
             }
@@ -226,11 +253,18 @@ mod tests {
     use core::net::SocketAddr;
 
     use super::*;
+    use crate::filter::{Family, Ruling, Table};
+    use crate::hook::Hook;
     use proptest::prelude::*;
 
     fn push(log: &mut Log, at: Time, first: u64, count: u32, place: IfId, what: What) {
         match what {
             What::Rewritten(rewrite) => log.push_rewritten(at, first, count, place, rewrite),
+            What::Judged(judgement) => {
+                for frame in first..first + u64::from(count) {
+                    log.push_judged(at, frame, place, judgement);
+                }
+            }
             other => log.push(at, first, count, place, Step::of(other)),
         }
     }
@@ -281,6 +315,17 @@ mod tests {
         SocketAddr::from(([172, 17, 0, 2], port))
     }
 
+    fn any_judgement() -> impl Strategy<Value = Judgement> {
+        (0_u16..2).prop_map(|port| Judgement {
+            family: Family::V4,
+            table: Table::Nat,
+            hook: Hook::Prerouting,
+            ruling: Ruling::Dnat([172, 17, 0, 2].into(), Some(port)),
+            rule: None,
+            returned: None,
+        })
+    }
+
     fn any_what() -> impl Strategy<Value = What> {
         prop_oneof![
             Just(What::Sent),
@@ -290,6 +335,7 @@ mod tests {
             Just(What::Dropped(DropReason::Martian)),
             (0_u32..2).prop_map(|to| What::Forwarded(IfId(to))),
             (0_u32..2).prop_map(|to| What::Learned(IfId(to))),
+            any_judgement().prop_map(What::Judged),
             (0_u16..2).prop_map(|port| What::Rewritten(Rewrite {
                 from_source: address(1),
                 from_destination: address(2),

@@ -83,7 +83,7 @@ fn shown(args: &WhyArgs, why: &Why) -> Result<String, String> {
                     .or_insert_with(|| lines(Path::new(file)));
                 lines.get((line as usize).checked_sub(1)?).cloned()
             });
-            if why.steps.iter().any(|step| !step.frames.is_empty()) {
+            if why.told.steps.iter().any(|step| !step.frames.is_empty()) {
                 text.push_str(&format!("\n{}\n", frames(args.capture.as_ref())));
             }
             Ok(text)

@@ -10,6 +10,7 @@ pub mod outside;
 pub mod plumbing;
 pub mod probe;
 pub mod routes;
+pub mod said;
 mod uplink;
 pub mod verbs;
 

@@ -246,6 +246,14 @@ impl Net {
         self.namespaces.get(ns.0 as usize)?.as_deref()
     }
 
+    /// The namespace of an interface, `lo` left out.
+    #[must_use]
+    pub fn owner(&self, iface: IfId) -> Option<&Netns> {
+        let netns = self.ns(self.sockets.get(iface.0 as usize)?.ns)?;
+        let owns = iface != crate::netns::LO && netns.iface(iface).is_some();
+        owns.then_some(netns)
+    }
+
     /// Every namespace, in the order in which they were made.
     pub fn all_ns(&self) -> impl Iterator<Item = &Netns> {
         self.namespaces.iter().filter_map(Option::as_deref)

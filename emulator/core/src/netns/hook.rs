@@ -15,6 +15,7 @@ use core::net::{IpAddr, SocketAddr};
 
 pub use switch::hook::{Crossing, Env, Exit, Hook, Netfilter, Outcome, Passed, Path, Run, Tally};
 
+use switch::filter::Judgement;
 use switch::verdict::{Verdict, What};
 use switch::wire::Packet;
 use switch::{Frame, IfId, Time};
@@ -85,6 +86,11 @@ pub trait Hooks: fmt::Debug + Send {
     /// The packet that `run_routed` was asked for last passed its hooks and leaves by `exit`.
     fn keep_routed(&mut self, _crossing: &Crossing, _exit: Exit) {}
 
+    /// What the rules said since it was last asked for, if somebody wants to know.
+    fn judgements(&mut self) -> Vec<Judgement> {
+        Vec::new()
+    }
+
     /// The firewall, to look at.
     fn netfilter(&self) -> Option<&Netfilter> {
         None
@@ -132,6 +138,10 @@ impl Hooks for Netfilter {
 
     fn keep_routed(&mut self, crossing: &Crossing, exit: Exit) {
         self.keep_routed(crossing, exit);
+    }
+
+    fn judgements(&mut self) -> Vec<Judgement> {
+        self.rules.take_judgements()
     }
 
     fn netfilter(&self) -> Option<&Netfilter> {
@@ -236,6 +246,9 @@ impl Netns {
         let bytes = cx.pool.bytes_mut(&frame);
         let env = View { ifaces, fib };
         let outcome = hooks.run_bridged(cx.now, bytes, meta.csum_partial, bridge, &env, frames);
+        if cx.trace.is_listening() {
+            tell(cx, &frame, bridge, hooks.judgements());
+        }
         conclude(cx, frame, bridge, outcome)
     }
 
@@ -261,7 +274,19 @@ impl Netns {
         let env = View { ifaces, fib };
         let partial = meta.csum_partial;
         let outcome = hooks.run_for(cx.now, hook, bytes, partial, path, &env, frames);
-        conclude(cx, frame, path.output.or(path.input).unwrap_or(LO), outcome)
+        let place = path.output.or(path.input).unwrap_or(LO);
+        if cx.trace.is_listening() {
+            tell(cx, &frame, place, hooks.judgements());
+        }
+        conclude(cx, frame, place, outcome)
+    }
+}
+
+/// Reports what the rules said.
+fn tell(cx: &mut Cx<'_>, frame: &Frame, place: IfId, judgements: Vec<Judgement>) {
+    let id = cx.pool.meta(frame).id;
+    for judgement in judgements {
+        cx.trace.judged(cx.now, id, place, judgement);
     }
 }
 

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::packets::{SYN, echo, tcp, udp};
 use super::*;
+use crate::filter::Ruling;
 
 /// Thousands of flows over few ports and peers: no two leave the host with the same tuple, answers
 /// come back to who asked, and the table keeps its bound.
@@ -247,16 +248,20 @@ proptest! {
     #[test]
     fn the_lane_changes_nothing(steps in prop::collection::vec(any_step(), 1..120)) {
         let (mut fast, mut slow) = (Bridged::new(), Bridged::new());
+        // Somebody asks now and then which rule decided.
+        let mut asked = Bridged::new();
         slow.nf.rules.remember_nothing();
         let mut now = Time::from_secs(1);
         let path = Path { input: Some(BRIDGE), output: Some(BRIDGE), bridged: true };
         for step in steps {
             fast.rules(step);
             slow.rules(step);
+            asked.rules(step);
             if let Step::Wait(seconds) = step {
                 now += core::time::Duration::from_secs(u64::from(seconds));
             }
             let Step::Packet(is_tcp, there, flags, flow, count) = step else { continue };
+            asked.nf.rules.keep_judgements(flow % 2 == 0);
             let client = format!("172.17.0.3:{}", 40_000 + u16::from(flow));
             let (from, to) = if there {
                 (client.as_str(), "172.17.0.2:80")
@@ -277,8 +282,17 @@ proptest! {
                     }
                 }
                 prop_assert_eq!(whole.verdict, verdict);
-                prop_assert_eq!(one.bytes, other.bytes);
+                prop_assert_eq!(&one.bytes, &other.bytes);
                 prop_assert_eq!(fast.state(now), slow.state(now));
+                let mut third = packet.clone();
+                let outcome = asked.nf.run_bridged(now, &mut third.bytes, false, BRIDGE, &Host, 3);
+                let last = asked.nf.rules.take_judgements().pop();
+                prop_assert_eq!(outcome.verdict, verdict);
+                prop_assert_eq!(&third.bytes, &one.bytes);
+                prop_assert_eq!(asked.state(now), slow.state(now));
+                if let (Some(last), Verdict::Drop(reason)) = (last, verdict) {
+                    prop_assert_eq!(last.ruling, Ruling::Drop(reason));
+                }
             }
         }
     }

@@ -10,6 +10,7 @@
 //! checksum rule (no SCTP is carried).
 
 mod base;
+pub mod said;
 mod side;
 #[cfg(test)]
 mod tests;

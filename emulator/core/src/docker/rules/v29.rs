@@ -19,6 +19,11 @@ use super::side::{APPENDED, Side, number, to_container, to_host, to_itself};
 use super::{Planned, Shared};
 use crate::docker::plumb::{GatewayMode, Published};
 
+/// What the rule against packets to containers' own addresses is called.
+pub(super) const DIRECT: &str = "DROP DIRECT ACCESS";
+/// What the end of a network's rules is called where Docker has the other one as well.
+pub(super) const UNPUBLISHED_NAT: &str = "UNPUBLISHED PORT DROP, NAT";
+
 /// The chains of one family.
 #[derive(Clone, Debug)]
 pub(super) struct Chains {
@@ -122,7 +127,7 @@ fn answers_to_own_addresses(chains: &Chains, side: &Side<'_>) -> Vec<Planned> {
     let drop = Action::Drop(DropReason::FilteredDirect);
     vec![
         Planned::new(chains.raw, side.appended(0), host, Action::Accept).called("BRIDGE ADDRESS"),
-        Planned::new(chains.raw, side.appended(1), direct, drop).called("DROP DIRECT ACCESS"),
+        Planned::new(chains.raw, side.appended(1), direct, drop).called(DIRECT),
     ]
 }
 
@@ -158,7 +163,10 @@ fn end(chains: &Chains, side: &Side<'_>) -> Vec<Planned> {
         (Action::Accept, "UNPROTECTED")
     } else {
         let drop = Action::Drop(DropReason::FilteredUnpublished);
-        (drop, "UNPUBLISHED PORT DROP")
+        match side.mode() {
+            GatewayMode::Nat => (drop, UNPUBLISHED_NAT),
+            _ => (drop, "UNPUBLISHED PORT DROP"),
+        }
     };
     let rule = Planned::new(chains.docker, side.appended(1), side.entering(), action);
     planned.push(rule.called(word));
@@ -236,7 +244,7 @@ fn raw(chains: &Chains, side: &Side<'_>, port: &Published) -> Vec<Planned> {
             input: IfMatch::IsNot(side.network.bridge),
             ..Match::default()
         };
-        let rule = Planned::new(chains.raw, 0, direct, drop).called("DROP DIRECT ACCESS");
+        let rule = Planned::new(chains.raw, 0, direct, drop).called(DIRECT);
         planned.push(rule.shared(Shared::Direct(port.container_ip)));
     }
     if port.host_ip.is_loopback() {

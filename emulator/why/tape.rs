@@ -8,7 +8,7 @@ use emulator_core::net::{CaptureAt, CaptureSink};
 /// The type of a pcapng block that holds a frame.
 const ENHANCED_PACKET: u32 = 6;
 /// How many bytes are kept of a capture; what comes later is counted, and left out.
-const KEPT_MAX: usize = 256 << 20;
+pub(super) const KEPT_MAX: usize = 256 << 20;
 
 #[derive(Debug, Default)]
 struct Bytes {
@@ -57,10 +57,10 @@ impl CaptureSink for Sink {
 }
 
 impl Frames {
-    /// Starts capturing.
+    /// Starts capturing, at every interface.
     pub(crate) fn start(lab: &mut Lab) -> Self {
         let frames = Self::default();
-        lab.capture_start(CaptureAt::Crossing);
+        lab.capture_start(CaptureAt::All);
         lab.capture_to(Box::new(Sink(Arc::clone(&frames.0))));
         frames
     }
