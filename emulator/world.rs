@@ -208,18 +208,26 @@ impl<'p> World<'p> {
     }
 
     /// Removes a container. Those that live in its namespace stay behind in one without interfaces, unless it
-    /// is the host's.
+    /// is the host's, or another one's that it has joined itself.
     fn remove(&mut self, container: &str) {
         let found = self.lab.docker().container(container);
+        let mut lost: BTreeSet<u32> = BTreeSet::new();
         let own = found.as_ref().ok().filter(|found| found.mode != Mode::Host);
-        let key = own.map(|found| found.key);
+        lost.extend(
+            own.filter(|found| found.joined.is_none())
+                .map(|found| found.key),
+        );
         if let Ok(found) = found {
             let last = crate::assigned::one_container(&self.lab, found);
             self.gone.push(last);
         }
-        let joined = self.lab.docker().containers();
-        let joined = joined.filter(|other| other.joined.is_some() && other.joined == key);
-        self.stranded.extend(joined.map(|other| other.name.clone()));
+        // In the order in which they were made: whom somebody has joined comes before him.
+        for other in self.lab.docker().containers() {
+            if other.joined.is_some_and(|joined| lost.contains(&joined)) {
+                lost.insert(other.key);
+                self.stranded.insert(other.name.clone());
+            }
+        }
         // It is there, or its start failed and it is not.
         let _gone = self.lab.remove(container, true);
     }

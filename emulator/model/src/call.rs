@@ -139,8 +139,12 @@ impl Model<'_> {
         self.machine.ip6tables || !self.has(Rule::Ip6tables)
     }
 
-    /// A legacy link opens the ports that its target exposes or publishes, from who has the link.
+    /// A legacy link opens the ports that its target exposes or publishes, from who has the link; to IPv4
+    /// addresses only.
     fn is_linked(&self, source: IpAddr, call: &Call) -> bool {
+        if call.v6() {
+            return false;
+        }
         let by = |address: IpAddr| self.sandboxes.iter().find(|sandbox| sandbox.has(address));
         let (Some(client), Some(server)) = (by(source), by(call.to)) else {
             return false;

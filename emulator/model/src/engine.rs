@@ -302,6 +302,24 @@ pub(crate) const fn dash(naming: Naming) -> char {
     }
 }
 
+/// Whose namespace it is that a service's container lives in, which stays also when those have gone who joined
+/// it in between.
+fn joined(project: &Project, target: &str) -> Namespace {
+    let mut target = target;
+    // Nobody waits for himself, but not everybody looked.
+    for _ in 0..=project.services.len() {
+        let Some(service) = project.service(target) else {
+            return Namespace::Of(target.to_owned());
+        };
+        match &service.network_mode {
+            NetworkMode::Host => return Namespace::Host,
+            NetworkMode::Service(next) => target = next,
+            _ => return Namespace::Of(project.container_name(service, 1)),
+        }
+    }
+    Namespace::Own
+}
+
 enum Namespace {
     Own,
     Host,
@@ -425,15 +443,7 @@ impl<'a> Reader<'_, 'a> {
         match &service.network_mode {
             NetworkMode::Host => Namespace::Host,
             NetworkMode::Service(target) if self.rules.has(Rule::Joining) => {
-                let first = project.service(target);
-                // The host's stays when who joined it first has gone.
-                if first.is_some_and(|first| first.network_mode == NetworkMode::Host) {
-                    return Namespace::Host;
-                }
-                Namespace::Of(first.map_or_else(
-                    || target.clone(),
-                    |service| project.container_name(service, 1),
-                ))
+                joined(project, target)
             }
             NetworkMode::Container(name) if self.rules.has(Rule::Joining) => {
                 Namespace::Of(name.clone())
