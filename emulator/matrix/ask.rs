@@ -15,7 +15,7 @@ use super::askers::{Asker, askers, seen};
 use super::probe::{ask, word};
 use super::route::Route;
 use super::targets::{Target, carriers, place_addresses, targets};
-use super::{Addressed, Carrier, Cell, Depth, End, How, Matrix, PLACES, Verdict, Way};
+use super::{Addressed, Carrier, Cell, Depth, End, How, Matrix, Member, PLACES, Verdict, Way};
 use crate::project::Up;
 
 /// Whom `internet` is asked for by name, and where.
@@ -46,10 +46,31 @@ pub fn fill(
     images: &Images,
     depth: Depth,
     seed: u64,
+    progress: impl FnMut(&mut Lab, usize, usize) -> io::Result<()>,
+) -> io::Result<Matrix> {
+    let alone = Member {
+        key: None,
+        project,
+        up,
+    };
+    fill_together(lab, &project.name, &[alone], images, depth, seed, progress)
+}
+
+/// The same for projects that run together, under a name for all of them.
+///
+/// # Errors
+/// Those of `progress`.
+pub fn fill_together(
+    lab: &mut Lab,
+    name: &str,
+    members: &[Member<'_>],
+    images: &Images,
+    depth: Depth,
+    seed: u64,
     mut progress: impl FnMut(&mut Lab, usize, usize) -> io::Result<()>,
 ) -> io::Result<Matrix> {
-    let carriers = carriers(lab, project);
-    let targets = targets(lab, project, up, images);
+    let carriers = carriers(lab, members);
+    let targets = targets(lab, members, images);
     let askers = askers(lab, &targets, &carriers);
     let uplink = lab.host_addresses();
     let mut cells = Vec::new();
@@ -73,13 +94,16 @@ pub fn fill(
         }
     }
     Ok(Matrix {
-        project: project.name.clone(),
+        project: name.to_owned(),
         engine: engine(lab.docker().engine()).to_owned(),
         seed,
         ends: ends(lab, &targets),
         networks: carriers,
         cells,
-        failed: failed(up),
+        failed: members
+            .iter()
+            .flat_map(|member| failed(member.up))
+            .collect(),
     })
 }
 
@@ -103,8 +127,13 @@ pub(crate) fn one(
     question: One<'_>,
     tried: &mut dyn FnMut(&mut Lab),
 ) -> Option<(Cell, NsId)> {
-    let carriers = carriers(lab, project);
-    let targets = targets(lab, project, up, images);
+    let alone = [Member {
+        key: None,
+        project,
+        up,
+    }];
+    let carriers = carriers(lab, &alone);
+    let targets = targets(lab, &alone, images);
     let askers = askers(lab, &targets, &carriers);
     let asker = askers.iter().find(|asker| asker.label == question.from)?;
     let uplink = lab.host_addresses();

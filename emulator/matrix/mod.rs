@@ -29,10 +29,12 @@ mod targets;
 
 use core::net::{IpAddr, SocketAddr};
 
+use emulator_compose::Project;
 use serde::Serialize;
 
-pub use ask::fill;
+use crate::project::Up;
 pub(crate) use ask::{One, conclude, engine, one};
+pub use ask::{fill, fill_together};
 
 /// The places, in the order in which they follow the services.
 pub const PLACES: [&str; 3] = ["host", "lan", "internet"];
@@ -44,6 +46,28 @@ pub fn label(service: &str) -> String {
         format!("service/{service}")
     } else {
         service.to_owned()
+    }
+}
+
+/// A project of a world, and what became of it there.
+#[derive(Clone, Copy, Debug)]
+pub struct Member<'a> {
+    /// What its services are told apart by from those of other projects: `KEY/SERVICE`; none if it is alone.
+    pub key: Option<&'a str>,
+    /// The project.
+    pub project: &'a Project,
+    /// How it runs.
+    pub up: &'a Up,
+}
+
+impl Member<'_> {
+    /// How a service of it is called in a matrix.
+    #[must_use]
+    pub fn label(&self, service: &str) -> String {
+        match self.key {
+            Some(key) => format!("{key}/{service}"),
+            None => label(service),
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use emulator_core::docker::spec::{HostPort, Port};
 use emulator_core::id::NsId;
 use emulator_core::lab::Lab;
 
-use super::{Addressed, Carrier, Listening, label};
+use super::{Addressed, Carrier, Listening, Member, label};
 use crate::project::{Up, proto};
 
 /// A published port of a service as it was allocated.
@@ -45,26 +45,32 @@ pub(super) struct Target {
 }
 
 /// The services of which a container runs.
-pub(super) fn targets(lab: &Lab, project: &Project, up: &Up, images: &Images) -> Vec<Target> {
+pub(super) fn targets(lab: &Lab, members: &[Member<'_>], images: &Images) -> Vec<Target> {
     let mut tenants: BTreeMap<NsId, Vec<&Container>> = BTreeMap::new();
     for container in lab.docker().containers() {
         if let Some(ns) = container.ns {
             tenants.entry(ns).or_default().push(container);
         }
     }
-    let services = project.services.iter();
-    services
-        .map(|service| {
-            let listening = listening(project, service, images);
-            target(lab, project, up, service, listening, &tenants)
-        })
-        .filter(|target| !target.namespaces.is_empty())
-        .collect()
+    let all = members.iter().flat_map(|member| {
+        let services = member.project.services.iter();
+        services.map(move |service| (member, service))
+    });
+    all.map(|(member, service)| {
+        let listening = listening(member.project, service, images);
+        let target = target(lab, members, member.up, service, listening, &tenants);
+        Target {
+            label: member.label(&service.name),
+            ..target
+        }
+    })
+    .filter(|target| !target.namespaces.is_empty())
+    .collect()
 }
 
 fn target(
     lab: &Lab,
-    project: &Project,
+    members: &[Member<'_>],
     up: &Up,
     service: &Service,
     listening: Vec<(Port, Listening)>,
@@ -94,7 +100,7 @@ fn target(
         }
         // Those who share a namespace share its addresses and what is published of it.
         for tenant in tenants.get(&ns).into_iter().flatten() {
-            target.addresses.extend(addresses(project, tenant));
+            target.addresses.extend(addresses(members, tenant));
             openings(lab, tenant, &mut target.openings);
         }
     }
@@ -141,9 +147,9 @@ fn openings(lab: &Lab, container: &Container, openings: &mut BTreeMap<Port, BTre
 }
 
 /// The addresses of a container, by network.
-pub(super) fn addresses(project: &Project, container: &Container) -> Vec<Addressed> {
+pub(super) fn addresses(members: &[Member<'_>], container: &Container) -> Vec<Addressed> {
     let endpoints = container.endpoints().flat_map(|endpoint| {
-        let key = key(project, &endpoint.network_name);
+        let key = key(members, &endpoint.network_name);
         endpoint.addresses().map(move |net| Addressed {
             network: Some(key.clone()),
             address: net.addr(),
@@ -152,9 +158,17 @@ pub(super) fn addresses(project: &Project, container: &Container) -> Vec<Address
     endpoints.collect()
 }
 
-/// The key of a network in the file; its name if it is not of the file.
-fn key(project: &Project, name: &str) -> String {
-    let known = project.networks.iter().find(|network| network.name == name);
+/// The key of a network in the file; its name if it is not of the file, or several projects may call it
+/// differently.
+fn key(members: &[Member<'_>], name: &str) -> String {
+    let known = match members {
+        [one] => one
+            .project
+            .networks
+            .iter()
+            .find(|network| network.name == name),
+        _ => None,
+    };
     known.map_or_else(|| name.to_owned(), |network| network.key.clone())
 }
 
@@ -191,11 +205,11 @@ fn listening(project: &Project, service: &Service, images: &Images) -> Vec<(Port
 }
 
 /// The networks that exist, those of Docker too if they have an address.
-pub(super) fn carriers(lab: &Lab, project: &Project) -> Vec<Carrier> {
+pub(super) fn carriers(lab: &Lab, members: &[Member<'_>]) -> Vec<Carrier> {
     lab.docker()
         .networks()
         .map(|network| Carrier {
-            key: key(project, network.name()),
+            key: key(members, network.name()),
             name: network.name().to_owned(),
             internal: network.internal,
             subnets: network

@@ -56,6 +56,8 @@ Examples:
       with every frame at every point of its way
   vethlab check -i db --capture db.pcapng --capture-filter 'port 5432' compose.yaml
       what crosses the interfaces of db, as far as it passes a filter in tcpdump's language
+  vethlab check --on server vethlab.yaml
+      of the projects that run together on a host: services are PROJECT/SERVICE
 
 Exit codes:
   0  it ran
@@ -149,6 +151,9 @@ pub struct CheckArgs {
     /// The project's name; the file's own name or its directory's if not given
     #[arg(short = 'p', long, value_name = "NAME")]
     pub project_name: Option<String>,
+    /// Of a vethlab.yaml: the host whose projects are meant, or a project that runs by itself
+    #[arg(long, value_name = "NAME")]
+    pub on: Option<String>,
     /// The machine: its daemon.json, routes, addresses, uplink MTU
     #[arg(long, value_name = "FILE")]
     pub host: Option<PathBuf>,

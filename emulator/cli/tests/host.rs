@@ -98,3 +98,87 @@ fn what_is_wrong_with_the_file_has_a_place() {
         assert!(said.contains("ens3"), "{said}");
     }
 }
+
+/// The projects of a host are one world: services are told apart by their projects, and ports are shared.
+#[test]
+fn the_projects_of_a_host_together() {
+    let config = "examples/two-projects/vethlab.yaml";
+    let run = |args: &[&str], code: i32| {
+        let output = vethlab(args);
+        let (out, err) = texts(&output);
+        assert_eq!(output.status.code(), Some(code), "{args:?}: {out}{err}");
+        out + &err
+    };
+    let check = run(&["check", config], 0);
+    assert!(check.contains("project server"), "{check}");
+    // Both projects are on `web`; the database is on its own project's network alone.
+    let row = |from: &str, to: &str| {
+        let mut lines = check
+            .lines()
+            .map(|line| line.split_whitespace().collect::<Vec<_>>());
+        let found = lines.find(|words| words.starts_with(&[from, to]));
+        found.unwrap_or_else(|| panic!("no {from} {to} in\n{check}"))[3].to_owned()
+    };
+    assert_eq!(row("edge/proxy", "blog/ghost:2368"), "yes");
+    assert_eq!(row("blog/ghost", "edge/proxy:80"), "yes");
+    assert_eq!(row("edge/proxy", "blog/db:3306"), "no");
+    let matrix = run(&["matrix", "--on", "server", "--format", "csv", config], 0);
+    assert!(
+        matrix.contains("edge/proxy") && matrix.contains("blog/db"),
+        "{matrix}"
+    );
+    let lock = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("together.lock");
+    let _ = fs::remove_file(&lock);
+    let lock = lock.to_str().unwrap();
+    run(&["matrix", "--update", lock, config], 0);
+    assert_eq!(run(&["matrix", "--check", lock, config], 0), "");
+    let wrong = run(&["check", "--on", "sever", config], 2);
+    assert!(
+        wrong.contains("no host or project \"sever\"") && wrong.contains("`server`"),
+        "{wrong}"
+    );
+    let wrong = run(
+        &["check", "--on", "server", "examples/shop/compose.yaml"],
+        2,
+    );
+    assert!(wrong.contains("--on goes with a vethlab.yaml"), "{wrong}");
+}
+
+/// What the projects of a host take from each other, in Docker's words.
+#[test]
+fn ports_and_subnets_that_meet_on_a_host() {
+    let folder = scratch("meet", "{}");
+    let one = |name: &str, subnet: &str| {
+        let text = format!(
+            "name: {name}\nservices:\n  web: {{image: nginx, ports: ['80:80']}}\nnetworks:\n  default: {{ipam: {{config: [{{subnet: {subnet}}}]}}}}\n"
+        );
+        fs::write(folder.join(format!("{name}.yaml")), text).unwrap();
+    };
+    one("a", "10.1.0.0/16");
+    one("b", "10.2.0.0/16");
+    let config =
+        "projects: {a: {files: a.yaml}, b: {files: b.yaml}}\nhosts: {one: {projects: [a, b]}}\n";
+    fs::write(folder.join("vethlab.yaml"), config).unwrap();
+    let config = folder.join("vethlab.yaml");
+    let config = config.to_str().unwrap();
+    let run = |code: i32| {
+        let output = vethlab(&["check", config]);
+        let (out, err) = texts(&output);
+        assert_eq!(output.status.code(), Some(code), "{out}{err}");
+        out + &err
+    };
+    let said = run(0);
+    assert!(said.contains("b-web-1 does not start"), "{said}");
+    assert!(
+        said.contains("Bind for 0.0.0.0:80 failed: port is already allocated"),
+        "{said}"
+    );
+    assert!(said.contains("b.yaml:3:3"), "{said}");
+    one("b", "10.1.5.0/24");
+    let said = run(2);
+    assert!(said.contains("b.yaml:5:"), "{said}");
+    assert!(
+        said.contains("Pool overlaps with other one on this address space"),
+        "{said}"
+    );
+}

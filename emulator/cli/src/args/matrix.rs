@@ -37,6 +37,9 @@ pub struct MatrixArgs {
     /// The project's name; the file's own name or its directory's if not given
     #[arg(short = 'p', long, value_name = "NAME")]
     pub project_name: Option<String>,
+    /// Of a vethlab.yaml: the host whose projects are meant, or a project that runs by itself
+    #[arg(long, value_name = "NAME")]
+    pub on: Option<String>,
     /// The machine: its daemon.json, routes, addresses, uplink MTU
     #[arg(long, value_name = "FILE")]
     pub host: Option<PathBuf>,

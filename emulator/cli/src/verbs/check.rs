@@ -6,12 +6,12 @@ use vethlab::check::{Cell, Summary, summary};
 use vethlab::compose::Images;
 use vethlab::core::lab::Lab;
 use vethlab::dials::{Dialled, dial};
-use vethlab::matrix::{Depth, json};
-use vethlab::project::Up;
+use vethlab::matrix::{Depth, Member, json};
 use vethlab_cli::args::{CheckArgs, Format};
 use vethlab_cli::format::table::align;
 
-use super::{BAD_INPUT, project};
+use super::BAD_INPUT;
+use super::project::{self, Together};
 
 /// Checks a project.
 pub(crate) fn run(args: &CheckArgs) -> ExitCode {
@@ -25,12 +25,31 @@ pub(crate) fn run(args: &CheckArgs) -> ExitCode {
 }
 
 fn check(args: &CheckArgs) -> Result<(), String> {
-    let project = project::load(&args.files, args.project_name.as_deref())?;
-    let lab = &args.lab;
-    let options = project::options(lab.seed, lab.engine.into(), args.host.as_deref())?;
-    let also = |lab: &mut Lab, up: &Up, images: &Images| dial(lab, &project, up, images);
-    let (matrix, dials) =
-        project::tried_with(&project, &options, &lab.capture, Depth::First, also)?;
+    let asked = Together::load(
+        &args.files,
+        args.project_name.as_deref(),
+        args.on.as_deref(),
+    )?;
+    let options = asked.options(&args.lab, args.host.as_deref())?;
+    let also = |lab: &mut Lab, members: &[Member<'_>], images: &Images| {
+        let each = members.iter().map(|member| {
+            let mut dials = dial(lab, member.project, member.up, images);
+            for dial in &mut dials {
+                dial.service = member.label(&dial.service);
+            }
+            dials
+        });
+        each.collect::<Vec<_>>().concat()
+    };
+    let projects = asked.members();
+    let (matrix, dials) = project::tried_with(
+        &asked.name,
+        &projects,
+        &options,
+        &args.lab.capture,
+        Depth::First,
+        also,
+    )?;
     let summary = summary(&matrix, dials);
     project::print(&match args.format {
         Format::Json => json::render(&summary),

@@ -9,7 +9,8 @@ use vethlab::matrix::facts::Facts;
 use vethlab::matrix::{Depth, Matrix, csv, graphviz, json, lock, markdown, mermaid, svg, table};
 use vethlab_cli::args::{MatrixArgs, MatrixFormat};
 
-use super::{BAD_INPUT, project};
+use super::BAD_INPUT;
+use super::project::{self, Together};
 
 /// Runs the verb.
 pub(crate) fn run(args: &MatrixArgs) -> ExitCode {
@@ -33,11 +34,21 @@ pub(crate) fn run(args: &MatrixArgs) -> ExitCode {
 
 fn matrix(args: &MatrixArgs) -> Result<ExitCode, String> {
     let locked = locked(args)?;
-    let project = project::load(&args.files, args.project_name.as_deref())?;
-    let lab = &args.lab;
-    let options = project::options(lab.seed, lab.engine.into(), args.host.as_deref())?;
-    let (filled, ()) =
-        project::tried_with(&project, &options, &lab.capture, Depth::Every, |_, _, _| ())?;
+    let asked = Together::load(
+        &args.files,
+        args.project_name.as_deref(),
+        args.on.as_deref(),
+    )?;
+    let options = asked.options(&args.lab, args.host.as_deref())?;
+    let projects = asked.members();
+    let (filled, ()) = project::tried_with(
+        &asked.name,
+        &projects,
+        &options,
+        &args.lab.capture,
+        Depth::Every,
+        |_, _, _| (),
+    )?;
     match (&args.check, &args.update, locked) {
         (Some(path), _, Some(locked)) => {
             let title = args

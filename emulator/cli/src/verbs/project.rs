@@ -5,13 +5,14 @@ use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use vethlab::capture::{CaptureTo, Known};
-use vethlab::compose::{Images, MachineFile, Project};
+use vethlab::compose::{CONFIG_NAME, Config, Images, MachineFile, Project, near};
 use vethlab::core::docker::spec::Engine;
 use vethlab::core::lab::Lab;
-use vethlab::matrix::{Depth, Matrix, fill};
+use vethlab::files::Disk;
+use vethlab::matrix::{Depth, Matrix, Member, fill_together};
 use vethlab::project::Up;
 use vethlab::world::{Options, World};
-use vethlab_cli::args::CaptureArgs;
+use vethlab_cli::args::{CaptureArgs, LabArgs};
 
 /// The longest description of a machine that is read, in bytes.
 const MACHINE_MAX: usize = 16 << 20;
@@ -57,16 +58,150 @@ pub(crate) fn warn(project: &Project) {
     }
 }
 
-/// Starts a project in a world, and says what does not start.
+/// Projects that one world is asked about: one by itself, or those of a host.
+#[derive(Debug)]
+pub(crate) struct Together {
+    /// A name for all of them.
+    pub(crate) name: String,
+    /// Each with what tells its services apart from those of the others.
+    pub(crate) projects: Vec<(Option<String>, Project)>,
+    /// The file of the machine, if one is named.
+    host: Option<PathBuf>,
+    /// Further tables of images.
+    images: Vec<PathBuf>,
+}
+
+impl Together {
+    /// What files on the command line mean: those of one project, or a vethlab.yaml, and `on` which of its hosts.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the files.
+    pub(crate) fn load(
+        files: &[PathBuf],
+        name: Option<&str>,
+        on: Option<&str>,
+    ) -> Result<Self, String> {
+        match (files, on) {
+            ([file], _) if file.file_name().is_some_and(|name| name == CONFIG_NAME) => {
+                Self::configured(file, on)
+            }
+            (_, Some(_)) => Err(format!("vethlab: --on goes with a {CONFIG_NAME}")),
+            (files, None) => {
+                let project = load(files, name)?;
+                Ok(Self {
+                    name: project.name.clone(),
+                    projects: vec![(None, project)],
+                    host: None,
+                    images: Vec::new(),
+                })
+            }
+        }
+    }
+
+    /// The projects of a host of a vethlab.yaml, or one that runs by itself.
+    fn configured(path: &Path, on: Option<&str>) -> Result<Self, String> {
+        let words = |errors: vethlab::compose::Errors| errors.to_string();
+        let name = texts(&[path.to_owned()])?.remove(0);
+        let config = Config::load(&mut Disk, &name).map_err(words)?;
+        let runs = config.runs(&mut Disk);
+        let hosted = |label: &str| {
+            let mut all = config.hosts.iter().flat_map(|host| &host.projects);
+            all.any(|key| key.value == label)
+        };
+        let alone = runs.iter().map(|run| run.label.as_str());
+        let hosts = config.hosts.iter().map(|host| host.name.as_str());
+        let known: Vec<&str> = hosts.chain(alone.filter(|label| !hosted(label))).collect();
+        let chosen = match (on, known.as_slice()) {
+            (Some(on), _) if known.contains(&on) => on,
+            (None, &[one]) => one,
+            (Some(on), _) => {
+                let near = near(on, known.iter().copied());
+                let hint = near.map_or_else(
+                    || format!("there are: {}", known.join(", ")),
+                    |near| format!("did you mean `{near}`?"),
+                );
+                return Err(format!(
+                    "vethlab: {name}: no host or project {on:?}\nhint: {hint}"
+                ));
+            }
+            (None, _) => {
+                let known = known.join(", ");
+                return Err(format!(
+                    "vethlab: {name}: which of its hosts?\nhint: say --on with one of: {known}"
+                ));
+            }
+        };
+        let host = config.hosts.iter().find(|host| host.name == chosen);
+        let members = runs.iter().filter(|run| match host {
+            Some(host) => host.projects.iter().any(|key| key.value == run.label),
+            None => run.label == chosen,
+        });
+        let mut projects = Vec::new();
+        for run in members {
+            let options = vethlab::compose::Options {
+                env: environment(),
+                ..run.options.clone()
+            };
+            let project = vethlab::files::load_with(options).map_err(words)?;
+            warn(&project);
+            projects.push((host.map(|_| run.label.clone()), project));
+        }
+        let machine = host
+            .and_then(|host| host.host.as_ref())
+            .or(config.host.as_ref());
+        Ok(Self {
+            name: if chosen.is_empty() {
+                projects[0].1.name.clone()
+            } else {
+                chosen.to_owned()
+            },
+            projects,
+            host: machine.map(|at| PathBuf::from(&at.value)),
+            images: config
+                .images
+                .iter()
+                .map(|at| PathBuf::from(&at.value))
+                .collect(),
+        })
+    }
+
+    /// The projects, to be started.
+    pub(crate) fn members(&self) -> Vec<(Option<&str>, &Project)> {
+        let members = self.projects.iter();
+        members
+            .map(|(key, project)| (key.as_deref(), project))
+            .collect()
+    }
+
+    /// What their world is made with; `host` goes before the file that they name themselves.
+    ///
+    /// # Errors
+    /// What is wrong with the file of the machine, or a table of images, with its place.
+    pub(crate) fn options(&self, args: &LabArgs, host: Option<&Path>) -> Result<Options, String> {
+        let mut options = options(args.seed, args.engine.into(), host.or(self.host.as_deref()))?;
+        for path in &self.images {
+            let text = super::read(path, MACHINE_MAX)?;
+            let extended = options.images.extend(&path.display().to_string(), &text);
+            extended.map_err(|errors| errors.to_string())?;
+        }
+        Ok(options)
+    }
+}
+
+/// Starts projects in a world, and says what does not start.
 ///
 /// # Errors
 /// If a network cannot be made, with its place.
-pub(crate) fn start<'p>(world: &mut World<'p>, project: &'p Project) -> Result<(), String> {
-    let started = world.start(&[project]);
+pub(crate) fn start<'p>(world: &mut World<'p>, projects: &[&'p Project]) -> Result<(), String> {
+    let started = world.start(projects);
     started.map_err(|error| format!("vethlab: {error}"))?;
-    let Some((_, running)) = world.first() else {
-        return Ok(());
-    };
+    for (project, running) in &world.up {
+        came_up(project, running)?;
+    }
+    Ok(())
+}
+
+fn came_up(project: &Project, running: &Up) -> Result<(), String> {
     if let Some((key, error)) = running.networks.first() {
         let network = project.network(key);
         let subnet = network
@@ -115,35 +250,46 @@ pub(crate) fn machine(path: &Path) -> Result<MachineFile, String> {
 /// # Errors
 /// If a network cannot be made, with its place.
 pub(crate) fn tried(project: &Project, options: &Options) -> Result<Matrix, String> {
-    let none = CaptureArgs::default();
-    let matrix = tried_with(project, options, &none, Depth::Every, |_, _, _| ());
+    let (none, alone) = (CaptureArgs::default(), [(None, project)]);
+    let depth = Depth::Every;
+    let matrix = tried_with(&project.name, &alone, options, &none, depth, |_, _, _| ());
     matrix.map(|(matrix, ())| matrix)
 }
 
-/// The same with a capture, if there is to be one; `also` asks more of the lab before it ends.
+/// The same for projects that run together, with a capture, if there is to be one; `also` asks more of the lab
+/// before it ends.
 ///
 /// # Errors
 /// If a network cannot be made, with its place, or the capture cannot be written.
 pub(crate) fn tried_with<T>(
-    project: &Project,
+    name: &str,
+    projects: &[(Option<&str>, &Project)],
     options: &Options,
     wanted: &CaptureArgs,
     depth: Depth,
-    also: impl FnOnce(&mut Lab, &Up, &Images) -> T,
+    also: impl FnOnce(&mut Lab, &[Member<'_>], &Images) -> T,
 ) -> Result<(Matrix, T), String> {
     let words = |error: &dyn core::fmt::Display| format!("vethlab: {error}");
     let world = World::empty(options);
     let mut world = world.map_err(|error| words(&error))?;
+    let all: Vec<&Project> = projects.iter().map(|(_, project)| *project).collect();
     let known = match &wanted.file {
-        Some(_) if wanted.wish().has_names() => Some(known(project, options)?),
+        Some(_) if wanted.wish().has_names() => Some(known(&all, options)?),
         _ => None,
     };
     let capture = capture(&mut world.lab, wanted, known.as_ref())
         .map_err(|error| format!("vethlab: {error}"))?;
-    start(&mut world, project)?;
+    start(&mut world, &all)?;
     let images = world.images().clone();
     let World { mut lab, up, .. } = world;
-    let up = up.into_iter().next().map(|(_, up)| up).unwrap_or_default();
+    // In the order in which they are named, whoever had to be started first.
+    let members: Vec<Member<'_>> = projects
+        .iter()
+        .filter_map(|&(key, project)| {
+            let (_, up) = up.iter().find(|(own, _)| core::ptr::eq(*own, project))?;
+            Some(Member { key, project, up })
+        })
+        .collect();
     let terminal = io::stderr().is_terminal();
     let progress = |lab: &mut Lab, done, all| {
         if terminal {
@@ -153,10 +299,10 @@ pub(crate) fn tried_with<T>(
             .as_ref()
             .map_or(Ok(()), |capture| capture.drain(lab))
     };
-    let filled = fill(
+    let filled = fill_together(
         &mut lab,
-        project,
-        &up,
+        name,
+        &members,
         &images,
         depth,
         options.seed,
@@ -166,7 +312,7 @@ pub(crate) fn tried_with<T>(
         eprint!("\r\x1b[K");
     }
     let matrix = filled.map_err(|error| words(&error))?;
-    let also = also(&mut lab, &up, &images);
+    let also = also(&mut lab, &members, &images);
     if let Some(capture) = capture {
         capture.finish(&mut lab).map_err(|error| words(&error))?;
     }
@@ -194,8 +340,10 @@ pub(crate) fn capture(
 
 /// The names that there will be when the project is up: those of the same project with the same seed elsewhere,
 /// since a capture begins before it.
-fn known(project: &Project, options: &Options) -> Result<Known, String> {
-    let world = World::with(project, options).map_err(|error| format!("vethlab: {error}"))?;
+fn known(projects: &[&Project], options: &Options) -> Result<Known, String> {
+    let words = |error| format!("vethlab: {error}");
+    let mut world = World::empty(options).map_err(words)?;
+    world.start(projects).map_err(words)?;
     let up: Vec<(&Project, &Up)> = world
         .up
         .iter()
