@@ -81,8 +81,9 @@ impl FromStr for Fact {
             (to, Some(number), protocol)
         };
         for end in [from, to] {
-            let name = end.strip_prefix("service/").unwrap_or(end);
-            if name.is_empty() || !name.chars().all(is_plain) {
+            // `service/` of a service that is named like a place; of a host's, the key of its project.
+            let (key, name) = end.split_once('/').unwrap_or(("service", end));
+            if [key, name].iter().any(|part| !is_name(part)) {
                 return Err(bad("no name of a service or place"));
             }
         }
@@ -93,6 +94,10 @@ impl FromStr for Fact {
             protocol: protocol.to_owned(),
         })
     }
+}
+
+fn is_name(part: &str) -> bool {
+    !part.is_empty() && part.chars().all(is_plain)
 }
 
 /// What the names of services are made of.
@@ -110,6 +115,7 @@ mod tests {
             "vote -> redis:6379",
             "lan -> turn:3478/udp",
             "internet -> service/host:80",
+            "edge/proxy -> blog/db:3306",
             "a_b.c-d -> worker/icmp",
         ] {
             assert_eq!(text.parse::<Fact>().unwrap().to_string(), text);
@@ -124,6 +130,9 @@ mod tests {
             "a -> b:70000",
             "a -> b:80/sctp",
             "a b -> c:80",
+            "a -> b/c/d:80",
+            "a -> /b:80",
+            "a/ -> b:80",
             " -> c:80",
             "<<<<<<< HEAD",
         ] {
