@@ -39,5 +39,5 @@ mod stage;
 mod tested;
 mod text;
 
-pub use run::{Bundle, Capture, Outcome, Settings, run};
+pub use run::{Bundle, Capture, Outcome, Settings, run, run_host};
 pub use tested::Tested;

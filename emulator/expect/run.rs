@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use emulator_compose::{Event, Expectation, Images, Place, Project, Source};
+use emulator_compose::{Event, Expectation, Images, Joined, Place, Project, Source};
 use emulator_core::docker::Error;
 use emulator_core::docker::spec::Engine;
 use emulator_model::Model;
@@ -91,12 +91,28 @@ pub fn run(
     settings: &Settings,
     source: &mut dyn Source,
 ) -> Outcome {
+    run_host(projects, None, settings, source)
+}
+
+/// The same, and after that what is expected of all of them together, which has a label of its own.
+#[must_use]
+pub fn run_host(
+    projects: &[(String, &Project)],
+    joined: Option<(&str, &Joined)>,
+    settings: &Settings,
+    source: &mut dyn Source,
+) -> Outcome {
     let all: Vec<&Project> = projects.iter().map(|(_, project)| *project).collect();
     let mut outcome = Outcome::default();
-    for (label, project) in projects {
+    let each = projects
+        .iter()
+        .map(|(label, own)| (label.as_str(), *own, None));
+    let together = joined.map(|(label, joined)| (label, &joined.project, Some(joined)));
+    for (label, project, joined) in each.chain(together) {
         let mut run = Run {
             all: &all,
             project,
+            joined,
             label,
             settings,
             lines: Lines::new(source),
@@ -106,7 +122,7 @@ pub fn run(
         let ran = run.project();
         let notes = core::mem::take(&mut run.notes);
         let mut part = report::Project {
-            label: label.clone(),
+            label: label.to_owned(),
             name: project.name.clone(),
             engine: match settings.world.daemon.engine {
                 Engine::V20_10 => "20.10".to_owned(),
@@ -129,6 +145,7 @@ pub fn run(
 struct Run<'a, 'p, 's> {
     all: &'a [&'p Project],
     project: &'p Project,
+    joined: Option<&'p Joined>,
     label: &'a str,
     settings: &'a Settings,
     lines: Lines<'s>,
@@ -200,6 +217,7 @@ impl<'p> Run<'_, 'p, '_> {
         let wanted = Wanted {
             projects: self.all,
             about: self.project,
+            joined: self.joined,
             when,
             expectations: &expectations,
         };
@@ -207,11 +225,13 @@ impl<'p> Run<'_, 'p, '_> {
         if let Some(error) = self.networks(&stage) {
             return Ok(Err(error));
         }
-        let scene = Scene::of(&stage.world, self.project);
+        let scene = Scene::of(&stage.world, self.project, self.joined);
         if number == 0 {
             self.started(&stage);
         }
-        let verdicts = self.both(&wanted, &mut stage, &scene, number == 0);
+        // What each project dials was told with it.
+        let dialed = number == 0 && self.joined.is_none();
+        let verdicts = self.both(&wanted, &mut stage, &scene, dialed);
         drop(stage);
         let failed: Vec<&Expectation> = expectations
             .iter()
@@ -312,7 +332,7 @@ impl<'p> Run<'_, 'p, '_> {
     /// What failed once more, by itself and with a capture.
     fn again(&self, wanted: &Wanted<'_, 'p>, number: usize) -> Result<Captured, Error> {
         let mut stage = Stage::new(wanted, &self.settings.world, true)?;
-        let scene = Scene::of(&stage.world, self.project);
+        let scene = Scene::of(&stage.world, self.project, self.joined);
         let mut packets = Packets::new(&mut stage.world.lab, stage.frames.as_ref());
         let mut judged = Vec::new();
         for expectation in wanted.expectations {
@@ -391,22 +411,34 @@ impl<'p> Run<'_, 'p, '_> {
         what: &What,
         edited: &Project,
     ) -> Option<bool> {
+        let apart = match self.joined {
+            Some(joined) => joined.apart(edited, wanted.projects),
+            None => Vec::new(),
+        };
         let swapped = |&project: &&'p Project| -> &Project {
             match core::ptr::eq(project, wanted.about) {
                 true => edited,
                 false => project,
             }
         };
-        let projects: Vec<&Project> = wanted.projects.iter().map(swapped).collect();
+        let projects: Vec<&Project> = match self.joined {
+            Some(_) => apart.iter().collect(),
+            None => wanted.projects.iter().map(swapped).collect(),
+        };
         let again = Wanted {
             projects: &projects,
             about: edited,
+            joined: self.joined,
             when: wanted.when,
             expectations: &[expectation],
         };
         let mut stage = Stage::new(&again, &self.settings.world, false).ok()?;
-        let broken = !stage.world.up_of(edited)?.networks.is_empty();
-        let scene = Scene::of(&stage.world, edited);
+        let mut started = stage.world.up.iter();
+        let broken = started.any(|(own, up)| {
+            let about = self.joined.is_some() || core::ptr::eq(*own, edited);
+            about && !up.networks.is_empty()
+        });
+        let scene = Scene::of(&stage.world, edited, self.joined);
         let kept = stage.kept[0].clone();
         let mut packets = Packets::new(&mut stage.world.lab, None);
         let judged = judge(expectation, &scene, &mut packets, &kept, &BTreeMap::new());

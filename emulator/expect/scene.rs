@@ -6,7 +6,7 @@
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::collections::BTreeMap;
 
-use emulator_compose::{Listen, NetworkMode, Party, Probe, Project, Protocol, Service};
+use emulator_compose::{Joined, Listen, NetworkMode, Party, Probe, Project, Protocol, Service};
 use emulator_compose::{Target, Whom};
 use emulator_core::lab::outside::INTERNET_V4;
 use emulator_model::{Assigned, Container, End, Machine, Publication, Transport};
@@ -22,6 +22,8 @@ const INTERNET_PORT: u16 = 443;
 #[derive(Debug)]
 pub(crate) struct Scene<'p> {
     pub(crate) project: &'p Project,
+    /// Which projects it is made of, if it is those of a host.
+    pub(crate) joined: Option<&'p Joined>,
     pub(crate) assigned: Assigned,
     pub(crate) machine: Machine,
     /// What each service is known to listen on.
@@ -116,21 +118,34 @@ pub(crate) const fn protocol(transport: Transport) -> Option<Protocol> {
     }
 }
 
+/// The name by which containers look a service up: of a host's projects without the project.
+pub(crate) fn asked_for(service: &str) -> &str {
+    service.rsplit('/').next().unwrap_or(service)
+}
+
 impl<'p> Scene<'p> {
-    /// What a world's project is now.
-    pub(crate) fn of(world: &World<'p>, project: &'p Project) -> Self {
+    /// What a world's project is now, or all of them, joined.
+    pub(crate) fn of(world: &World<'p>, project: &'p Project, joined: Option<&'p Joined>) -> Self {
         let services = project.services.iter();
         let listens = services.map(|service| {
             let listens = emulator_compose::listens(service, world.images());
             (service.name.as_str(), listens)
         });
-        let up = world.up_of(project).into_iter();
-        let failed = up.flat_map(|up| &up.containers).filter_map(|started| {
+        let started = world.up.iter().flat_map(|(own, up)| {
+            let containers = up.containers.iter();
+            containers.map(move |started| (*own, started))
+        });
+        let failed = started.filter_map(|(own, started)| {
             let error = started.error.as_ref()?;
-            Some((started.service.clone(), error.to_string()))
+            let service = match joined {
+                Some(joined) => joined.label(&own.name, &started.service)?,
+                None => core::ptr::eq(own, project).then(|| started.service.clone())?,
+            };
+            Some((service, error.to_string()))
         });
         Self {
             project,
+            joined,
             assigned: world.assigned(),
             machine: crate::assigned::machine(&world.lab),
             listens: listens.collect(),
@@ -149,9 +164,12 @@ impl<'p> Scene<'p> {
 
     /// The service of a container, if it is one of this project's.
     pub(crate) fn service_of(&self, container: &Container) -> Option<&'p Service> {
-        let own = container.project.as_deref() == Some(&self.project.name);
-        let service = container.service.as_deref().filter(|_| own)?;
-        self.project.service(service)
+        let (project, service) = (container.project.as_deref()?, container.service.as_deref()?);
+        match self.joined {
+            Some(joined) => self.project.service(&joined.label(project, service)?),
+            None if project == self.project.name => self.project.service(service),
+            None => None,
+        }
     }
 
     fn asker(&self, container: &Container) -> Asker {

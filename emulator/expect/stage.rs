@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use emulator_compose::{Claim, Event, Expectation, Project};
+use emulator_compose::{Claim, Event, Expectation, Joined, Project};
 use emulator_core::docker::Error;
 use emulator_model::{Engine, Model};
 
 use super::judge::Kept;
 use super::oracle::{Oracle, Packets, Rules};
-use super::scene::{Goal, INTERNET_NAME, Scene};
+use super::scene::{Goal, INTERNET_NAME, Scene, asked_for};
 use crate::assigned;
 use crate::why::Frames;
 use crate::world::{Options, World};
@@ -20,10 +20,25 @@ pub(crate) struct Wanted<'a, 'p> {
     pub(crate) projects: &'a [&'p Project],
     /// The one that the expectations are about.
     pub(crate) about: &'p Project,
+    /// Which of the projects that one is made of, if it is those of a host.
+    pub(crate) joined: Option<&'p Joined>,
     /// What happens first.
     pub(crate) when: &'a [Event],
     /// The expectations.
     pub(crate) expectations: &'a [&'a Expectation],
+}
+
+impl<'p> Wanted<'_, 'p> {
+    /// Whose service that is, and what it is called there.
+    fn service<'s>(&'s self, name: &'s str) -> Option<(&'p Project, &'s str)> {
+        let Some(joined) = self.joined else {
+            return Some((self.about, name));
+        };
+        let (project, service) = joined.split(name)?;
+        let mut projects = self.projects.iter();
+        let own = projects.find(|own| own.name == project)?;
+        Some((own, service))
+    }
 }
 
 /// A world that is ready to be asked.
@@ -52,8 +67,11 @@ impl<'p> Stage<'p> {
             .map(Event::service)
             .collect();
         let away = dependents(about, away);
-        world.start_but(wanted.projects, |project, service| {
-            core::ptr::eq(project, about) && away.contains(service.name.as_str())
+        world.start_but(wanted.projects, |project, service| match wanted.joined {
+            Some(joined) => joined
+                .label(&project.name, &service.name)
+                .is_some_and(|label| away.contains(label.as_str())),
+            None => core::ptr::eq(project, about) && away.contains(service.name.as_str()),
         })?;
         // Which rule decided is told from here on.
         if capture {
@@ -68,11 +86,14 @@ impl<'p> Stage<'p> {
             stage.ask_first(wanted);
         }
         for event in wanted.when {
+            let Some((project, service)) = wanted.service(event.service()) else {
+                continue;
+            };
             match event {
                 Event::BeforeUp(_) => {}
-                Event::Down(service) => stage.world.down(about, service),
-                Event::Recreate(service) => stage.world.recreate(about, service, false),
-                Event::RecreateMoved(service) => stage.world.recreate(about, service, true),
+                Event::Down(_) => stage.world.down(project, service),
+                Event::Recreate(_) => stage.world.recreate(project, service, false),
+                Event::RecreateMoved(_) => stage.world.recreate(project, service, true),
             }
         }
         Ok(stage)
@@ -80,7 +101,7 @@ impl<'p> Stage<'p> {
 
     /// What the names of the expectations give before anything happens.
     fn ask_first(&mut self, wanted: &Wanted<'_, 'p>) {
-        let scene = Scene::of(&self.world, wanted.about);
+        let scene = Scene::of(&self.world, wanted.about, wanted.joined);
         let engine = self.engine();
         let model = Model::new(wanted.projects, &scene.assigned, engine, &scene.machine);
         let mut packets = Packets::new(&mut self.world.lab, self.frames.as_ref());
@@ -125,7 +146,8 @@ fn names(expectation: &Expectation, scene: &Scene<'_>) -> Vec<(emulator_model::E
         Claim::Reach { from, to, .. } | Claim::Only { from, to } => {
             let goals = to.iter().flat_map(|target| scene.goals(target));
             let name = |goal| match goal {
-                Goal::Service(name, ..) | Goal::Name(name, ..) => Some(name),
+                Goal::Service(name, ..) => Some(asked_for(&name).to_owned()),
+                Goal::Name(name, ..) => Some(name),
                 Goal::Place(..) => Some(INTERNET_NAME.to_owned()),
                 Goal::Address(..) | Goal::Unknown(_) => None,
             };

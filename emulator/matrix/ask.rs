@@ -121,19 +121,13 @@ pub(crate) struct One<'a> {
 /// called once the name was looked up, if there is one, and after each way.
 pub(crate) fn one(
     lab: &mut Lab,
-    project: &Project,
-    up: &Up,
+    members: &[Member<'_>],
     images: &Images,
     question: One<'_>,
     tried: &mut dyn FnMut(&mut Lab),
 ) -> Option<(Cell, NsId)> {
-    let alone = [Member {
-        key: None,
-        project,
-        up,
-    }];
-    let carriers = carriers(lab, &alone);
-    let targets = targets(lab, &alone, images);
+    let carriers = carriers(lab, members);
+    let targets = targets(lab, members, images);
     let askers = askers(lab, &targets, &carriers);
     let asker = askers.iter().find(|asker| asker.label == question.from)?;
     let uplink = lab.host_addresses();

@@ -123,6 +123,15 @@ impl Edit {
             other => format!("{port}/{other}"),
         };
         match self {
+            // Of a host's: the project may call the network differently, or not have it yet.
+            Self::Join(service, network) if service.contains('/') => {
+                format!(
+                    "put {service} on {network}: the network with `name: {network}` in its project"
+                )
+            }
+            Self::Leave(service, network) if service.contains('/') => {
+                format!("take {service} off {network}")
+            }
             Self::Join(service, network) => {
                 let lone = project.service(service).is_some_and(is_implicit);
                 let list = if lone {

@@ -15,7 +15,7 @@ mod travel;
 use core::fmt;
 use core::str::FromStr;
 
-use emulator_compose::{Images, Place, Project, Protocol, Service};
+use emulator_compose::{Images, Joined, Place, Project, Protocol, Service};
 use emulator_core::docker::Error as DockerError;
 use emulator_core::docker::spec::{Port, Proto};
 use serde::Serialize;
@@ -26,7 +26,7 @@ pub(crate) use steps::Trip;
 pub use steps::{Kind, Rule, Step};
 pub(crate) use tape::Frames;
 
-use crate::matrix::{self, Cell, PLACES, Verdict, Way};
+use crate::matrix::{self, Cell, Member, PLACES, Verdict, Way};
 use crate::world::{Options, World};
 pub(crate) use change::Asked;
 use change::Edit;
@@ -216,59 +216,180 @@ impl core::error::Error for Error {}
 /// # Errors
 /// See [`Error`].
 pub fn why(project: &Project, options: &Options, question: &Question) -> Result<Why, Error> {
-    let question = &known(project, question, &options.images)?;
-    let asked = asked(project, question);
-    let mut world = World::empty(options).map_err(Error::Docker)?;
-    let tape = Frames::start(&mut world.lab);
-    start(&mut world, project, question)?;
-    world.lab.explain(true);
-    let (mut marks, mut events) = (Vec::new(), Vec::new());
-    let answered = ask(&mut world, project, question, &mut |lab| {
-        marks.push(tape.count(lab) + 1);
-        events.push(lab.events());
-    });
-    let Some((mut cell, ns)) = answered else {
-        return Err(not_running(&world, project, question));
-    };
-    for (way, range) in cell.ways.iter_mut().zip(marks.windows(2)) {
-        way.frames = (range[0] < range[1]).then_some([range[0], range[1] - 1]);
-    }
-    let capture = tape.finish(&mut world.lab);
-    let record = read(&capture);
-    let way = decisive(&cell, asked.from.is_some());
-    let trip = way.and_then(|index| {
-        let range = *marks.get(index)?..*marks.get(index + 1)?;
-        Some(Trip {
-            lab: &world.lab,
-            project,
-            ns,
-            way: &cell.ways[index],
-            record: &record,
-            packets: record.between(&range),
-            events: events.get(index + 1)?,
-        })
-    });
-    let about = About {
+    let subject = Subject {
         project,
-        images: &options.images,
-        asked,
-        cell: &cell,
-        way: way.map(|index| &cell.ways[index]),
+        joined: None,
+        members: &[project],
     };
-    let mut told = about.explained(trip.as_ref());
-    let wanted = about.wanted();
-    told.changes = about.changes(&mut |edited, effect| {
-        let verdict = verdict(edited, options, question);
-        verdict.is_some_and(|verdict| wanted(effect, verdict))
-    });
-    Ok(Why {
-        project: project.name.clone(),
-        engine: matrix::engine(options.daemon.engine).to_owned(),
-        way,
-        told,
-        cell,
-        capture,
-    })
+    subject.why(options, question)
+}
+
+/// The same of the projects of a host, `members`: services are called `KEY/SERVICE`.
+///
+/// # Errors
+/// See [`Error`].
+pub fn why_together(
+    joined: &Joined,
+    members: &[&Project],
+    options: &Options,
+    question: &Question,
+) -> Result<Why, Error> {
+    let subject = Subject {
+        project: &joined.project,
+        joined: Some(joined),
+        members,
+    };
+    subject.why(options, question)
+}
+
+/// Who is asked about: a project, or those of a host as one.
+#[derive(Clone, Copy)]
+struct Subject<'p> {
+    project: &'p Project,
+    joined: Option<&'p Joined>,
+    /// Those that run.
+    members: &'p [&'p Project],
+}
+
+impl<'p> Subject<'p> {
+    fn why(&self, options: &Options, question: &Question) -> Result<Why, Error> {
+        let project = self.project;
+        let question = &known(project, question, &options.images)?;
+        let asked = asked(project, question);
+        let mut world = World::empty(options).map_err(Error::Docker)?;
+        let tape = Frames::start(&mut world.lab);
+        self.start(&mut world, question)?;
+        world.lab.explain(true);
+        let (mut marks, mut events) = (Vec::new(), Vec::new());
+        let answered = self.ask(&mut world, question, &mut |lab| {
+            marks.push(tape.count(lab) + 1);
+            events.push(lab.events());
+        });
+        let Some((mut cell, ns)) = answered else {
+            return Err(self.not_running(&world, question));
+        };
+        for (way, range) in cell.ways.iter_mut().zip(marks.windows(2)) {
+            way.frames = (range[0] < range[1]).then_some([range[0], range[1] - 1]);
+        }
+        let capture = tape.finish(&mut world.lab);
+        let record = read(&capture);
+        let way = decisive(&cell, asked.from.is_some());
+        let trip = way.and_then(|index| {
+            let range = *marks.get(index)?..*marks.get(index + 1)?;
+            Some(Trip {
+                lab: &world.lab,
+                project,
+                ns,
+                way: &cell.ways[index],
+                record: &record,
+                packets: record.between(&range),
+                events: events.get(index + 1)?,
+            })
+        });
+        let about = About {
+            project,
+            images: &options.images,
+            asked,
+            cell: &cell,
+            way: way.map(|index| &cell.ways[index]),
+        };
+        let mut told = about.explained(trip.as_ref());
+        let wanted = about.wanted();
+        told.changes = about.changes(&mut |edited, effect| {
+            let verdict = self.edited(edited, options, question);
+            verdict.is_some_and(|verdict| wanted(effect, verdict))
+        });
+        Ok(Why {
+            project: project.name.clone(),
+            engine: matrix::engine(options.daemon.engine).to_owned(),
+            way,
+            told,
+            cell,
+            capture,
+        })
+    }
+
+    fn start(&self, world: &mut World<'p>, question: &Question) -> Result<(), Error> {
+        world.start(self.members).map_err(Error::Docker)?;
+        let mut networks = world.up.iter().flat_map(|(_, up)| &up.networks);
+        match networks.next() {
+            Some((key, error)) => Err(Error::NotRunning {
+                service: question.to.clone(),
+                why: format!("networks.{key}: {error}"),
+            }),
+            None => Ok(()),
+        }
+    }
+
+    fn ask(
+        &self,
+        world: &mut World<'_>,
+        question: &Question,
+        tried: &mut dyn FnMut(&mut emulator_core::lab::Lab),
+    ) -> Answered {
+        let World {
+            lab, up, images, ..
+        } = world;
+        let members = up.iter().map(|(project, up)| Member {
+            key: self.joined.and_then(|joined| joined.key(&project.name)),
+            project,
+            up,
+        });
+        let members: Vec<Member<'_>> = members.collect();
+        let one = matrix::One {
+            from: &question.from,
+            to: &question.to,
+            port: question.port,
+        };
+        matrix::one(lab, &members, images, one, tried)
+    }
+
+    fn not_running(&self, world: &World<'_>, question: &Question) -> Error {
+        let started = world.up.iter().flat_map(|(project, up)| {
+            let containers = up.containers.iter();
+            containers.map(move |started| {
+                let label = match self.joined {
+                    Some(joined) => joined.label(&project.name, &started.service),
+                    None => Some(started.service.clone()),
+                };
+                (label.unwrap_or_default(), started.error.as_ref())
+            })
+        });
+        let started: Vec<(String, Option<&DockerError>)> = started.collect();
+        let ends = [&question.from, &question.to];
+        let services = ends
+            .into_iter()
+            .filter_map(|name| service(self.project, name));
+        let runs = |name: &str| {
+            let mut all = started.iter();
+            all.any(|(label, error)| label == name && error.is_none())
+        };
+        let mut down = services.filter(|service| !runs(&service.name));
+        let service = down.next().map_or(&question.to, |service| &service.name);
+        let mut all = started.iter().filter(|(label, _)| label == service);
+        let error = all.find_map(|(_, error)| *error);
+        let why = error.map_or_else(|| "it has no containers".to_owned(), ToString::to_string);
+        let service = service.clone();
+        Error::NotRunning { service, why }
+    }
+
+    /// The verdict once the project is edited.
+    fn edited(&self, edited: &Project, options: &Options, question: &Question) -> Option<Verdict> {
+        let apart = self.joined.map(|joined| joined.apart(edited, self.members));
+        let members: Vec<&Project> = match &apart {
+            Some(apart) => apart.iter().collect(),
+            None => vec![edited],
+        };
+        let subject = Subject {
+            project: edited,
+            joined: self.joined,
+            members: &members,
+        };
+        let mut world = World::empty(options).ok()?;
+        subject.start(&mut world, question).ok()?;
+        let (cell, _) = subject.ask(&mut world, question, &mut |_| {})?;
+        Some(cell.verdict)
+    }
 }
 
 /// What an explanation is of: a question and its answer, in a project.
@@ -418,64 +539,11 @@ fn service<'p>(project: &'p Project, name: &str) -> Option<&'p Service> {
     if PLACES.contains(&name) {
         return None;
     }
-    project.service(name.strip_prefix("service/").unwrap_or(name))
-}
-
-fn start<'p>(
-    world: &mut World<'p>,
-    project: &'p Project,
-    question: &Question,
-) -> Result<(), Error> {
-    world.start(&[project]).map_err(Error::Docker)?;
-    let failed = world.first().and_then(|(_, up)| up.networks.first());
-    match failed {
-        Some((key, error)) => Err(Error::NotRunning {
-            service: question.to.clone(),
-            why: format!("networks.{key}: {error}"),
-        }),
-        None => Ok(()),
-    }
+    let bare = name.strip_prefix("service/").unwrap_or(name);
+    project.service(name).or_else(|| project.service(bare))
 }
 
 type Answered = Option<(Cell, emulator_core::id::NsId)>;
-
-fn ask(
-    world: &mut World<'_>,
-    project: &Project,
-    question: &Question,
-    tried: &mut dyn FnMut(&mut emulator_core::lab::Lab),
-) -> Answered {
-    let World {
-        lab, up, images, ..
-    } = world;
-    let (_, up) = up.first()?;
-    let one = matrix::One {
-        from: &question.from,
-        to: &question.to,
-        port: question.port,
-    };
-    matrix::one(lab, project, up, images, one, tried)
-}
-
-fn not_running(world: &World<'_>, project: &Project, question: &Question) -> Error {
-    let ends = [&question.from, &question.to];
-    let services = ends.into_iter().filter_map(|name| service(project, name));
-    let up = world.first().map(|(_, up)| up);
-    let mut down =
-        services.filter(|service| up.is_none_or(|up| up.running(&service.name).next().is_none()));
-    let service = down
-        .next()
-        .map_or_else(|| question.to.clone(), |service| service.name.clone());
-    let error = up.and_then(|up| {
-        let mut all = up
-            .containers
-            .iter()
-            .filter(|started| started.service == service);
-        all.find_map(|started| started.error.as_ref())
-    });
-    let why = error.map_or_else(|| "it has no containers".to_owned(), ToString::to_string);
-    Error::NotRunning { service, why }
-}
 
 /// The way to explain: the first that answered, else the first. A service dials names: that a published port lets
 /// it in all the same is not what it asked for.
@@ -484,11 +552,4 @@ fn decisive(cell: &Cell, service: bool) -> Option<usize> {
     let open = cell.ways.iter().position(|way| way.open);
     let index = open.filter(|_| !side_door).unwrap_or(0);
     (index < cell.ways.len()).then_some(index)
-}
-
-fn verdict(project: &Project, options: &Options, question: &Question) -> Option<Verdict> {
-    let mut world = World::empty(options).ok()?;
-    start(&mut world, project, question).ok()?;
-    let (cell, _) = ask(&mut world, project, question, &mut |_| {})?;
-    Some(cell.verdict)
 }

@@ -144,6 +144,66 @@ fn the_projects_of_a_host_together() {
     assert!(wrong.contains("--on goes with a vethlab.yaml"), "{wrong}");
 }
 
+/// `why` and `diff` of the projects of a host: steps, lines of each project's own files, changes that were tried.
+#[test]
+fn why_and_diff_of_the_projects_of_a_host() {
+    let folder = scratch("spans", "{}");
+    let write = |name: &str, text: &str| fs::write(folder.join(name), text).unwrap();
+    let path = |name: &str| folder.join(name).to_str().unwrap().to_owned();
+    let config =
+        "projects: {a: {files: a.yaml}, b: {files: b.yaml}}\nhosts: {one: {projects: [b, a]}}\n";
+    write("vethlab.yaml", config);
+    let a = "name: first\nservices:\n  web: {image: x, networks: [front]}\nnetworks: {front: {name: front}}\n";
+    write("a.yaml", a);
+    let b = "name: second\nservices:\n  db: {image: x, expose: [5432], networks: [back]}\nnetworks: {back: {}, front: {external: true}}\n";
+    write("b.yaml", b);
+    let run = |args: &[&str], code: i32| {
+        let output = vethlab(args);
+        let (out, err) = texts(&output);
+        assert_eq!(output.status.code(), Some(code), "{args:?}: {out}{err}");
+        out + &err
+    };
+    let lock = path("one.lock");
+    let config = path("vethlab.yaml");
+    let _ = fs::remove_file(&lock);
+    run(&["matrix", "--update", &lock, &config], 0);
+    let why = run(&["why", "--on", "one", &config, "a/web", "b/db:5432"], 1);
+    for text in [
+        "a.yaml:3:",
+        "b.yaml:3:",
+        "a/web is on front",
+        "b/db on second_back",
+        "put a/web on second_back",
+        "put b/db on front",
+    ] {
+        assert!(why.contains(text), "no {text:?} in\n{why}");
+    }
+    write("b.yaml", &b.replace("[back]", "[back, front]"));
+    let why = run(&["why", &config, "a/web", "b/db"], 0);
+    assert!(why.contains("take b/db off front"), "{why}");
+    let diff = run(&["diff", "--fail-on", "gained", &lock, &config], 1);
+    assert!(diff.contains("a/web -> b/db:5432"), "{diff}");
+    run(
+        &[
+            "diff",
+            "--on",
+            "one",
+            "--fail-on",
+            "any",
+            &path(""),
+            &config,
+        ],
+        0,
+    );
+    let wrong = run(&["why", &config, "web", "b/db"], 2);
+    assert!(
+        wrong.contains("no service \"web\"") && wrong.contains("a/web"),
+        "{wrong}"
+    );
+    let wrong = run(&["diff", "--on", "two", &config, &config], 2);
+    assert!(wrong.contains("no host or project \"two\""), "{wrong}");
+}
+
 /// What the projects of a host take from each other, in Docker's words.
 #[test]
 fn ports_and_subnets_that_meet_on_a_host() {

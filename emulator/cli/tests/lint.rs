@@ -150,7 +150,8 @@ fn a_machine_from_a_file() {
 /// `ip -j addr` alone tells the uplink, if one interface only can be it; what the engine made is none.
 #[test]
 fn the_uplinks_mtu_from_addresses_alone() {
-    let lo = r#"{"ifname": "lo", "mtu": 1280, "addr_info": [{"local": "127.0.0.1", "prefixlen": 8}]}"#;
+    let lo =
+        r#"{"ifname": "lo", "mtu": 1280, "addr_info": [{"local": "127.0.0.1", "prefixlen": 8}]}"#;
     let docker = r#"{"ifname": "docker0", "mtu": 1280, "addr_info": [{"local": "172.17.0.1", "prefixlen": 16}]}"#;
     let wg = |mtu: u16| {
         format!(
@@ -163,7 +164,9 @@ fn the_uplinks_mtu_from_addresses_alone() {
         fs::write(here.join("m.json"), addresses).unwrap();
         let (seen, out, err) = lint(&here, &["a.yaml", "--host", "m.json"]);
         assert_eq!(seen, Some(code), "{mtu}: {out}{err}");
-        let said = out.contains(&format!("the MTU of default is 1500, the uplink's is {mtu}"));
+        let said = out.contains(&format!(
+            "the MTU of default is 1500, the uplink's is {mtu}"
+        ));
         assert_eq!(said, code == 1, "{mtu}: {out}");
     }
 }

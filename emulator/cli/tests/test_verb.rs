@@ -223,6 +223,69 @@ ok    other/v: 1 passed
     assert!(err.contains("two projects are named app"), "{err}");
 }
 
+/// What is expected of the projects of a host together: both verdicts, events, and failures that show lines of both.
+#[test]
+fn what_spans_the_projects_of_a_host() {
+    let config = |expect: &str| {
+        format!(
+            "projects: {{infra: {{files: i.yaml, name: base}}, app: {{files: a.yaml}}}}\nhosts:\n  one:\n    projects: [app, infra]\n    groups: {{stores: [infra/db]}}\n    expect:\n{expect}"
+        )
+    };
+    let holds = "      - app/web -> infra/db:5432 allow via data
+      - only app/web -> stores
+      - app/cron, outside -> stores deny
+      - infra/db -> app/web:80 allow after recreate app/web moved
+      - app/web does not resolve db after down infra/db
+      - app/web -> infra/db:5432 deny after recreate infra/db moved resolve once
+      - host -> app/web:8080 allow
+      - app/cron -> app/web:80 allow via app_default
+";
+    let at = folder(
+        "spans",
+        &[
+            ("vethlab.yaml", &config(holds)),
+            (
+                "i.yaml",
+                "services:\n  db: {image: x, expose: [5432], networks: [store]}\nnetworks: {store: {name: data}}\n",
+            ),
+            (
+                "a.yaml",
+                "name: app\nservices:\n  web: {image: x, ports: ['8080:80'], networks: [default, data]}\n  cron: {image: x}\nnetworks: {data: {external: true}}\n",
+            ),
+        ],
+    );
+    let (code, out, err) = vethlab(&at, &[]);
+    assert_eq!(code, Some(0), "{out}{err}");
+    assert!(out.contains("ok    one: 8 passed"), "{out}");
+    fs::write(
+        at.join("vethlab.yaml"),
+        config("      - app/web -> infra/db deny\n      - app/cron -> infra/db:5432 allow\n"),
+    )
+    .unwrap();
+    let (code, out, err) = vethlab(&at, &[]);
+    assert_eq!(code, Some(1), "{out}{err}");
+    for text in [
+        "app/web reaches infra/db:5432 by name",
+        "app/cron does not reach infra/db:5432",
+        "vethlab.yaml:7:9",
+        "i.yaml:2:",
+        "a.yaml:3:",
+    ] {
+        assert!(out.contains(text), "no {text:?} in\n{out}");
+    }
+    fs::write(
+        at.join("vethlab.yaml"),
+        config("      - web -> infra/db deny\n"),
+    )
+    .unwrap();
+    let (code, out, err) = vethlab(&at, &[]);
+    assert_eq!(code, Some(2), "{out}{err}");
+    assert!(
+        out.contains("vethlab.yaml:7:9") && out.contains("`app/web`"),
+        "{out}{err}"
+    );
+}
+
 #[test]
 fn a_machine_of_its_own_counts() {
     let text = HOLDS.replace("expect: [", "expect: ['outside -> web:8080 deny', ");

@@ -24,7 +24,12 @@
 //!   shop: {files: [shop/compose.yaml], expect: [web -> db:5432 allow]}
 //!   blog: {files: [blog/compose.yaml]}
 //! hosts:                                    # projects that run together on one machine
-//!   edge: {projects: [shop, blog], host: edge.yaml}
+//!   edge:
+//!     projects: [shop, blog]
+//!     host: edge.yaml
+//!     groups: {stores: [shop/db]}           # services are KEY/SERVICE here
+//!     expect:
+//!       - shop/web -> blog/ghost:2368 allow via web   # a network by its name in the engine
 //! ```
 //!
 //! Paths start from the file's folder. Unknown keys are refused. Expectations and groups are read
@@ -58,7 +63,7 @@ const ONE: [&str; 10] = [
     "variants",
 ];
 const SEVERAL: [&str; 5] = ["engine", "host", "hosts", "images", "projects"];
-const HOST: [&str; 2] = ["host", "projects"];
+const HOST: [&str; 4] = ["expect", "groups", "host", "projects"];
 
 /// What a `vethlab.yaml` says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -114,6 +119,8 @@ pub struct ConfigHost {
     pub projects: Vec<At<String>>,
     /// `host`: the path of its machine, joined to the folder.
     pub host: Option<At<String>>,
+    /// Something is expected of its projects together: see [`crate::Joined`].
+    pub expects: bool,
 }
 
 /// The part of a `vethlab.yaml` that is about a project.
@@ -232,7 +239,12 @@ fn found(source: &mut dyn Source, dir: &str) -> Vec<String> {
 
 /// The one document of a text; an empty text is an empty map.
 pub(crate) fn document(text: &str) -> Result<Node, Fault> {
-    let mut roots = yaml::parse(text, 0)?;
+    document_of(text, 0)
+}
+
+/// The same of the file with this number.
+pub(crate) fn document_of(text: &str, file: u32) -> Result<Node, Fault> {
+    let mut roots = yaml::parse(text, file)?;
     if let Some(second) = roots.get(1) {
         return Err(Fault::invalid(second.at, "one document is enough"));
     }
@@ -374,6 +386,7 @@ fn read_hosts(
             at: entry.key_at,
             projects: members,
             host: path(&entry.node, "host", dir)?,
+            expects: given(&entry.node, "expect").is_some(),
         });
     }
     Ok(hosts)

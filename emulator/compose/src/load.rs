@@ -81,6 +81,9 @@ pub struct Options {
     pub profiles: Vec<String>,
     /// The part of a `vethlab.yaml` whose groups and expectations are added.
     pub config: Option<ConfigPart>,
+    /// The files of projects that are spoken of together with this one: they go before its own in
+    /// [`Project::files`], so that a place is one of one file of theirs. They are not read.
+    pub after: Vec<String>,
 }
 
 /// Loads a project.
@@ -90,7 +93,7 @@ pub struct Options {
 pub fn load(source: &mut dyn Source, options: &Options) -> Result<Project, Errors> {
     let mut loader = Loader {
         source,
-        texts: Vec::new(),
+        texts: before(options),
         warnings: Vec::new(),
         warned: BTreeSet::new(),
         unset: Vec::new(),
@@ -283,7 +286,7 @@ impl Loader<'_> {
         if let Some(&number) = self.numbers.get(path) {
             return Ok(Some(number));
         }
-        if self.texts.len() >= MAX_FILES {
+        if self.numbers.len() >= MAX_FILES {
             let text = format!("{path}: more than {MAX_FILES} files");
             return Err(fault(ErrorKind::TooLarge, text));
         }
@@ -493,28 +496,42 @@ impl Loader<'_> {
     /// Where a part of a scalar's text stands, if it stands there as the file has it; else where the
     /// scalar stands.
     pub(crate) fn within(&self, at: Place, scalar: &str, part: &Range<usize>) -> Place {
-        let find = || {
-            let text = &self.texts.get(at.file as usize)?.text;
-            let line = text.lines().nth(at.line.checked_sub(1)? as usize)?;
-            let skip = at.column.checked_sub(1)? as usize;
-            let start = line.char_indices().nth(skip)?.0;
-            let bare = line[start..].trim_start_matches(['\'', '"']);
-            let quotes = line[start..].len() - bare.len();
-            let before = scalar.get(..part.start)?;
-            let inside = scalar.get(part.clone())?;
-            if quotes > 1 || !bare.strip_prefix(before)?.starts_with(inside) {
-                return None;
-            }
-            let count = |text: &str| u32::try_from(text.chars().count()).ok();
-            let column = at.column + u32::try_from(quotes).ok()? + count(before)?;
-            Some(Place {
-                column,
-                length: count(inside)?.max(1),
-                ..at
-            })
-        };
-        find().unwrap_or(at)
+        let text = self.texts.get(at.file as usize);
+        text.map_or(at, |text| within(&text.text, at, scalar, part))
     }
+}
+
+/// Where a part of a scalar stands in the text of its file, as [`Loader::within`].
+pub(crate) fn within(text: &str, at: Place, scalar: &str, part: &Range<usize>) -> Place {
+    let find = || {
+        let line = text.lines().nth(at.line.checked_sub(1)? as usize)?;
+        let skip = at.column.checked_sub(1)? as usize;
+        let start = line.char_indices().nth(skip)?.0;
+        let bare = line[start..].trim_start_matches(['\'', '"']);
+        let quotes = line[start..].len() - bare.len();
+        let before = scalar.get(..part.start)?;
+        let inside = scalar.get(part.clone())?;
+        if quotes > 1 || !bare.strip_prefix(before)?.starts_with(inside) {
+            return None;
+        }
+        let count = |text: &str| u32::try_from(text.chars().count()).ok();
+        let column = at.column + u32::try_from(quotes).ok()? + count(before)?;
+        Some(Place {
+            column,
+            length: count(inside)?.max(1),
+            ..at
+        })
+    };
+    find().unwrap_or(at)
+}
+
+fn before(options: &Options) -> Vec<Text> {
+    let names = options.after.iter().cloned();
+    let text = |name| Text {
+        name,
+        text: String::new(),
+    };
+    names.map(text).collect()
 }
 
 fn profiles(options: &Options, env: &BTreeMap<String, String>) -> Vec<String> {

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use emulator_compose::{Config, MachineFile, is_engines, load};
+use emulator_compose::{
+    Claim, Config, Expectation, Joined, MachineFile, Options, Party, Probe, Whom, is_engines, load,
+};
 
 fn files(texts: &[(&str, &str)]) -> BTreeMap<String, String> {
     let pair = |(name, text): &(&str, &str)| ((*name).to_owned(), (*text).to_owned());
@@ -101,6 +103,163 @@ hosts:
     );
     let blog = load(&mut source, &runs[1].options).unwrap();
     assert_eq!((blog.name.as_str(), blog.vethlab.expect.len()), ("blog", 0));
+}
+
+/// Joined and taken apart again, projects are what they were; what was changed in between is changed in its project.
+#[test]
+fn projects_that_are_joined_come_apart() {
+    let infra = "
+name: base
+services:
+  db: {image: i, networks: [data, default], depends_on: [cache]}
+  cache: {image: i, container_name: cache0}
+  probe: {image: i, network_mode: 'service:db', scale: 2}
+networks: {data: {internal: true}}
+";
+    let app = "
+name: app
+services:
+  web: {image: i, networks: {back: {aliases: [w]}}}
+networks: {back: {name: base_data, external: true}}
+";
+    let project = |text| emulator_compose::load_str(text).unwrap();
+    let (infra, app) = (project(infra), project(app));
+    let joined = Joined::new("one", &[("infra", &infra), ("app", &app)]);
+    let members = [&infra, &app];
+    assert_eq!(
+        joined.apart(&joined.project, &members),
+        [infra.clone(), app.clone()]
+    );
+    let mut edited = joined.project.clone();
+    let of = |name: &str| joined.project.services.iter().position(|s| s.name == name);
+    let web = of("app/web").unwrap();
+    let mut onto = edited.services[web].networks[0].clone();
+    onto.key = "base_default".to_owned();
+    edited.services[web].networks.push(onto);
+    let data = edited.networks.iter_mut().find(|n| n.name == "base_data");
+    data.unwrap().internal = false;
+    let apart = joined.apart(&edited, &members);
+    assert!(!apart[0].network("data").unwrap().internal);
+    let web = apart[1].service("web").unwrap();
+    let keys: Vec<&str> = web.networks.iter().map(|n| n.key.as_str()).collect();
+    assert_eq!(keys, ["back", "base_default"]);
+    let network = apart[1].network("base_default").unwrap();
+    assert!(network.external && network.used);
+}
+
+/// What the projects of a host do together is expected of the host: names carry the project's key, networks are the
+/// engine's, and every place is one of one file.
+#[test]
+fn a_host_expects_what_spans_its_projects() {
+    let read = |host: &str| {
+        let config = format!(
+            "projects: {{infra: {{files: i.yaml, name: base}}, app: {{files: a.yaml, name: app}}}}\nhosts:\n  one:\n    projects: [infra, app]\n{host}"
+        );
+        let mut source = files(&[
+            ("vethlab.yaml", &config),
+            (
+                "i.yaml",
+                "services:\n  db: {image: i, networks: [data]}\n  icmp: {image: i, network_mode: 'service:db'}\nnetworks: {data: {}}\n",
+            ),
+            (
+                "a.yaml",
+                "services:\n  web: {image: i, networks: [back]}\nnetworks: {back: {name: base_data, external: true}}\n",
+            ),
+        ]);
+        let config = Config::load(&mut source, "vethlab.yaml").unwrap();
+        let runs = config.runs(&mut source);
+        let infra = load(&mut source, &runs[0].options).unwrap();
+        let after = infra.files.clone();
+        let app = load(
+            &mut source,
+            &Options {
+                after,
+                ..runs[1].options.clone()
+            },
+        );
+        let members = [("infra", &infra), ("app", &app.unwrap())];
+        Joined::load(&mut source, &config, "one", &members)
+    };
+    let joined = read(
+        "    groups: {stores: [infra/db]}\n    expect:\n      - app/web -> infra/db:5432, infra/icmp:53/udp, stores/icmp allow via base_data\n      - {from: app/web, to: infra/db/icmp, verdict: allow, after: recreate infra/db}\n      - app/web resolves db on base_data\n",
+    )
+    .unwrap();
+    let project = &joined.project;
+    let located = |name: &str| project.locate(project.service(name).unwrap().at);
+    assert_eq!(located("infra/db"), "i.yaml:2:3");
+    assert_eq!(located("app/web"), "a.yaml:2:3");
+    assert_eq!(
+        project.locate(project.vethlab.expect[0].at),
+        "vethlab.yaml:7:9"
+    );
+    assert_eq!(joined.label("base", "db").as_deref(), Some("infra/db"));
+    assert_eq!(joined.split("infra/db"), Some(("base", "db")));
+    assert_eq!(joined.split("base/db"), None);
+    let networks: Vec<_> = project
+        .networks
+        .iter()
+        .map(|n| (n.key.as_str(), n.external))
+        .collect();
+    assert_eq!(networks, [("base_data", false)]);
+    let service = |name: &str| Whom::Party(Party::Service(name.to_owned()));
+    let Claim::Reach { to, via, .. } = &project.vethlab.expect[0].claim else {
+        panic!("{:?}", project.vethlab.expect[0]);
+    };
+    let seen: Vec<_> = to
+        .iter()
+        .map(|target| (target.whom.clone(), target.probe))
+        .collect();
+    assert_eq!(
+        seen,
+        [
+            (service("infra/db"), Probe::Tcp(5432)),
+            (service("infra/icmp"), Probe::Udp(53)),
+            (service("infra/db"), Probe::Icmp),
+        ]
+    );
+    assert_eq!(via.as_deref(), Some("base_data"));
+    let again = Expectation::parse(&project.vethlab.expect[1].to_string(), project).unwrap();
+    assert_eq!(again.claim, project.vethlab.expect[1].claim);
+    for (sentence, column, message, hint) in [
+        (
+            "web -> infra/db:1 allow",
+            9,
+            "`web` does not say of which project it is",
+            "`app/web`",
+        ),
+        (
+            "app/web -> db:1 allow",
+            20,
+            "`db` does not say",
+            "`infra/db`",
+        ),
+        (
+            "app/web -> infra/dd:1 allow",
+            20,
+            "no project of the host has a service or group `infra",
+            "infra/db",
+        ),
+        (
+            "app/web -> infra/db:1 allow via back",
+            41,
+            "no network `back`",
+            "base_data",
+        ),
+        (
+            "app/web -> infra/db/sctp deny",
+            20,
+            "`/sctp` is none of",
+            "",
+        ),
+    ] {
+        let errors = read(&format!("    expect:\n      - {sentence}\n")).unwrap_err();
+        let error = &errors.0[0];
+        let place = (error.file.as_str(), error.line, error.column);
+        assert_eq!(place, ("vethlab.yaml", 6, column), "{error}");
+        assert!(error.message.contains(message), "{error}");
+        let said = error.hint.clone().unwrap_or_default();
+        assert!(said.contains(hint), "{error}");
+    }
 }
 
 #[test]

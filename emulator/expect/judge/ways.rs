@@ -6,7 +6,7 @@ use emulator_compose::Party;
 use emulator_model::End;
 
 use super::{Judge, Lookup};
-use crate::expect::scene::{Asker, Door, Goal, INTERNET_NAME, Way};
+use crate::expect::scene::{Asker, Door, Goal, INTERNET_NAME, Way, asked_for};
 
 impl Judge<'_, '_> {
     /// Whom a name leads to now, or led to before the events for who keeps what it got.
@@ -57,7 +57,7 @@ impl Judge<'_, '_> {
                     .collect();
                 if container {
                     ways.retain(|way| matches!(way.door, Door::Loopback | Door::Host));
-                    let (lookup, mut named) = self.named(asker, service, &ports);
+                    let (lookup, mut named) = self.named(asker, asked_for(service), &ports);
                     named.append(&mut ways);
                     return (Some(lookup), named);
                 }
@@ -87,7 +87,7 @@ impl Judge<'_, '_> {
                 let ports = self.scene.ports(asker, service, *asked, *transport);
                 let (mut lookup, mut ways) = (None, Vec::new());
                 if container {
-                    let (found, named) = self.named(asker, service, &ports);
+                    let (found, named) = self.named(asker, asked_for(service), &ports);
                     (lookup, ways) = (Some(found), named);
                     // A client that keeps what it got knows of no other address.
                     if self.kept.is_some() {

@@ -16,10 +16,12 @@ Examples:
       between two git revisions; exit 1 if something more is reachable from outside
   vethlab diff --format markdown compose.lock compose.yaml
       since the lock file was written, for a comment on a pull request
+  vethlab diff --on server main:vethlab.yaml vethlab.yaml
+      of the projects that run together on a host: services are PROJECT/SERVICE
   vethlab diff --engine 20.10..29 compose.yaml
       what an upgrade of the engine opens and closes
 
-OLD and NEW may be a compose file, a folder with one, a lock file of `vethlab matrix`, a git revision (its
+OLD and NEW may be a compose file, a vethlab.yaml, a folder with one, a lock file of `vethlab matrix`, a git revision (its
 project in this folder), or REVISION:PATH as `git show` takes it.
 
 Exit codes:
@@ -43,6 +45,9 @@ pub struct DiffArgs {
     /// The project's name
     #[arg(short = 'p', long, value_name = "NAME")]
     pub project_name: Option<String>,
+    /// Of a vethlab.yaml, the folder's or one that is named: the host whose projects are meant, or a project
+    #[arg(long, value_name = "NAME")]
+    pub on: Option<String>,
     /// The machine: its daemon.json, routes, addresses, uplink MTU
     #[arg(long, value_name = "FILE")]
     pub host: Option<PathBuf>,

@@ -16,6 +16,8 @@ Examples:
       with the frames that the steps name, for Wireshark
   vethlab why -f compose.prod.yaml compose.yaml web db/icmp
       a ping, in a project of two files
+  vethlab why --on server vethlab.yaml edge/proxy blog/db:3306
+      between projects that run together on a host: services are PROJECT/SERVICE
   vethlab why shop web db:5432
       in the project that is up under this name, as it was loaded then: its files may have changed, and what runs
       is not touched
@@ -31,7 +33,7 @@ Exit codes:
 #[derive(Args, Clone, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct WhyArgs {
-    /// The compose file, or the name of a project that is up
+    /// The compose file, a vethlab.yaml, or the name of a project that is up
     #[arg(value_name = "COMPOSE")]
     pub compose: PathBuf,
     /// Who asks
@@ -46,6 +48,9 @@ pub struct WhyArgs {
     /// The project's name; the file's own name or its directory's if not given
     #[arg(short = 'p', long, value_name = "NAME")]
     pub project_name: Option<String>,
+    /// Of a vethlab.yaml: the host whose projects are meant, or a project that runs by itself
+    #[arg(long, value_name = "NAME")]
+    pub on: Option<String>,
     /// The machine: its daemon.json, routes, addresses, uplink MTU
     #[arg(long, value_name = "FILE")]
     pub host: Option<PathBuf>,

@@ -30,7 +30,7 @@ fn check(args: &CheckArgs) -> Result<(), String> {
         args.project_name.as_deref(),
         args.on.as_deref(),
     )?;
-    let options = asked.options(&args.lab, args.host.as_deref())?;
+    let options = asked.options(args.lab.seed, args.lab.engine.into(), args.host.as_deref())?;
     let also = |lab: &mut Lab, members: &[Member<'_>], images: &Images| {
         let each = members.iter().map(|member| {
             let mut dials = dial(lab, member.project, member.up, images);

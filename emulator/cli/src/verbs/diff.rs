@@ -4,14 +4,15 @@ use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
 
-use vethlab::compose::{FILE_NAMES, OVERRIDE_NAMES, Options, Project, Source};
+use vethlab::compose::{CONFIG_NAME, FILE_NAMES, OVERRIDE_NAMES, Options, Source};
 use vethlab::diff::{self, Diff, Side};
 use vethlab::files::Disk;
 use vethlab::matrix::{json, lock};
 use vethlab::revision::Revision;
 use vethlab_cli::args::{DiffArgs, DiffFormat, EngineArg, FailOn};
 
-use super::{BAD_INPUT, project};
+use super::BAD_INPUT;
+use super::project::{self, Together};
 
 /// Runs the verb.
 pub(crate) fn run(args: &DiffArgs) -> ExitCode {
@@ -125,7 +126,7 @@ impl Origin {
             }
             return Ok(Side::locked(self.title, facts));
         }
-        let project = self.load(files, args).map_err(|error| {
+        let asked = self.load(files, args).map_err(|error| {
             let revision = self.revision.is_some();
             let title = if revision {
                 format!("at {}:\n", self.title)
@@ -137,9 +138,8 @@ impl Origin {
         for file in self.revision.iter().flat_map(Revision::ignored) {
             eprintln!("{}: {file} is ignored by git: taken from disk", self.title);
         }
-        project::warn(&project);
-        let options = project::options(args.seed, engine.into(), args.host.as_deref())?;
-        let matrix = project::tried(&project, &options)?;
+        let options = asked.options(args.seed, engine.into(), args.host.as_deref())?;
+        let matrix = project::tried(&asked, &options)?;
         Ok(Side::of(self.title, matrix))
     }
 
@@ -162,6 +162,9 @@ impl Origin {
             "." => (*name).to_owned(),
             path => format!("{}/{name}", path.trim_end_matches('/')),
         };
+        if args.on.is_some() {
+            return Ok(vec![within(&CONFIG_NAME)]);
+        }
         let first = |names: &[&str]| {
             let mut paths = names.iter().map(within);
             paths.find(|path| match &self.revision {
@@ -182,7 +185,18 @@ impl Origin {
             .collect())
     }
 
-    fn load(&mut self, files: Vec<String>, args: &DiffArgs) -> Result<Project, String> {
+    fn load(&mut self, files: Vec<String>, args: &DiffArgs) -> Result<Together, String> {
+        let source: &mut dyn Source = match &mut self.revision {
+            Some(revision) => revision,
+            None => &mut Disk,
+        };
+        if let [file] = files.as_slice()
+            && Path::new(file)
+                .file_name()
+                .is_some_and(|name| name == CONFIG_NAME)
+        {
+            return Together::configured(source, file, args.on.as_deref());
+        }
         let options = Options {
             project_directory: files.first().and_then(|file| project::folder_of(file)),
             files,
@@ -190,10 +204,9 @@ impl Origin {
             env: project::environment(),
             ..Options::default()
         };
-        let source: &mut dyn Source = match &mut self.revision {
-            Some(revision) => revision,
-            None => &mut Disk,
-        };
-        vethlab::compose::load(source, &options).map_err(|errors| errors.to_string())
+        let project = vethlab::compose::load(source, &options);
+        let project = project.map_err(|errors| errors.to_string())?;
+        project::warn(&project);
+        Ok(Together::alone(project))
     }
 }

@@ -39,7 +39,7 @@ fn matrix(args: &MatrixArgs) -> Result<ExitCode, String> {
         args.project_name.as_deref(),
         args.on.as_deref(),
     )?;
-    let options = asked.options(&args.lab, args.host.as_deref())?;
+    let options = asked.options(args.lab.seed, args.lab.engine.into(), args.host.as_deref())?;
     let projects = asked.members();
     let (filled, ()) = project::tried_with(
         &asked.name,

@@ -5,14 +5,16 @@ use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use vethlab::capture::{CaptureTo, Known};
-use vethlab::compose::{CONFIG_NAME, Config, Images, MachineFile, Project, near};
+use vethlab::compose::{
+    At, CONFIG_NAME, Config, Images, Joined, MachineFile, Project, Run, Source, near,
+};
 use vethlab::core::docker::spec::Engine;
 use vethlab::core::lab::Lab;
 use vethlab::files::Disk;
 use vethlab::matrix::{Depth, Matrix, Member, fill_together};
 use vethlab::project::Up;
 use vethlab::world::{Options, World};
-use vethlab_cli::args::{CaptureArgs, LabArgs};
+use vethlab_cli::args::CaptureArgs;
 
 /// The longest description of a machine that is read, in bytes.
 const MACHINE_MAX: usize = 16 << 20;
@@ -65,10 +67,10 @@ pub(crate) struct Together {
     pub(crate) name: String,
     /// Each with what tells its services apart from those of the others.
     pub(crate) projects: Vec<(Option<String>, Project)>,
-    /// The file of the machine, if one is named.
-    host: Option<PathBuf>,
-    /// Further tables of images.
-    images: Vec<PathBuf>,
+    /// The file of the machine and its text, if one is named.
+    host: Option<(String, String)>,
+    /// Further tables of images, likewise.
+    images: Vec<(String, String)>,
 }
 
 impl Together {
@@ -83,86 +85,88 @@ impl Together {
     ) -> Result<Self, String> {
         match (files, on) {
             ([file], _) if file.file_name().is_some_and(|name| name == CONFIG_NAME) => {
-                Self::configured(file, on)
+                let name = texts(core::slice::from_ref(file))?.remove(0);
+                Self::configured(&mut Disk, &name, on)
             }
             (_, Some(_)) => Err(format!("vethlab: --on goes with a {CONFIG_NAME}")),
             (files, None) => {
                 let project = load(files, name)?;
-                Ok(Self {
-                    name: project.name.clone(),
-                    projects: vec![(None, project)],
-                    host: None,
-                    images: Vec::new(),
-                })
+                Ok(Self::alone(project))
             }
         }
     }
 
+    /// A project by itself.
+    pub(crate) fn alone(project: Project) -> Self {
+        Self {
+            name: project.name.clone(),
+            projects: vec![(None, project)],
+            host: None,
+            images: Vec::new(),
+        }
+    }
+
     /// The projects of a host of a vethlab.yaml, or one that runs by itself.
-    fn configured(path: &Path, on: Option<&str>) -> Result<Self, String> {
+    ///
+    /// # Errors
+    /// Everything that is wrong with the files.
+    pub(crate) fn configured(
+        source: &mut dyn Source,
+        name: &str,
+        on: Option<&str>,
+    ) -> Result<Self, String> {
         let words = |errors: vethlab::compose::Errors| errors.to_string();
-        let name = texts(&[path.to_owned()])?.remove(0);
-        let config = Config::load(&mut Disk, &name).map_err(words)?;
-        let runs = config.runs(&mut Disk);
-        let hosted = |label: &str| {
-            let mut all = config.hosts.iter().flat_map(|host| &host.projects);
-            all.any(|key| key.value == label)
-        };
-        let alone = runs.iter().map(|run| run.label.as_str());
-        let hosts = config.hosts.iter().map(|host| host.name.as_str());
-        let known: Vec<&str> = hosts.chain(alone.filter(|label| !hosted(label))).collect();
-        let chosen = match (on, known.as_slice()) {
-            (Some(on), _) if known.contains(&on) => on,
-            (None, &[one]) => one,
-            (Some(on), _) => {
-                let near = near(on, known.iter().copied());
-                let hint = near.map_or_else(
-                    || format!("there are: {}", known.join(", ")),
-                    |near| format!("did you mean `{near}`?"),
-                );
-                return Err(format!(
-                    "vethlab: {name}: no host or project {on:?}\nhint: {hint}"
-                ));
-            }
-            (None, _) => {
-                let known = known.join(", ");
-                return Err(format!(
-                    "vethlab: {name}: which of its hosts?\nhint: say --on with one of: {known}"
-                ));
-            }
-        };
+        let config = Config::load(source, name).map_err(words)?;
+        let runs = config.runs(source);
+        let chosen = chosen(&config, &runs, on)?;
         let host = config.hosts.iter().find(|host| host.name == chosen);
-        let members = runs.iter().filter(|run| match host {
-            Some(host) => host.projects.iter().any(|key| key.value == run.label),
-            None => run.label == chosen,
-        });
-        let mut projects = Vec::new();
+        let members: Vec<&Run> = match host {
+            Some(host) => {
+                let keys = host.projects.iter();
+                keys.filter_map(|key| runs.iter().find(|run| run.label == key.value))
+                    .collect()
+            }
+            None => runs.iter().filter(|run| run.label == chosen).collect(),
+        };
+        let mut projects: Vec<(Option<String>, Project)> = Vec::new();
         for run in members {
+            let files = &run.options.files;
             let options = vethlab::compose::Options {
                 env: environment(),
+                project_directory: files.first().and_then(|file| folder_of(file)),
+                after: projects
+                    .last()
+                    .map_or_else(Vec::new, |(_, own)| own.files.clone()),
                 ..run.options.clone()
             };
-            let project = vethlab::files::load_with(options).map_err(words)?;
+            let project = vethlab::compose::load(source, &options).map_err(words)?;
             warn(&project);
             projects.push((host.map(|_| run.label.clone()), project));
         }
         let machine = host
             .and_then(|host| host.host.as_ref())
             .or(config.host.as_ref());
+        let mut text = |at: &At<String>| match source.read(&at.value) {
+            Ok(text) => Ok((at.value.clone(), text)),
+            Err(error) => Err(format!("vethlab: {}: {error}", at.value)),
+        };
         Ok(Self {
-            name: if chosen.is_empty() {
-                projects[0].1.name.clone()
-            } else {
-                chosen.to_owned()
+            name: match chosen.is_empty() {
+                true => projects[0].1.name.clone(),
+                false => chosen.to_owned(),
             },
             projects,
-            host: machine.map(|at| PathBuf::from(&at.value)),
-            images: config
-                .images
-                .iter()
-                .map(|at| PathBuf::from(&at.value))
-                .collect(),
+            host: machine.map(&mut text).transpose()?,
+            images: config.images.iter().map(text).collect::<Result<_, _>>()?,
         })
+    }
+
+    /// The projects as one, if they are those of a host.
+    pub(crate) fn joined(&self) -> Option<Joined> {
+        let members = self.projects.iter();
+        let members = members.map(|(key, project)| Some((key.as_deref()?, project)));
+        let members: Option<Vec<(&str, &Project)>> = members.collect();
+        Some(Joined::new(&self.name, &members?))
     }
 
     /// The projects, to be started.
@@ -177,14 +181,53 @@ impl Together {
     ///
     /// # Errors
     /// What is wrong with the file of the machine, or a table of images, with its place.
-    pub(crate) fn options(&self, args: &LabArgs, host: Option<&Path>) -> Result<Options, String> {
-        let mut options = options(args.seed, args.engine.into(), host.or(self.host.as_deref()))?;
-        for path in &self.images {
-            let text = super::read(path, MACHINE_MAX)?;
-            let extended = options.images.extend(&path.display().to_string(), &text);
-            extended.map_err(|errors| errors.to_string())?;
+    pub(crate) fn options(
+        &self,
+        seed: u64,
+        engine: Engine,
+        host: Option<&Path>,
+    ) -> Result<Options, String> {
+        let words = |errors: vethlab::compose::Errors| errors.to_string();
+        let mut options = options(seed, engine, host)?;
+        if let (Some((name, text)), None) = (&self.host, host) {
+            options.machine(&MachineFile::parse(name, text).map_err(words)?);
+        }
+        for (name, text) in &self.images {
+            options.images.extend(name, text).map_err(words)?;
         }
         Ok(options)
+    }
+}
+
+/// The host or project that `on` names, or the only one that there is.
+fn chosen<'c>(config: &'c Config, runs: &'c [Run], on: Option<&'c str>) -> Result<&'c str, String> {
+    let hosted = |label: &str| {
+        let mut all = config.hosts.iter().flat_map(|host| &host.projects);
+        all.any(|key| key.value == label)
+    };
+    let alone = runs.iter().map(|run| run.label.as_str());
+    let hosts = config.hosts.iter().map(|host| host.name.as_str());
+    let known: Vec<&str> = hosts.chain(alone.filter(|label| !hosted(label))).collect();
+    let name = &config.file;
+    match (on, known.as_slice()) {
+        (Some(on), _) if known.contains(&on) => Ok(on),
+        (None, &[one]) => Ok(one),
+        (Some(on), _) => {
+            let near = near(on, known.iter().copied());
+            let hint = near.map_or_else(
+                || format!("there are: {}", known.join(", ")),
+                |near| format!("did you mean `{near}`?"),
+            );
+            Err(format!(
+                "vethlab: {name}: no host or project {on:?}\nhint: {hint}"
+            ))
+        }
+        (None, _) => {
+            let known = known.join(", ");
+            Err(format!(
+                "vethlab: {name}: which of its hosts?\nhint: say --on with one of: {known}"
+            ))
+        }
     }
 }
 
@@ -245,18 +288,18 @@ pub(crate) fn machine(path: &Path) -> Result<MachineFile, String> {
     file.map_err(|errors| errors.to_string())
 }
 
-/// The matrix of a project in a world of its own.
+/// The matrix of projects in a world of their own.
 ///
 /// # Errors
 /// If a network cannot be made, with its place.
-pub(crate) fn tried(project: &Project, options: &Options) -> Result<Matrix, String> {
-    let (none, alone) = (CaptureArgs::default(), [(None, project)]);
-    let depth = Depth::Every;
-    let matrix = tried_with(&project.name, &alone, options, &none, depth, |_, _, _| ());
+pub(crate) fn tried(asked: &Together, options: &Options) -> Result<Matrix, String> {
+    let (none, depth) = (CaptureArgs::default(), Depth::Every);
+    let projects = asked.members();
+    let matrix = tried_with(&asked.name, &projects, options, &none, depth, |_, _, _| ());
     matrix.map(|(matrix, ())| matrix)
 }
 
-/// The same for projects that run together, with a capture, if there is to be one; `also` asks more of the lab
+/// The same with a capture, if there is to be one; `also` asks more of the lab
 /// before it ends.
 ///
 /// # Errors

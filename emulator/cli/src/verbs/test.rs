@@ -6,9 +6,11 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use vethlab::compose::{CONFIG_NAME, Config, FILE_NAMES, Images, OVERRIDE_NAMES, Options, Project};
+use vethlab::compose::{
+    CONFIG_NAME, Config, FILE_NAMES, Images, Joined, OVERRIDE_NAMES, Options, Project,
+};
 use vethlab::core::docker::spec::Engine;
-use vethlab::expect::{Bundle, Capture, Settings, run as try_out};
+use vethlab::expect::{Bundle, Capture, Settings, run_host as try_out};
 use vethlab::files::Disk;
 use vethlab::report::{self, Form, Report, baseline};
 use vethlab_cli::args::test::TestArgs;
@@ -45,6 +47,17 @@ struct Machine {
     host: Option<PathBuf>,
     /// Further tables of images.
     images: Vec<PathBuf>,
+    /// What is expected of the projects together, if something is.
+    together: Option<Spanning>,
+}
+
+/// A host of a vethlab.yaml of which something is expected.
+struct Spanning {
+    label: String,
+    config: Config,
+    host: String,
+    /// The keys of the projects, in their order.
+    keys: Vec<String>,
 }
 
 fn test(args: &TestArgs) -> Result<ExitCode, String> {
@@ -97,8 +110,13 @@ fn one(
     let mut loaded: Vec<(String, Project)> = Vec::new();
     let mut broken: Vec<report::Project> = Vec::new();
     for (label, options) in machine.projects {
+        let before = loaded.last().filter(|_| machine.together.is_some());
         let options = Options {
             env: environment.clone(),
+            // Sentences about all of them speak of lines of all of their files.
+            after: before
+                .map(|(_, project)| project.files.clone())
+                .unwrap_or_default(),
             ..options
         };
         match vethlab::files::load_with(options) {
@@ -138,7 +156,29 @@ fn one(
         .iter()
         .map(|(label, project)| (label.clone(), project))
         .collect();
-    let mut outcome = try_out(&projects, &settings, &mut Disk);
+    let together = machine.together.as_ref().filter(|_| broken.is_empty());
+    let joined = match together {
+        None => None,
+        Some(spanning) => {
+            let keys = spanning.keys.iter().map(String::as_str);
+            let members: Vec<(&str, &Project)> =
+                keys.zip(loaded.iter().map(|(_, own)| own)).collect();
+            let joined = Joined::load(&mut Disk, &spanning.config, &spanning.host, &members);
+            match joined {
+                Ok(joined) => Some((spanning.label.as_str(), joined)),
+                Err(errors) => {
+                    broken.push(report::Project {
+                        label: spanning.label.clone(),
+                        error: Some(errors.to_string()),
+                        ..report::Project::default()
+                    });
+                    None
+                }
+            }
+        }
+    };
+    let joined = joined.as_ref().map(|(label, joined)| (*label, joined));
+    let mut outcome = try_out(&projects, joined, &settings, &mut Disk);
     outcome.projects.extend(broken);
     Ok(outcome)
 }
@@ -172,6 +212,7 @@ fn machines(args: &TestArgs) -> Result<Vec<Machine>, String> {
         engine: None,
         host: None,
         images: Vec::new(),
+        together: None,
     };
     if !args.files.is_empty() {
         let files = texts(&args.files)?;
@@ -269,6 +310,7 @@ fn configured(
         engine,
         host: host.map(PathBuf::from),
         images: images.clone(),
+        together: None,
     };
     let own = config.host.as_ref().map(|at| &at.value);
     let mut together: BTreeSet<&str> = BTreeSet::new();
@@ -283,7 +325,16 @@ fn configured(
             })
             .collect();
         let file = host.host.as_ref().map(|at| &at.value);
-        machines.push(machine(members, file.or(own)));
+        let spanning = host.expects.then(|| Spanning {
+            label: folder.join(&host.name).display().to_string(),
+            config: config.clone(),
+            host: host.name.clone(),
+            keys: host.projects.iter().map(|key| key.value.clone()).collect(),
+        });
+        machines.push(Machine {
+            together: spanning,
+            ..machine(members, file.or(own))
+        });
     }
     for (key, label, options) in &runs {
         if !together.contains(key.as_str()) {

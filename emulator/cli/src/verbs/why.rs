@@ -5,12 +5,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use vethlab::compose::Project;
 use vethlab::core::docker::spec::Engine;
 use vethlab::host::pcap_file::PcapFile;
-use vethlab::why::{Question, Why, text, why};
+use vethlab::why::{Question, Why, text, why, why_together};
 use vethlab_cli::args::{Format, WhyArgs};
 
-use super::{BAD_INPUT, project};
+use super::BAD_INPUT;
+use super::project::{self, Together};
 
 /// Runs the verb.
 pub(crate) fn run(args: &WhyArgs) -> ExitCode {
@@ -39,8 +41,9 @@ fn answer(args: &WhyArgs) -> Result<ExitCode, String> {
         Question::parse(&args.from, &args.to).map_err(|error| format!("vethlab: {error}"))?;
     let mut files = vec![args.compose.clone()];
     files.extend(args.files.iter().cloned());
-    let project = project::load(&files, args.project_name.as_deref())?;
-    let stated = project
+    let asked = Together::load(&files, args.project_name.as_deref(), args.on.as_deref())?;
+    let projects: Vec<&Project> = asked.projects.iter().map(|(_, project)| project).collect();
+    let stated = projects[0]
         .vethlab
         .engine
         .as_ref()
@@ -50,8 +53,12 @@ fn answer(args: &WhyArgs) -> Result<ExitCode, String> {
         (None, Some("20.10")) => Engine::V20_10,
         (None, _) => Engine::V29,
     };
-    let options = project::options(args.seed, engine, args.host.as_deref())?;
-    let why = why(&project, &options, &question).map_err(|error| format!("vethlab: {error}"))?;
+    let options = asked.options(args.seed, engine, args.host.as_deref())?;
+    let why = match asked.joined() {
+        Some(joined) => why_together(&joined, &projects, &options, &question),
+        None => why(projects[0], &options, &question),
+    };
+    let why = why.map_err(|error| format!("vethlab: {error}"))?;
     if let Some(path) = &args.capture {
         write(path, &why.capture)
             .map_err(|error| format!("vethlab: {}: {error}", path.display()))?;

@@ -465,7 +465,18 @@ impl<'n> Parser<'n> {
         if bare != name && self.known(bare, false).is_some() {
             return wrong(range, "a port does not belong on this side");
         }
-        let message = format!("the project has no service or group `{name}`");
+        let mut services = self.names.services.iter();
+        // The projects of a host have more than one service of a name.
+        let ends = |label: &str| label.rsplit_once('/').is_some_and(|(_, own)| own == bare);
+        if let Some(label) = services.find(|label| ends(label)) {
+            let message = format!("`{name}` does not say of which project it is");
+            return undefined(range, message, Some(format!("did you mean `{label}`?")));
+        }
+        let what = match self.spans() {
+            true => "no project of the host has a",
+            false => "the project has no",
+        };
+        let message = format!("{what} service or group `{name}`");
         undefined(range, message, near::hint(name, self.names.parties()))
     }
 
@@ -483,10 +494,38 @@ impl<'n> Parser<'n> {
         }
     }
 
+    /// Something that can be asked for.
+    fn is_whom(&self, text: &str) -> bool {
+        let name = || text.contains('.') || self.names.hosts.contains(text);
+        self.known(text, false).is_some() || address(text).is_some() || name()
+    }
+
+    /// It is about the projects of a host: services are called `KEY/SERVICE`.
+    fn spans(&self) -> bool {
+        self.names.services.iter().any(|label| label.contains('/'))
+    }
+
+    /// A target's name or address, and what is tried there. A service of a host's has a `/` in its name.
+    fn cut<'t>(&self, text: &'t str) -> (&'t str, Result<Probe, String>) {
+        let ends = text.match_indices([':', '/']).map(|(end, _)| end);
+        let mut ends = ends
+            .chain([text.len()])
+            .filter(|&end| text[..end].contains('/'));
+        match ends.find(|&end| self.names.services.contains(&text[..end])) {
+            Some(end) => (&text[..end], probe(&text[end..])),
+            // Misspelt it is no ping of a project.
+            None if self.spans() && !self.is_whom(split(text).0) => {
+                let end = text.find(':').unwrap_or(text.len());
+                (&text[..end], probe(&text[end..]))
+            }
+            None => split(text),
+        }
+    }
+
     fn target(&self, word: &Word) -> Read<Vec<Target>> {
         let (whom, probe) = match word.quoted {
             true => (word.text.as_str(), probe(&word.rest)),
-            false => split(&word.text),
+            false => self.cut(&word.text),
         };
         let probe = probe.map_err(|message| wrong(word.range.clone(), message))?;
         let whom: Vec<Whom> = if let Some(parties) = self.known(whom, word.quoted) {
