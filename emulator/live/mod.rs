@@ -12,6 +12,8 @@ mod ask;
 mod capture;
 mod desk;
 mod logs;
+mod publish;
+mod reach;
 mod row;
 mod screen;
 
@@ -22,16 +24,21 @@ use emulator_core::docker::spec::{Listening, Port, Proto};
 use emulator_core::tools;
 use emulator_host::control::{Claim, Claimed, Place, Server};
 use emulator_host::limits::{Descriptors, raise_descriptors};
+use emulator_host::means::Means;
 use emulator_host::runtime::{Runtime, Stop};
 use emulator_host::signals::Signals;
 
 pub use emulator_host::control;
+pub use publish::{Bound, Publishing};
+pub use reach::{Door, ProxyWish};
 pub use row::{Address, PublishedPort, Row};
 pub use screen::Screen;
 
 use crate::project::Up;
 use crate::world::{Options, World, listening};
 use desk::Desk;
+use publish::Sockets;
+use reach::Reach;
 
 /// Why a project does not come up.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +47,15 @@ pub enum Trouble {
     Up(Option<u32>),
     /// A network of it cannot be made: its key, and Docker's words.
     Network(String, String),
+    /// A published port cannot be bound.
+    Port {
+        /// Where it stands: `compose.yaml:7:9`.
+        place: String,
+        /// The key under `services`: `web.ports`.
+        service: String,
+        /// Docker's words.
+        sentence: String,
+    },
     /// Anything else: a sentence.
     Other(String),
 }
@@ -51,10 +67,27 @@ pub struct Live {
     project: &'static Project,
     up: Up,
     descriptors: Descriptors,
+    means: Means,
+    bound: Vec<Bound>,
+    unbound: Vec<String>,
+    doors: Vec<Door>,
+}
+
+/// How a project comes up.
+#[derive(Debug, Default)]
+pub struct Wishes {
+    /// How its ports are published.
+    pub publishing: Publishing,
+    /// Proxies into its namespaces, besides those that its files ask for.
+    pub proxies: Vec<ProxyWish>,
+    /// Where the lines of its programs go.
+    pub screen: Option<Screen>,
+    /// Where it is said what people should know.
+    pub notices: Option<Screen>,
 }
 
 impl Live {
-    /// Starts a project. Its lines go to the screen as well, if there is one.
+    /// Starts a project.
     ///
     /// # Errors
     /// See [`Trouble`]. Containers that do not start are no error: [`Live::rows`] has them.
@@ -62,7 +95,7 @@ impl Live {
         project: Project,
         options: &Options,
         place: &Place,
-        screen: Option<Screen>,
+        wishes: Wishes,
     ) -> Result<Self, Trouble> {
         let claim = place.claim(&project.name).map_err(|why| match why {
             Claimed::Up(process) => Trouble::Up(process),
@@ -80,13 +113,27 @@ impl Live {
         if let Some((key, error)) = up.networks.first() {
             return Err(Trouble::Network(key.clone(), error.to_string()));
         }
+        let sockets = Sockets::bind(&lab, project, &up, &wishes.publishing)?;
+        let reach = Reach::bind(&lab, project, &up, &options.images, &wishes.proxies)?;
+        let notices = wishes.notices;
+        let means = Means::new(descriptors.now, move |sentence| {
+            if let Some(notices) = &notices {
+                notices.tell(&format!("vethlab: {sentence}\n"));
+            }
+        });
         let mut live = Self {
             runtime: Runtime::new(lab).map_err(|error| Trouble::Other(error.to_string()))?,
             project,
             up,
             descriptors,
+            means,
+            bound: sockets.bound.clone(),
+            unbound: sockets.unbound.clone(),
+            doors: reach.doors.clone(),
         };
-        live.attach(options, claim, screen)
+        live.attach(options, claim, wishes.screen)
+            .and_then(|()| reach.attach(&mut live.runtime, &live.means))
+            .and_then(|()| sockets.attach(&mut live.runtime, &live.means))
             .map_err(|error| Trouble::Other(error.to_string()))?;
         Ok(live)
     }
@@ -129,6 +176,30 @@ impl Live {
         self.descriptors
     }
 
+    /// What all that is attached has in common.
+    #[must_use]
+    pub const fn means(&self) -> &Means {
+        &self.means
+    }
+
+    /// The published ports that real clients reach.
+    #[must_use]
+    pub fn bound(&self) -> &[Bound] {
+        &self.bound
+    }
+
+    /// Where real servers and real clients are tied to services.
+    #[must_use]
+    pub fn doors(&self) -> &[Door] {
+        &self.doors
+    }
+
+    /// The published ports that they do not reach, in a sentence each.
+    #[must_use]
+    pub fn unbound(&self) -> &[String] {
+        &self.unbound
+    }
+
     /// Its containers as they are now.
     #[must_use]
     pub fn rows(&self) -> Vec<Row> {
@@ -148,6 +219,14 @@ impl Live {
 /// everything that the service is known to listen on.
 fn runs(service: &Service, images: &Images) -> Option<Vec<Listening>> {
     let known = listening(service, images);
+    if !service.vethlab.upstream.is_empty() {
+        let fronts = reach::fronts(service, &known);
+        let other = |socket: &Listening| {
+            socket.port.proto != Proto::Tcp
+                || !fronts.iter().any(|(port, _)| *port == socket.port.number)
+        };
+        return Some(known.into_iter().filter(other).collect());
+    }
     let image = service.image.as_ref().map_or("", |image| &image.value);
     let command = service.command.as_ref().map_or(&[][..], |at| &at.value);
     let last = image.rsplit('/').next().unwrap_or(image);

@@ -25,13 +25,23 @@ impl Screen {
     /// The standard output.
     #[must_use]
     pub fn stdout() -> Self {
+        Self::with(|line| io::stdout().lock().write_all(line))
+    }
+
+    /// The standard error.
+    #[must_use]
+    pub fn stderr() -> Self {
+        Self::with(|line| io::stderr().lock().write_all(line))
+    }
+
+    fn with(write: impl Fn(&[u8]) -> io::Result<()> + Send + 'static) -> Self {
         let (lines, inbox) = sync_channel::<String>(LINES);
         let (end, written) = sync_channel::<()>(0);
         std::thread::spawn(move || {
             let _end = end;
             for line in inbox {
                 // Whoever stops reading has seen enough; the project goes on.
-                if io::stdout().lock().write_all(line.as_bytes()).is_err() {
+                if write(line.as_bytes()).is_err() {
                     return;
                 }
             }
@@ -40,6 +50,13 @@ impl Screen {
             lines: Some(lines),
             written,
             lost: 0,
+        }
+    }
+
+    /// Shows a line for which it does not matter if it is lost.
+    pub(super) fn tell(&self, line: &str) {
+        if let Some(lines) = &self.lines {
+            let _lost = lines.try_send(line.to_owned());
         }
     }
 

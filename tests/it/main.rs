@@ -13,6 +13,8 @@ mod matrix;
 mod model;
 mod pcap_filter;
 mod properties;
+#[cfg(target_os = "linux")]
+mod real;
 mod rig;
 mod scenes;
 mod taps;

@@ -37,7 +37,10 @@ impl Project {
         fs::create_dir_all(folder.join("home")).unwrap();
         fs::write(folder.join("compose.yaml"), COMPOSE).unwrap();
         let project = Self { folder };
-        let up = project.vethlab(&["up", "-d"]).output().unwrap();
+        let up = project
+            .vethlab(&["up", "-d", "--no-publish"])
+            .output()
+            .unwrap();
         assert!(
             up.status.success(),
             "{}",

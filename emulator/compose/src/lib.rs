@@ -74,5 +74,5 @@ pub use picture::Picture;
 pub use project::MAX_CONTAINERS;
 pub use service::MAX_PORTS;
 pub use source::{MAX_FILE_BYTES, ReadError, Source};
-pub use vethlab::{ENGINES, Group, ServiceVethlab, Vethlab};
+pub use vethlab::{ENGINES, Group, ServiceVethlab, Upstream, Vethlab};
 pub use yaml::{MAX_BYTES, MAX_DEPTH, MAX_NODES};

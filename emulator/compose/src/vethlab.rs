@@ -10,11 +10,14 @@
 //! services:
 //!   web:
 //!     x-vethlab: {listen: [80, "127.0.0.1:3000", 53/udp], allow: [publish-all]}
+//!   db:
+//!     x-vethlab: {upstream: "127.0.0.1:5432", dial: "127.0.0.1:1080"}
 //! ```
 //!
 //! Unknown keys are refused. Files merge as everything else does: lists are appended, maps merge,
 //! the later `engine` counts. What an included project says of itself does not come along.
 
+use core::net::SocketAddr;
 use std::collections::BTreeSet;
 
 use indexmap::IndexMap;
@@ -34,7 +37,7 @@ pub(crate) const KEY: &str = "x-vethlab";
 pub const ENGINES: [&str; 2] = ["20.10", "29"];
 
 const PROJECT_KEYS: [&str; 4] = ["allow", "engine", "expect", "groups"];
-const SERVICE_KEYS: [&str; 2] = ["allow", "listen"];
+const SERVICE_KEYS: [&str; 4] = ["allow", "dial", "listen", "upstream"];
 
 /// What is said of a project.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -65,6 +68,21 @@ pub struct ServiceVethlab {
     pub listen: Option<Vec<Listen>>,
     /// `allow`: ids of lint rules that are silent about this service.
     pub allow: Vec<At<String>>,
+    /// `upstream`: real servers whose fronts its ports are while the project is up.
+    pub upstream: Vec<Upstream>,
+    /// `dial`: where a real client finds a proxy into the service's network while the project is up; port 0 is any.
+    pub dial: Vec<At<SocketAddr>>,
+}
+
+/// A real server behind a port of a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Upstream {
+    /// Where it stands.
+    pub at: Place,
+    /// The service's port; `None`: the one that it is known to listen on, else that of the server.
+    pub port: Option<u16>,
+    /// The server, on loopback.
+    pub to: SocketAddr,
 }
 
 /// Reads a service's part.
@@ -76,7 +94,66 @@ pub(crate) fn service(node: &Node) -> Result<ServiceVethlab, Fault> {
     Ok(ServiceVethlab {
         listen: node.get("listen").map(listen::stated).transpose()?,
         allow: read::texts(node, "allow"),
+        upstream: node.get("upstream").map_or(Ok(Vec::new()), upstreams)?,
+        dial: node.get("dial").map_or(Ok(Vec::new()), dials)?,
     })
+}
+
+/// `ADDRESS:PORT` on loopback.
+fn loopback(node: &Node, key: &str) -> Result<SocketAddr, Fault> {
+    let text = node.text().unwrap_or_default();
+    let bad = |why: &str| {
+        let message = format!("{key}: `{text}` {why}");
+        Fault::invalid(node.at, message).hint("write \"127.0.0.1:5432\" or \"[::1]:5432\"")
+    };
+    let addr: SocketAddr = text.parse().map_err(|_| bad("is no address and port"))?;
+    if addr.ip().is_loopback() {
+        Ok(addr)
+    } else {
+        Err(bad("is not on loopback"))
+    }
+}
+
+/// A server for the service, or one for each of its ports.
+fn upstreams(node: &Node) -> Result<Vec<Upstream>, Fault> {
+    let one = |node: &Node, port| {
+        let to = loopback(node, "upstream")?;
+        if to.port() == 0 {
+            return Err(Fault::invalid(node.at, "upstream: a server has a port"));
+        }
+        let at = node.at;
+        Ok(Upstream { at, port, to })
+    };
+    match &node.value {
+        Value::Null => Ok(Vec::new()),
+        Value::Map(entries) => entries
+            .iter()
+            .map(|Entry { key, key_at, node }| {
+                let port = key.parse::<u16>().ok().filter(|port| *port != 0);
+                let Some(port) = port else {
+                    let message = format!("upstream: {key:?} is no port of the service");
+                    return Err(
+                        Fault::invalid(*key_at, message).hint("write {80: \"127.0.0.1:3000\"}")
+                    );
+                };
+                one(node, Some(port))
+            })
+            .collect(),
+        _ => Ok(vec![one(node, None)?]),
+    }
+}
+
+fn dials(node: &Node) -> Result<Vec<At<SocketAddr>>, Fault> {
+    let single = core::slice::from_ref(node);
+    let items = match &node.value {
+        Value::List(items) => items.as_slice(),
+        Value::Null => &[],
+        _ => single,
+    };
+    let addrs = items
+        .iter()
+        .map(|item| Ok(At::new(loopback(item, "dial")?, item.at)));
+    addrs.collect()
 }
 
 /// The project's part, but for the expectations: they need the whole project.

@@ -148,6 +148,9 @@ pub trait Sys {
     fn connect(&mut self, sock: SockId, addr: SocketAddr) -> Result<(), Errno>;
     /// `send(2)`: bytes taken. On a ping socket the payload of an echo request.
     fn send(&mut self, sock: SockId, bytes: &[u8]) -> Result<usize, Errno>;
+    /// Bytes that [`Sys::send`] takes of a stream now. 0: readiness is told when there is room worth a write (as
+    /// `poll(2)` has it, a third of the buffer); what does not have to be read before that, can wait where it lies.
+    fn send_room(&mut self, sock: SockId) -> Result<usize, Errno>;
     /// `sendto(2)`. On a ping socket the port is the sequence number.
     fn send_to(&mut self, sock: SockId, bytes: &[u8], to: SocketAddr) -> Result<usize, Errno>;
     /// `sendmsg(2)` on a datagram socket with `IP_PKTINFO`: from this address of ours.

@@ -14,12 +14,24 @@ pub mod control;
 #[cfg(target_os = "linux")]
 pub mod detach;
 #[cfg(target_os = "linux")]
+pub mod front;
+#[cfg(target_os = "linux")]
 pub mod interrupts;
 #[cfg(target_os = "linux")]
 pub mod limits;
+#[cfg(target_os = "linux")]
+pub mod means;
+#[cfg(target_os = "linux")]
+mod places;
+#[cfg(target_os = "linux")]
+pub mod proxy;
+#[cfg(target_os = "linux")]
+pub mod publish;
 #[cfg(target_os = "linux")]
 pub mod reactor;
 #[cfg(target_os = "linux")]
 pub mod runtime;
 #[cfg(target_os = "linux")]
 pub mod signals;
+#[cfg(target_os = "linux")]
+mod splice;

@@ -1,5 +1,6 @@
 //! The arguments of `vethlab up` and of the verbs that ask a project that is up.
 
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::Args;
@@ -13,7 +14,15 @@ Examples:
   vethlab up -d
       the project of this folder, in the background; `vethlab down` ends it
   vethlab up -d -p blue compose.yaml && vethlab up -d -p green compose.yaml
-      the same project twice, side by side: each has a lab of its own
+      the same project twice, side by side: each has a lab of its own; ports that both publish
+      under the same number are bound once, so one of them needs --no-publish or `ports: ['80']`
+  vethlab up --publish-on 0.0.0.0 --publish-on ::
+      let other machines in: without this, published ports are bound on loopback, whatever the file says
+  vethlab up --proxy web:127.0.0.1:1080
+      then `curl --proxy socks5h://127.0.0.1:1080 http://db:8000` is asked by web, and so is --proxy http://…
+
+A real client of a published port is a process of the lab's host: docker-proxy or DNAT carry its connection as Docker's
+rules say. A port refuses while nothing in the container listens on it.
 
 It needs Linux 5.11 or later and nothing else: no root, no namespace. Services run stand-ins, or the servers and
 tools that the lab has (nginx's page, httpd, nc, ping); no image is pulled and nothing of the project's is executed.
@@ -111,9 +120,46 @@ pub struct UpArgs {
     /// The machine: its daemon.json, routes, addresses, uplink MTU
     #[arg(long, value_name = "FILE")]
     pub host: Option<PathBuf>,
+    /// Bind published ports on this address rather than on loopback; once for each family. Ports that the file
+    /// publishes on loopback stay there
+    #[arg(long, value_name = "ADDRESS")]
+    pub publish_on: Vec<IpAddr>,
+    /// Publish no ports on this machine
+    #[arg(long, conflicts_with = "publish_on")]
+    pub no_publish: bool,
+    /// A SOCKS5 and HTTP proxy at this address into the network of BOX: a service, a container, or host, lan,
+    /// internet; names are looked up there
+    #[arg(long, value_name = "BOX:ADDRESS:PORT", value_parser = proxy)]
+    pub proxy: Vec<ProxyAt>,
     /// The process in the background: standard input is a socket on which it says that it is up
     #[arg(long, hide = true)]
     pub detached: bool,
+}
+
+/// A proxy: into whose network, and where.
+#[derive(Clone, Debug)]
+pub struct ProxyAt {
+    /// A service, a container, or host, lan, internet.
+    pub place: String,
+    /// Where it is bound.
+    pub at: SocketAddr,
+}
+
+/// `BOX:ADDRESS:PORT`, the address on loopback.
+fn proxy(text: &str) -> Result<ProxyAt, String> {
+    let (place, at) = text
+        .split_once(':')
+        .ok_or("write BOX:127.0.0.1:1080, or port 0 for any")?;
+    let at: SocketAddr = at
+        .parse()
+        .map_err(|_| format!("{at:?} is no address and port, as in 127.0.0.1:1080"))?;
+    if !at.ip().is_loopback() {
+        return Err("a proxy asks for no password: it is bound on loopback only".to_owned());
+    }
+    Ok(ProxyAt {
+        place: place.to_owned(),
+        at,
+    })
 }
 
 /// `vethlab down`.

@@ -8,7 +8,7 @@ use vethlab::compose::{FILE_NAMES, OVERRIDE_NAMES, Project};
 use vethlab::core::docker::spec::Engine;
 use vethlab::host::detach::{self, Started};
 use vethlab::live::control::{Place, folder};
-use vethlab::live::{Live, Row, Screen, Trouble};
+use vethlab::live::{Live, ProxyWish, Publishing, Row, Screen, Trouble, Wishes};
 use vethlab_cli::args::{Format, UpArgs};
 use vethlab_cli::format::table::align;
 
@@ -78,9 +78,22 @@ fn up(args: &UpArgs) -> Result<u8, String> {
     let options = project::options(args.seed, engine(args, &project), args.host.as_deref())?;
     let screen = (!args.detached && args.format == Format::Text).then(Screen::stdout);
     let (name, located) = (project.name.clone(), located(&project));
-    let mut live = Live::start(project, &options, &Place::new(folder()), screen)
+    let proxies = args.proxy.iter().map(|proxy| ProxyWish {
+        place: proxy.place.clone(),
+        at: proxy.at,
+    });
+    let wishes = Wishes {
+        publishing: publishing(args)?,
+        proxies: proxies.collect(),
+        screen,
+        notices: Some(Screen::stderr()),
+    };
+    let mut live = Live::start(project, &options, &Place::new(folder()), wishes)
         .map_err(|trouble| sentence(&name, &located, trouble))?;
     project::print(&told(args, &mut live))?;
+    for sentence in live.unbound() {
+        eprintln!("{sentence}");
+    }
     for started in &live.up().containers {
         if let Some(error) = &started.error {
             eprintln!("{} does not start: {error}", started.container);
@@ -91,6 +104,22 @@ fn up(args: &UpArgs) -> Result<u8, String> {
     }
     live.run().map_err(words)?;
     Ok(0)
+}
+
+fn publishing(args: &UpArgs) -> Result<Publishing, String> {
+    let on = &args.publish_on;
+    for v6 in [false, true] {
+        if on.iter().filter(|on| on.is_ipv6() == v6).count() > 1 {
+            let family = if v6 { "IPv6" } else { "IPv4" };
+            return Err(format!(
+                "vethlab: --publish-on: one {family} address at most"
+            ));
+        }
+    }
+    Ok(Publishing {
+        off: args.no_publish,
+        on: on.clone(),
+    })
 }
 
 fn engine(args: &UpArgs, project: &Project) -> Engine {
@@ -125,6 +154,11 @@ fn sentence(name: &str, located: &[(String, String)], trouble: Trouble) -> Strin
             let place = place.map_or_else(String::new, |(_, place)| format!("{place}: "));
             format!("{place}networks.{key}: {error}")
         }
+        Trouble::Port {
+            place,
+            service,
+            sentence,
+        } => format!("{place}: services.{service}: {sentence}"),
         Trouble::Other(sentence) => format!("vethlab: {sentence}"),
     }
 }
@@ -140,16 +174,28 @@ fn told(args: &UpArgs, live: &mut Live) -> String {
             "seed": args.seed,
             "descriptors": descriptors,
             "containers": rows,
+            "published": live.bound(),
+            "doors": live.doors(),
         });
         return format!("{value}\n");
     }
     let descriptors = descriptors.map_or_else(|| "any number of".to_owned(), |it| it.to_string());
-    format!(
+    let mut text = format!(
         "project {} is up, seed {}, with {descriptors} descriptors\n\n{}\n",
         live.project().name,
         args.seed,
         table(&rows)
-    )
+    );
+    for bound in live.bound() {
+        text.push_str(&format!("published {bound}\n"));
+    }
+    for door in live.doors() {
+        text.push_str(&format!("{door}\n"));
+    }
+    if !live.bound().is_empty() || !live.doors().is_empty() {
+        text.push('\n');
+    }
+    text
 }
 
 /// Containers, a line each.

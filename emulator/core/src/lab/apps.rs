@@ -517,6 +517,10 @@ impl Sys for LabSys<'_> {
         self.call(sock, |netns, cx| netns.recv(cx, sock, buffer))
     }
 
+    fn send_room(&mut self, sock: SockId) -> Result<usize, Errno> {
+        self.call(sock, |netns, _| netns.send_room(sock))
+    }
+
     fn recv_with(
         &mut self,
         sock: SockId,

@@ -422,6 +422,11 @@ impl Netns {
         self.streams.tcp(self.offload).0.send(id, bytes)
     }
 
+    pub(super) fn stream_send_room(&mut self, sock: SockId) -> Result<usize, Errno> {
+        let id = self.stream_of(sock, Errno::Pipe)?;
+        self.streams.tcp(self.offload).0.send_room(id)
+    }
+
     /// Gives data; what follows from it is sent by [`Netns::poll`].
     #[inline]
     pub(super) fn stream_recv(&mut self, sock: SockId, buffer: &mut [u8]) -> Result<usize, Errno> {

@@ -447,6 +447,10 @@ impl Sys for Fake {
         Ok(count)
     }
 
+    fn send_room(&mut self, _sock: SockId) -> Result<usize, Errno> {
+        Ok(usize::MAX)
+    }
+
     fn recv_with(
         &mut self,
         sock: SockId,

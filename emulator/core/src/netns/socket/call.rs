@@ -250,6 +250,17 @@ impl Netns {
             .map(|received| received.len)
     }
 
+    /// Bytes that a stream takes now; 0: readiness is told when there is room again.
+    ///
+    /// # Errors
+    /// [`Errno::Pipe`] if it takes none any more; [`Errno::NotSupported`] on others than streams.
+    pub fn send_room(&mut self, sock: SockId) -> Result<usize, Errno> {
+        match self.sockets.get(sock)?.kind {
+            SockKind::Tcp => self.stream_send_room(sock),
+            SockKind::Ping | SockKind::Udp => Err(Errno::NotSupported),
+        }
+    }
+
     /// Reads a stream where its bytes lie: shows `look` those that wait, or the first of them, and takes as many
     /// as it says.
     ///

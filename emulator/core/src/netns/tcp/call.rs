@@ -152,6 +152,25 @@ impl Tcp {
         Ok(taken)
     }
 
+    /// Bytes that [`Self::send`] takes now. 0: there is less than what is worth a write, and the application is
+    /// told when there is.
+    ///
+    /// # Errors
+    /// [`Errno::Pipe`] once our half is closed or the connection is over; [`Errno::BadFd`]. A pending error stays.
+    pub fn send_room(&mut self, id: TcpId) -> Result<usize, Errno> {
+        let conn = self.held(id)?;
+        if !conn.mapped || conn.write_shut {
+            return Err(Errno::Pipe);
+        }
+        if conn.has_room()
+            && let Some(engine) = &conn.engine
+        {
+            return Ok(engine.send_capacity() - engine.send_queue());
+        }
+        conn.want_write = true;
+        Ok(0)
+    }
+
     /// `recv(2)`: bytes given; 0 is the end of the stream. Data that came before a reset is still
     /// given.
     ///

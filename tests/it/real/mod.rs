@@ -1,0 +1,5 @@
+//! The lab in real time, with real sockets on loopback.
+
+mod published_tcp;
+mod published_udp;
+mod rig;
