@@ -292,6 +292,11 @@ impl Apps {
         };
     }
 
+    /// Whether [`Self::take_printed`] has something to give.
+    pub(crate) const fn has_printed(&self) -> bool {
+        !self.printed.is_empty()
+    }
+
     /// The applications that printed since the last call, each once until its output is taken.
     pub(crate) fn take_printed(&mut self) -> impl Iterator<Item = AppId> + '_ {
         self.printed.drain(..)

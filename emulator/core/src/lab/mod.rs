@@ -183,9 +183,7 @@ impl Lab {
     /// Works until there is something to tell.
     pub fn poll(&mut self) -> Output {
         loop {
-            self.net.capture_step();
-            self.collect_wakes();
-            if let Some(output) = self.outputs.pop_front() {
+            if let Some(output) = self.news() {
                 return output;
             }
             match self.net.work() {
@@ -208,9 +206,7 @@ impl Lab {
         }
         self.apps.fire(&mut self.net);
         loop {
-            self.net.capture_step();
-            self.collect_wakes();
-            if let Some(output) = self.outputs.pop_front() {
+            if let Some(output) = self.news() {
                 return Some(output);
             }
             match self.net.work_within(&mut marks) {
@@ -223,7 +219,19 @@ impl Lab {
         }
     }
 
-    fn collect_wakes(&mut self) {
+    /// The next thing to tell.
+    #[inline]
+    fn news(&mut self) -> Option<Output> {
+        if self.outputs.is_empty() && !self.net.has_news() && !self.apps.has_printed() {
+            return None;
+        }
+        self.collect_news()
+    }
+
+    /// Out of the way of those who ask and find nothing.
+    #[inline(never)]
+    fn collect_news(&mut self) -> Option<Output> {
+        self.net.capture_step();
         while let Some(iface) = self.net.take_told() {
             self.outputs.push_back(Output::Frames(iface));
         }
@@ -241,6 +249,7 @@ impl Lab {
                 }
             }
         }
+        self.outputs.pop_front()
     }
 
     fn collect_printed(&mut self) {
@@ -249,6 +258,8 @@ impl Lab {
         }
     }
 
+    /// Out of the way of those who ask and find nothing.
+    #[inline(never)]
     fn run_app(&mut self, app: AppId) {
         if let Some(code) = self.apps.run(
             app,

@@ -390,6 +390,12 @@ impl Net {
         }
     }
 
+    /// Whether there may be something to tell: of sockets, raw interfaces, captures.
+    #[inline]
+    pub(crate) const fn has_news(&self) -> bool {
+        !self.wakes.is_empty() || !self.told.is_empty() || self.trace.is_capturing()
+    }
+
     /// The sockets whose readiness changed since the last call.
     pub(crate) fn take_wakes(&mut self) -> Option<SockId> {
         self.wakes.pop()
