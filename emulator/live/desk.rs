@@ -1,4 +1,4 @@
-//! What answers for a project that is up: `ps`, `logs`, `exec`, `why`, `matrix`, `down`.
+//! What answers for a project that is up: `ps`, `logs`, `exec`, `attach`, `why`, `matrix`, `down`.
 
 use std::collections::BTreeMap;
 
@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::ask::Asks;
 use super::capture::{self, Tapes};
+use super::guests::Guests;
 use super::logs::{Line, Logs};
 use super::row;
 use super::screen::Screen;
@@ -54,6 +55,8 @@ pub(super) struct Desk {
     waiting: Vec<ClientId>,
     asks: Asks,
     tapes: Tapes,
+    /// Programs outside, by whose connection they last.
+    guests: Guests,
 }
 
 impl Desk {
@@ -85,6 +88,7 @@ impl Desk {
             waiting: Vec::new(),
             asks: Asks::new(project, options),
             tapes: Tapes::default(),
+            guests: Guests::default(),
         }
     }
 
@@ -249,6 +253,11 @@ impl Desk {
         for started in &self.up.containers {
             if started.service == name || started.container == name {
                 known = Some(&started.container);
+                if self.guests.has(&started.container) {
+                    return Err(format!(
+                        "{name} is a program outside: its network is in the namespace in which it runs"
+                    ));
+                }
                 if let Some(ns) = lab.namespace(&started.container) {
                     return Ok((ns, image(&started.container)));
                 }
@@ -304,6 +313,16 @@ impl Desk {
         }
     }
 
+    /// Attaches a client's interface. The request lasts as long as the client does.
+    fn attach(&mut self, cx: &mut Cx<'_>, clients: &mut Clients, from: ClientId, request: &Value) {
+        let descriptors = clients.take_descriptors(from);
+        let place = (self.project, &mut self.up);
+        match self.guests.attach(cx, place, (from, descriptors), request) {
+            Ok(value) => clients.value(cx, from, &value),
+            Err(sentence) => clients.error(cx, from, &sentence),
+        }
+    }
+
     /// Hands on what a client's program printed, while the client takes it.
     fn pass(&self, cx: &mut Cx<'_>, clients: &mut Clients, to: ClientId, app: AppId) {
         if clients.has_room(to) {
@@ -327,6 +346,7 @@ impl Service for Desk {
             "ps" => self.ps(cx, clients, from),
             "logs" => self.show_logs(cx, clients, from, request),
             "exec" => self.exec(cx, clients, from, request),
+            "attach" => self.attach(cx, clients, from, request),
             "why" | "matrix" => {
                 if let Err(sentence) = self.asks.begin(cx.waker(), from, request) {
                     clients.error(cx, from, &sentence);
@@ -358,6 +378,7 @@ impl Service for Desk {
     fn gone(&mut self, cx: &mut Cx<'_>, client: ClientId) {
         self.readers.remove(&client);
         self.tapes.gone(cx, client);
+        self.guests.gone(cx, &mut self.up, client);
         if let Some(app) = self.execs.remove(&client) {
             cx.end_app(app);
         }

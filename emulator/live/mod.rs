@@ -11,6 +11,7 @@
 mod ask;
 mod capture;
 mod desk;
+mod guests;
 mod logs;
 mod publish;
 mod reach;

@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 everything ran (and matches), 1 there are differences, 2 bad input.
 
+mod attach;
 mod capture;
 mod capturing;
 mod diff;
@@ -13,6 +14,7 @@ mod up;
 mod watch;
 mod why;
 
+pub use attach::AttachArgs;
 pub use capture::{Bounds, CaptureArgs, CaptureAt};
 pub use capturing::{CapturingArgs, ExtcapArgs};
 pub use diff::{DiffArgs, DiffFormat, FailOn};
@@ -101,6 +103,8 @@ pub enum Verb {
     Capture(CapturingArgs),
     /// Be Wireshark's plug-in for projects that are up
     Extcap(ExtcapArgs),
+    /// Run a real program on a network of a project that is up
+    Attach(AttachArgs),
     /// Type the commands of a Markdown transcript into a lab and compare what they print
     Play(PlayArgs),
     /// Try what is expected of the networks of compose projects

@@ -50,7 +50,7 @@ pub(crate) fn name(given: Option<&String>, files: &[PathBuf]) -> Result<String, 
         .map_err(|errors| format!("{errors}\n{hint}"))
 }
 
-fn connect(given: Option<&String>, files: &[PathBuf]) -> Result<Client, String> {
+pub(super) fn connect(given: Option<&String>, files: &[PathBuf]) -> Result<Client, String> {
     place().connect(&name(given, files)?)
 }
 

@@ -1,6 +1,8 @@
 //! The verbs of `vethlab`: the part that reads and writes files.
 
 #[cfg(target_os = "linux")]
+pub(crate) mod attach;
+#[cfg(target_os = "linux")]
 pub(crate) mod capture;
 pub(crate) mod check;
 #[cfg(target_os = "linux")]

@@ -32,6 +32,7 @@ use crate::netns::tcp::Spares;
 use crate::netns::{Cx, Netns};
 
 pub use child::ChildKind;
+pub use raw::Offload;
 pub use topology::VethPlan;
 pub use watch::{
     CAPTURES, CaptureAt, CaptureSink, CaptureSpec, Place, Places, TooManyCaptures, Watchable,

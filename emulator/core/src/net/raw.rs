@@ -5,11 +5,24 @@
 //! veth, what a stack sent may be a super-segment, longer than the MTU and with a partial checksum,
 //! unless that is off there ([`Netns::offload`](crate::netns::Netns::offload)).
 
+use switch::segment::wire_size;
 use switch::verdict::What;
 use switch::{DropReason, Frame};
 
 use super::{Net, Plug, QUANTUM, Reader, Socket};
-use crate::id::IfId;
+use crate::id::{IfId, NsId};
+
+/// Wire frames that a super-segment from outside may stand for.
+const SEGMENTS: u64 = 512;
+
+/// What a frame leaves to a later edge, as the header of a virtio device says it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Offload {
+    /// Payload bytes of each frame that it stands for, if it is a super-segment of TCP; else 0.
+    pub gso_size: u16,
+    /// Its transport checksum holds the sum of the pseudo-header only.
+    pub csum_partial: bool,
+}
 
 impl Net {
     /// Takes an interface away from its stack, or gives it back.
@@ -137,6 +150,77 @@ impl Net {
         };
         self.burst = burst;
         result
+    }
+
+    /// Sends a frame that leaves its checksum or its cutting to a later edge. A super-segment that
+    /// stands for more than 512 frames is dropped as malformed; one that is no TCP packet is an ordinary frame, too long.
+    ///
+    /// # Errors
+    /// As [`Self::raw_send`].
+    pub fn raw_send_offload(
+        &mut self,
+        iface: IfId,
+        bytes: &[u8],
+        offload: Offload,
+    ) -> Result<(), DropReason> {
+        if offload == Offload::default() {
+            return self.raw_send(iface, bytes);
+        }
+        if iface >= self.next_iface() {
+            return Err(DropReason::InterfaceDown);
+        }
+        let frame = self.pool.from_bytes(bytes).ok_or(DropReason::PoolEmpty)?;
+        let (frames, _) = wire_size(bytes, offload.gso_size);
+        let meta = self.pool.meta_mut(&frame);
+        // One that is a single frame already needs no cutting.
+        meta.gso_size = if frames > 1 { offload.gso_size } else { 0 };
+        meta.csum_partial = offload.csum_partial;
+        if frames > SEGMENTS {
+            self.trace.drop(
+                self.now,
+                &mut self.pool,
+                frame,
+                iface,
+                DropReason::HeaderMalformed,
+            );
+            return Ok(());
+        }
+        self.transmit(iface, frame);
+        Ok(())
+    }
+
+    /// Takes the next frame that arrived at a raw interface and shows it to `look`, with what it leaves to a later
+    /// edge.
+    pub fn raw_recv_offload<T>(
+        &mut self,
+        iface: IfId,
+        look: impl FnOnce(&[u8], Offload) -> T,
+    ) -> Option<T> {
+        let socket = self.sockets.get(iface.0 as usize)?;
+        if !matches!(socket.reader, Reader::Raw | Reader::Told) {
+            return None;
+        }
+        let Some(frame) = self.take_received(iface, socket.plug) else {
+            self.raw_emptied(iface);
+            return None;
+        };
+        let meta = self.pool.meta(&frame);
+        let offload = Offload {
+            gso_size: meta.gso_size,
+            csum_partial: meta.csum_partial,
+        };
+        Some(self.pool.consume(frame, |bytes| look(bytes, offload)))
+    }
+
+    /// Whether somebody else than its stack reads what arrives at an interface of a namespace.
+    #[must_use]
+    pub(crate) fn is_raw(&self, ns: NsId) -> bool {
+        let is_raw = |iface: IfId| {
+            let socket = self.sockets.get(iface.0 as usize);
+            socket.is_some_and(|socket| matches!(socket.reader, Reader::Raw | Reader::Told))
+        };
+        self.ns(ns)
+            .is_some_and(|netns| netns.ifaces().any(|iface| is_raw(iface.id)))
     }
 
     /// Sends new frames of `bytes` in all, the longest of `longest`.

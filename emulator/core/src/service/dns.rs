@@ -341,6 +341,8 @@ impl DnsService {
     fn ask(&mut self, sys: &mut LabSys<'_>, transmit: Transmit) -> Result<(), Errno> {
         self.stop_asking(sys, transmit.id);
         let from = match transmit.upstream.from {
+            // A stack hears no answer at an interface that somebody else reads.
+            UpstreamFrom::Container if sys.net.is_raw(sys.ns) => self.host,
             UpstreamFrom::Container => sys.ns,
             UpstreamFrom::Host => self.host,
         };

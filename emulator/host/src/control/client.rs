@@ -1,14 +1,18 @@
 //! The side that asks. It waits, as the commands of a shell do.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, IoSlice, Read, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::net::sockopt::socket_peercred;
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use rustix::process::{PidfdFlags, pidfd_open};
 use serde_json::Value;
 
+use super::DESCRIPTORS;
 use super::answer::{Answer, Head};
 
 /// Bytes of a piece that a server may announce.
@@ -41,6 +45,27 @@ impl Client {
         self.stream
             .get_mut()
             .write_all(format!("{request}\n").as_bytes())
+    }
+
+    /// The same, and hands descriptors over with it: at most [`DESCRIPTORS`](super::DESCRIPTORS).
+    ///
+    /// # Errors
+    /// If the other side is gone, or there are too many descriptors.
+    pub fn ask_with(&mut self, request: &Value, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+        let line = format!("{request}\n");
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        if !control.push(SendAncillaryMessage::ScmRights(descriptors)) {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        let stream = self.stream.get_mut();
+        let sent = sendmsg(
+            &*stream,
+            &[IoSlice::new(line.as_bytes())],
+            &mut control,
+            SendFlags::NOSIGNAL,
+        )?;
+        stream.write_all(&line.as_bytes()[sent..])
     }
 
     /// The next piece of the answer; waits for it.
@@ -87,5 +112,12 @@ impl Client {
             while matches!(poll(&mut gone, None), Err(Errno::INTR)) {}
         }
         Ok(answer)
+    }
+}
+
+impl AsFd for Client {
+    /// The connection, to wait for: it can be read when the other side says something more, or is gone.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.get_ref().as_fd()
     }
 }

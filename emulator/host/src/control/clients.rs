@@ -1,12 +1,15 @@
 //! The clients of a control socket: what they have said, and what waits for them.
 
-use std::io::{self, Read, Write};
+use std::io::{self, IoSliceMut, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use serde_json::{Value, json};
 
 use super::answer::Part;
-use super::{BACKLOG, CLIENTS, REQUEST};
+use super::{BACKLOG, CLIENTS, DESCRIPTORS, REQUEST};
 use crate::reactor::{Events, Interest, Watch};
 use crate::runtime::Cx;
 
@@ -35,6 +38,8 @@ struct Slot {
     watch: Watch,
     /// Read, and not asked yet.
     input: Vec<u8>,
+    /// That came with it.
+    descriptors: Vec<OwnedFd>,
     /// To be written, from `written` on.
     output: Vec<u8>,
     written: usize,
@@ -85,6 +90,7 @@ impl Clients {
             stream,
             watch,
             input: Vec::new(),
+            descriptors: Vec::new(),
             output: Vec::new(),
             written: 0,
             busy: false,
@@ -117,6 +123,13 @@ impl Clients {
         self.place(id).is_some_and(|at| {
             let slot = &self.slots[at];
             slot.busy && slot.waiting() == 0
+        })
+    }
+
+    /// Takes the descriptors that came with the request of a client.
+    pub fn take_descriptors(&mut self, id: ClientId) -> Vec<OwnedFd> {
+        self.place(id).map_or_else(Vec::new, |at| {
+            core::mem::take(&mut self.slots[at].descriptors)
         })
     }
 
@@ -260,7 +273,7 @@ impl Slot {
     fn read(&mut self) -> io::Result<()> {
         let mut chunk = [0; 4096];
         while self.input.len() < REQUEST && !self.has_line() {
-            match self.stream.read(&mut chunk) {
+            match self.receive(&mut chunk) {
                 Ok(0) => {
                     self.ended = true;
                     break;
@@ -272,6 +285,25 @@ impl Slot {
             }
         }
         Ok(())
+    }
+
+    /// Receives bytes, and the descriptors that come with them. What is more than a request may bring is closed.
+    fn receive(&mut self, chunk: &mut [u8]) -> io::Result<usize> {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let got = recvmsg(
+            &self.stream,
+            &mut [IoSliceMut::new(chunk)],
+            &mut control,
+            RecvFlags::CMSG_CLOEXEC,
+        )?;
+        for message in control.drain() {
+            if let RecvAncillaryMessage::ScmRights(descriptors) = message {
+                let room = DESCRIPTORS - self.descriptors.len();
+                self.descriptors.extend(descriptors.take(room));
+            }
+        }
+        Ok(got.bytes)
     }
 
     fn has_line(&self) -> bool {

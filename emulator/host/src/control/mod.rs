@@ -6,7 +6,8 @@
 //!
 //! The protocol, of which every number is bounded:
 //!
-//! - A request is one line of JSON, an object with `"verb"`, at most [`REQUEST`] bytes.
+//! - A request is one line of JSON, an object with `"verb"`, at most [`REQUEST`] bytes. `attach`
+//!   brings descriptors along, at most [`DESCRIPTORS`].
 //! - An answer is any number of pieces and then an end, each a line of JSON. `{"part":"out","bytes":5}` is followed
 //!   by that many raw bytes; the parts are `out`, `err` and `data`. `{"value":…}` is for machines. The end is
 //!   `{"exit":0}`, or `{"error":"a sentence"}` if the request could not be answered.
@@ -29,6 +30,8 @@ pub use server::{Server, Service};
 
 /// Bytes of a request, its end of line included.
 pub const REQUEST: usize = 64 << 10;
+/// Descriptors that may come with a request (`SCM_RIGHTS`).
+pub const DESCRIPTORS: usize = 4;
 /// Clients at a time; the next one is told so and sent away.
 pub const CLIENTS: usize = 64;
 /// Bytes that may wait for a client before nothing more is made for it ([`Clients::has_room`]).

@@ -146,6 +146,8 @@ impl<S: Service> Server<S> {
                 "a request is a line of JSON: an object with a \"verb\"",
             ),
         }
+        // Those that nobody wanted are closed.
+        drop(self.clients.take_descriptors(client));
     }
 }
 
