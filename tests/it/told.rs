@@ -256,6 +256,30 @@ fn in_pieces_it_comes_to_the_same() {
 }
 
 #[test]
+fn in_pieces_frames_are_told_of_before_it_is_idle() {
+    for marks in [1, 1000] {
+        let mut stage = stage();
+        let (from, to) = (stage.ns("box1"), stage.ns("box2"));
+        let lab = &mut stage.lab;
+        let netns = lab.net().ns(to).unwrap();
+        let iface = netns.iface_named("eth0").unwrap().id;
+        lab.net_mut().raw(iface, true);
+        lab.net_mut().raw_tell(iface, true);
+        while !matches!(lab.poll(), Output::Idle(_)) {}
+        while lab.net_mut().raw_recv(iface, |_| ()).is_some() {}
+        let mut sys = lab.sys(from);
+        let sock = sys.socket(SockKind::Udp, Family::V4).unwrap();
+        let to = SocketAddr::from(([172, 17, 0, 3], 9));
+        assert_eq!(sys.send_to(sock, b"hello", to), Ok(5));
+        let told = (0..1000).find_map(|_| match lab.poll_within(marks) {
+            Some(Output::Ready(_)) | None => None,
+            told => told,
+        });
+        assert_eq!(told, Some(Output::Frames(iface)), "{marks} marks");
+    }
+}
+
+#[test]
 fn a_piece_ends_in_the_middle_of_an_endless_transfer_and_due_timers_fire() {
     let mut stage = stage();
     let (a, b) = (stage.ns("box1"), stage.ns("box2"));

@@ -349,9 +349,14 @@ impl Net {
 
     /// The same for at most `marks` marks, which are counted down: real time has others to look after.
     pub(crate) fn work_within(&mut self, marks: &mut u32) -> Worked {
+        let all = *marks;
         while *marks > 0 {
             let Some(work) = self.work.pop_front() else {
-                return Worked::Nothing;
+                // What was done may have something to tell.
+                return match *marks == all {
+                    true => Worked::Nothing,
+                    false => Worked::Something,
+                };
             };
             *marks -= 1;
             match work {
