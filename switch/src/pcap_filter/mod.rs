@@ -23,6 +23,7 @@ mod names;
 mod parse;
 mod program;
 mod relation;
+mod value;
 
 use core::fmt;
 
