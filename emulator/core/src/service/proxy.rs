@@ -20,6 +20,8 @@ use crate::netns::Errno;
 pub const UDP_IDLE: Duration = Duration::from_secs(90);
 /// Bytes of one direction that are read ahead of the slower side.
 const CHUNK: usize = 32 * 1024;
+/// What a port keeps of its chunk when nobody is connected to it.
+const KEPT: usize = 1024;
 /// The largest datagram.
 const DATAGRAM: usize = 65_507;
 /// UDP flows of one port.
@@ -48,7 +50,7 @@ impl Flow {
         sys: &mut dyn Sys,
         from: SockId,
         to: SockId,
-        chunk: &mut [u8],
+        chunk: &mut Vec<u8>,
     ) -> Result<(), Errno> {
         loop {
             while !self.pending.is_empty() {
@@ -63,15 +65,21 @@ impl Flow {
                 self.ended = true;
                 return sys.shutdown(to);
             }
-            match sys.recv(from, chunk) {
+            chunk.clear();
+            let mut take = |bytes: &[u8]| {
+                let count = bytes.len().min(CHUNK);
+                chunk.extend_from_slice(&bytes[..count]);
+                count
+            };
+            match sys.recv_with(from, &mut take) {
                 Ok(0) => self.read_eof = true,
-                Ok(count) => {
-                    let sent = match sys.send(to, &chunk[..count]) {
+                Ok(_) => {
+                    let sent = match sys.send(to, chunk) {
                         Ok(sent) => sent,
                         Err(Errno::WouldBlock) => 0,
                         Err(errno) => return Err(errno),
                     };
-                    self.pending.extend_from_slice(&chunk[sent..count]);
+                    self.pending.extend_from_slice(&chunk[sent..]);
                 }
                 Err(Errno::WouldBlock) => {
                     // An idle connection holds nothing.
@@ -84,7 +92,7 @@ impl Flow {
     }
 
     /// The same; an error ends this direction, and the other side is told.
-    fn run(&mut self, sys: &mut dyn Sys, from: SockId, to: SockId, chunk: &mut [u8]) {
+    fn run(&mut self, sys: &mut dyn Sys, from: SockId, to: SockId, chunk: &mut Vec<u8>) {
         if !self.ended && self.pump(sys, from, to, chunk).is_err() {
             self.ended = true;
             self.pending = Vec::new();
@@ -104,7 +112,7 @@ struct Splice {
 
 impl Splice {
     /// Whether the connection goes on.
-    fn run(&mut self, sys: &mut dyn Sys, chunk: &mut [u8]) -> bool {
+    fn run(&mut self, sys: &mut dyn Sys, chunk: &mut Vec<u8>) -> bool {
         if !self.connected {
             let ready = sys.ready(self.server);
             if !ready.writable && !ready.error && !ready.hup {
@@ -173,9 +181,6 @@ impl App for TcpProxy {
                 Err(_) => sys.close(client),
             }
         }
-        if !self.splices.is_empty() {
-            self.chunk.resize(CHUNK, 0);
-        }
         let mut at = 0;
         while at < self.splices.len() {
             if self.splices[at].run(sys, &mut self.chunk) {
@@ -183,6 +188,9 @@ impl App for TcpProxy {
             } else {
                 self.splices.swap_remove(at).close(sys);
             }
+        }
+        if self.splices.is_empty() && self.chunk.capacity() > KEPT {
+            self.chunk = Vec::new();
         }
         Step::Wait
     }
@@ -294,7 +302,9 @@ impl App for UdpProxy {
                 sys.close(caller.server);
             }
         }
-        self.buffer = buffer;
+        if !self.flows.is_empty() {
+            self.buffer = buffer;
+        }
         let next = self.flows.values().map(|flow| flow.last + UDP_IDLE).min();
         sys.wake_at(next.unwrap_or(Time::MAX));
         Step::Wait
