@@ -3,11 +3,15 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use emulator_compose::{Errors, MAX_FILE_BYTES, Options, Project, ReadError, Source};
 
 /// The file system as a source of compose files.
+///
+/// A project ends at its git work tree, or at its folder if that is in none; links are followed before
+/// paths are compared. What the project's texts name beyond is not read: they may be a stranger's, and
+/// errors quote the lines of the files that they are in.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Disk;
 
@@ -33,6 +37,26 @@ impl Source for Disk {
         }
         String::from_utf8(bytes).map_err(|_| ReadError::NotUtf8)
     }
+
+    fn outside(&mut self, folder: &str, path: &str) -> Option<String> {
+        // What is not there cannot be read either.
+        let path = fs::canonicalize(path).ok()?;
+        let root = root(Path::new(folder));
+        (!path.starts_with(&root)).then(|| root.display().to_string())
+    }
+}
+
+/// The git work tree that a folder is in; the folder itself if it is in none.
+fn root(folder: &Path) -> PathBuf {
+    let here = if folder.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        folder
+    };
+    let folder = fs::canonicalize(here).unwrap_or_else(|_| folder.to_owned());
+    let mut above = folder.ancestors();
+    let tree = above.find(|folder| fs::symlink_metadata(folder.join(".git")).is_ok());
+    tree.map(Path::to_owned).unwrap_or(folder)
 }
 
 /// Loads a project from files on disk.

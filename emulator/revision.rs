@@ -111,6 +111,10 @@ impl Source for Revision {
             if !self.is_ignored(&inside) {
                 return Err(ReadError::NotFound);
             }
+            if Disk.outside(&self.top.to_string_lossy(), path).is_some() {
+                let text = "outside of the git repository".to_owned();
+                return Err(ReadError::Other(text));
+            }
             let text = Disk.read(path)?;
             self.ignored.insert(path.to_owned());
             return Ok(text);

@@ -127,4 +127,8 @@ impl Source for Keeping<'_> {
         self.texts.insert(path.to_owned(), text.clone());
         Ok(text)
     }
+
+    fn outside(&mut self, folder: &str, path: &str) -> Option<String> {
+        self.source.outside(folder, path)
+    }
 }

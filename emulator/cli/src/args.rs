@@ -72,6 +72,10 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub verb: Verb,
+    /// Let the files of a project name files outside of its git work tree, or of its folder if it is in
+    /// none, as compose does; otherwise such files are not read
+    #[arg(long, global = true)]
+    pub allow_outside: bool,
 }
 
 /// What `vethlab` does.

@@ -11,7 +11,9 @@ use vethlab_cli::engine::LabEngine;
 use verbs::play::Lab;
 
 fn main() -> ExitCode {
-    match Cli::parse().verb {
+    let cli = Cli::parse();
+    verbs::outside::allow(cli.allow_outside);
+    match cli.verb {
         Verb::Check(args) => verbs::check::run(&args),
         Verb::Init(args) => verbs::init::run(&args),
         Verb::Lint(args) => verbs::lint::run(&args),

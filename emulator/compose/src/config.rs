@@ -201,12 +201,15 @@ impl Config {
         let key = project.key.as_ref().map(|key| key.value.clone());
         let parts = [key.as_ref(), variant.map(|(name, _)| name)];
         let parts: Vec<&str> = parts.into_iter().flatten().map(String::as_str).collect();
+        let env_files = env_files.or(base.env_files.as_ref()).map(texts);
+        let named = files.iter().chain(&env_files).flatten().cloned();
         Run {
             label: parts.join("/"),
             options: Options {
+                named: named.collect(),
                 files: files.unwrap_or_else(|| found(source, source::parent(&self.file))),
                 project_name: name.or(base.name.as_ref()).map(|name| name.value.clone()),
-                env_files: env_files.or(base.env_files.as_ref()).map(texts),
+                env_files,
                 profiles: profiles
                     .or(base.profiles.as_ref())
                     .cloned()

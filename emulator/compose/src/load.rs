@@ -84,6 +84,11 @@ pub struct Options {
     /// The files of projects that are spoken of together with this one: they go before its own in
     /// [`Project::files`], so that a place is one of one file of theirs. They are not read.
     pub after: Vec<String>,
+    /// Those of `files` and `env_files` that a `vethlab.yaml` names, and no person: they lie inside of
+    /// the project that the `vethlab.yaml` is in.
+    pub named: Vec<String>,
+    /// Whether the texts may name files outside of the project ([`Source::outside`]).
+    pub allow_outside: bool,
 }
 
 /// Loads a project.
@@ -94,6 +99,7 @@ pub fn load(source: &mut dyn Source, options: &Options) -> Result<Project, Error
     let mut loader = Loader {
         source,
         texts: before(options),
+        fence: None,
         warnings: Vec::new(),
         warned: BTreeSet::new(),
         unset: Vec::new(),
@@ -133,6 +139,10 @@ impl Source for InFolder<'_> {
         let path = path.strip_prefix(self.0).unwrap_or(path);
         self.1.read(path.trim_start_matches('/'))
     }
+
+    fn outside(&mut self, folder: &str, path: &str) -> Option<String> {
+        self.1.outside(folder, path)
+    }
 }
 
 /// A document of a file, before anything was done to it.
@@ -157,6 +167,8 @@ struct Text {
 
 pub(crate) struct Loader<'a> {
     source: &'a mut dyn Source,
+    /// The project's folder, if what its texts name has to lie inside of the project.
+    fence: Option<String>,
     texts: Vec<Text>,
     /// The numbers of the files by path: each is read once.
     numbers: BTreeMap<String, u32>,
@@ -181,6 +193,8 @@ impl Loader<'_> {
             Some(dir) => source::join("", dir),
             None => source::parent(first).to_owned(),
         };
+        self.fence = (!options.allow_outside).then(|| dir.clone());
+        self.check_named(options).map_err(one)?;
         let mut documents = Vec::new();
         for path in &options.files {
             documents.extend(self.documents(path, None).map_err(one)?);
@@ -222,6 +236,7 @@ impl Loader<'_> {
         match &options.env_files {
             None => {
                 let path = source::join(dir, ".env");
+                self.check_inside(dir, &path, None)?;
                 if let Some(values) = self.env_file(&path, &env, None)? {
                     add_missing(&mut env, values);
                 }
@@ -277,7 +292,39 @@ impl Loader<'_> {
         Ok(Some(values.collect()))
     }
 
-    /// Reads a file and gives its number; `None` if it is not there.
+    /// What a `vethlab.yaml` names lies inside of its project.
+    fn check_named(&mut self, options: &Options) -> Result<(), Fault> {
+        let Some(config) = options.config.as_ref().filter(|_| !options.allow_outside) else {
+            return Ok(());
+        };
+        let paths = options
+            .files
+            .iter()
+            .chain(options.env_files.iter().flatten());
+        for path in paths.filter(|path| options.named.contains(path)) {
+            self.check_inside(source::parent(&config.file), path, None)?;
+        }
+        Ok(())
+    }
+
+    /// Refuses a file outside of the project in `folder`, before a byte of it is read.
+    fn check_inside(&mut self, folder: &str, path: &str, at: Option<Place>) -> Result<(), Fault> {
+        if self.fence.is_none() {
+            return Ok(());
+        }
+        let Some(root) = self.source.outside(folder, path) else {
+            return Ok(());
+        };
+        let text = format!("open {path}: outside of {root}, and not read");
+        let fault = match at {
+            Some(at) => Fault::new(ErrorKind::Read, at, text),
+            None => Fault::bare(ErrorKind::Read, text),
+        };
+        Err(fault.hint("--allow-outside lets a project name any file, as compose does"))
+    }
+
+    /// Reads a file and gives its number; `None` if it is not there. `at` is where a text names it; it
+    /// has to lie inside of the project then.
     fn read(&mut self, path: &str, at: Option<Place>) -> Result<Option<u32>, Fault> {
         let fault = |kind, text: String| match at {
             Some(at) => Fault::new(kind, at, text),
@@ -289,6 +336,9 @@ impl Loader<'_> {
         if self.numbers.len() >= MAX_FILES {
             let text = format!("{path}: more than {MAX_FILES} files");
             return Err(fault(ErrorKind::TooLarge, text));
+        }
+        if let Some(folder) = self.fence.clone().filter(|_| at.is_some()) {
+            self.check_inside(&folder, path, at)?;
         }
         let text = match self.source.read(path) {
             Ok(text) if text.len() > MAX_FILE_BYTES => Err(ReadError::TooLarge),

@@ -2,8 +2,8 @@
 //!
 //! Paths are joined and tidied as text, `/` between the parts; links are not followed and the
 //! home directory is not known. A path may lead out of the project's folder (`../base.yaml`,
-//! `/etc/x.env`), as compose lets it: whoever runs files of strangers gives a [`Source`] that refuses
-//! such paths.
+//! `/etc/x.env`), as compose lets it: where a project ends is the [`Source`]'s to know
+//! ([`Source::outside`]), for the files may be a stranger's.
 
 use core::fmt;
 use std::collections::BTreeMap;
@@ -19,6 +19,14 @@ pub trait Source {
     /// # Errors
     /// Why it cannot be read.
     fn read(&mut self, path: &str) -> Result<String, ReadError>;
+
+    /// Asked before a file is read that nobody but the project's texts names: the root of the project
+    /// in `folder`, if `path` lies outside of it. Such a file is not read, unless
+    /// [`crate::Options::allow_outside`] says so.
+    fn outside(&mut self, folder: &str, path: &str) -> Option<String> {
+        let _ = (folder, path);
+        None
+    }
 }
 
 /// Why a file cannot be read.

@@ -20,6 +20,16 @@ impl Source for Folder {
         })?;
         String::from_utf8(bytes).map_err(|_| ReadError::NotUtf8)
     }
+
+    /// Each repository of the corpus is a folder, as its work tree would be: nothing is named beyond.
+    #[allow(clippy::disallowed_methods)]
+    fn outside(&mut self, folder: &str, path: &str) -> Option<String> {
+        let path = std::fs::canonicalize(path).ok()?;
+        let (corpus, inside) = folder.split_once("/corpus/compose/")?;
+        let repository = inside.split('/').next()?;
+        let root = format!("{corpus}/corpus/compose/{repository}");
+        (!path.starts_with(&root)).then_some(root)
+    }
 }
 
 #[allow(clippy::disallowed_methods)]

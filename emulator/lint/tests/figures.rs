@@ -31,6 +31,8 @@ fn corpus() -> Option<PathBuf> {
 fn load(dir: &Path, file: &str) -> Option<Loaded> {
     let options = Files {
         files: vec![dir.join(file).to_string_lossy().into_owned()],
+        // Files of a repository name one another, and its `.git` is not in the corpus.
+        allow_outside: true,
         ..Files::default()
     };
     Loaded::load(&mut Disk, &options).ok()

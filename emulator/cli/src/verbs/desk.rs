@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use serde_json::{Value, json};
+use vethlab::compose::Options;
 use vethlab::host::control::{Answer, Client, Part, Place, folder};
 use vethlab::live::{Address, PublishedPort, Row};
 use vethlab_cli::args::{DownArgs, ExecArgs, Format, LogsArgs, PsArgs};
 
-use super::{BAD_INPUT, project, up};
+use super::{BAD_INPUT, outside, project, up};
 
 /// Bytes of standard input that a program may be given.
 const STDIN: u64 = 48 << 10;
@@ -44,7 +45,12 @@ pub(crate) fn name(given: Option<&String>, files: &[PathBuf]) -> Result<String, 
     };
     let files = up::files(files)
         .map_err(|error| format!("{}; {hint}", error.trim_start_matches("vethlab: ")))?;
-    let project = vethlab::files::load(&project::texts(&files)?, None, project::environment());
+    let project = vethlab::files::load_with(Options {
+        files: project::texts(&files)?,
+        env: project::environment(),
+        allow_outside: outside::allowed(),
+        ..Options::default()
+    });
     project
         .map(|project| project.name)
         .map_err(|errors| format!("{errors}\n{hint}"))

@@ -202,6 +202,7 @@ impl Origin {
             files,
             project_name: args.project_name.clone(),
             env: project::environment(),
+            allow_outside: super::outside::allowed(),
             ..Options::default()
         };
         let project = vethlab::compose::load(source, &options);

@@ -5,11 +5,11 @@ use std::io::{self, ErrorKind, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-use vethlab::compose::{Images, proposal};
+use vethlab::compose::{Images, Options, proposal};
 use vethlab::files;
 use vethlab_cli::args::init::InitArgs;
 
-use super::BAD_INPUT;
+use super::{BAD_INPUT, outside};
 
 /// Prints or writes the file.
 pub(crate) fn run(args: &InitArgs) -> ExitCode {
@@ -31,7 +31,13 @@ fn propose(args: &InitArgs) -> Result<(), String> {
     let environment = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
-    let project = files::load(&names, None, environment).map_err(|errors| errors.to_string())?;
+    let project = files::load_with(Options {
+        files: names.clone(),
+        env: environment,
+        allow_outside: outside::allowed(),
+        ..Options::default()
+    });
+    let project = project.map_err(|errors| errors.to_string())?;
     let text = proposal(&project, &Images::builtin(), &names);
     match &args.output {
         Some(path) => write(path, &text, args.force),

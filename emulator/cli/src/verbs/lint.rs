@@ -147,6 +147,8 @@ fn wanted(args: &LintArgs, options: &mut Options) -> Result<Vec<Wanted>, String>
 /// The projects of a `vethlab.yaml`, with the hosts that they run on.
 fn configured(path: &Path, options: &mut Options, out: &mut Vec<Wanted>) -> Result<(), String> {
     let config = Config::load(&mut Disk, &name(path)?).map_err(|errors| errors.to_string())?;
+    let folder = path.parent().unwrap_or_else(|| Path::new(""));
+    super::outside::check(&config, &folder.to_string_lossy())?;
     for path in &config.images {
         let text = super::read(Path::new(&path.value), MAX_FILE_BYTES)?;
         let extended = options.images.extend(&path.value, &text);
@@ -259,6 +261,7 @@ fn load(options: &compose::Options) -> Result<Loaded, String> {
     let options = compose::Options {
         project_directory: first.and_then(|file| folder(Path::new(file))),
         env: environment,
+        allow_outside: super::outside::allowed(),
         ..options.clone()
     };
     let mut loaded = Loaded::load(&mut Disk, &options).map_err(|errors| errors.to_string())?;

@@ -16,6 +16,8 @@ use vethlab::project::Up;
 use vethlab::world::{Options, World};
 use vethlab_cli::args::CaptureArgs;
 
+use super::outside;
+
 /// The longest description of a machine that is read, in bytes.
 const MACHINE_MAX: usize = 16 << 20;
 
@@ -44,8 +46,14 @@ pub(crate) fn texts(files: &[PathBuf]) -> Result<Vec<String>, String> {
 /// Everything that is wrong with the files.
 pub(crate) fn load(files: &[PathBuf], name: Option<&str>) -> Result<Project, String> {
     let name = name.map(str::to_owned);
-    let project = vethlab::files::load(&texts(files)?, name, environment())
-        .map_err(|errors| errors.to_string())?;
+    let loaded = vethlab::files::load_with(vethlab::compose::Options {
+        files: texts(files)?,
+        project_name: name,
+        env: environment(),
+        allow_outside: outside::allowed(),
+        ..Default::default()
+    });
+    let project = loaded.map_err(|errors| errors.to_string())?;
     warn(&project);
     Ok(project)
 }

@@ -15,7 +15,7 @@ use vethlab::files::Disk;
 use vethlab::report::{self, Form, Report, baseline};
 use vethlab_cli::args::test::TestArgs;
 
-use super::{BAD_INPUT, project, read};
+use super::{BAD_INPUT, outside, project, read};
 
 /// How deep folders are searched.
 const DEPTH_MAX: usize = 32;
@@ -117,6 +117,7 @@ fn one(
             after: before
                 .map(|(_, project)| project.files.clone())
                 .unwrap_or_default(),
+            allow_outside: outside::allowed(),
             ..options
         };
         match vethlab::files::load_with(options) {
@@ -282,6 +283,7 @@ fn configured(
         .map(|at| PathBuf::from(&at.value))
         .collect();
     let folder = path.parent().unwrap_or_else(|| Path::new(""));
+    outside::check(&config, &text(folder)?)?;
     let runs: Vec<(String, String, Options)> = config
         .runs(&mut Disk)
         .into_iter()
