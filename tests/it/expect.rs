@@ -290,7 +290,7 @@ fn the_corpus_agrees() {
                 folders.push(path);
             } else if name.ends_with(".yaml") || name.ends_with(".yml") {
                 // Files of a repository name one another, and its `.git` is not in the corpus.
-                let loaded = vethlab::files::load_with(emulator_compose::Options {
+                let loaded = vethlab::files::load_with(Options {
                     files: vec![name.clone()],
                     allow_outside: true,
                     ..Default::default()

@@ -113,6 +113,7 @@ fn found_variables_and_listed_files_stop_there_too() {
         fs::write(here.join("p/vethlab.yaml"), listed).unwrap();
         refused(&here, &["test", "p"]);
         refused(&here, &["lint", "p"]);
+        refused(&here, &["check", "p/vethlab.yaml"]);
     }
     fs::remove_dir_all(here).unwrap();
 }

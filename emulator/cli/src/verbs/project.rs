@@ -125,6 +125,8 @@ impl Together {
     ) -> Result<Self, String> {
         let words = |errors: vethlab::compose::Errors| errors.to_string();
         let config = Config::load(source, name).map_err(words)?;
+        let folder = Path::new(name).parent().and_then(Path::to_str);
+        outside::check(&config, folder.unwrap_or_default())?;
         let runs = config.runs(source);
         let chosen = chosen(&config, &runs, on)?;
         let host = config.hosts.iter().find(|host| host.name == chosen);
@@ -145,6 +147,7 @@ impl Together {
                 after: projects
                     .last()
                     .map_or_else(Vec::new, |(_, own)| own.files.clone()),
+                allow_outside: outside::allowed(),
                 ..run.options.clone()
             };
             let project = vethlab::compose::load(source, &options).map_err(words)?;
