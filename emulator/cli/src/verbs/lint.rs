@@ -148,7 +148,7 @@ fn wanted(args: &LintArgs, options: &mut Options) -> Result<Vec<Wanted>, String>
 fn configured(path: &Path, options: &mut Options, out: &mut Vec<Wanted>) -> Result<(), String> {
     let config = Config::load(&mut Disk, &name(path)?).map_err(|errors| errors.to_string())?;
     let folder = path.parent().unwrap_or_else(|| Path::new(""));
-    super::outside::check(&config, &folder.to_string_lossy())?;
+    super::outside::check(&mut Disk, &config, &folder.to_string_lossy())?;
     for path in &config.images {
         let text = super::read(Path::new(&path.value), MAX_FILE_BYTES)?;
         let extended = options.images.extend(&path.value, &text);

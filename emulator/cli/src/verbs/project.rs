@@ -126,7 +126,7 @@ impl Together {
         let words = |errors: vethlab::compose::Errors| errors.to_string();
         let config = Config::load(source, name).map_err(words)?;
         let folder = Path::new(name).parent().and_then(Path::to_str);
-        outside::check(&config, folder.unwrap_or_default())?;
+        outside::check(source, &config, folder.unwrap_or_default())?;
         let runs = config.runs(source);
         let chosen = chosen(&config, &runs, on)?;
         let host = config.hosts.iter().find(|host| host.name == chosen);

@@ -283,7 +283,7 @@ fn configured(
         .map(|at| PathBuf::from(&at.value))
         .collect();
     let folder = path.parent().unwrap_or_else(|| Path::new(""));
-    outside::check(&config, &text(folder)?)?;
+    outside::check(&mut Disk, &config, &text(folder)?)?;
     let runs: Vec<(String, String, Options)> = config
         .runs(&mut Disk)
         .into_iter()
