@@ -217,13 +217,19 @@ impl<'p> World<'p> {
             own.filter(|found| found.joined.is_none())
                 .map(|found| found.key),
         );
+        let namespace = (!lost.is_empty())
+            .then(|| self.lab.namespace(container))
+            .flatten();
         if let Ok(found) = found {
             let last = crate::assigned::one_container(&self.lab, found);
             self.gone.push(last);
         }
-        // In the order in which they were made: whom somebody has joined comes before him.
+        // In the order in which they were made: whom somebody has joined comes before him, unless that one has gone or
+        // was made again since.
         for other in self.lab.docker().containers() {
-            if other.joined.is_some_and(|joined| lost.contains(&joined)) {
+            let within = || namespace.is_some() && self.lab.namespace(&other.name) == namespace;
+            let joined = other.joined;
+            if joined.is_some_and(|joined| lost.contains(&joined) || within()) {
                 lost.insert(other.key);
                 self.stranded.insert(other.name.clone());
             }
