@@ -257,20 +257,23 @@ fn between(
         return None;
     }
     let udp = rest.starts_with(|c: char| c.is_ascii_digit()) && place.what.ends_with("/udp");
+    // docker-proxy calls from the bridge: the server sees its gateway.
+    let from_gateway = || {
+        let gateways = facts.gateways(owner);
+        gateways
+            .iter()
+            .any(|gateway| seen == format!("open src {gateway}"))
+    };
     if facts.share_a_network(place.from, owner) {
         let proxied = udp && expected == "timeout" && !facts.proxy_is_off();
-        return (proxied && seen.starts_with("open src ")).then_some(AS_ASKED);
+        return (proxied && from_gateway()).then_some(AS_ASKED);
     }
     let before = match expected {
         "timeout" => udp || facts.proxy_is_off(),
         "accepted-then-closed" => !udp && !facts.proxy_is_off(),
         _ => false,
     };
-    let arrived = seen == "refused"
-        || facts
-            .gateways(owner)
-            .iter()
-            .any(|gateway| seen == format!("open src {gateway}"));
+    let arrived = seen == "refused" || from_gateway();
     let name = if facts.proxy_is_off() {
         NO_PROXY
     } else {
@@ -477,6 +480,15 @@ fn only_what_is_listed_is_accepted() {
             "timeout",
             "open src 172.18.0.1",
             Some(AS_ASKED),
+        ),
+        (
+            "h26-udp-tcp-same-port",
+            "published",
+            "h_b_1",
+            "0.0.0.0:6000->h_a_1 6000/udp at host 192.0.2.2",
+            "timeout",
+            "open src 172.18.0.9",
+            None,
         ),
         (
             "h37-connect-live",
