@@ -9,11 +9,11 @@ pub fn write(report: &Report) -> String {
     let mut out = String::new();
     for project in &report.projects {
         if let Some(error) = &project.error {
-            out.push_str(&format!(
-                "::error file={},title=vethlab::{}\n",
-                property(&project.label),
-                message(error)
-            ));
+            let at = project.error_at.clone().unwrap_or_else(|| At {
+                file: project.label.clone(),
+                ..At::default()
+            });
+            out.push_str(&command("error", &at, "vethlab", error));
         }
         for entry in project.entries.iter().filter(|e| e.status != Status::Pass) {
             let level = if entry.fails() { "error" } else { "notice" };

@@ -14,6 +14,7 @@ pub mod tap;
 
 use core::fmt;
 
+use emulator_compose::Errors;
 use serde::Serialize;
 
 use crate::why::Account;
@@ -137,9 +138,28 @@ pub struct Project {
     /// Why it could not be run at all: bad input.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// Where the first thing that is wrong with it stands, if that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error_at: Option<At>,
 }
 
 impl Project {
+    /// One whose files are refused.
+    #[must_use]
+    pub fn refused(label: &str, errors: &Errors) -> Self {
+        let first = errors.first().filter(|error| !error.file.is_empty());
+        Self {
+            label: label.to_owned(),
+            error: Some(errors.to_string()),
+            error_at: first.map(|error| At {
+                file: error.file.clone(),
+                line: error.line,
+                column: error.column,
+            }),
+            ..Self::default()
+        }
+    }
+
     /// How many of its expectations have this status.
     #[must_use]
     pub fn count(&self, status: Status) -> usize {

@@ -82,11 +82,17 @@ fn sample() -> Report {
             text: "web dials redis:6379: no such name".to_owned(),
         }],
         error: None,
+        error_at: None,
     };
     shop.fingerprint();
     let broken = Project {
         label: "b,r:oken/compose.yaml".to_owned(),
         error: Some("error: services.web: prots\n --> 3:5".to_owned()),
+        error_at: Some(At {
+            file: "broken/compose.yaml".to_owned(),
+            line: 3,
+            column: 5,
+        }),
         ..Project::default()
     };
     let empty = Project {

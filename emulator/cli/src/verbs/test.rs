@@ -63,7 +63,16 @@ struct Spanning {
 fn test(args: &TestArgs) -> Result<ExitCode, String> {
     let machines = machines(args)?;
     if machines.is_empty() {
-        return Err("vethlab: no compose file is here or below".to_owned());
+        let paths: Vec<String> = args
+            .paths
+            .iter()
+            .map(|path| path.display().to_string())
+            .collect();
+        let which = match paths.is_empty() {
+            true => "this folder".to_owned(),
+            false => paths.join(", "),
+        };
+        return Err(format!("vethlab: no compose file in {which} or below"));
     }
     let environment: BTreeMap<String, String> = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
@@ -122,11 +131,7 @@ fn one(
         };
         match vethlab::files::load_with(options) {
             Ok(project) => loaded.push((label, project)),
-            Err(errors) => broken.push(report::Project {
-                label,
-                error: Some(errors.to_string()),
-                ..report::Project::default()
-            }),
+            Err(errors) => broken.push(report::Project::refused(&label, &errors)),
         }
     }
     let mut names = BTreeSet::new();
@@ -168,11 +173,7 @@ fn one(
             match joined {
                 Ok(joined) => Some((spanning.label.as_str(), joined)),
                 Err(errors) => {
-                    broken.push(report::Project {
-                        label: spanning.label.clone(),
-                        error: Some(errors.to_string()),
-                        ..report::Project::default()
-                    });
+                    broken.push(report::Project::refused(&spanning.label, &errors));
                     None
                 }
             }
