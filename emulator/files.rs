@@ -35,7 +35,7 @@ impl Source for Disk {
         if bytes.len() > MAX_FILE_BYTES {
             return Err(ReadError::TooLarge);
         }
-        String::from_utf8(bytes).map_err(|_| ReadError::NotUtf8)
+        String::from_utf8(bytes).map_err(|error| not_utf8(error.as_bytes()))
     }
 
     fn outside(&mut self, folder: &str, path: &str) -> Option<String> {
@@ -44,6 +44,15 @@ impl Source for Disk {
         let root = root(Path::new(folder));
         (!path.starts_with(&root)).then(|| root.display().to_string())
     }
+}
+
+/// Where a text ceases to be UTF-8.
+fn not_utf8(bytes: &[u8]) -> ReadError {
+    let valid = bytes.utf8_chunks().next().map_or("", |chunk| chunk.valid());
+    let line = 1 + valid.matches('\n').count();
+    let last = valid.rsplit('\n').next().unwrap_or_default();
+    let column = 1 + last.chars().count();
+    ReadError::Other(format!("not UTF-8 at line {line}, column {column}"))
 }
 
 /// The git work tree that a folder is in; the folder itself if it is in none.

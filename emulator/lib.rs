@@ -40,6 +40,7 @@ pub mod matrix;
 pub mod project;
 pub mod report;
 pub mod revision;
+pub mod together;
 pub mod why;
 pub mod world;
 

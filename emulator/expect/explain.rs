@@ -92,6 +92,7 @@ impl<'p> Explain<'_, 'p> {
         let way = trial.and_then(|trial| cell.ways.get(trial - pair.trials.start));
         let effect = match what {
             What::NotReached(_) => Effect::Opens,
+            What::OtherSource(..) => Effect::Shows,
             _ => Effect::Closes,
         };
         let about = self.about(pair, &cell, way);

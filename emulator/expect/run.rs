@@ -18,8 +18,9 @@ use crate::report::{self, At, Entry, Note, Status};
 use crate::why::{self, Account};
 use crate::world::Options;
 
-/// How many failures of a world get changes that were tried; each costs a few worlds.
-const FIXES_TRIED: usize = 16;
+/// How many failures of a world get changes that were tried; each costs a few worlds. The others say that it was not
+/// done.
+pub(super) const FIXES_TRIED: usize = 16;
 
 /// How a run is made.
 #[derive(Clone, Debug, Default)]
@@ -103,14 +104,38 @@ pub fn run_host(
     source: &mut dyn Source,
 ) -> Outcome {
     let all: Vec<&Project> = projects.iter().map(|(_, project)| *project).collect();
-    let mut outcome = Outcome::default();
     let each = projects
         .iter()
         .map(|(label, own)| (label.as_str(), *own, None));
     let together = joined.map(|(label, joined)| (label, &joined.project, Some(joined)));
-    for (label, project, joined) in each.chain(together) {
+    run_parts(&all, each.chain(together), settings, source)
+}
+
+/// What is expected of the projects of a machine together, and nothing else.
+pub(crate) fn run_joined(
+    projects: &[&Project],
+    label: &str,
+    joined: &Joined,
+    settings: &Settings,
+    source: &mut dyn Source,
+) -> Outcome {
+    let part = (label, &joined.project, Some(joined));
+    run_parts(projects, core::iter::once(part), settings, source)
+}
+
+/// A label, the project that the expectations are about, and which ones it is made of, if it is those of a host.
+type Part<'a, 'p> = (&'a str, &'p Project, Option<&'p Joined>);
+
+fn run_parts<'a, 'p>(
+    all: &[&'p Project],
+    parts: impl Iterator<Item = Part<'a, 'p>>,
+    settings: &Settings,
+    source: &mut dyn Source,
+) -> Outcome {
+    let mut outcome = Outcome::default();
+    for (label, project, joined) in parts {
         let mut run = Run {
-            all: &all,
+            all,
             project,
             joined,
             label,
@@ -358,15 +383,17 @@ impl<'p> Run<'_, 'p, '_> {
         let mut explained = Vec::new();
         for (at, (expectation, judged)) in wanted.expectations.iter().zip(&judged).enumerate() {
             let mut all = self.explained(judged, &scene, Some(evidence));
-            if let (Some(first), Some(worst)) = (all.first_mut(), judged.worst())
-                && at < FIXES_TRIED
-            {
+            if let (Some(first), Some(worst)) = (all.first_mut(), judged.worst()) {
                 let explain = self.explain(judged, &scene);
                 let mut turns = |edited: &Project| {
-                    let gone = self.is_gone(wanted, expectation, &worst.what, edited);
+                    let gone = self.is_gone(wanted, expectation, judged, &worst.what, edited);
                     gone.unwrap_or(false)
                 };
-                first.told.changes = explain.changes(&worst.what, &mut turns);
+                if at < FIXES_TRIED {
+                    first.told.changes = explain.changes(&worst.what, &mut turns);
+                } else {
+                    first.told.untried = worst.what.call().is_some();
+                }
             }
             explained.push(all);
         }
@@ -402,12 +429,13 @@ impl<'p> Run<'_, 'p, '_> {
         first.chain(others).collect()
     }
 
-    /// Whether a finding is gone in the edited project, and the expectation says something there. `None` if it
-    /// cannot be tried.
+    /// Whether a finding of `before` is gone in the edited project, and the expectation says something there and has
+    /// no other one instead. `None` if it cannot be tried.
     fn is_gone(
         &self,
         wanted: &Wanted<'_, 'p>,
         expectation: &Expectation,
+        before: &Judged,
         what: &What,
         edited: &Project,
     ) -> Option<bool> {
@@ -445,7 +473,8 @@ impl<'p> Run<'_, 'p, '_> {
         let mut found = judged.findings.iter().map(|finding| &finding.what);
         let still = found.any(|other| {
             let missing = matches!(other, What::NotListening { .. } | What::NotRunning { .. });
-            missing || other.is_like(what)
+            let mut known = before.findings.iter();
+            missing || other.is_like(what) || !known.any(|own| own.what.is_like(other))
         });
         Some(!broken && !still)
     }

@@ -1,35 +1,61 @@
-//! A project for tests: load it once, claim things of it.
+//! A project for tests, or the projects of a host: loaded once, to claim things of them.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
-use emulator_compose::{Expectation, Images, Options as Load, Project};
+use emulator_compose::{Expectation, Joined, Options as Load, Project};
 
-use super::run::{Settings, run};
+use super::run::{Outcome, Settings, run, run_joined};
 use crate::files::{self, Disk};
 use crate::report::{Entry, Status};
+use crate::together::{Reading, Together};
 
-/// A project that expectations are tried on. Each is tried in a world of its own.
+/// Projects that expectations are tried on: one, or those of a host. Each is tried in a world of its own.
 #[derive(Clone, Debug)]
 pub struct Tested {
-    project: Project,
+    together: Together,
+    /// The projects of the host as one, with what is expected of them together.
+    joined: Option<Joined>,
     label: String,
     settings: Settings,
 }
 
 impl Tested {
-    /// Loads a compose file with the environment of no one: what its variables are the file and its `.env` say.
+    /// Loads a compose file, or a `vethlab.yaml` with one project or host, with the environment of no one: what its
+    /// variables are the file and its `.env` say.
     ///
     /// # Errors
     /// Everything that is wrong with it, with file, line and column.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, String> {
         let path = path.as_ref();
-        let file = path
-            .to_str()
-            .ok_or_else(|| format!("{}: not UTF-8", path.display()))?;
-        let project = files::load(&[file.to_owned()], None, BTreeMap::new())
-            .map_err(|errors| errors.to_string())?;
-        Self::new(project, file)
+        let file = utf8(path)?;
+        if path
+            .file_name()
+            .is_some_and(|name| name == emulator_compose::CONFIG_NAME)
+        {
+            return Self::configured(file, None);
+        }
+        Self::load_with(&Load {
+            files: vec![file.to_owned()],
+            ..Load::default()
+        })
+    }
+
+    /// Loads the projects of `host` in a `vethlab.yaml`, or a project of it that is on none, likewise. Services of a
+    /// host's projects are called `PROJECT/SERVICE`.
+    ///
+    /// ```no_run
+    /// use vethlab::expect::Tested;
+    ///
+    /// let server = Tested::load_host("vethlab.yaml", "server")?;
+    /// server.assert("edge/proxy -> blog/ghost:2368 allow via web");
+    /// server.assert_all();
+    /// # Ok::<(), String>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Tested::load`].
+    pub fn load_host(path: impl AsRef<Path>, host: &str) -> Result<Self, String> {
+        Self::configured(utf8(path.as_ref())?, Some(host))
     }
 
     /// Loads files as `options` say.
@@ -39,22 +65,37 @@ impl Tested {
     pub fn load_with(options: &Load) -> Result<Self, String> {
         let label = options.files.first().cloned().unwrap_or_default();
         let project = files::load_with(options.clone()).map_err(|errors| errors.to_string())?;
-        Self::new(project, &label)
+        Self::new(Together::alone(project), label)
     }
 
-    fn new(project: Project, label: &str) -> Result<Self, String> {
-        let settings = Settings::of(&project, 0, None, Images::builtin())?;
+    fn configured(file: &str, on: Option<&str>) -> Result<Self, String> {
+        let together = Together::configured(&mut Disk, file, on, &Reading::default())?;
+        Self::new(together, file.to_owned())
+    }
+
+    fn new(together: Together, label: String) -> Result<Self, String> {
+        let joined = together
+            .expected(&mut Disk)
+            .map_err(|errors| errors.to_string())?;
+        let settings = Settings {
+            world: together.options(0, None, None)?,
+            keep: false,
+        };
         Ok(Self {
-            project,
-            label: label.to_owned(),
+            together,
+            joined,
+            label,
             settings,
         })
     }
 
-    /// The project.
+    /// The project; those of a host as one, with services called `PROJECT/SERVICE`.
     #[must_use]
-    pub const fn project(&self) -> &Project {
-        &self.project
+    pub fn project(&self) -> &Project {
+        match &self.joined {
+            Some(joined) => &joined.project,
+            None => &self.together.projects[0].1,
+        }
     }
 
     /// The settings of the runs, to be changed: the seed, the engine, the daemon's configuration.
@@ -68,39 +109,46 @@ impl Tested {
     /// The failure text, if it does not hold or says nothing; what is wrong with the sentence.
     pub fn check(&self, expectation: &str) -> Result<(), String> {
         let read =
-            Expectation::parse(expectation, &self.project).map_err(|error| error.to_string())?;
-        let mut project = self.project.clone();
-        project.vethlab.expect = vec![read];
-        Self::verdict(&self.entries(&project))
+            Expectation::parse(expectation, self.project()).map_err(|error| error.to_string())?;
+        let label = &self.label;
+        Self::verdict(&entries(match &self.joined {
+            Some(joined) => {
+                let mut joined = joined.clone();
+                joined.project.vethlab.expect = vec![read];
+                let all = self.all();
+                run_joined(&all, label, &joined, &self.settings, &mut Disk)
+            }
+            None => {
+                let mut project = self.project().clone();
+                project.vethlab.expect = vec![read];
+                run(&[(label.clone(), &project)], &self.settings, &mut Disk)
+            }
+        }))
     }
 
-    /// Tries the expectations that stand in the files.
+    /// Tries the expectations that stand in the files: of each project, and of a host's together.
     ///
     /// # Errors
     /// The failure texts of all that do not hold.
     pub fn check_all(&self) -> Result<(), String> {
-        Self::verdict(&self.entries(&self.project))
+        let projects: Vec<(String, &Project)> = self
+            .together
+            .projects
+            .iter()
+            .map(|(key, project)| (key.as_ref().unwrap_or(&self.label).clone(), project))
+            .collect();
+        let mut all = entries(run(&projects, &self.settings, &mut Disk));
+        if let Some(joined) = &self.joined {
+            let own = self.all();
+            let ran = run_joined(&own, &self.label, joined, &self.settings, &mut Disk);
+            all.extend(entries(ran));
+        }
+        Self::verdict(&all)
     }
 
-    fn entries(&self, project: &Project) -> Vec<Entry> {
-        let ran = run(&[(self.label.clone(), project)], &self.settings, &mut Disk);
-        let mut entries = Vec::new();
-        for project in ran.projects {
-            if let Some(error) = project.error {
-                entries.push(Entry {
-                    at: crate::report::At::default(),
-                    text: String::new(),
-                    status: Status::Fail,
-                    summary: error.clone(),
-                    details: error,
-                    why: None,
-                    fingerprint: String::new(),
-                    known: false,
-                });
-            }
-            entries.extend(project.entries);
-        }
-        entries
+    fn all(&self) -> Vec<&Project> {
+        let projects = self.together.projects.iter();
+        projects.map(|(_, project)| project).collect()
     }
 
     fn verdict(entries: &[Entry]) -> Result<(), String> {
@@ -137,4 +185,30 @@ impl Tested {
             panic!("{text}");
         }
     }
+}
+
+fn utf8(path: &Path) -> Result<&str, String> {
+    path.to_str()
+        .ok_or_else(|| format!("{}: not UTF-8", path.display()))
+}
+
+/// The entries of a run, with one more for each project that could not be run.
+fn entries(ran: Outcome) -> Vec<Entry> {
+    let mut entries = Vec::new();
+    for project in ran.projects {
+        if let Some(error) = project.error {
+            entries.push(Entry {
+                at: crate::report::At::default(),
+                text: String::new(),
+                status: Status::Fail,
+                summary: error.clone(),
+                details: error,
+                why: None,
+                fingerprint: String::new(),
+                known: false,
+            });
+        }
+        entries.extend(project.entries);
+    }
+    entries
 }

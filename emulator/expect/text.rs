@@ -7,6 +7,7 @@ use emulator_compose::{Expectation, Picture, Place, Project, Source};
 
 use super::explain::Explained;
 use super::judge::{Judged, Trial};
+use super::run::FIXES_TRIED;
 use super::scene::Scene;
 use crate::why::text;
 
@@ -104,6 +105,12 @@ impl Failure<'_> {
         out.push('\n');
         for change in &told.changes {
             let _fine = writeln!(out, "fix (tried): {}\n  {}", change.what, change.at);
+        }
+        if told.untried {
+            let _fine = writeln!(
+                out,
+                "no fix was tried: {FIXES_TRIED} failures of the same run had theirs; mend those first, or ask `vethlab why`"
+            );
         }
         if let Some(advice) = &told.advice {
             let _fine = writeln!(out, "fix: {advice}");

@@ -20,7 +20,7 @@ pub(super) enum Answer<'a> {
     Host,
     /// Who asks itself.
     Itself,
-    /// A name that somebody outside has, or an address.
+    /// A name that somebody outside has, or another project of the host, or an address.
     Outside,
     /// A name without a dot that nobody has.
     Nobody,
@@ -59,6 +59,7 @@ pub(super) fn answer<'a>(view: &View<'a>, from: &'a Service, host: &str) -> Answ
     match named.is_empty() {
         false => reached(view, owner, named),
         true if host == "host.docker.internal" => Answer::Nobody,
+        true if view.is_of_another(owner, &lower) => Answer::Outside,
         // Left out by its profiles, where not all could be active.
         true if view.project.inactive.contains(&lower) => Answer::Outside,
         true if host.contains('.') || host.contains('$') => Answer::Outside,

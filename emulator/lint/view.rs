@@ -33,6 +33,8 @@ pub(super) struct View<'a> {
     names: BTreeMap<String, Vec<&'a Service>>,
     /// Who is known to listen on a port.
     listeners: BTreeMap<u16, Vec<&'a Service>>,
+    /// The names, in lower case, that services of the host's other projects have, by network.
+    others: BTreeMap<&'a str, BTreeSet<String>>,
 }
 
 /// A finding before its places have been turned into file names and lines.
@@ -77,12 +79,11 @@ impl<'a> Host<'a> {
             let machine = options.machines.get(name).unwrap_or(&options.machine);
             let views = projects.iter().enumerate();
             let views = views.filter(|(_, loaded)| loaded.hosts.iter().any(|host| host == name));
-            hosts.push(Self {
-                views: views
-                    .map(|(index, loaded)| View::new(index, loaded, machine, &options.images))
-                    .collect(),
-                machine,
-            });
+            let mut views: Vec<View<'_>> = views
+                .map(|(index, loaded)| View::new(index, loaded, machine, &options.images))
+                .collect();
+            introduce(&mut views);
+            hosts.push(Self { views, machine });
         }
         let alone = projects.iter().enumerate();
         let alone = alone.filter(|(_, loaded)| loaded.hosts.is_empty());
@@ -91,6 +92,32 @@ impl<'a> Host<'a> {
             machine: &options.machine,
         }));
         hosts
+    }
+}
+
+/// Tells each project the names that the others have on networks that both are on.
+fn introduce(views: &mut [View<'_>]) {
+    for at in 0..views.len() {
+        let mut others: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+        let apart = views.iter().enumerate().filter(|(other, _)| *other != at);
+        for (_, view) in apart {
+            for service in &view.project.services {
+                for member in &service.networks {
+                    let network = view.project.network(&member.key);
+                    let name = network.map(|network| network.name.as_str());
+                    let is_own = |name: &&str| {
+                        let mut own = views[at].project.networks.iter();
+                        own.any(|network| network.name == **name)
+                    };
+                    if let Some(name) = name.filter(is_own) {
+                        let names = view.names(service, member).into_iter();
+                        let names = names.map(|(name, _, _)| name);
+                        others.entry(name).or_default().extend(names);
+                    }
+                }
+            }
+        }
+        views[at].others = others;
     }
 }
 
@@ -103,6 +130,7 @@ impl<'a> View<'a> {
             machine,
             names: BTreeMap::new(),
             listeners: BTreeMap::new(),
+            others: BTreeMap::new(),
         };
         for service in &view.project.services {
             for name in view.all_names(service) {
@@ -131,6 +159,15 @@ impl<'a> View<'a> {
     /// Who has this name, in lower case, on some network.
     pub(super) fn named(&self, name: &str) -> &[&'a Service] {
         self.names.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether a service of another project of the host has this name, in lower case, on a network of `from`.
+    pub(super) fn is_of_another(&self, from: &Service, name: &str) -> bool {
+        let mut networks = self.networks(from).into_iter();
+        networks.any(|network| {
+            let names = self.others.get(network.name.as_str());
+            names.is_some_and(|names| names.contains(name))
+        })
     }
 
     /// Who is known to listen on this port.

@@ -3,16 +3,21 @@
 //! They are about the project as it was loaded when it came up, with the same seed and engine, in virtual time. A
 //! thread works them out; the lab goes on.
 
+use core::fmt::Display;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use emulator_compose::Project;
+use emulator_core::lab::Lab;
 use emulator_host::control::ClientId;
 use emulator_host::reactor::Waker;
 use serde_json::Value;
 
-use crate::matrix::{self, Depth, csv, fill, graphviz, json, markdown, mermaid, svg, table};
-use crate::why::{self, Question, why};
+use crate::matrix::{
+    Depth, Matrix, Member, csv, fill_together, graphviz, json, markdown, mermaid, svg, table,
+};
+use crate::together::Together;
+use crate::why::{self, Question, why, why_together};
 use crate::world::{Options, World};
 
 /// Questions that are worked out at a time.
@@ -24,7 +29,7 @@ pub(super) type Answered = Result<(String, u8), String>;
 /// The questions that are being worked out.
 #[derive(Debug)]
 pub(super) struct Asks {
-    project: &'static Project,
+    together: &'static Together,
     options: Options,
     running: usize,
     sender: SyncSender<(ClientId, Answered)>,
@@ -32,10 +37,10 @@ pub(super) struct Asks {
 }
 
 impl Asks {
-    pub(super) fn new(project: &'static Project, options: Options) -> Self {
+    pub(super) fn new(together: &'static Together, options: Options) -> Self {
         let (sender, answers) = sync_channel(ASKS);
         Self {
-            project,
+            together,
             options,
             running: 0,
             sender,
@@ -59,9 +64,10 @@ impl Asks {
             ));
         }
         let job = job(request)?;
-        let (project, options, sender) = (self.project, self.options.clone(), self.sender.clone());
+        let (together, options) = (self.together, self.options.clone());
+        let sender = self.sender.clone();
         let work = move || {
-            let answered = catch_unwind(AssertUnwindSafe(|| job(project, &options)));
+            let answered = catch_unwind(AssertUnwindSafe(|| job(together, &options)));
             let answered = answered
                 .unwrap_or_else(|_| Err("a bug of vethlab: it could not be worked out".to_owned()));
             // There is room for as many as are worked out; the desk may be gone.
@@ -83,34 +89,25 @@ impl Asks {
     }
 }
 
-type Job = Box<dyn FnOnce(&Project, &Options) -> Answered + Send>;
+type Job = Box<dyn FnOnce(&Together, &Options) -> Answered + Send>;
 
 fn job(request: &Value) -> Result<Job, String> {
     let format = request["format"].as_str().unwrap_or("text").to_owned();
     if request["verb"] == "matrix" {
         let render = renderer(&format)?;
-        return Ok(Box::new(move |project, options| {
-            let mut world = World::with(project, options).map_err(|error| error.to_string())?;
-            let up = world.first().map(|(_, up)| up.clone()).unwrap_or_default();
-            let images = world.images().clone();
-            let (depth, seed) = (Depth::Every, options.seed);
-            let filled = fill(
-                &mut world.lab,
-                project,
-                &up,
-                &images,
-                depth,
-                seed,
-                |_, _, _| Ok(()),
-            );
-            let filled = filled.map_err(|error| error.to_string())?;
-            Ok((render(&filled), 0))
+        return Ok(Box::new(move |together, options| {
+            Ok((render(&filled(together, options)?), 0))
         }));
     }
     let word = |key: &str| request[key].as_str().unwrap_or_default();
     let question = Question::parse(word("from"), word("to"))?;
-    Ok(Box::new(move |project, options| {
-        let why = why(project, options, &question).map_err(|error| error.to_string())?;
+    Ok(Box::new(move |together, options| {
+        let projects: Vec<&Project> = together.projects.iter().map(|(_, own)| own).collect();
+        let why = match together.joined() {
+            Some(joined) => why_together(&joined, &projects, options, &question),
+            None => why(projects[0], options, &question),
+        };
+        let why = why.map_err(|error| error.to_string())?;
         let code = u8::from(!why.is_open());
         let text = if format == "json" {
             serde_json::to_string_pretty(&why).map_err(|error| error.to_string())? + "\n"
@@ -125,7 +122,26 @@ fn job(request: &Value) -> Result<Job, String> {
     }))
 }
 
-fn renderer(format: &str) -> Result<fn(&matrix::Matrix) -> String, String> {
+/// The matrix of the projects in a world of their own.
+fn filled(together: &Together, options: &Options) -> Result<Matrix, String> {
+    let words = |error: &dyn Display| error.to_string();
+    let all: Vec<&Project> = together.projects.iter().map(|(_, own)| own).collect();
+    let mut world = World::empty(options).map_err(|error| words(&error))?;
+    world.start(&all).map_err(|error| words(&error))?;
+    let images = world.images().clone();
+    let World { mut lab, up, .. } = world;
+    let members = together.members().into_iter().filter_map(|(key, project)| {
+        let (_, up) = up.iter().find(|(own, _)| core::ptr::eq(*own, project))?;
+        Some(Member { key, project, up })
+    });
+    let members: Vec<Member<'_>> = members.collect();
+    let (name, seed) = (&together.name, options.seed);
+    let quiet = |_: &mut Lab, _, _| Ok(());
+    let filled = fill_together(&mut lab, name, &members, &images, Depth::Every, seed, quiet);
+    filled.map_err(|error| words(&error))
+}
+
+fn renderer(format: &str) -> Result<fn(&Matrix) -> String, String> {
     Ok(match format {
         "text" => table::render,
         "json" => json::render,

@@ -18,7 +18,6 @@ use super::row;
 use super::screen::Screen;
 use crate::capture::Known;
 use crate::project::Up;
-use crate::world::Options;
 
 /// Marks the keys of the services' programs; the others are clients'.
 const PROGRAM: u64 = 1 << 63;
@@ -64,7 +63,7 @@ impl Desk {
     pub(super) fn new(
         cx: &mut Cx<'_>,
         project: &'static Project,
-        options: Options,
+        asks: Asks,
         up: Up,
         screen: Option<Screen>,
     ) -> Self {
@@ -86,7 +85,7 @@ impl Desk {
             execs: BTreeMap::new(),
             mains,
             waiting: Vec::new(),
-            asks: Asks::new(project, options),
+            asks,
             tapes: Tapes::default(),
             guests: Guests::default(),
         }

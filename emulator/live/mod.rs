@@ -1,8 +1,9 @@
-//! A project that is up: its world in real time, and a desk that answers for it.
+//! A project that is up, or the projects of a host: their world in real time, and a desk that answers for it.
 //!
-//! What `vethlab up` is, without a command line. [`Live::start`] claims the project's name, makes its networks, starts
-//! its services on a lab of their own, puts that on a [`Runtime`], and listens on the control socket. Ways of attaching
-//! are added to [`Live::runtime`] before [`Live::run`].
+//! What `vethlab up` is, without a command line. [`Live::start`] claims the name, makes the networks, starts
+//! the services on a lab of their own, puts that on a [`Runtime`], and listens on the control socket. Ways of attaching
+//! are added to [`Live::runtime`] before [`Live::run`]. The projects of a host are seen as one, whose services
+//! are called `KEY/SERVICE`.
 //!
 //! A service runs what is known of it: the tools and servers that the lab has where its image and command name
 //! one (`httpd -f`, `ping db`, nginx's page), else a stand-in that listens on its ports and tells
@@ -21,6 +22,7 @@ mod screen;
 use std::io;
 
 use emulator_compose::{Images, Project, Service};
+use emulator_core::docker::Error;
 use emulator_core::docker::spec::{Listening, Port, Proto};
 use emulator_core::tools;
 use emulator_host::control::{Claim, Claimed, Place, Server};
@@ -35,8 +37,10 @@ pub use reach::{Door, ProxyWish};
 pub use row::{Address, PublishedPort, Row};
 pub use screen::Screen;
 
-use crate::project::Up;
+use crate::project::{Started, Up};
+use crate::together::Together;
 use crate::world::{Options, World, listening};
+use ask::Asks;
 use desk::Desk;
 use publish::Sockets;
 use reach::Reach;
@@ -46,8 +50,15 @@ use reach::Reach;
 pub enum Trouble {
     /// It is up already, as this process.
     Up(Option<u32>),
-    /// A network of it cannot be made: its key, and Docker's words.
-    Network(String, String),
+    /// A network of it cannot be made.
+    Network {
+        /// Where it stands.
+        place: String,
+        /// Its key under `networks`; its name in the engine, of a host's.
+        key: String,
+        /// Docker's words.
+        sentence: String,
+    },
     /// A published port cannot be bound.
     Port {
         /// Where it stands: `compose.yaml:7:9`.
@@ -88,32 +99,35 @@ pub struct Wishes {
 }
 
 impl Live {
-    /// Starts a project.
+    /// Starts a project, or those of a host.
     ///
     /// # Errors
     /// See [`Trouble`]. Containers that do not start are no error: [`Live::rows`] has them.
     pub fn start(
-        project: Project,
+        together: Together,
         options: &Options,
         place: &Place,
         wishes: Wishes,
     ) -> Result<Self, Trouble> {
-        let claim = place.claim(&project.name).map_err(|why| match why {
+        let claim = place.claim(&together.name).map_err(|why| match why {
             Claimed::Up(process) => Trouble::Up(process),
             Claimed::Error(sentence) => Trouble::Other(sentence),
         })?;
         let descriptors = raise_descriptors();
-        // There is one project in the life of the process, and it is needed until its end.
-        let project: &'static Project = Box::leak(Box::new(project));
+        // They are the only ones in the life of the process, and needed until its end.
+        let together: &'static Together = Box::leak(Box::new(together));
+        let joined = together.joined();
+        let project: &'static Project = match joined {
+            Some(joined) => &*Box::leak(Box::new(joined.project)),
+            None => &together.projects[0].1,
+        };
+        let all: Vec<&Project> = together.projects.iter().map(|(_, own)| own).collect();
         let mut world = World::empty(options).map_err(|e| Trouble::Other(e.to_string()))?;
         world
-            .start_with(&[project], |_, _| false, runs)
+            .start_with(&all, |_, _| false, runs)
             .map_err(|error| Trouble::Other(error.to_string()))?;
-        let World { lab, up, .. } = world;
-        let up = up.into_iter().next().map(|(_, up)| up).unwrap_or_default();
-        if let Some((key, error)) = up.networks.first() {
-            return Err(Trouble::Network(key.clone(), error.to_string()));
-        }
+        let up = as_one(together, &world)?;
+        let lab = world.lab;
         let sockets = Sockets::bind(&lab, project, &up, &wishes.publishing)?;
         let reach = Reach::bind(&lab, project, &up, &options.images, &wishes.proxies)?;
         let notices = wishes.notices;
@@ -132,7 +146,7 @@ impl Live {
             unbound: sockets.unbound.clone(),
             doors: reach.doors.clone(),
         };
-        live.attach(options, claim, wishes.screen)
+        live.attach(together, options, claim, wishes.screen)
             .and_then(|()| reach.attach(&mut live.runtime, &live.means))
             .and_then(|()| sockets.attach(&mut live.runtime, &live.means))
             .map_err(|error| Trouble::Other(error.to_string()))?;
@@ -141,6 +155,7 @@ impl Live {
 
     fn attach(
         &mut self,
+        together: &'static Together,
         options: &Options,
         claim: Claim,
         screen: Option<Screen>,
@@ -148,7 +163,13 @@ impl Live {
         self.runtime.attach(Signals::new)?;
         let (project, up) = (self.project, self.up.clone());
         self.runtime.attach(|cx| {
-            let desk = Desk::new(cx, project, options.clone(), up, screen);
+            let desk = Desk::new(
+                cx,
+                project,
+                Asks::new(together, options.clone()),
+                up,
+                screen,
+            );
             Server::new(cx, claim, desk)
         })?;
         Ok(())
@@ -159,7 +180,7 @@ impl Live {
         &mut self.runtime
     }
 
-    /// The project.
+    /// The project, or those of the host as one.
     #[must_use]
     pub const fn project(&self) -> &Project {
         self.project
@@ -213,6 +234,45 @@ impl Live {
     /// If the kernel refuses to wait.
     pub fn run(self) -> io::Result<Stop> {
         self.runtime.run()
+    }
+}
+
+/// What became of all services, in the order of their projects.
+fn as_one(together: &Together, world: &World<'_>) -> Result<Up, Trouble> {
+    let mut one = Up::default();
+    for (key, project) in &together.projects {
+        let Some(up) = world.up_of(project) else {
+            continue;
+        };
+        if let Some((network, error)) = up.networks.first() {
+            return Err(no_network(key.is_some(), project, network, error));
+        }
+        one.containers.extend(up.containers.iter().map(|started| {
+            let service = match key {
+                Some(key) => format!("{key}/{}", started.service),
+                None => started.service.clone(),
+            };
+            Started {
+                service,
+                ..started.clone()
+            }
+        }));
+    }
+    Ok(one)
+}
+
+fn no_network(hosted: bool, project: &Project, key: &str, error: &Error) -> Trouble {
+    let network = project.network(key);
+    let subnet = network.and_then(|network| network.ipam.first());
+    let at = subnet.map(|subnet| subnet.at);
+    let at = at.or_else(|| network.map(|network| network.at));
+    let name = network
+        .filter(|_| hosted)
+        .map_or(key, |network| &network.name);
+    Trouble::Network {
+        place: at.map_or_else(String::new, |at| project.locate(at)),
+        key: name.to_owned(),
+        sentence: error.to_string(),
     }
 }
 

@@ -13,18 +13,21 @@ const WIDEST: usize = 12;
 const NARROWEST: usize = 4;
 const MARGIN: usize = 16;
 const TITLE: usize = 44;
+/// The legend's second column, and what the whole of it takes.
+const COLUMN: usize = 260;
+const LEGEND: usize = 620;
 
 /// What is in the cells, and how it looks: class, fill, legend.
 const KINDS: [(&str, &str, &str); 7] = [
     ("open", "#cfe8d4", "answers at its own address"),
     ("side", "#fbd99b", "side door: only at a published port"),
     ("out", "#f5b8ae", "published: reached from outside"),
-    ("route", "#f7dcec", "only by a route that lan adds"),
     (
         "ping",
         "#e3e9f2",
         "no port is stated, an address answers a ping",
     ),
+    ("route", "#f7dcec", "only by a route that lan adds"),
     ("none", "#f6f6f6", "nothing answers"),
     ("same", "#d9d9d9", "itself"),
 ];
@@ -50,7 +53,7 @@ pub fn render(matrix: &Matrix) -> String {
         })
         .collect();
     let grid: usize = widths.iter().sum();
-    let width = (left + grid + slope + MARGIN).max(570);
+    let width = (left + grid + slope + MARGIN).max(LEGEND);
     let bottom = top + ends.len() * ROW;
     let height = bottom + 20 + KINDS.len().div_ceil(2) * 20 + MARGIN;
     let mut svg = Svg(String::new());
@@ -103,7 +106,7 @@ pub fn render(matrix: &Matrix) -> String {
 
 fn legend(svg: &mut Svg, top: usize) {
     for (at, (_, fill, what)) in KINDS.iter().enumerate() {
-        let (x, y) = (MARGIN + at % 2 * 230, top + at / 2 * 20);
+        let (x, y) = (MARGIN + at % 2 * COLUMN, top + at / 2 * 20);
         svg.line(format_args!(
             "<rect x=\"{x}\" y=\"{y}\" width=\"14\" height=\"14\" fill=\"{fill}\" stroke=\"#bbb\"/>\
              <text x=\"{}\" y=\"{}\">{what}</text>",

@@ -9,6 +9,9 @@ use emulator_compose::{
 };
 use serde::Serialize;
 
+/// Every IPv4 address of the host.
+const ANY_V4: &str = "0.0.0.0";
+
 /// Docker's option for inter-container communication.
 pub(super) const ICC: &str = "com.docker.network.bridge.enable_icc";
 
@@ -20,6 +23,8 @@ pub enum Effect {
     Opens,
     /// What was open is closed afterwards.
     Closes,
+    /// The server sees the address that it should.
+    Shows,
 }
 
 /// A change of the compose file that was tried and does what is said.
@@ -52,6 +57,8 @@ pub(super) enum Edit {
     Internal(String, bool),
     /// Containers of a network may talk to each other.
     Icc(String),
+    /// A network has IPv6 too.
+    Ipv6(String),
     /// A program listens on every address.
     Everywhere(String, u16, Protocol),
     /// A program listens on a port, and the file says so.
@@ -98,6 +105,9 @@ impl Edit {
             }
             Self::Icc(network) => on(&mut project, network, |network| {
                 network.driver_opts.shift_remove(ICC);
+            }),
+            Self::Ipv6(network) => on(&mut project, network, |network| {
+                network.enable_ipv6 = Some(true);
             }),
             Self::Everywhere(service, port, protocol) | Self::State(service, port, protocol) => {
                 of(&mut project, service, |service| {
@@ -159,6 +169,10 @@ impl Edit {
                 "do not publish {} of {service}: no line for it under `ports:`",
                 written(*port, *protocol)
             ),
+            Self::Bind(service, port, protocol, Some(ANY_V4)) => format!(
+                "publish {} of {service} over IPv4 alone: write `{ANY_V4}:` before it",
+                written(*port, *protocol)
+            ),
             Self::Bind(service, port, protocol, Some(address)) => format!(
                 "publish {} of {service} for this host alone: write `{address}:` before it",
                 written(*port, *protocol)
@@ -174,6 +188,9 @@ impl Edit {
             Self::Icc(network) => {
                 format!("let containers of {network} talk to each other: no `{ICC}: \"false\"`")
             }
+            Self::Ipv6(network) => format!(
+                "give {network} IPv6, so that no docker-proxy stands between: `enable_ipv6: true`"
+            ),
             Self::State(service, port, protocol) => format!(
                 "if {service} listens on {0}, say so: `x-vethlab: {{listen: [{0}]}}`, with all its other ports",
                 match protocol {
@@ -219,7 +236,9 @@ impl Edit {
             Self::Everywhere(name, ..) | Self::State(name, ..) => {
                 service(name).map(|service| service.at)
             }
-            Self::Internal(key, _) => project.network(key).map(|network| network.at),
+            Self::Internal(key, _) | Self::Ipv6(key) => {
+                project.network(key).map(|network| network.at)
+            }
             Self::Icc(key) => project.network(key).map(|network| {
                 network
                     .driver_opts
@@ -481,6 +500,30 @@ pub(super) fn closers(project: &Project, asked: Asked<'_>) -> Vec<Edit> {
             let key = network.map_or("default", |network| network.key.as_str());
             edits.push(Edit::Mode(home.name.clone(), key.to_owned()));
         }
+    }
+    edits
+}
+
+/// What might let the server see another address: nothing of docker-proxy's between, which carries what comes over IPv6
+/// to a network that has none; or a network in common.
+pub(super) fn showers(project: &Project, asked: Asked<'_>) -> Vec<Edit> {
+    let mut edits = Vec::new();
+    if let (Some(to), Some((port, protocol))) = (asked.to_home, asked.port) {
+        for member in &to.networks {
+            let network = project.network(&member.key);
+            if network.is_some_and(|own| own.enable_ipv6 != Some(true) && !own.external) {
+                edits.push(Edit::Ipv6(member.key.clone()));
+            }
+        }
+        let own = to.ports.iter().find(|own| is(own, port, protocol));
+        if own.is_some_and(|own| own.host_ip.is_none()) {
+            let bind = Edit::Bind(to.name.clone(), port, protocol, Some(ANY_V4));
+            edits.push(bind);
+        }
+    }
+    if let (Some(from), Some(to)) = (asked.from_home, asked.to_home) {
+        joins(from, to, &mut edits);
+        joins(to, from, &mut edits);
     }
     edits
 }

@@ -15,7 +15,7 @@ mod travel;
 use core::fmt;
 use core::str::FromStr;
 
-use emulator_compose::{Images, Joined, Place, Project, Protocol, Service};
+use emulator_compose::{Images, Joined, Place, Project, Protocol, Service, near};
 use emulator_core::docker::Error as DockerError;
 use emulator_core::docker::spec::{Port, Proto};
 use serde::Serialize;
@@ -118,6 +118,9 @@ pub struct Told {
     /// What to do about the question itself, if there is something.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub advice: Option<String>,
+    /// No changes were tried: enough others that fail in the same run had theirs.
+    #[serde(skip_serializing_if = "core::ops::Not::not")]
+    pub untried: bool,
 }
 
 /// A question and its ways, and the one that is explained.
@@ -201,7 +204,11 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unknown { name, known } => {
-                write!(f, "no service {name:?}; there are {}", known.join(", "))
+                write!(f, "no service {name:?}; there are {}", known.join(", "))?;
+                match near(name, known.iter().map(String::as_str)) {
+                    Some(near) => write!(f, "\nhint: did you mean `{near}`?"),
+                    None => Ok(()),
+                }
             }
             Self::NotRunning { service, why } => write!(f, "{service} does not run: {why}"),
             Self::Docker(error) => error.fmt(f),
@@ -423,6 +430,7 @@ impl About<'_> {
             causes: reason::causes(self),
             changes: Vec::new(),
             advice: None,
+            untried: false,
         }
     }
 
@@ -448,6 +456,7 @@ impl About<'_> {
         let edits = match effect {
             Effect::Opens => change::openers(self.project, self.asked, self.images),
             Effect::Closes => change::closers(self.project, self.asked),
+            Effect::Shows => change::showers(self.project, self.asked),
         };
         let what = |edit: &Edit| edit.what(self.project);
         let at = |edit: &Edit| Some(self.project.locate(edit.at(self.project)?));
@@ -488,6 +497,8 @@ impl About<'_> {
             Effect::Opens if side_door => verdict == Verdict::Open,
             Effect::Opens => matches!(verdict, Verdict::Open | Verdict::Door),
             Effect::Closes => verdict == Verdict::Closed,
+            // A question asks for no address.
+            Effect::Shows => false,
         }
     }
 }

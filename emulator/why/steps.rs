@@ -10,14 +10,14 @@ use core::net::{IpAddr, SocketAddr};
 use emulator_compose::Project;
 use emulator_core::id::NsId;
 use emulator_core::lab::Lab;
-use emulator_core::netns::Route;
+use emulator_core::netns::{LO, Route};
 use serde::Serialize;
-use switch::verdict::Event;
+use switch::verdict::{Event, What};
 use switch::wire::{EthernetAddress, IpProtocol};
 
 use super::record::{Carried, Record, Seen};
 use super::travel::Travel;
-use crate::matrix::Way;
+use crate::matrix::{How, Way};
 
 /// What a step is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -35,6 +35,8 @@ pub enum Kind {
     Frame,
     /// A bridge chose the port.
     Port,
+    /// How long a packet may be.
+    Mtu,
     /// An address was translated.
     Nat,
     /// A rule let it pass, or dropped it.
@@ -56,6 +58,7 @@ impl Kind {
             Self::Neighbour => "neighbour",
             Self::Frame => "frame",
             Self::Port => "port",
+            Self::Mtu => "mtu",
             Self::Nat => "nat",
             Self::Filter => "filter",
             Self::Proxy => "proxy",
@@ -128,6 +131,14 @@ impl Trip<'_> {
         let first = self.first();
         if let Some(seen) = first {
             steps.extend(self.travel(seen.frame).steps(""));
+            steps.extend(self.travel(seen.frame).narrow());
+        } else if let Some(frame) = self.looped() {
+            // A call that is translated on its way out leaves by another interface.
+            if !self.packets.iter().any(|seen| seen.frame == frame) {
+                let text = "lo, which is not in the capture".to_owned();
+                steps.push(Step::new(Kind::Frame, text, Vec::new()));
+            }
+            steps.extend(self.travel(frame).steps(""));
         }
         let proxy = self.proxy(first.map(|seen| seen.frame));
         if let Some(seen) = proxy {
@@ -213,6 +224,19 @@ impl Trip<'_> {
     fn first(&self) -> Option<&Seen> {
         let is = |seen: &&Seen| matches!(seen.what, Carried::Ip { to, .. } if self.is_target(to));
         self.packets.iter().find(is)
+    }
+
+    /// The frame that goes over loopback, if the call is one to an address of the namespace itself.
+    fn looped(&self) -> Option<u64> {
+        let mut events = self.events.iter();
+        let sent = events.find(|event| event.place == LO && event.what == What::Sent);
+        sent.filter(|_| self.is_local(self.way.at.ip()))
+            .map(|event| event.frame)
+    }
+
+    /// The call is to the host's loopback, and docker-proxy made one of its own for it.
+    pub(super) fn is_proxied(&self) -> bool {
+        self.way.how == How::Loopback && self.proxy(None).is_some()
     }
 
     fn is_target(&self, to: SocketAddr) -> bool {

@@ -1,7 +1,10 @@
 //! The way of one frame, decision by decision, in their order: the bridge's port, the rules at each hook, the
 //! translations, and where it died if it did.
 
+use core::net::IpAddr;
+
 use emulator_core::lab::said::Said;
+use emulator_core::netns::LO;
 use switch::filter::{Ruling, Table};
 use switch::hook::Hook;
 use switch::verdict::{DropReason, Event, IfId, What};
@@ -9,6 +12,9 @@ use switch::wire::EthernetAddress;
 
 use super::record::{Carried, Seen};
 use super::steps::{Kind, Rule, Step, Trip};
+
+/// What an interface sends at once unless somebody says otherwise.
+const ETHERNET_MTU: u32 = 1500;
 
 /// A frame of a trip.
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +40,7 @@ impl Travel<'_> {
         }
         // Rules speak before what they decided takes effect.
         let (mut rewrites, mut drops): (Option<Rule>, Option<Said>) = (None, None);
+        let mut received = false;
         let events: Vec<&Event> = self.events().collect();
         for (at, event) in events.iter().enumerate() {
             match event.what {
@@ -41,6 +48,7 @@ impl Travel<'_> {
                     let Some(said) = self.said(event) else {
                         continue;
                     };
+                    received |= said.hook == Hook::Input;
                     match said.ruling {
                         Ruling::Accept => steps.extend(self.accepted(&said, event.place)),
                         Ruling::Drop(_) => drops = Some(said),
@@ -57,7 +65,13 @@ impl Travel<'_> {
                     let flooded = before.any(|other| matches!(other.what, What::Flooded));
                     steps.extend(self.port(port, flooded));
                 }
-                What::Dropped(reason) => steps.push(self.dropped(reason, event.place, &drops)),
+                What::Delivered if !received => steps.extend(self.received(event.place)),
+                What::Dropped(reason) => {
+                    if reason == DropReason::NoSocket && !received {
+                        steps.extend(self.received(event.place));
+                    }
+                    steps.push(self.dropped(reason, event.place, &drops));
+                }
                 _ => {}
             }
         }
@@ -87,10 +101,13 @@ impl Travel<'_> {
         let What::Judged(judgement) = event.what else {
             return None;
         };
-        let mut to = self.seen().find_map(|seen| match seen.what {
+        let to = self.seen().find_map(|seen| match seen.what {
             Carried::Ip { to, .. } => Some(to.ip()),
             _ => None,
-        })?;
+        });
+        // What crosses loopback is not in the capture: it is the call itself.
+        let called = (event.place == LO).then(|| self.trip.way.at.ip());
+        let mut to = to.or(called)?;
         for earlier in self.events() {
             if core::ptr::eq(earlier, event) {
                 break;
@@ -124,6 +141,14 @@ impl Travel<'_> {
                 (Kind::Filter, "accepted: the network is nat-unprotected")
             }
             (Table::Filter, "") => (Kind::Filter, "accepted: no rule decides"),
+            (Table::Nat, "")
+                if said.hook == Hook::Output && place == LO && self.trip.is_proxied() =>
+            {
+                (
+                    Kind::Nat,
+                    "not translated: Docker's rule leaves the host's loopback out, so docker-proxy takes it",
+                )
+            }
             (Table::Nat, "SKIP DNAT") => (
                 Kind::Nat,
                 "not translated: it comes from a network, so docker-proxy takes it",
@@ -132,6 +157,57 @@ impl Travel<'_> {
         };
         let step = Step::new(kind, text.to_owned(), self.numbers(place));
         Some(step.by(Some(rule(said))))
+    }
+
+    /// What the host's own INPUT says of what came for the host itself, docker-proxy included: Docker has no rule there.
+    fn received(&self, place: IfId) -> Option<Step> {
+        let trip = self.trip;
+        let host = trip.lab.places().host;
+        let owner = match place {
+            LO => trip.ns,
+            _ => trip.lab.net().owner(place)?.id(),
+        };
+        let tool = match trip.way.at.ip() {
+            IpAddr::V4(_) => "iptables",
+            IpAddr::V6(_) => "ip6tables",
+        };
+        let text = "accepted: Docker has no rule for what reaches the host itself; a firewall of the host's would decide here";
+        let step = Step::new(Kind::Filter, text.to_owned(), self.numbers(place));
+        (owner == host).then(|| {
+            step.by(Some(Rule {
+                hook: Hook::Input.word().to_owned(),
+                line: format!("{tool} -P INPUT ACCEPT"),
+            }))
+        })
+    }
+
+    /// What is carried on the way is less than what the asker sends at once: the narrowest place.
+    pub(super) fn narrow(&self) -> Option<Step> {
+        let net = self.trip.lab.net();
+        let mut places: Vec<IfId> = Vec::new();
+        for event in self.events() {
+            places.push(event.place);
+            if let What::Forwarded(to) = event.what {
+                places.push(to);
+            }
+        }
+        let mtu = |place: &IfId| Some(net.owner(*place)?.iface(*place)?.mtu);
+        let known = places
+            .iter()
+            .filter_map(|place| Some((mtu(place)?, *place)));
+        let known: Vec<(u32, IfId)> = known.collect();
+        let (own, first) = *known.first()?;
+        // The first of the narrowest.
+        let (least, at) = *known.iter().min_by_key(|(mtu, _)| *mtu)?;
+        let (first, at) = (self.trip.label(first), self.trip.label(at));
+        let text = match (own > least, own == ETHERNET_MTU) {
+            (true, _) => format!(
+                "{first} sends up to {own} bytes at once, {at} carries {least}: longer packets pass only if ICMP \"fragmentation needed\" comes back"
+            ),
+            (false, true) => return None,
+            (false, false) => format!("up to {own} bytes at once, all the way"),
+        };
+        Some(Step::new(Kind::Mtu, text, Vec::new()))
     }
 
     fn is_bridged(&self, place: IfId) -> bool {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use emulator_compose::{Images, Options, Project};
 use vethlab::core::docker::spec::Engine;
-use vethlab::expect::{Outcome, Settings, run};
+use vethlab::expect::{Outcome, Settings, Tested, run};
 use vethlab::report::{Entry, Form, Report, Status};
 
 const SHOP: &str = r#"
@@ -359,5 +359,64 @@ networks: {a: {}, b: {}}
     assert_eq!(
         notes,
         ["web dials db:5432 (depends_on): the name does not resolve"]
+    );
+}
+
+/// The projects of a host as a library: sentences that span them, what stands in the file, and what is wrong.
+#[test]
+fn a_host_is_held_to_its_expectations() {
+    let file = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/examples/two-projects/vethlab.yaml"
+    );
+    let server = Tested::load(file).unwrap();
+    assert!(server.project().service("edge/proxy").is_some());
+    server.assert_all();
+    server.assert("edge/proxy -> blog/ghost:2368 allow via web");
+    let failed = server
+        .check("edge/proxy -> blog/db:3306 allow")
+        .unwrap_err();
+    assert!(
+        failed.contains("edge/proxy does not reach blog/db:3306"),
+        "{failed}"
+    );
+    assert!(
+        failed.contains("fix (tried): put blog/db on web"),
+        "{failed}"
+    );
+    let wrong = server.check("edge/proxy -> ghost:2368 allow").unwrap_err();
+    assert!(wrong.contains("ghost"), "{wrong}");
+    let wrong = Tested::load_host(file, "sever").unwrap_err();
+    assert!(wrong.contains("no host or project \"sever\""), "{wrong}");
+    assert!(wrong.contains("did you mean `server`?"), "{wrong}");
+}
+
+/// What would let the server see its client was tried, and nothing that only closes the port is told.
+#[test]
+fn a_fix_for_another_source_is_tried() {
+    let text = "services:\n  web: {image: x, ports: ['[::]:8080:80'], networks: [front]}\nnetworks: {front: {}}\n";
+    let entries = tried(text, &["lan -> web:8080 allow sees client"]);
+    let details = &entries[0].details;
+    assert!(details.contains("not the client"), "{details}");
+    assert!(
+        details.contains("fix (tried): give front IPv6, so that no docker-proxy stands between"),
+        "{details}"
+    );
+    assert!(!details.contains("do not publish"), "{details}");
+}
+
+#[test]
+fn failures_without_a_tried_fix_say_so() {
+    let text = "services:\n  a: {image: x, networks: [one]}\n  b: {image: x, expose: [80], networks: [one, two]}\nnetworks: {one: {}, two: {}}\n";
+    let entries = tried(text, &["a -> b:80 deny"; 17]);
+    let details: Vec<&String> = entries.iter().map(|entry| &entry.details).collect();
+    for had in &details[..16] {
+        assert!(had.contains("fix (tried): take b off one"), "{had}");
+        assert!(!had.contains("no fix was tried"), "{had}");
+    }
+    assert!(
+        details[16].contains("no fix was tried: 16 failures of the same run had theirs"),
+        "{}",
+        details[16]
     );
 }

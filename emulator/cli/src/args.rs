@@ -50,8 +50,8 @@ Exit codes:
 
 const CHECK_EXAMPLES: &str = "\
 Examples:
-  vethlab check compose.yaml
-      start every service and print who reaches whom, and why not
+  vethlab check
+      start every service of this folder's project, and print who reaches whom, and why not
   vethlab check -p shop --format json compose.yaml compose.override.yaml
       the same for a project of two files, for machines
   vethlab check --capture shop.pcapng --capture-at all compose.yaml
@@ -123,9 +123,9 @@ pub struct LabArgs {
     /// Draw ids, MACs and shuffles from this seed; the same seed gives the same bytes
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub seed: u64,
-    /// The Docker engine that is modelled
-    #[arg(long, value_enum, default_value_t = EngineArg::V29)]
-    pub engine: EngineArg,
+    /// The Docker engine that is modelled: what a compose file says if not given, else 29
+    #[arg(long, value_enum)]
+    pub engine: Option<EngineArg>,
     /// The capture.
     #[command(flatten)]
     pub capture: CaptureArgs,
@@ -153,8 +153,8 @@ pub struct PlayArgs {
 #[derive(Args, Clone, Debug)]
 #[command(after_help = CHECK_EXAMPLES)]
 pub struct CheckArgs {
-    /// The compose files; later ones override earlier ones
-    #[arg(required = true, value_name = "COMPOSE")]
+    /// The compose files, later ones laid over earlier ones, or a vethlab.yaml, or a folder; this folder if none
+    #[arg(value_name = "COMPOSE")]
     pub files: Vec<PathBuf>,
     /// The project's name; the file's own name or its directory's if not given
     #[arg(short = 'p', long, value_name = "NAME")]
@@ -213,6 +213,18 @@ mod tests {
         Cli::command().debug_assert();
     }
 
+    /// What stands below the options is not wrapped anew on a screen of a hundred columns.
+    #[test]
+    fn examples_fit_the_screen() {
+        for verb in Cli::command().get_subcommands() {
+            let after = verb.get_after_help().map(ToString::to_string);
+            for line in after.unwrap_or_default().lines() {
+                let length = line.chars().count();
+                assert!(length <= 100, "{}: {length}: {line}", verb.get_name());
+            }
+        }
+    }
+
     #[test]
     fn lines() {
         let parse = |line: &str| Cli::try_parse_from(line.split(' '));
@@ -220,7 +232,7 @@ mod tests {
             parse("vethlab play --bless --seed 7 --engine 20.10 --capture o.pcapng a.md").unwrap();
         let Verb::Play(args) = cli.verb else { panic!() };
         assert!(args.bless && args.lab.seed == 7);
-        assert_eq!(Engine::from(args.lab.engine), Engine::V20_10);
+        assert_eq!(args.lab.engine.map(Engine::from), Some(Engine::V20_10));
         let cli =
             parse("vethlab check -p shop --format json --capture o --capture-at all a.yaml b.yaml")
                 .unwrap();

@@ -121,7 +121,7 @@ fn bad_input_is_refused_with_its_place() {
     let cases: &[(&str, &[u8], &str)] = &[
         ("unknown-key.yaml", b"services:\n  web:\n    image: x\n    prots: [80]\n", ":4:5"),
         ("not-yaml.yaml", b"services: [\n", "not-yaml.yaml:"),
-        ("latin.yaml", b"services: {caf\xe9: {image: x}}\n", "UTF-8"),
+        ("latin.yaml", b"services: {caf\xe9: {image: x}}\n", "not UTF-8 at line 1, column 15"),
         ("address.yaml", b"services:\n  a:\n    image: x\n    networks: {n: {ipv4_address: 10.0.0.300}}\nnetworks: {n: {}}\n", ":4:"),
         ("deep.yaml", deep.as_bytes(), "deep.yaml:"),
         ("laughs.yaml", laughs.as_bytes(), "laughs.yaml:"),
@@ -143,7 +143,7 @@ fn files_that_cannot_be_read() {
             &["check", "no/such/compose.yaml"][..],
             "no/such/compose.yaml",
         ),
-        (&["check", "examples"][..], "directory"),
+        (&["check", "examples"][..], "no compose file in examples"),
         (&["play", "no/such.md"][..], "no/such.md"),
         (
             &[
@@ -228,7 +228,14 @@ fn init_prints_what_is_dialled_and_overwrites_nothing() {
     assert_eq!(fs::read_to_string(&path).unwrap(), "mine\n");
     let output = vethlab(&["init", "--force", "--output", &path, file]);
     assert_eq!(output.status.code(), Some(0));
-    assert_eq!(fs::read_to_string(&path).unwrap(), out);
+    // The files are called from where it is.
+    let written = fs::read_to_string(&path).unwrap();
+    let (first, rest) = written.split_once('\n').unwrap();
+    assert!(
+        first.contains("examples/voting-app/compose.yaml"),
+        "{first}"
+    );
+    assert_eq!(Some(rest), out.split_once('\n').map(|(_, rest)| rest));
 }
 
 /// A capture of one interface and one filter, in files of which the last are kept.
@@ -292,4 +299,57 @@ fn check_captures_what_is_asked_for() {
         assert_eq!(output.status.code(), Some(2), "{err}");
         assert!(err.contains(words), "{err}");
     }
+}
+
+/// Nobody has to name the compose files of the folder that he is in, as with compose itself; a folder will do.
+#[test]
+fn this_folders_project_if_none_is_named() {
+    let files = [
+        (
+            "compose.yaml",
+            "services: {web: {image: nginx, depends_on: [db]}, db: {image: postgres}}\n",
+        ),
+        (
+            "compose.override.yaml",
+            "services: {db: {expose: [5433]}}\n",
+        ),
+        ("empty/readme", ""),
+        (
+            "host/vethlab.yaml",
+            "projects: {a: {files: ../compose.yaml, engine: '20.10'}}\nhosts: {one: {projects: [a]}}\n",
+        ),
+    ];
+    let folder = rig::folder("binary", "this-folder", &files);
+    let said = |args: &[&str], code: i32| rig::says_in(&folder, args, code);
+    for verb in ["check", "matrix", "init"] {
+        let here = said(&[verb], 0);
+        assert!(here.contains("web") && !here.is_empty(), "{here}");
+        assert_eq!(said(&[verb, "."], 0), here);
+        let nothing = said(&[verb, "empty"], 2);
+        assert!(
+            nothing.contains("no compose file in empty (compose.yaml, "),
+            "{nothing}"
+        );
+    }
+    assert!(said(&["check"], 0).contains("db:5433"));
+    let why = said(&["why", "web", "db:5433"], 0);
+    assert!(why.starts_with("web → db:5433: yes"), "{why}");
+    assert_eq!(
+        said(&["why", ".", "web", "db:5433"], 0).lines().next(),
+        why.lines().next()
+    );
+    let near = said(&["why", "wed", "db"], 2);
+    assert!(near.contains("did you mean `web`?"), "{near}");
+    let half = said(&["why", "compose.yaml", "web"], 2);
+    assert!(half.contains("compose.yaml is a file: who asks"), "{half}");
+    // What the files say of the engine counts wherever none is asked for.
+    let told = said(&["matrix", "host"], 0);
+    assert!(
+        told.contains("one, engine 20.10") && told.contains("a/web"),
+        "{told}"
+    );
+    let asked = said(&["matrix", "--engine", "29", "--on", "one", "host"], 0);
+    assert!(asked.contains("engine 29"), "{asked}");
+    let alone = said(&["check", "compose.yaml", "host/vethlab.yaml"], 2);
+    assert!(alone.contains("stands alone"), "{alone}");
 }

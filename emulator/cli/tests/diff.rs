@@ -1,8 +1,12 @@
 //! `vethlab diff` as a person runs it: files, folders, lock files, git revisions, engines.
 
+mod rig;
+
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
+
+use rig::{command, ran, says_in as says};
 
 const OLD: &str = "\
 services:
@@ -18,34 +22,10 @@ fn new() -> String {
         .replace("[front, back]", "[back]")
 }
 
-fn vethlab(folder: &Path, args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_vethlab"))
-        .args(args)
-        .current_dir(folder)
-        .env_clear()
-        .output()
-        .unwrap()
-}
-
-fn says(folder: &Path, args: &[&str], code: i32) -> String {
-    let output = vethlab(folder, args);
-    let out = String::from_utf8_lossy(&output.stdout).into_owned();
-    let err = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(code), "{args:?}: {out}{err}");
-    if code == 2 { err } else { out }
-}
-
 /// A folder with the old and the new project.
 fn scratch(test: &str) -> PathBuf {
-    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
-        .join("diff")
-        .join(test);
-    let _ = fs::remove_dir_all(&folder);
-    for (name, text) in [("old", OLD.to_owned()), ("new", new())] {
-        fs::create_dir_all(folder.join(name)).unwrap();
-        fs::write(folder.join(name).join("compose.yaml"), text).unwrap();
-    }
-    folder
+    let files = [("old/compose.yaml", OLD), ("new/compose.yaml", &new())];
+    rig::folder("diff", test, &files)
 }
 
 #[test]
@@ -160,7 +140,7 @@ fn an_upgrade_closes_the_way_by_a_route() {
         "old.lock",
         "compose.yaml",
     ];
-    let output = vethlab(&folder, &args);
+    let output = command(&args).current_dir(&folder).output().unwrap();
     let out = String::from_utf8_lossy(&output.stdout).into_owned();
     let err = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(
@@ -240,7 +220,7 @@ fn revisions_are_read_without_being_checked_out() {
             !out.contains("81/tcp") && !out.contains("8181"),
             "{args:?}: {out}"
         );
-        let err = String::from_utf8(vethlab(&deploy, args).stderr).unwrap();
+        let (_, _, err) = ran(&deploy, args);
         assert!(err.contains(".env is ignored by git"), "{args:?}: {err}");
     }
     assert!(git(&app, &["commit", "-qam", "new"]));

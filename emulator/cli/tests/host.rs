@@ -20,14 +20,8 @@ const MACHINE: &str = r#"{
     {"ifname": "tun0", "mtu": 1420, "addr_info": [{"local": "10.99.1.2", "prefixlen": 16}]}]}"#;
 
 fn scratch(test: &str, machine: &str) -> PathBuf {
-    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
-        .join("host")
-        .join(test);
-    let _ = fs::remove_dir_all(&folder);
-    fs::create_dir_all(&folder).unwrap();
-    fs::write(folder.join("compose.yaml"), PROJECT).unwrap();
-    fs::write(folder.join("machine.json"), machine).unwrap();
-    folder
+    let files = [("compose.yaml", PROJECT), ("machine.json", machine)];
+    rig::folder("host", test, &files)
 }
 
 fn says(args: &[&str], folder: &Path, host: bool, code: i32) -> String {
@@ -240,5 +234,112 @@ fn ports_and_subnets_that_meet_on_a_host() {
     assert!(
         said.contains("Pool overlaps with other one on this address space"),
         "{said}"
+    );
+}
+
+/// What is expected of a host is read by `lint` too, and its projects' names are known to each other.
+#[test]
+fn lint_reads_what_is_expected_of_a_host() {
+    let folder = scratch("lint", "{}");
+    let write = |name: &str, text: &str| fs::write(folder.join(name), text).unwrap();
+    write(
+        "a.yaml",
+        "name: a\nservices: {web: {image: x, expose: [80]}}\n",
+    );
+    write(
+        "b.yaml",
+        "name: b\nservices: {db: {image: x, expose: [80]}}\n",
+    );
+    let config = |sentence: &str| {
+        format!(
+            "projects: {{a: {{files: a.yaml}}, b: {{files: b.yaml}}}}\nhosts:\n  one:\n    projects: [a, b]\n    expect:\n      - {sentence}\n"
+        )
+    };
+    let run = |code: i32| {
+        let output = vethlab(&["lint", folder.to_str().unwrap()]);
+        let (out, err) = texts(&output);
+        assert_eq!(output.status.code(), Some(code), "{out}{err}");
+        out + &err
+    };
+    write("vethlab.yaml", &config("a/web -> b/db:80 deny"));
+    run(0);
+    write("vethlab.yaml", &config("a/web -> b/dbs:80 deny"));
+    let said = run(2);
+    assert!(said.contains("vethlab.yaml:6:18"), "{said}");
+    assert!(said.contains("b/dbs") && said.contains("b/db"), "{said}");
+    write("vethlab.yaml", &config("a/web ->"));
+    assert!(run(2).contains("vethlab.yaml:6:"));
+    // A project that does not load is told once, and nothing else of the host.
+    write("b.yaml", "services: {db: {imag: x}}\n");
+    let said = run(2);
+    assert_eq!(
+        said.matches("additional properties 'imag'").count(),
+        1,
+        "{said}"
+    );
+    assert!(!said.contains("vethlab.yaml:6"), "{said}");
+}
+
+/// A first vethlab.yaml of projects that run together, and what is missing under a host that is there.
+#[test]
+fn init_of_projects_together() {
+    let folder = scratch("init", "{}");
+    let run = |args: &[&str], code: i32| {
+        let output = rig::command(args).current_dir(&folder).output().unwrap();
+        let (out, err) = texts(&output);
+        assert_eq!(output.status.code(), Some(code), "{args:?}: {out}{err}");
+        out + &err
+    };
+    let write = |name: &str, text: &str| fs::write(folder.join(name), text).unwrap();
+    write(
+        "edge.yaml",
+        "name: edge\nservices: {proxy: {image: x, environment: {APP: 'http://ghost:2368'}, networks: [web]}}\nnetworks: {web: {name: web}}\n",
+    );
+    write(
+        "blog.yaml",
+        "name: blog\nservices: {ghost: {image: ghost, networks: [web]}}\nnetworks: {web: {external: true}}\n",
+    );
+    run(
+        &[
+            "init",
+            "--together",
+            "--output",
+            "vethlab.yaml",
+            "edge.yaml",
+            "blog.yaml",
+        ],
+        0,
+    );
+    let tested = run(&["test"], 0);
+    assert!(tested.contains("server"), "{tested}");
+    let host = run(&["init", "--on", "server", "vethlab.yaml"], 0);
+    assert!(
+        host.starts_with("hosts:\n  server:\n    projects: [edge, blog]\n    expect:\n"),
+        "{host}"
+    );
+    assert!(
+        host.contains("- edge/proxy -> blog/ghost:2368 allow  # edge: edge.yaml:2 APP"),
+        "{host}"
+    );
+    let own = run(
+        &[
+            "init",
+            "--force",
+            "--output",
+            "vethlab.yaml",
+            "vethlab.yaml",
+        ],
+        2,
+    );
+    assert!(own.contains("is what is read"), "{own}");
+    // Files are named from where the file is written.
+    fs::create_dir(folder.join("ci")).unwrap();
+    run(&["init", "--output", "ci/vethlab.yaml", "edge.yaml"], 0);
+    let written = fs::read_to_string(folder.join("ci/vethlab.yaml")).unwrap();
+    assert!(written.contains("../edge.yaml"), "{written}");
+    let twice = run(&["init", "--together", "edge.yaml", "edge.yaml"], 2);
+    assert!(
+        twice.contains("two projects are named edge on one host"),
+        "{twice}"
     );
 }

@@ -1,44 +1,23 @@
 //! `vethlab lint` as a person and as a CI job run it.
 
+mod rig;
+
 use std::fs;
-use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-
-/// A folder of its own with these files.
-fn folder(name: &str, files: &[(&str, &str)]) -> PathBuf {
-    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
-        .join("lint")
-        .join(name);
-    let _ = fs::remove_dir_all(&folder);
-    for (file, text) in files {
-        let path = folder.join(file);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
-    }
-    folder
-}
-
-fn lint(folder: &PathBuf, args: &[&str]) -> (Option<i32>, String, String) {
-    let output: Output = Command::new(env!("CARGO_BIN_EXE_vethlab"))
-        .arg("lint")
-        .args(args)
-        .current_dir(folder)
-        .env_clear()
-        .output()
-        .unwrap();
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    (
-        output.status.code(),
-        text(&output.stdout),
-        text(&output.stderr),
-    )
-}
 
 const OPEN: &str = "services:\n  web:\n    image: nginx\n    ports: ['80:80']\n";
 const STORE: &str = "services:\n  db:\n    image: postgres\n    ports: ['5432:5432']\n";
 const QUIET: &str = "services:\n  web:\n    image: nginx\n";
+
+fn folder(test: &str, files: &[(&str, &str)]) -> PathBuf {
+    rig::folder("lint", test, files)
+}
+
+fn lint(folder: &Path, args: &[&str]) -> (Option<i32>, String, String) {
+    rig::ran(folder, &[&["lint"], args].concat())
+}
 
 #[test]
 fn exit_codes() {

@@ -5,23 +5,10 @@ mod rig;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use rig::{texts, vethlab};
-
-/// What a run prints; it has to exit with `code`.
-fn says(args: &[&str], code: i32) -> String {
-    let output = vethlab(args);
-    let (out, err) = texts(&output);
-    assert_eq!(output.status.code(), Some(code), "{args:?}: {out}{err}");
-    out
-}
+use rig::{says, texts, vethlab};
 
 fn scratch(test: &str) -> PathBuf {
-    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
-        .join("matrix")
-        .join(test);
-    let _ = fs::remove_dir_all(&folder);
-    fs::create_dir_all(&folder).unwrap();
-    folder
+    rig::folder("matrix", test, &[])
 }
 
 fn text(path: &Path) -> &str {

@@ -1,8 +1,9 @@
 //! `vethlab test` as a person runs it: which projects it finds, how it exits, what it writes beside its report.
 
+mod rig;
+
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
 
 const HOLDS: &str = "\
 x-vethlab: {expect: ['web -> db:5432 allow', 'outside -> db:5432 deny']}
@@ -19,33 +20,12 @@ services:
   db: {image: x, expose: [5432]}
 ";
 
-/// A folder of its own with these files.
-fn folder(name: &str, files: &[(&str, &str)]) -> PathBuf {
-    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
-        .join("test-verb")
-        .join(name);
-    let _first = fs::remove_dir_all(&folder);
-    for (path, text) in files {
-        let path = folder.join(path);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
-    }
-    folder
+fn folder(test: &str, files: &[(&str, &str)]) -> PathBuf {
+    rig::folder("test-verb", test, files)
 }
 
 fn vethlab(folder: &Path, args: &[&str]) -> (Option<i32>, String, String) {
-    let output: Output = Command::new(env!("CARGO_BIN_EXE_vethlab"))
-        .arg("test")
-        .args(args)
-        .current_dir(folder)
-        .env_clear()
-        .output()
-        .unwrap();
-    (
-        output.status.code(),
-        String::from_utf8_lossy(&output.stdout).into_owned(),
-        String::from_utf8_lossy(&output.stderr).into_owned(),
-    )
+    rig::ran(folder, &[&["test"], args].concat())
 }
 
 #[test]

@@ -556,6 +556,108 @@ fn an_idle_project_sleeps() {
     scratch.says(&["down"], 0);
 }
 
+const EDGE: &str = "name: edge
+services: {proxy: {image: nginx, ports: ['8080:80'], networks: [web]}}
+networks: {web: {name: web}}
+";
+const BLOG: &str = "name: blog
+services:
+  ghost: {image: ghost, networks: [web, default]}
+  db: {image: mysql}
+networks: {web: {external: true}}
+";
+
+/// The projects of a host in one lab, under the host's name.
+#[test]
+fn the_projects_of_a_host_are_up_together() {
+    let scratch = Scratch::new("host", SHOP);
+    let write =
+        |name: &str, text: &str| fs::write(scratch.0.join("shop").join(name), text).unwrap();
+    write("edge.yaml", EDGE);
+    write("blog.yaml", BLOG);
+    // `blog` is named first and waits for the network that `edge` makes.
+    let config = "projects: {blog: {files: blog.yaml}, edge: {files: edge.yaml}}\nhosts: {server: {projects: [blog, edge]}}\n";
+    write("vethlab.yaml", config);
+    let told = scratch.says(&["up", "-d", "--on", "server"], 0);
+    assert!(told.contains("project server is up"), "{told}");
+    assert!(
+        told.contains("edge/proxy") && told.contains("blog-db-1"),
+        "{told}"
+    );
+    // By name, by the file, and by the host in it.
+    for which in [
+        &["-p", "server"][..],
+        &["-f", "vethlab.yaml"],
+        &["--on", "server"],
+    ] {
+        let ps = scratch.says(&[&["ps"], which].concat(), 0);
+        assert!(
+            ps.contains("blog/ghost") && ps.contains("edge/proxy"),
+            "{ps}"
+        );
+    }
+    let pinged = scratch.says(
+        &[
+            "exec",
+            "-p",
+            "server",
+            "edge/proxy",
+            "--",
+            "ping",
+            "-c",
+            "1",
+            "ghost",
+        ],
+        0,
+    );
+    assert!(pinged.contains("1 packets received"), "{pinged}");
+    let nobody = scratch.says(&["exec", "-p", "server", "proxy", "--", "true"], 2);
+    assert!(
+        nobody.contains("its services are blog/ghost, blog/db, edge/proxy"),
+        "{nobody}"
+    );
+    let why = scratch.says(&["why", "server", "edge/proxy", "blog/ghost"], 0);
+    assert!(why.contains("edge/proxy → blog/ghost:2368: yes"), "{why}");
+    let why = scratch.says(&["why", "server", "edge/proxy", "blog/db"], 1);
+    assert!(
+        why.contains("edge/proxy is on web, blog/db on blog_default"),
+        "{why}"
+    );
+    let matrix = scratch.says(&["matrix", "--format", "csv", "server"], 0);
+    assert!(matrix.contains("edge/proxy,blog/ghost"), "{matrix}");
+    let logs = scratch.says(&["logs", "-p", "server", "-n", "0", "edge/proxy"], 0);
+    assert_eq!(logs, "");
+    let again = scratch.says(&["up", "-d", "--on", "server"], 2);
+    assert!(again.contains("project server is up already"), "{again}");
+    scratch.says(&["down", "-p", "server"], 0);
+    scratch.assert_nothing_left();
+
+    // Two projects that want one subnet: the second says where it stands.
+    write(
+        "blog.yaml",
+        &format!("{BLOG}  default: {{ipam: {{config: [{{subnet: 172.18.0.0/16}}]}}}}\n").replace(
+            "networks: {web: {external: true}}",
+            "networks:\n  web: {external: true}",
+        ),
+    );
+    write(
+        "edge.yaml",
+        &EDGE.replace(
+            "{name: web}",
+            "{name: web, ipam: {config: [{subnet: 172.18.0.0/16}]}}",
+        ),
+    );
+    let failed = scratch.says(&["up", "-d", "--on", "server"], 2);
+    assert!(
+        failed.contains("blog.yaml:7:") && failed.contains("networks.blog_default: "),
+        "{failed}"
+    );
+    assert!(failed.contains("Pool overlaps with other one"), "{failed}");
+    scratch.assert_nothing_left();
+    let which = scratch.says(&["up", "--on", "sever"], 2);
+    assert!(which.contains("did you mean `server`?"), "{which}");
+}
+
 /// As the harness may run as root: once more as nobody, if that is possible here.
 #[test]
 fn an_ordinary_user_needs_nothing_more() {

@@ -7,22 +7,10 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use rig::{command, root, texts, vethlab};
-
-fn says(args: &[&str], code: i32) -> String {
-    let output = vethlab(args);
-    let (out, err) = texts(&output);
-    assert_eq!(output.status.code(), Some(code), "{args:?}: {out}{err}");
-    out
-}
+use rig::{command, root, says, texts, vethlab};
 
 fn scratch(test: &str) -> PathBuf {
-    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
-        .join("why")
-        .join(test);
-    let _gone = fs::remove_dir_all(&folder);
-    fs::create_dir_all(&folder).unwrap();
-    folder
+    rig::folder("why", test, &[])
 }
 
 /// A question to an example: its name, who asks whom, and the exit code.
@@ -371,4 +359,64 @@ fn a_changed_file_is_tried_again() {
         "{out}"
     );
     assert_eq!(code.code(), Some(1));
+}
+
+/// What comes for the host itself passes INPUT, where Docker has no rule; what goes over its loopback is not translated.
+#[test]
+fn the_hosts_own_hooks_are_spoken_of() {
+    let folder = scratch("host");
+    let file = folder.join("compose.yaml");
+    fs::write(&file, RULES).unwrap();
+    let path = file.to_str().unwrap();
+    for engine in ["20.10", "29"] {
+        let own = says(&["why", path, "host", "own:80", "--engine", engine], 0);
+        let steps = [
+            "frame     lo, which is not in the capture",
+            "nat       not translated: Docker's rule leaves the host's loopback out, so docker-proxy takes it",
+            "OUTPUT: iptables -t nat -P OUTPUT ACCEPT",
+            "filter    accepted: Docker has no rule for what reaches the host itself",
+            "INPUT: iptables -P INPUT ACCEPT",
+            "proxy     docker-proxy takes it and dials 172.30.2.10:80",
+        ];
+        let mut rest = own.as_str();
+        for step in steps {
+            let at = rest.find(step);
+            let at = at.unwrap_or_else(|| panic!("{engine}: no {step:?} in its place in\n{own}"));
+            rest = &rest[at..];
+        }
+        let ping = says(&["why", path, "peer", "host", "--engine", engine], 0);
+        assert!(ping.contains("INPUT: iptables -P INPUT ACCEPT"), "{ping}");
+        let through = says(&["why", path, "peer", "internet", "--engine", engine], 0);
+        assert!(!through.contains("INPUT"), "{through}");
+    }
+}
+
+/// How long packets may be is told where it is not what Ethernet has, and where it becomes less on the way.
+#[test]
+fn the_mtu_is_spoken_of() {
+    let folder = scratch("mtu");
+    let file = folder.join("compose.yaml");
+    let mtu = "driver_opts: {com.docker.network.driver.mtu: '1400'}";
+    fs::write(
+        &file,
+        format!("services:\n  web: {{image: nginx, ports: ['8080:80'], networks: [small]}}\n  peer: {{image: nginx, networks: [small, wide]}}\n  own: {{image: nginx, networks: [wide]}}\nnetworks: {{small: {{{mtu}}}, wide: {{}}}}\n"),
+    )
+    .unwrap();
+    let path = file.to_str().unwrap();
+    let within = says(&["why", path, "peer", "web"], 0);
+    assert!(
+        within.contains("mtu       up to 1400 bytes at once, all the way"),
+        "{within}"
+    );
+    let into = says(&["why", path, "lan", "web"], 0);
+    assert!(
+        into.contains("mtu       lan:eth0 sends up to 1500 bytes at once, "),
+        "{into}"
+    );
+    assert!(
+        into.contains(" carries 1400: longer packets pass only if ICMP"),
+        "{into}"
+    );
+    let usual = says(&["why", path, "peer", "own"], 0);
+    assert!(!usual.contains(" mtu "), "{usual}");
 }

@@ -58,7 +58,7 @@ pub use config::{CONFIG_NAME, Config, ConfigHost, ConfigLoad, ConfigPart, Config
 pub use dial::{Dial, DialIn, DialTo, dials};
 pub use error::{Error, ErrorKind, Errors, MAX_ERRORS, Warning};
 pub use expect::{Claim, Event, Expectation, Party, Probe, Sees, Target, Verdict, Whom};
-pub use init::proposal;
+pub use init::{proposal, proposal_of_host, proposal_together};
 pub use interpolate::MAX_UNSET;
 pub use joined::Joined;
 pub use listen::{Image, Images, Known, Listen, listens};

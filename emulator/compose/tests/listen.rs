@@ -343,3 +343,65 @@ expect:
     let loaded = loaded.unwrap_or_else(|errors| panic!("{errors}"));
     assert_eq!(loaded.vethlab.expect.len(), 3);
 }
+
+#[test]
+fn projects_of_a_host_expect_what_they_dial_of_each_other() {
+    let edge = "name: edge
+services:
+  proxy: {image: i, environment: {UP: 'http://Blog:2368', OWN: 'http://proxy2:80', APP: 'http://blog:2368'}, networks: [web]}
+  proxy2: {image: nginx, networks: [web]}
+  lone: {image: i, environment: {APP: 'http://blog:2368'}}
+networks: {web: {name: web}}
+";
+    let blog = "name: blog
+services:
+  ghost: {image: ghost, networks: {web: {aliases: [blog]}, default: }}
+  db: {image: mysql}
+networks: {web: {external: true}}
+";
+    let mut files = BTreeMap::from([
+        ("edge.yaml".to_owned(), edge.to_owned()),
+        ("blog.yaml".to_owned(), blog.to_owned()),
+    ]);
+    let [edge, blog] = ["edge", "blog"].map(|name| {
+        let options = Options {
+            files: vec![format!("{name}.yaml")],
+            ..Options::default()
+        };
+        let project = load(&mut files, &options);
+        project.unwrap_or_else(|errors| panic!("{errors}"))
+    });
+    let named = |name: &str| vec![format!("{name}.yaml")];
+    let (edge_files, blog_files) = (named("edge"), named("blog"));
+    let config = emulator_compose::proposal_together(
+        "server",
+        &[("edge", &edge, &edge_files), ("blog", &blog, &blog_files)],
+        &Images::builtin(),
+    );
+    assert_eq!(
+        config,
+        "projects:
+  edge:
+    files: [edge.yaml]
+    expect:
+      - proxy -> proxy2:80 allow  # edge.yaml:3 OWN
+    # What nothing in the project has the name of:
+    #   lone -> blog:2368, edge.yaml:5 APP
+    #   proxy -> Blog:2368, edge.yaml:3 UP
+  blog:
+    files: [blog.yaml]
+    expect: []
+hosts:
+  server:
+    projects: [edge, blog]
+    expect:
+      - edge/proxy -> blog/ghost:2368 allow  # edge: edge.yaml:3 APP
+"
+    );
+    files.insert("vethlab.yaml".to_owned(), config);
+    let config = emulator_compose::Config::load(&mut files, "vethlab.yaml").unwrap();
+    let members = [("edge", &edge), ("blog", &blog)];
+    let joined = emulator_compose::Joined::load(&mut files, &config, "server", &members);
+    let joined = joined.unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!(joined.project.vethlab.expect.len(), 1);
+}

@@ -1,6 +1,7 @@
 //! What is dialled, and by which proxy.
 
 use super::{lines, loaded, look, of};
+use crate::lint::loaded::Loaded;
 use crate::lint::run::{Options, lint};
 
 /// `web` with a variable and more, `db` with a body, and the rest of the file.
@@ -213,4 +214,26 @@ fn services_that_their_profiles_leave_out_are_somebody() {
     let db = project.project.services.pop().unwrap();
     project.project.inactive.push(db.name);
     assert_eq!(lines(&lint(&[project], &Options::default())), NONE);
+}
+
+/// What one project dials is a name of another project of the same host, where both are on its network.
+#[test]
+fn a_name_of_another_project_of_the_host() {
+    let project = |name: &str, text: &str| {
+        let file = format!("{name}.yaml");
+        let mut loaded = Loaded::from_texts(&[(&file, text)]).unwrap();
+        loaded.project.name = name.to_owned();
+        loaded
+    };
+    let app = "services:\n  app:\n    image: x\n    environment: {API_URL: 'http://Api:80', DB_URL: 'http://db:80'}\n    networks: [shared]\nnetworks: {shared: {external: true}}\n";
+    let api = "services:\n  api: {image: x, networks: [shared]}\n  db: {image: x, networks: [own]}\nnetworks: {own: {}, shared: {name: shared}}\n";
+    let mut projects = [project("app", app), project("api", api)];
+    let unknown = |projects: &[Loaded]| of(&lint(projects, &Options::default()), "dial-unknown");
+    assert_eq!(unknown(&projects).len(), 2);
+    for project in &mut projects {
+        project.hosts.push("edge".to_owned());
+    }
+    let left = unknown(&projects);
+    assert_eq!(left.len(), 1, "{left:?}");
+    assert!(left[0].contains("db:80"), "{left:?}");
 }

@@ -13,11 +13,12 @@ Examples:
   vethlab attach -p shop --root front -- nmap -sS web
       as uid 0 of the namespace, for a program that asks who it is
 
-The program runs in a kernel network namespace of its own whose eth0 is a port of the emulated bridge; hosts, resolv.conf
-and hostname are a container's. When it ends, everything that it started ends, and the container is gone.
+The program runs in a kernel network namespace of its own whose eth0 is a port of the emulated
+bridge; hosts, resolv.conf and hostname are a container's. When it ends, everything that it started
+ends, and the container is gone.
 
-It needs root, or user namespaces that are open to users; /dev/net/tun is used where it can be opened, a veth pair
-elsewhere.
+It needs root, or user namespaces that are open to users; /dev/net/tun is used where it can be
+opened, a veth pair elsewhere.
 
 Exit codes:
   the program's; 128 and the signal's number if one ended it; 127 if it cannot be started

@@ -19,8 +19,8 @@ Examples:
   vethlab capture -D
       the names that -i takes
 
-A frame that died stands there with the reason as a comment. Whoever reads too slowly loses frames, which are counted and
-said so; the project is not slowed down.
+A frame that died stands there with the reason as a comment. Whoever reads too slowly loses
+frames, which are counted and said so; the project is not slowed down.
 
 Exit codes:
   0  it ended: by Ctrl-C, by the reader, with --count, or with the project

@@ -21,8 +21,8 @@ Examples:
   vethlab diff --engine 20.10..29 compose.yaml
       what an upgrade of the engine opens and closes
 
-OLD and NEW may be a compose file, a vethlab.yaml, a folder with one, a lock file of `vethlab matrix`, a git revision (its
-project in this folder), or REVISION:PATH as `git show` takes it.
+OLD and NEW may be a compose file, a vethlab.yaml, a folder with one, a lock file of `vethlab
+matrix`, a git revision (its project in this folder), or REVISION:PATH as `git show` takes it.
 
 Exit codes:
   0  it ran, and nothing is there that --fail-on names
@@ -57,9 +57,9 @@ pub struct DiffArgs {
     /// Exit with 1 if there is something of this kind
     #[arg(long, value_enum, value_name = "KIND")]
     pub fail_on: Vec<FailOn>,
-    /// The Docker engine that is modelled, or OLD..NEW
-    #[arg(long, value_parser = engines, default_value = "29", value_name = "ENGINE")]
-    pub engine: (EngineArg, EngineArg),
+    /// The Docker engine that is modelled, or OLD..NEW; what the files say if not given, else 29
+    #[arg(long, value_parser = engines, value_name = "ENGINE")]
+    pub engine: Option<(EngineArg, EngineArg)>,
     /// Draw ids, MACs and shuffles from this seed
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub seed: u64,

@@ -11,6 +11,12 @@ Examples:
   vethlab init --output vethlab.yaml compose.yaml compose.prod.yaml
       write it for a project of two files; a file that is there is kept, unless --force
 
+  vethlab init --together edge/compose.yaml blog/compose.yaml
+      for projects that run on one machine: each with its own dials, and what they dial of each
+      other
+  vethlab init --on server vethlab.yaml
+      print what the projects of a host dial of each other, to be put under `hosts:`
+
 Exit codes:
   0  it was printed or written
   2  bad input, with file, line and column; or the file is there already";
@@ -19,9 +25,15 @@ Exit codes:
 #[derive(Args, Clone, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct InitArgs {
-    /// The compose files; later ones are laid over earlier ones
-    #[arg(required = true, value_name = "COMPOSE")]
+    /// The compose files, later ones laid over earlier ones, or a vethlab.yaml, or a folder; this folder if none
+    #[arg(value_name = "COMPOSE")]
     pub files: Vec<PathBuf>,
+    /// Each compose file, or folder, is a project of its own, and they run on one host
+    #[arg(long, conflicts_with = "on", requires = "files")]
+    pub together: bool,
+    /// Of a vethlab.yaml: the host whose projects are meant, or a project that runs by itself
+    #[arg(long, value_name = "NAME")]
+    pub on: Option<String>,
     /// Write to this file instead of the standard output
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,

@@ -19,8 +19,8 @@ Examples:
       say what opened, closed and moved since; exit 1 if something did
 
   vethlab matrix shop
-      of the project that is up under this name, as it was loaded then: its files may have changed, and what runs is not
-      touched
+      of the project that is up under this name, as it was loaded then: its files may have
+      changed, and what runs is not touched
 
 Exit codes:
   0  it ran; with --check: nothing differs
@@ -31,8 +31,8 @@ Exit codes:
 #[derive(Args, Clone, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct MatrixArgs {
-    /// The compose files; later ones override earlier ones
-    #[arg(required = true, value_name = "COMPOSE")]
+    /// The compose files, later ones laid over earlier ones, or a vethlab.yaml, or a folder; this folder if none
+    #[arg(value_name = "COMPOSE")]
     pub files: Vec<PathBuf>,
     /// The project's name; the file's own name or its directory's if not given
     #[arg(short = 'p', long, value_name = "NAME")]

@@ -16,16 +16,22 @@ Examples:
   vethlab up -d -p blue compose.yaml && vethlab up -d -p green compose.yaml
       the same project twice, side by side: each has a lab of its own; ports that both publish
       under the same number are bound once, so one of them needs --no-publish or `ports: ['80']`
+  vethlab up -d --on server vethlab.yaml
+      the projects that run together on a host, in one lab: services are PROJECT/SERVICE, and they
+      are up under the host's name, as in `vethlab exec -p server edge/proxy -- ping ghost`
   vethlab up --publish-on 0.0.0.0 --publish-on ::
-      let other machines in: without this, published ports are bound on loopback, whatever the file says
+      let other machines in: without this, published ports are bound on loopback, whatever the
+      file says
   vethlab up --proxy web:127.0.0.1:1080
-      then `curl --proxy socks5h://127.0.0.1:1080 http://db:8000` is asked by web, and so is --proxy http://…
+      then `curl --proxy socks5h://127.0.0.1:1080 http://db:8000` is asked by web, and so is
+      --proxy http://…
 
-A real client of a published port is a process of the lab's host: docker-proxy or DNAT carry its connection as Docker's
-rules say. A port refuses while nothing in the container listens on it.
+A real client of a published port is a process of the lab's host: docker-proxy or DNAT carry its
+connection as Docker's rules say. A port refuses while nothing in the container listens on it.
 
-It needs Linux 5.11 or later and nothing else: no root, no namespace. Services run stand-ins, or the servers and
-tools that the lab has (nginx's page, httpd, nc, ping); no image is pulled and nothing of the project's is executed.
+It needs Linux 5.11 or later and nothing else: no root, no namespace. Services run stand-ins, or
+the servers and tools that the lab has (nginx's page, httpd, nc, ping); no image is pulled and
+nothing of the project's is executed.
 
 Exit codes:
   0  it ran, and was ended by Ctrl-C, SIGTERM or `vethlab down`; with -d: it is up
@@ -77,8 +83,8 @@ Examples:
   echo hello | vethlab exec -i web -- nc db 5432
       with standard input, read to its end first
 
-Tools: arp, cat, curl, dig, echo, getent, hostname, httpd, ifconfig, ip, nc, netstat, nslookup, ping, probe, route, sink,
-sleep, ss, traceroute, wget. There is no shell.
+Tools: arp, cat, curl, dig, echo, getent, hostname, httpd, ifconfig, ip, nc, netstat, nslookup,
+ping, probe, route, sink, sleep, ss, traceroute, wget. There is no shell.
 
 Exit codes:
   the program's; 127 if there is no such tool
@@ -90,18 +96,24 @@ pub struct WhichArgs {
     /// The project's name; that of this folder's compose file if not given
     #[arg(short = 'p', long, value_name = "NAME")]
     pub project_name: Option<String>,
-    /// The compose files by which the project's name is found
+    /// The compose files, or the vethlab.yaml, by which the project's name is found
     #[arg(short = 'f', long = "file", value_name = "COMPOSE")]
     pub files: Vec<PathBuf>,
+    /// Of a vethlab.yaml: the host whose projects are up, or a project that runs by itself
+    #[arg(long, value_name = "NAME")]
+    pub on: Option<String>,
 }
 
 /// `vethlab up`.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = UP_EXAMPLES)]
 pub struct UpArgs {
-    /// The compose files, later ones laid over earlier ones; this folder's if none
+    /// The compose files, later ones laid over earlier ones, or a vethlab.yaml; this folder's if none
     #[arg(value_name = "COMPOSE")]
     pub files: Vec<PathBuf>,
+    /// Of a vethlab.yaml: the host whose projects are meant, or a project that runs by itself
+    #[arg(long, value_name = "NAME")]
+    pub on: Option<String>,
     /// The project's name; the file's own name or its directory's if not given
     #[arg(short = 'p', long, value_name = "NAME")]
     pub project_name: Option<String>,
@@ -179,7 +191,7 @@ pub struct PsArgs {
     #[command(flatten)]
     pub which: WhichArgs,
     /// The names of all projects that are up instead
-    #[arg(short, long, conflicts_with_all = ["project_name", "files"])]
+    #[arg(short, long, conflicts_with_all = ["project_name", "files", "on"])]
     pub all: bool,
     /// How they are printed
     #[arg(long, value_enum, default_value_t = Format::Text)]
@@ -216,9 +228,12 @@ pub struct FollowArgs {
     /// The project's name; that of this folder's compose file if not given
     #[arg(short = 'p', long, value_name = "NAME")]
     pub project_name: Option<String>,
-    /// The compose files by which the project's name is found
+    /// The compose files, or the vethlab.yaml, by which the project's name is found
     #[arg(long = "file", value_name = "COMPOSE")]
     pub files: Vec<PathBuf>,
+    /// Of a vethlab.yaml: the host whose projects are up, or a project that runs by itself
+    #[arg(long, value_name = "NAME")]
+    pub on: Option<String>,
 }
 
 /// `vethlab exec`.

@@ -1,6 +1,6 @@
 //! The arguments of `vethlab why`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -8,8 +8,9 @@ use super::{EngineArg, Format};
 
 const EXAMPLES: &str = "\
 Examples:
-  vethlab why compose.yaml web db:5432
-      step by step, why web reaches the database's port, or why not, and what would change it
+  vethlab why web db:5432
+      in this folder's project, step by step, why web reaches the database's port, or why not, and
+      what would change it
   vethlab why compose.yaml lan db
       the first port that db is known to listen on, asked by another machine on the host's network
   vethlab why --capture why.pcapng compose.yaml web dns:53/udp
@@ -19,8 +20,8 @@ Examples:
   vethlab why --on server vethlab.yaml edge/proxy blog/db:3306
       between projects that run together on a host: services are PROJECT/SERVICE
   vethlab why shop web db:5432
-      in the project that is up under this name, as it was loaded then: its files may have changed, and what runs
-      is not touched
+      in the project that is up under this name, as it was loaded then: its files may have
+      changed, and what runs is not touched
 
 FROM and TO are services, or host, lan (another machine on the host's network), internet.
 
@@ -31,17 +32,12 @@ Exit codes:
 
 /// `vethlab why`.
 #[derive(Args, Clone, Debug)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, override_usage = "vethlab why [OPTIONS] [COMPOSE] <FROM> <TO[:PORT[/udp]]>")]
 pub struct WhyArgs {
-    /// The compose file, a vethlab.yaml, or the name of a project that is up
-    #[arg(value_name = "COMPOSE")]
-    pub compose: PathBuf,
-    /// Who asks
-    #[arg(value_name = "FROM")]
-    pub from: String,
-    /// Who is asked: TO, TO:PORT, TO:PORT/udp, TO/icmp
-    #[arg(value_name = "TO[:PORT[/udp]]")]
-    pub to: String,
+    /// The compose file, a vethlab.yaml, a folder, or the name of a project that is up; this folder if left out. Then
+    /// who asks, and who is asked: TO, TO:PORT, TO:PORT/udp, TO/icmp
+    #[arg(required = true, num_args = 2..=3, value_name = "[COMPOSE] FROM TO")]
+    pub words: Vec<String>,
     /// More compose files, which override the first
     #[arg(short = 'f', long = "file", value_name = "FILE")]
     pub files: Vec<PathBuf>,
@@ -66,4 +62,24 @@ pub struct WhyArgs {
     /// Write the frames that the steps name to this pcapng file
     #[arg(long, value_name = "OUT.pcapng")]
     pub capture: Option<PathBuf>,
+}
+
+impl WhyArgs {
+    /// The file or the name of a project, if one is given.
+    #[must_use]
+    pub fn compose(&self) -> Option<&Path> {
+        match self.words.as_slice() {
+            [compose, _, _] => Some(Path::new(compose)),
+            _ => None,
+        }
+    }
+
+    /// Who asks, and who is asked.
+    #[must_use]
+    pub fn ends(&self) -> (&str, &str) {
+        match self.words.as_slice() {
+            [.., from, to] => (from, to),
+            _ => ("", ""),
+        }
+    }
 }

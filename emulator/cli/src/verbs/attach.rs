@@ -9,7 +9,7 @@ use vethlab::host::attach::{Eth0, Files, Space, run as run_program};
 use vethlab::host::control::Answer;
 use vethlab_cli::args::AttachArgs;
 
-use super::desk::{connect, ended};
+use super::desk::{ended, which};
 
 /// A program that cannot be started: the exit code of a shell that says so.
 const NOT_FOUND: u8 = 127;
@@ -20,7 +20,7 @@ pub(crate) fn run(args: &AttachArgs) -> ExitCode {
 }
 
 fn attach(args: &AttachArgs) -> Result<u8, String> {
-    let mut client = connect(args.which.project_name.as_ref(), &args.which.files)?;
+    let mut client = which(&args.which)?;
     let space = Space::enter(args.root)?;
     let request = json!({"verb": "attach", "network": args.network, "name": args.name});
     client

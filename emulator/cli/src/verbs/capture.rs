@@ -69,7 +69,7 @@ fn project(args: &CapturingArgs) -> Result<(String, &[String]), String> {
     {
         return Ok((first.clone(), rest));
     }
-    match (name(None, &[]), &up[..]) {
+    match (name(None, &[], None), &up[..]) {
         (Ok(name), _) if up.contains(&name) => Ok((name, words)),
         (_, [only]) => Ok((only.clone(), words)),
         (found, _) => Ok((found?, words)),

@@ -11,7 +11,7 @@ use vethlab_cli::args::{CheckArgs, Format};
 use vethlab_cli::format::table::align;
 
 use super::BAD_INPUT;
-use super::project::{self, Together};
+use super::project;
 
 /// Checks a project.
 pub(crate) fn run(args: &CheckArgs) -> ExitCode {
@@ -25,12 +25,12 @@ pub(crate) fn run(args: &CheckArgs) -> ExitCode {
 }
 
 fn check(args: &CheckArgs) -> Result<(), String> {
-    let asked = Together::load(
+    let asked = project::together(
         &args.files,
         args.project_name.as_deref(),
         args.on.as_deref(),
     )?;
-    let options = asked.options(args.lab.seed, args.lab.engine.into(), args.host.as_deref())?;
+    let options = project::options(&asked, args.lab.seed, args.lab.engine, args.host.as_deref())?;
     let also = |lab: &mut Lab, members: &[Member<'_>], images: &Images| {
         let each = members.iter().map(|member| {
             let mut dials = dial(lab, member.project, member.up, images);

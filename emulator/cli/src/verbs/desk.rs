@@ -5,12 +5,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use serde_json::{Value, json};
-use vethlab::compose::Options;
 use vethlab::host::control::{Answer, Client, Part, Place, folder};
 use vethlab::live::{Address, PublishedPort, Row};
-use vethlab_cli::args::{DownArgs, ExecArgs, Format, LogsArgs, PsArgs};
+use vethlab_cli::args::{DownArgs, ExecArgs, Format, LogsArgs, PsArgs, WhichArgs};
 
-use super::{BAD_INPUT, outside, project, up};
+use super::{BAD_INPUT, project, up};
 
 /// Bytes of standard input that a program may be given.
 const STDIN: u64 = 48 << 10;
@@ -30,9 +29,13 @@ pub(crate) fn place() -> Place {
 }
 
 /// The project's name: the one that is given, or that of the compose files.
-pub(crate) fn name(given: Option<&String>, files: &[PathBuf]) -> Result<String, String> {
+pub(crate) fn name(
+    given: Option<&str>,
+    files: &[PathBuf],
+    on: Option<&str>,
+) -> Result<String, String> {
     if let Some(name) = given {
-        return Ok(name.clone());
+        return Ok(name.to_owned());
     }
     let up = place().projects();
     let hint = if up.is_empty() {
@@ -43,21 +46,28 @@ pub(crate) fn name(given: Option<&String>, files: &[PathBuf]) -> Result<String, 
             up.join(", ")
         )
     };
-    let files = up::files(files)
+    let files = project::files(files, on)
         .map_err(|error| format!("{}; {hint}", error.trim_start_matches("vethlab: ")))?;
-    let project = vethlab::files::load_with(Options {
-        files: project::texts(&files)?,
-        env: project::environment(),
-        allow_outside: outside::allowed(),
-        ..Options::default()
-    });
-    project
-        .map(|project| project.name)
-        .map_err(|errors| format!("{errors}\n{hint}"))
+    let together = project::quietly(&files, None, on);
+    let name = together.map(|together| together.name);
+    name.map_err(|error| {
+        format!(
+            "{}\n{hint}",
+            error.trim_start_matches("vethlab: ").trim_end()
+        )
+    })
 }
 
-pub(super) fn connect(given: Option<&String>, files: &[PathBuf]) -> Result<Client, String> {
-    place().connect(&name(given, files)?)
+fn connect(given: Option<&str>, files: &[PathBuf], on: Option<&str>) -> Result<Client, String> {
+    place().connect(&name(given, files, on)?)
+}
+
+pub(super) fn which(which: &WhichArgs) -> Result<Client, String> {
+    connect(
+        which.project_name.as_deref(),
+        &which.files,
+        which.on.as_deref(),
+    )
 }
 
 fn words(error: io::Error) -> String {
@@ -101,13 +111,12 @@ fn silent(_: Value) -> Result<(), String> {
 
 /// `vethlab down`.
 pub(crate) fn down(args: &DownArgs) -> ExitCode {
-    let done =
-        connect(args.which.project_name.as_ref(), &args.which.files).and_then(
-            |client| match client.ask_last(&json!({"verb": "down"})).map_err(words)? {
-                Answer::Exit(code) => Ok(code),
-                other => Err(format!("an odd answer: {other:?}")),
-            },
-        );
+    let done = which(&args.which).and_then(|client| {
+        match client.ask_last(&json!({"verb": "down"})).map_err(words)? {
+            Answer::Exit(code) => Ok(code),
+            other => Err(format!("an odd answer: {other:?}")),
+        }
+    });
     ended(done)
 }
 
@@ -116,15 +125,14 @@ pub(crate) fn ps(args: &PsArgs) -> ExitCode {
     if args.all {
         return ended(all(args.format).map(|()| 0));
     }
-    let done =
-        connect(args.which.project_name.as_ref(), &args.which.files).and_then(|mut client| {
-            ask(&mut client, &json!({"verb": "ps"}), |value| {
-                match args.format {
-                    Format::Json => project::print(&format!("{value}\n")),
-                    Format::Text => project::print(&up::table(&rows(&value["containers"]))),
-                }
-            })
-        });
+    let done = which(&args.which).and_then(|mut client| {
+        ask(&mut client, &json!({"verb": "ps"}), |value| {
+            match args.format {
+                Format::Json => project::print(&format!("{value}\n")),
+                Format::Text => project::print(&up::table(&rows(&value["containers"]))),
+            }
+        })
+    });
     ended(done)
 }
 
@@ -178,32 +186,35 @@ pub(crate) fn logs(args: &LogsArgs) -> ExitCode {
         "prefix": !args.no_log_prefix,
         "format": if args.format == Format::Json { "json" } else { "text" },
     });
-    let done =
-        connect(args.which.project_name.as_ref(), &args.which.files).and_then(|mut client| {
-            ask(&mut client, &request, |line| {
-                project::print(&format!("{line}\n"))
-            })
-        });
+    let done = connect(
+        args.which.project_name.as_deref(),
+        &args.which.files,
+        args.which.on.as_deref(),
+    )
+    .and_then(|mut client| {
+        ask(&mut client, &request, |line| {
+            project::print(&format!("{line}\n"))
+        })
+    });
     ended(done)
 }
 
 /// `vethlab exec`.
 pub(crate) fn exec(args: &ExecArgs) -> ExitCode {
-    let done =
-        connect(args.which.project_name.as_ref(), &args.which.files).and_then(|mut client| {
-            let mut stdin = String::new();
-            if args.interactive {
-                let read = io::stdin().take(STDIN + 1).read_to_string(&mut stdin);
-                read.map_err(|error| format!("standard input: {error}"))?;
-            }
-            let request = json!({
-                "verb": "exec",
-                "box": args.target,
-                "argv": args.argv,
-                "stdin": stdin,
-            });
-            ask(&mut client, &request, silent)
+    let done = which(&args.which).and_then(|mut client| {
+        let mut stdin = String::new();
+        if args.interactive {
+            let read = io::stdin().take(STDIN + 1).read_to_string(&mut stdin);
+            read.map_err(|error| format!("standard input: {error}"))?;
+        }
+        let request = json!({
+            "verb": "exec",
+            "box": args.target,
+            "argv": args.argv,
+            "stdin": stdin,
         });
+        ask(&mut client, &request, silent)
+    });
     ended(done)
 }
 

@@ -9,10 +9,11 @@ use vethlab::diff::{self, Diff, Side};
 use vethlab::files::Disk;
 use vethlab::matrix::{json, lock};
 use vethlab::revision::Revision;
+use vethlab::together::{Together, folder_of};
 use vethlab_cli::args::{DiffArgs, DiffFormat, EngineArg, FailOn};
 
 use super::BAD_INPUT;
-use super::project::{self, Together};
+use super::project;
 
 /// Runs the verb.
 pub(crate) fn run(args: &DiffArgs) -> ExitCode {
@@ -28,9 +29,12 @@ pub(crate) fn run(args: &DiffArgs) -> ExitCode {
 
 fn compare(args: &DiffArgs) -> Result<Diff, String> {
     let old = Origin::of(&args.old)?;
+    let engines = args
+        .engine
+        .map_or((None, None), |(old, new)| (Some(old), Some(new)));
     let new = match &args.new {
         Some(new) => Origin::of(new)?,
-        None if args.engine.0 != args.engine.1 => old.clone(),
+        None if engines.0 != engines.1 => old.clone(),
         None => old.on_disk().ok_or_else(|| {
             format!(
                 "vethlab: {} is compared with what?\nhint: give NEW, a git revision for OLD, or --engine OLD..NEW",
@@ -38,10 +42,7 @@ fn compare(args: &DiffArgs) -> Result<Diff, String> {
             )
         })?,
     };
-    let diff = diff::compare(
-        &old.side(args, args.engine.0)?,
-        &new.side(args, args.engine.1)?,
-    );
+    let diff = diff::compare(&old.side(args, engines.0)?, &new.side(args, engines.1)?);
     let text = match args.format {
         DiffFormat::Text => diff::text::render(&diff, diff::text::CHANGE),
         DiffFormat::Json => json::render(&diff),
@@ -113,7 +114,7 @@ impl Origin {
     }
 
     /// Loads the side, and tries it unless it is a lock file.
-    fn side(mut self, args: &DiffArgs, engine: EngineArg) -> Result<Side, String> {
+    fn side(mut self, args: &DiffArgs, engine: Option<EngineArg>) -> Result<Side, String> {
         let files = self.files(args)?;
         if let [file] = files.as_slice()
             && let Ok(text) = self.read(file)
@@ -138,7 +139,8 @@ impl Origin {
         for file in self.revision.iter().flat_map(Revision::ignored) {
             eprintln!("{}: {file} is ignored by git: taken from disk", self.title);
         }
-        let options = asked.options(args.seed, engine.into(), args.host.as_deref())?;
+        project::warn(&asked);
+        let options = project::options(&asked, args.seed, engine, args.host.as_deref())?;
         let matrix = project::tried(&asked, &options)?;
         Ok(Side::of(self.title, matrix))
     }
@@ -195,10 +197,15 @@ impl Origin {
                 .file_name()
                 .is_some_and(|name| name == CONFIG_NAME)
         {
-            return Together::configured(source, file, args.on.as_deref());
+            return project::configured(
+                source,
+                file,
+                args.project_name.as_deref(),
+                args.on.as_deref(),
+            );
         }
         let options = Options {
-            project_directory: files.first().and_then(|file| project::folder_of(file)),
+            project_directory: files.first().and_then(|file| folder_of(file)),
             files,
             project_name: args.project_name.clone(),
             env: project::environment(),
@@ -206,8 +213,8 @@ impl Origin {
             ..Options::default()
         };
         let project = vethlab::compose::load(source, &options);
-        let project = project.map_err(|errors| errors.to_string())?;
-        project::warn(&project);
-        Ok(Together::alone(project))
+        project
+            .map(Together::alone)
+            .map_err(|errors| errors.to_string())
     }
 }

@@ -42,7 +42,8 @@ fn look(args: &LintArgs) -> Result<u8, String> {
     let mut options = options(args)?;
     let mut bad = false;
     let mut projects = Vec::new();
-    for wanted in wanted(args, &mut options)? {
+    let found = wanted(args, &mut options)?;
+    for wanted in found.wanted {
         match load(&wanted.options) {
             Ok(mut loaded) => {
                 loaded.hosts = wanted.hosts;
@@ -57,10 +58,25 @@ fn look(args: &LintArgs) -> Result<u8, String> {
             }
         }
     }
+    // Sentences about projects that do not load could not be read.
+    let expecting = if bad { Vec::new() } else { found.expecting };
+    for (file, host) in &expecting {
+        if let Err(message) = expected(file, host) {
+            eprintln!("{message}\n");
+            bad = true;
+        }
+    }
     let report = lint::lint(&projects, &options);
     print(&rendered(args.format, &report)?)?;
     let fails = report.worst().is_some_and(|worst| worst >= args.fail_on);
     Ok(if bad { BAD_INPUT } else { u8::from(fails) })
+}
+
+/// Reads what a vethlab.yaml expects of the projects of a host together.
+fn expected(file: &str, host: &str) -> Result<(), String> {
+    let together = super::project::configured(&mut Disk, file, None, Some(host))?;
+    let read = together.expected(&mut Disk);
+    read.map(|_| ()).map_err(|errors| errors.to_string())
 }
 
 fn options(args: &LintArgs) -> Result<Options, String> {
@@ -95,6 +111,14 @@ struct Wanted {
     hosts: Vec<String>,
 }
 
+/// What is asked for.
+#[derive(Default)]
+struct Found {
+    wanted: Vec<Wanted>,
+    /// The hosts of a vethlab.yaml of which something is expected: the file and the host.
+    expecting: Vec<(String, String)>,
+}
+
 impl Wanted {
     fn files(args: &LintArgs, files: &[PathBuf]) -> Result<Self, String> {
         let options = compose::Options {
@@ -113,23 +137,24 @@ impl Wanted {
 }
 
 /// Every project that is asked for.
-fn wanted(args: &LintArgs, options: &mut Options) -> Result<Vec<Wanted>, String> {
+fn wanted(args: &LintArgs, options: &mut Options) -> Result<Found, String> {
+    let mut out = Found::default();
     if !args.file.is_empty() {
-        return Ok(vec![Wanted::files(args, &args.file)?]);
+        out.wanted.push(Wanted::files(args, &args.file)?);
+        return Ok(out);
     }
-    let mut out = Vec::new();
     if args.projects.is_empty() {
         below(args, Path::new("."), DEEP, options, &mut out)?;
-        if out.is_empty() {
+        if out.wanted.is_empty() {
             return Err("vethlab: no compose file in this folder or below".to_owned());
         }
         return Ok(out);
     }
     for path in &args.projects {
         if path.is_dir() {
-            let before = out.len();
+            let before = out.wanted.len();
             below(args, path, DEEP, options, &mut out)?;
-            if out.len() == before {
+            if out.wanted.len() == before {
                 let shown = path.display();
                 return Err(format!(
                     "vethlab: {shown}: no compose file in this folder or below"
@@ -138,14 +163,15 @@ fn wanted(args: &LintArgs, options: &mut Options) -> Result<Vec<Wanted>, String>
         } else if path.file_name().is_some_and(|name| name == CONFIG_NAME) {
             configured(path, options, &mut out)?;
         } else {
-            out.push(Wanted::files(args, std::slice::from_ref(path))?);
+            let wanted = Wanted::files(args, std::slice::from_ref(path))?;
+            out.wanted.push(wanted);
         }
     }
     Ok(out)
 }
 
 /// The projects of a `vethlab.yaml`, with the hosts that they run on.
-fn configured(path: &Path, options: &mut Options, out: &mut Vec<Wanted>) -> Result<(), String> {
+fn configured(path: &Path, options: &mut Options, out: &mut Found) -> Result<(), String> {
     let config = Config::load(&mut Disk, &name(path)?).map_err(|errors| errors.to_string())?;
     let folder = path.parent().unwrap_or_else(|| Path::new(""));
     super::outside::check(&mut Disk, &config, &folder.to_string_lossy())?;
@@ -164,6 +190,9 @@ fn configured(path: &Path, options: &mut Options, out: &mut Vec<Wanted>) -> Resu
             let machine = machine(Path::new(&path.value))?;
             options.machines.insert(host.name.clone(), machine);
         }
+        if host.expects {
+            out.expecting.push((config.file.clone(), host.name.clone()));
+        }
     }
     for run in config.runs(&mut Disk) {
         let key = run
@@ -175,7 +204,7 @@ fn configured(path: &Path, options: &mut Options, out: &mut Vec<Wanted>) -> Resu
             let mut projects = host.projects.iter();
             projects.any(|project| Some(&project.value) == key.as_ref())
         });
-        out.push(Wanted {
+        out.wanted.push(Wanted {
             options: run.options,
             hosts: hosts.map(|host| host.name.clone()).collect(),
         });
@@ -188,7 +217,7 @@ fn in_folder(
     args: &LintArgs,
     folder: &Path,
     options: &mut Options,
-    out: &mut Vec<Wanted>,
+    out: &mut Found,
 ) -> Result<(), String> {
     let config = folder.join(CONFIG_NAME);
     if config.is_file() {
@@ -200,8 +229,8 @@ fn in_folder(
     let wanted = Wanted::files(args, &files)?;
     // A `vethlab.yaml` above may have named it.
     let known = |other: &Wanted| other.options.files.first() == wanted.options.files.first();
-    if !out.iter().any(known) {
-        out.push(wanted);
+    if !out.wanted.iter().any(known) {
+        out.wanted.push(wanted);
     }
     Ok(())
 }
@@ -223,7 +252,7 @@ fn below(
     folder: &Path,
     deep: usize,
     options: &mut Options,
-    out: &mut Vec<Wanted>,
+    out: &mut Found,
 ) -> Result<(), String> {
     in_folder(args, folder, options, out)?;
     if deep == 0 {

@@ -10,7 +10,7 @@ use vethlab::matrix::{Depth, Matrix, csv, graphviz, json, lock, markdown, mermai
 use vethlab_cli::args::{MatrixArgs, MatrixFormat};
 
 use super::BAD_INPUT;
-use super::project::{self, Together};
+use super::project;
 
 /// Runs the verb.
 pub(crate) fn run(args: &MatrixArgs) -> ExitCode {
@@ -34,12 +34,10 @@ pub(crate) fn run(args: &MatrixArgs) -> ExitCode {
 
 fn matrix(args: &MatrixArgs) -> Result<ExitCode, String> {
     let locked = locked(args)?;
-    let asked = Together::load(
-        &args.files,
-        args.project_name.as_deref(),
-        args.on.as_deref(),
-    )?;
-    let options = asked.options(args.lab.seed, args.lab.engine.into(), args.host.as_deref())?;
+    let on = args.on.as_deref();
+    let files = project::files(&args.files, on)?;
+    let asked = project::together(&files, args.project_name.as_deref(), on)?;
+    let options = project::options(&asked, args.lab.seed, args.lab.engine, args.host.as_deref())?;
     let projects = asked.members();
     let (filled, ()) = project::tried_with(
         &asked.name,
@@ -51,10 +49,7 @@ fn matrix(args: &MatrixArgs) -> Result<ExitCode, String> {
     )?;
     match (&args.check, &args.update, locked) {
         (Some(path), _, Some(locked)) => {
-            let title = args
-                .files
-                .first()
-                .map_or_else(String::new, |file| shown(file));
+            let title = files.first().map_or_else(String::new, |file| shown(file));
             if !locked.routes {
                 let path = shown(path);
                 eprintln!(

@@ -64,7 +64,7 @@ pub(crate) fn read(path: &Path, limit: usize) -> Result<String, String> {
 /// # Errors
 /// One line for people.
 pub(crate) fn lab(args: &LabArgs) -> Result<Lab, String> {
-    let engine = Engine::from(args.engine);
+    let engine = args.engine.map_or_else(Engine::default, Engine::from);
     let config = LabConfig {
         seed: args.seed,
         daemon: DaemonConfig::new(engine, NsId::default()),

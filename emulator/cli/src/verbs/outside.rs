@@ -4,6 +4,7 @@
 use std::sync::OnceLock;
 
 use vethlab::compose::{Config, Source};
+use vethlab::together::within;
 
 static ALLOWED: OnceLock<bool> = OnceLock::new();
 
@@ -22,18 +23,8 @@ pub(crate) fn allowed() -> bool {
 /// # Errors
 /// Which file, and where it is named.
 pub(crate) fn check(source: &mut dyn Source, config: &Config, folder: &str) -> Result<(), String> {
-    if allowed() {
-        return Ok(());
+    match allowed() {
+        true => Ok(()),
+        false => within(source, config, folder),
     }
-    let hosts = config.hosts.iter().filter_map(|host| host.host.as_ref());
-    for named in config.images.iter().chain(&config.host).chain(hosts) {
-        let (path, at) = (&named.value, named.at);
-        if let Some(root) = source.outside(folder, path) {
-            let (file, line, column) = (&config.file, at.line, at.column);
-            return Err(format!(
-                "{file}:{line}:{column}: open {path}: outside of {root}, and not read\nhint: --allow-outside lets a vethlab.yaml name any file"
-            ));
-        }
-    }
-    Ok(())
 }

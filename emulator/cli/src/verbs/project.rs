@@ -6,15 +6,16 @@ use std::path::{Path, PathBuf};
 
 use vethlab::capture::{CaptureTo, Known};
 use vethlab::compose::{
-    At, CONFIG_NAME, Config, Images, Joined, MachineFile, Project, Run, Source, near,
+    CONFIG_NAME, FILE_NAMES, Images, MachineFile, OVERRIDE_NAMES, Project, Source,
 };
 use vethlab::core::docker::spec::Engine;
 use vethlab::core::lab::Lab;
 use vethlab::files::Disk;
 use vethlab::matrix::{Depth, Matrix, Member, fill_together};
 use vethlab::project::Up;
+use vethlab::together::{Reading, Together};
 use vethlab::world::{Options, World};
-use vethlab_cli::args::CaptureArgs;
+use vethlab_cli::args::{CaptureArgs, EngineArg};
 
 use super::outside;
 
@@ -40,11 +41,8 @@ pub(crate) fn texts(files: &[PathBuf]) -> Result<Vec<String>, String> {
     files.collect()
 }
 
-/// Loads a project from disk and prints its warnings.
-///
-/// # Errors
-/// Everything that is wrong with the files.
-pub(crate) fn load(files: &[PathBuf], name: Option<&str>) -> Result<Project, String> {
+/// Loads a project from disk.
+fn load(files: &[PathBuf], name: Option<&str>) -> Result<Together, String> {
     let name = name.map(str::to_owned);
     let loaded = vethlab::files::load_with(vethlab::compose::Options {
         files: texts(files)?,
@@ -53,193 +51,134 @@ pub(crate) fn load(files: &[PathBuf], name: Option<&str>) -> Result<Project, Str
         allow_outside: outside::allowed(),
         ..Default::default()
     });
-    let project = loaded.map_err(|errors| errors.to_string())?;
-    warn(&project);
-    Ok(project)
+    loaded
+        .map(Together::alone)
+        .map_err(|errors| errors.to_string())
 }
 
 /// Prints what compose warns of.
-pub(crate) fn warn(project: &Project) {
-    for warning in &project.warnings {
-        let place = warning
-            .at
-            .map_or_else(String::new, |at| format!("{}: ", project.locate(at)));
-        eprintln!("{place}warning: {}", warning.message);
+pub(crate) fn warn(together: &Together) {
+    for (_, project) in &together.projects {
+        for warning in &project.warnings {
+            let place = warning
+                .at
+                .map_or_else(String::new, |at| format!("{}: ", project.locate(at)));
+            eprintln!("{place}warning: {}", warning.message);
+        }
     }
 }
 
-/// Projects that one world is asked about: one by itself, or those of a host.
-#[derive(Debug)]
-pub(crate) struct Together {
-    /// A name for all of them.
-    pub(crate) name: String,
-    /// Each with what tells its services apart from those of the others.
-    pub(crate) projects: Vec<(Option<String>, Project)>,
-    /// The file of the machine and its text, if one is named.
-    host: Option<(String, String)>,
-    /// Further tables of images, likewise.
-    images: Vec<(String, String)>,
-}
-
-impl Together {
-    /// What files on the command line mean: those of one project, or a vethlab.yaml, and `on` which of its hosts.
-    ///
-    /// # Errors
-    /// Everything that is wrong with the files.
-    pub(crate) fn load(
-        files: &[PathBuf],
-        name: Option<&str>,
-        on: Option<&str>,
-    ) -> Result<Self, String> {
-        match (files, on) {
-            ([file], _) if file.file_name().is_some_and(|name| name == CONFIG_NAME) => {
-                let name = texts(core::slice::from_ref(file))?.remove(0);
-                Self::configured(&mut Disk, &name, on)
-            }
-            (_, Some(_)) => Err(format!("vethlab: --on goes with a {CONFIG_NAME}")),
-            (files, None) => {
-                let project = load(files, name)?;
-                Ok(Self::alone(project))
-            }
-        }
-    }
-
-    /// A project by itself.
-    pub(crate) fn alone(project: Project) -> Self {
-        Self {
-            name: project.name.clone(),
-            projects: vec![(None, project)],
-            host: None,
-            images: Vec::new(),
-        }
-    }
-
-    /// The projects of a host of a vethlab.yaml, or one that runs by itself.
-    ///
-    /// # Errors
-    /// Everything that is wrong with the files.
-    pub(crate) fn configured(
-        source: &mut dyn Source,
-        name: &str,
-        on: Option<&str>,
-    ) -> Result<Self, String> {
-        let words = |errors: vethlab::compose::Errors| errors.to_string();
-        let config = Config::load(source, name).map_err(words)?;
-        let folder = Path::new(name).parent().and_then(Path::to_str);
-        outside::check(source, &config, folder.unwrap_or_default())?;
-        let runs = config.runs(source);
-        let chosen = chosen(&config, &runs, on)?;
-        let host = config.hosts.iter().find(|host| host.name == chosen);
-        let members: Vec<&Run> = match host {
-            Some(host) => {
-                let keys = host.projects.iter();
-                keys.filter_map(|key| runs.iter().find(|run| run.label == key.value))
-                    .collect()
-            }
-            None => runs.iter().filter(|run| run.label == chosen).collect(),
-        };
-        let mut projects: Vec<(Option<String>, Project)> = Vec::new();
-        for run in members {
-            let files = &run.options.files;
-            let options = vethlab::compose::Options {
-                env: environment(),
-                project_directory: files.first().and_then(|file| folder_of(file)),
-                after: projects
-                    .last()
-                    .map_or_else(Vec::new, |(_, own)| own.files.clone()),
-                allow_outside: outside::allowed(),
-                ..run.options.clone()
-            };
-            let project = vethlab::compose::load(source, &options).map_err(words)?;
-            warn(&project);
-            projects.push((host.map(|_| run.label.clone()), project));
-        }
-        let machine = host
-            .and_then(|host| host.host.as_ref())
-            .or(config.host.as_ref());
-        let mut text = |at: &At<String>| match source.read(&at.value) {
-            Ok(text) => Ok((at.value.clone(), text)),
-            Err(error) => Err(format!("vethlab: {}: {error}", at.value)),
-        };
-        Ok(Self {
-            name: match chosen.is_empty() {
-                true => projects[0].1.name.clone(),
-                false => chosen.to_owned(),
-            },
-            projects,
-            host: machine.map(&mut text).transpose()?,
-            images: config.images.iter().map(text).collect::<Result<_, _>>()?,
-        })
-    }
-
-    /// The projects as one, if they are those of a host.
-    pub(crate) fn joined(&self) -> Option<Joined> {
-        let members = self.projects.iter();
-        let members = members.map(|(key, project)| Some((key.as_deref()?, project)));
-        let members: Option<Vec<(&str, &Project)>> = members.collect();
-        Some(Joined::new(&self.name, &members?))
-    }
-
-    /// The projects, to be started.
-    pub(crate) fn members(&self) -> Vec<(Option<&str>, &Project)> {
-        let members = self.projects.iter();
-        members
-            .map(|(key, project)| (key.as_deref(), project))
-            .collect()
-    }
-
-    /// What their world is made with; `host` goes before the file that they name themselves.
-    ///
-    /// # Errors
-    /// What is wrong with the file of the machine, or a table of images, with its place.
-    pub(crate) fn options(
-        &self,
-        seed: u64,
-        engine: Engine,
-        host: Option<&Path>,
-    ) -> Result<Options, String> {
-        let words = |errors: vethlab::compose::Errors| errors.to_string();
-        let mut options = options(seed, engine, host)?;
-        if let (Some((name, text)), None) = (&self.host, host) {
-            options.machine(&MachineFile::parse(name, text).map_err(words)?);
-        }
-        for (name, text) in &self.images {
-            options.images.extend(name, text).map_err(words)?;
-        }
-        Ok(options)
-    }
-}
-
-/// The host or project that `on` names, or the only one that there is.
-fn chosen<'c>(config: &'c Config, runs: &'c [Run], on: Option<&'c str>) -> Result<&'c str, String> {
-    let hosted = |label: &str| {
-        let mut all = config.hosts.iter().flat_map(|host| &host.projects);
-        all.any(|key| key.value == label)
+/// The files that are given, or those of the folder that is given or of this one: its compose files, or the vethlab.yaml
+/// that says which there are, if a host is asked for or nothing else is there.
+///
+/// # Errors
+/// One line for people, if there are none.
+pub(crate) fn files(given: &[PathBuf], on: Option<&str>) -> Result<Vec<PathBuf>, String> {
+    let folder = match given {
+        [] => Path::new(""),
+        [folder] if folder == Path::new(".") => Path::new(""),
+        [folder] if folder.is_dir() => folder,
+        _ => return Ok(given.to_vec()),
     };
-    let alone = runs.iter().map(|run| run.label.as_str());
-    let hosts = config.hosts.iter().map(|host| host.name.as_str());
-    let known: Vec<&str> = hosts.chain(alone.filter(|label| !hosted(label))).collect();
-    let name = &config.file;
-    match (on, known.as_slice()) {
-        (Some(on), _) if known.contains(&on) => Ok(on),
-        (None, &[one]) => Ok(one),
-        (Some(on), _) => {
-            let near = near(on, known.iter().copied());
-            let hint = near.map_or_else(
-                || format!("there are: {}", known.join(", ")),
-                |near| format!("did you mean `{near}`?"),
-            );
-            Err(format!(
-                "vethlab: {name}: no host or project {on:?}\nhint: {hint}"
-            ))
-        }
-        (None, _) => {
-            let known = known.join(", ");
-            Err(format!(
-                "vethlab: {name}: which of its hosts?\nhint: say --on with one of: {known}"
-            ))
-        }
+    let config = folder.join(CONFIG_NAME);
+    if on.is_some() {
+        return Ok(vec![config]);
     }
+    let first = |names: &[&str]| {
+        let mut there = names.iter().map(|name| folder.join(name));
+        there.find(|file| file.is_file())
+    };
+    let Some(file) = first(&FILE_NAMES) else {
+        if config.is_file() {
+            return Ok(vec![config]);
+        }
+        let which = match folder.as_os_str().is_empty() {
+            true => "this folder".to_owned(),
+            false => folder.display().to_string(),
+        };
+        return Err(format!(
+            "vethlab: no compose file in {which} ({}, {CONFIG_NAME})",
+            FILE_NAMES.join(", ")
+        ));
+    };
+    Ok([Some(file), first(&OVERRIDE_NAMES)]
+        .into_iter()
+        .flatten()
+        .collect())
+}
+
+/// What files on the command line mean: those of one project, or a vethlab.yaml, and `on` which of its hosts. Prints
+/// warnings.
+///
+/// # Errors
+/// Everything that is wrong with the files.
+pub(crate) fn together(
+    files: &[PathBuf],
+    name: Option<&str>,
+    on: Option<&str>,
+) -> Result<Together, String> {
+    let together = quietly(files, name, on)?;
+    warn(&together);
+    Ok(together)
+}
+
+/// The same without the warnings.
+///
+/// # Errors
+/// As [`together`].
+pub(crate) fn quietly(
+    files: &[PathBuf],
+    name: Option<&str>,
+    on: Option<&str>,
+) -> Result<Together, String> {
+    let files = self::files(files, on)?;
+    match (files.as_slice(), on) {
+        ([file], _) if is_config(file) => {
+            let file = texts(core::slice::from_ref(file))?.remove(0);
+            configured(&mut Disk, &file, name, on)
+        }
+        (files, _) if files.iter().any(|file| is_config(file)) => Err(format!(
+            "vethlab: a {CONFIG_NAME} stands alone: it names its files itself"
+        )),
+        (_, Some(_)) => Err(format!("vethlab: --on goes with a {CONFIG_NAME}")),
+        (files, None) => load(files, name),
+    }
+}
+
+pub(crate) fn is_config(file: &Path) -> bool {
+    file.file_name().is_some_and(|name| name == CONFIG_NAME)
+}
+
+/// The projects of a host of a vethlab.yaml, or one that runs by itself.
+///
+/// # Errors
+/// Everything that is wrong with the files.
+pub(crate) fn configured(
+    source: &mut dyn Source,
+    file: &str,
+    name: Option<&str>,
+    on: Option<&str>,
+) -> Result<Together, String> {
+    let reading = Reading {
+        env: environment(),
+        allow_outside: outside::allowed(),
+        name: name.map(str::to_owned),
+    };
+    Together::configured(source, file, on, &reading)
+}
+
+/// What the world of projects is made with; `host` goes before the file of a machine that they name themselves.
+///
+/// # Errors
+/// What is wrong with the file of the machine, or a table of images, with its place.
+pub(crate) fn options(
+    asked: &Together,
+    seed: u64,
+    engine: Option<EngineArg>,
+    host: Option<&Path>,
+) -> Result<Options, String> {
+    let machine = host.map(machine).transpose()?;
+    asked.options(seed, engine.map(Engine::from), machine.as_ref())
 }
 
 /// Starts projects in a world, and says what does not start.
@@ -275,18 +214,6 @@ fn came_up(project: &Project, running: &Up) -> Result<(), String> {
         }
     }
     Ok(())
-}
-
-/// What a world is made with: the engine, and the machine if a file describes it.
-///
-/// # Errors
-/// What is wrong with the file, with its place.
-pub(crate) fn options(seed: u64, engine: Engine, host: Option<&Path>) -> Result<Options, String> {
-    let mut options = Options::new(seed, engine);
-    if let Some(path) = host {
-        options.machine(&machine(path)?);
-    }
-    Ok(options)
 }
 
 /// The description of a machine.
@@ -404,15 +331,6 @@ fn known(projects: &[&Project], options: &Options) -> Result<Known, String> {
         .map(|(project, up)| (*project, up))
         .collect();
     Ok(Known::of(&world.lab, &up))
-}
-
-/// The absolute path of the folder that a file is in, whether it is there or not: relative paths start
-/// there, and its name is the project's if nobody gives one.
-pub(crate) fn folder_of(file: &str) -> Option<String> {
-    let file = std::path::absolute(file).ok()?;
-    let folder = file.parent()?;
-    let folder = std::fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned());
-    folder.to_str().map(str::to_owned)
 }
 
 /// Writes to standard output; whoever stops reading has seen enough.

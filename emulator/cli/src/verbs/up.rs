@@ -1,11 +1,8 @@
 //! `vethlab up`: a project in real time.
 
 use std::env;
-use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
-use vethlab::compose::{FILE_NAMES, OVERRIDE_NAMES, Project};
-use vethlab::core::docker::spec::Engine;
 use vethlab::host::detach::{self, Started};
 use vethlab::live::control::{Place, folder};
 use vethlab::live::{Live, ProxyWish, Publishing, Row, Screen, Trouble, Wishes};
@@ -30,30 +27,6 @@ pub(crate) fn run(args: &UpArgs) -> ExitCode {
     }
 }
 
-/// The compose files that are given, or those of this folder.
-///
-/// # Errors
-/// One line for people, if there are none.
-pub(crate) fn files(given: &[PathBuf]) -> Result<Vec<PathBuf>, String> {
-    if !given.is_empty() {
-        return Ok(given.to_vec());
-    }
-    let first = |names: &[&str]| {
-        let there = names.iter().map(PathBuf::from);
-        there.into_iter().find(|file| file.is_file())
-    };
-    let Some(file) = first(&FILE_NAMES) else {
-        return Err(format!(
-            "vethlab: no compose file in this folder ({})",
-            FILE_NAMES.join(", ")
-        ));
-    };
-    Ok([Some(file), first(&OVERRIDE_NAMES)]
-        .into_iter()
-        .flatten()
-        .collect())
-}
-
 /// Starts this program again in the background, with the same arguments.
 fn start(args: &UpArgs) -> Result<u8, String> {
     let words = |error: std::io::Error| format!("vethlab: {error}");
@@ -74,10 +47,12 @@ fn up(args: &UpArgs) -> Result<u8, String> {
     if args.detached {
         detach::leave_session().map_err(words)?;
     }
-    let project = project::load(&files(&args.files)?, args.project_name.as_deref())?;
-    let options = project::options(args.seed, engine(args, &project), args.host.as_deref())?;
+    let on = args.on.as_deref();
+    let project = args.project_name.as_deref();
+    let together = project::together(&args.files, project, on)?;
+    let options = project::options(&together, args.seed, args.engine, args.host.as_deref())?;
     let screen = (!args.detached && args.format == Format::Text).then(Screen::stdout);
-    let (name, located) = (project.name.clone(), located(&project));
+    let name = together.name.clone();
     let proxies = args.proxy.iter().map(|proxy| ProxyWish {
         place: proxy.place.clone(),
         at: proxy.at,
@@ -88,8 +63,8 @@ fn up(args: &UpArgs) -> Result<u8, String> {
         screen,
         notices: Some(Screen::stderr()),
     };
-    let mut live = Live::start(project, &options, &Place::new(folder()), wishes)
-        .map_err(|trouble| sentence(&name, &located, trouble))?;
+    let mut live = Live::start(together, &options, &Place::new(folder()), wishes)
+        .map_err(|trouble| sentence(&name, trouble))?;
     project::print(&told(args, &mut live))?;
     for sentence in live.unbound() {
         eprintln!("{sentence}");
@@ -122,26 +97,7 @@ fn publishing(args: &UpArgs) -> Result<Publishing, String> {
     })
 }
 
-fn engine(args: &UpArgs, project: &Project) -> Engine {
-    let stated = project.vethlab.engine.as_ref().map(|at| at.value.as_str());
-    match (args.engine, stated) {
-        (Some(engine), _) => engine.into(),
-        (None, Some("20.10")) => Engine::V20_10,
-        (None, _) => Engine::V29,
-    }
-}
-
-/// Where each network stands.
-fn located(project: &Project) -> Vec<(String, String)> {
-    let networks = project.networks.iter().map(|network| {
-        let subnet = network.ipam.first().map(|subnet| subnet.at);
-        let place = project.locate(subnet.unwrap_or(network.at));
-        (network.key.clone(), place.to_string())
-    });
-    networks.collect()
-}
-
-fn sentence(name: &str, located: &[(String, String)], trouble: Trouble) -> String {
+fn sentence(name: &str, trouble: Trouble) -> String {
     match trouble {
         Trouble::Up(process) => {
             let process = process.map_or_else(String::new, |it| format!(" (process {it})"));
@@ -149,11 +105,11 @@ fn sentence(name: &str, located: &[(String, String)], trouble: Trouble) -> Strin
                 "vethlab: project {name} is up already{process}; `vethlab down -p {name}` ends it"
             )
         }
-        Trouble::Network(key, error) => {
-            let place = located.iter().find(|(network, _)| *network == key);
-            let place = place.map_or_else(String::new, |(_, place)| format!("{place}: "));
-            format!("{place}networks.{key}: {error}")
-        }
+        Trouble::Network {
+            place,
+            key,
+            sentence,
+        } => format!("{place}: networks.{key}: {sentence}"),
         Trouble::Port {
             place,
             service,

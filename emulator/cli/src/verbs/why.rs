@@ -6,25 +6,24 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use vethlab::compose::Project;
-use vethlab::core::docker::spec::Engine;
 use vethlab::host::pcap_file::PcapFile;
 use vethlab::why::{Question, Why, text, why, why_together};
 use vethlab_cli::args::{Format, WhyArgs};
 
 use super::BAD_INPUT;
-use super::project::{self, Together};
+use super::project;
 
 /// Runs the verb.
 pub(crate) fn run(args: &WhyArgs) -> ExitCode {
     #[cfg(target_os = "linux")]
-    if let Some(mut client) = super::desk::named(&args.compose) {
+    if let Some(mut client) = args.compose().and_then(super::desk::named) {
         let format = if args.format == Format::Json {
             "json"
         } else {
             "text"
         };
-        let request =
-            serde_json::json!({"verb": "why", "from": args.from, "to": args.to, "format": format});
+        let (from, to) = args.ends();
+        let request = serde_json::json!({"verb": "why", "from": from, "to": to, "format": format});
         return super::desk::answer(&mut client, &request);
     }
     match answer(args) {
@@ -37,23 +36,21 @@ pub(crate) fn run(args: &WhyArgs) -> ExitCode {
 }
 
 fn answer(args: &WhyArgs) -> Result<ExitCode, String> {
-    let question =
-        Question::parse(&args.from, &args.to).map_err(|error| format!("vethlab: {error}"))?;
-    let mut files = vec![args.compose.clone()];
+    let (from, to) = args.ends();
+    if args.compose().is_none() && Path::new(from).is_file() {
+        return Err(format!(
+            "vethlab: {from} is a file: who asks, and who is asked?\nhint: `vethlab why {from} FROM TO`"
+        ));
+    }
+    let question = Question::parse(from, to).map_err(|error| format!("vethlab: {error}"))?;
+    let mut files: Vec<PathBuf> = args.compose().map(Path::to_owned).into_iter().collect();
+    if files.is_empty() && !args.files.is_empty() {
+        files = project::files(&files, None)?;
+    }
     files.extend(args.files.iter().cloned());
-    let asked = Together::load(&files, args.project_name.as_deref(), args.on.as_deref())?;
+    let asked = project::together(&files, args.project_name.as_deref(), args.on.as_deref())?;
     let projects: Vec<&Project> = asked.projects.iter().map(|(_, project)| project).collect();
-    let stated = projects[0]
-        .vethlab
-        .engine
-        .as_ref()
-        .map(|engine| engine.value.as_str());
-    let engine = match (args.engine, stated) {
-        (Some(engine), _) => Engine::from(engine),
-        (None, Some("20.10")) => Engine::V20_10,
-        (None, _) => Engine::V29,
-    };
-    let options = asked.options(args.seed, engine, args.host.as_deref())?;
+    let options = project::options(&asked, args.seed, args.engine, args.host.as_deref())?;
     let why = match asked.joined() {
         Some(joined) => why_together(&joined, &projects, &options, &question),
         None => why(projects[0], &options, &question),

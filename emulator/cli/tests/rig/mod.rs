@@ -1,5 +1,8 @@
-//! The binary as the tests of several verbs run it: in the project's folder, with an empty environment.
+//! The binary as the tests of several verbs run it: in the project's folder or one of the test's own, with an empty
+//! environment.
+#![allow(dead_code, reason = "each test binary uses a part of it")]
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -26,4 +29,42 @@ pub(crate) fn texts(output: &Output) -> (String, String) {
         String::from_utf8_lossy(&output.stdout).into_owned(),
         String::from_utf8_lossy(&output.stderr).into_owned(),
     )
+}
+
+/// What it printed, if it exits with this code.
+pub(crate) fn says(args: &[&str], code: i32) -> String {
+    printed(&mut command(args), code)
+}
+
+/// The same in a folder.
+pub(crate) fn says_in(folder: &Path, args: &[&str], code: i32) -> String {
+    printed(command(args).current_dir(folder), code)
+}
+
+/// Its standard output; its errors as well if it should fail on its input.
+fn printed(command: &mut Command, code: i32) -> String {
+    let output = command.output().unwrap();
+    let (out, err) = texts(&output);
+    assert_eq!(output.status.code(), Some(code), "{command:?}: {out}{err}");
+    if code == 2 { out + &err } else { out }
+}
+
+/// In a folder: the exit code, and what it printed to both outputs.
+pub(crate) fn ran(folder: &Path, args: &[&str]) -> (Option<i32>, String, String) {
+    let output = command(args).current_dir(folder).output().unwrap();
+    let (out, err) = texts(&output);
+    (output.status.code(), out, err)
+}
+
+/// A folder of a verb's test with these files and nothing else.
+pub(crate) fn folder(verb: &str, test: &str, files: &[(&str, &str)]) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(verb).join(test);
+    let _first = fs::remove_dir_all(&folder);
+    fs::create_dir_all(&folder).unwrap();
+    for (path, text) in files {
+        let path = folder.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    folder
 }

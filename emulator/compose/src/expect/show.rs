@@ -28,7 +28,14 @@ impl Display for Name<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let name = self.0;
         let address = name.parse::<core::net::IpAddr>().is_ok();
-        if !naming::is_key(name) || is_place(name) || address || name == "only" {
+        // Of a host's: `PROJECT/SERVICE`. What ends in `/icmp` is a ping.
+        let plain = match name.split_once('/') {
+            Some((key, service)) => {
+                naming::is_key(key) && naming::is_key(service) && service != "icmp"
+            }
+            None => naming::is_key(name),
+        };
+        if !plain || is_place(name) || address || name == "only" {
             return write!(f, "\"{name}\"");
         }
         f.write_str(name)
