@@ -178,6 +178,8 @@ pub struct Bridge {
     learned: Option<Learned>,
     /// The table had no room for the source of the last frame.
     refused: bool,
+    /// Goes up when the bridge or a port is changed.
+    change: u64,
     up: bool,
 }
 
@@ -198,6 +200,7 @@ impl Bridge {
             counters: Counters::default(),
             learned: None,
             refused: false,
+            change: 0,
             up: true,
         }
     }
@@ -224,6 +227,7 @@ impl Bridge {
     /// Brings the bridge up or takes it down. A bridge that is down moves nothing and has forgotten
     /// what it learned.
     pub fn set_up(&mut self, up: bool) {
+        self.change += 1;
         self.up = up;
         if !up {
             self.fdb.flush();
@@ -262,6 +266,7 @@ impl Bridge {
             up: true,
         });
         self.count += 1;
+        self.change += 1;
         self.free = index + 1;
         let port = PortId(index as u32);
         if address != self.address {
@@ -274,6 +279,7 @@ impl Bridge {
     pub fn remove_port(&mut self, port: PortId) -> Option<Port> {
         let removed = self.ports.get_mut(port.0 as usize)?.take()?;
         self.count -= 1;
+        self.change += 1;
         self.free = self.free.min(port.0 as usize);
         self.fdb.remove_port(port);
         Some(removed)
@@ -305,6 +311,7 @@ impl Bridge {
 
     /// Brings a port up or takes it down; what was learned at a port that goes down is forgotten.
     pub fn set_port_up(&mut self, port: PortId, up: bool) {
+        self.change += 1;
         if let Some(state) = self.port_mut(port) {
             state.up = up;
             if !up {
@@ -315,6 +322,7 @@ impl Bridge {
 
     /// Changes a port's settings.
     pub fn set_port_flags(&mut self, port: PortId, flags: Flags) {
+        self.change += 1;
         if let Some(state) = self.port_mut(port) {
             state.flags = flags;
         }
@@ -384,6 +392,36 @@ impl Bridge {
             self.learned = None;
             self.account(port, decision, (frames, bytes));
         }
+    }
+
+    /// A number that changes when a frame with the addresses of an earlier one may go another way than that,
+    /// unless that is because its destination is [too old](Self::old_at).
+    #[must_use]
+    #[inline]
+    pub const fn change(&self) -> u64 {
+        self.change + self.fdb.change()
+    }
+
+    /// When the destination of `frame` has been silent for so long that frames with these addresses no longer go the
+    /// way of this one, which came in at `port` and was forwarded. `None` if the bridge has to look at each.
+    #[must_use]
+    pub fn old_at(&self, port: PortId, frame: &[u8]) -> Option<Time> {
+        let learning = self.port(port)?.flags.learning;
+        let header = Header::of(frame).filter(|_| learning)?;
+        self.fdb.old_at(header.destination)
+    }
+
+    /// One more frame with the addresses of an earlier one came in at the same port: true if nothing has
+    /// [changed](Self::change) meanwhile, it goes the same way and teaches nothing. Else nothing has happened. The caller
+    /// [accounts](Self::account) for the frame. `source` is its source, the first byte highest.
+    #[inline]
+    pub fn renew(&mut self, now: Time, port: PortId, source: u64) -> bool {
+        let is_known = self.fdb.renew_key(now, source, port);
+        if is_known {
+            self.learned = None;
+            self.refused = false;
+        }
+        is_known
     }
 
     /// A frame like the last one would change nothing: the table knows its source, or need not. Else the

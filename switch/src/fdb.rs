@@ -123,6 +123,8 @@ pub struct Fdb {
     /// Entries that are not learned.
     fixed: usize,
     refused: u64,
+    /// Goes up when something else is changed than what is new, or by the age of entries.
+    change: u64,
     /// The address that was learned last, when and where, if nothing else was changed since: it teaches
     /// nothing again.
     last: Option<(u64, Time, PortId)>,
@@ -165,6 +167,7 @@ impl Fdb {
             cursor: 0,
             fixed: 0,
             refused: 0,
+            change: 0,
             last: None,
         }
     }
@@ -172,7 +175,18 @@ impl Fdb {
     /// Changes how long a learned address is remembered.
     pub const fn set_ageing(&mut self, ageing: Duration) {
         self.ageing = nanos(ageing);
+        self.changed();
+    }
+
+    /// A number that changes when a look-up may be answered differently from before, unless that is because an
+    /// entry is new or too old.
+    pub(crate) const fn change(&self) -> u64 {
+        self.change
+    }
+
+    const fn changed(&mut self) {
         self.last = None;
+        self.change += 1;
     }
 
     #[inline]
@@ -238,6 +252,36 @@ impl Fdb {
         self.learn_anew(now, key, port)
     }
 
+    /// The address in `key` was a source at `port` again: true if that is known. Else nothing has happened, and
+    /// [`Self::learn_key`] wants to know.
+    #[inline]
+    pub(crate) fn renew_key(&mut self, now: Time, key: u64, port: PortId) -> bool {
+        if self.last == Some((key, now, port)) {
+            return true;
+        }
+        let ageing = self.ageing;
+        let Some((index, slot)) = self.hinted(key) else {
+            return false;
+        };
+        if slot.port != port || slot.kind != Kind::Learned || slot.is_old(now, ageing) {
+            return false;
+        }
+        if let Some((_, slot)) = self.entries.get_index_mut(index) {
+            slot.used = now;
+        }
+        self.last = (ageing > 0).then_some((key, now, port));
+        true
+    }
+
+    /// When the address in `key` is too old to be looked up as now, if it is not seen again.
+    pub(crate) fn old_at(&self, key: u64) -> Option<Time> {
+        let slot = self.entries.get(&key)?;
+        Some(match slot.kind {
+            Kind::Learned => slot.used + Duration::from_nanos(self.ageing),
+            Kind::Local | Kind::Static => Time::MAX,
+        })
+    }
+
     fn learn_anew(&mut self, now: Time, key: u64, port: PortId) -> Learning {
         self.last = None;
         let Some(index) = self.find(key) else {
@@ -256,6 +300,7 @@ impl Fdb {
         if is_old {
             Learning::Added
         } else if before != port {
+            self.change += 1;
             Learning::Moved(before)
         } else {
             if self.ageing > 0 {
@@ -344,7 +389,7 @@ impl Fdb {
     }
 
     fn insert(&mut self, now: Time, key: u64, port: Option<PortId>, kind: Kind) {
-        self.last = None;
+        self.changed();
         let before = self.entries.insert(key, Slot::new(now, port, kind));
         if before.is_none_or(|slot| slot.kind == Kind::Learned) {
             self.fixed += 1;
@@ -354,7 +399,7 @@ impl Fdb {
 
     /// Removes an entry of any kind; says whether there was one.
     pub fn remove(&mut self, vlan: u16, address: EthernetAddress) -> bool {
-        self.last = None;
+        self.changed();
         let removed = self.entries.swap_remove(&key(vlan, address));
         if removed.is_some_and(|slot| slot.kind != Kind::Learned) {
             self.fixed -= 1;
@@ -364,13 +409,13 @@ impl Fdb {
 
     /// Forgets all that was learned. O(entries).
     pub fn flush(&mut self) {
-        self.last = None;
+        self.changed();
         self.entries.retain(|_, slot| slot.kind != Kind::Learned);
     }
 
     /// Forgets what was learned at `port`, as when it goes down. O(entries).
     pub fn flush_port(&mut self, port: PortId) {
-        self.last = None;
+        self.changed();
         self.entries
             .retain(|_, slot| slot.port != port || slot.kind != Kind::Learned);
     }
@@ -585,7 +630,7 @@ mod tests {
 
     #[test]
     fn an_idle_table_is_small() {
-        assert!(size_of::<Fdb>() <= 248, "{} bytes", size_of::<Fdb>());
+        assert!(size_of::<Fdb>() <= 256, "{} bytes", size_of::<Fdb>());
     }
 
     proptest! {

@@ -231,7 +231,7 @@ impl<const SIZE: usize> Class<SIZE> {
         Some(copy)
     }
 
-    #[inline]
+    #[inline(always)]
     fn consume<T>(&mut self, index: usize, look: impl FnOnce(&[u8]) -> T) -> T {
         let slot = &mut self.slots[index];
         debug_assert!(slot.refs > 0, "frame given back twice");

@@ -14,8 +14,9 @@ use emulator_core::net::{CaptureAt, CaptureSpec, NetConfig};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use switch::DropReason;
-use switch::filter::{Family, Table};
+use switch::filter::{Action, ChainId, Family, Match, Rule, RuleId, Table};
 use switch::frame::PoolLimits;
+use switch::hook::{Hook, Netfilter};
 use switch::link::Mode;
 use switch::pcap_filter::PcapFilter;
 use switch::verdict::{Event, What};
@@ -59,6 +60,10 @@ enum Step {
     /// A host takes so many frames.
     Read(usize, usize),
     Wait(u64),
+    /// A rule that drops UDP to a port comes or goes.
+    Rule(u16),
+    /// The firewall forgets the connections of a host.
+    Forget(usize),
 }
 
 fn any_kind() -> impl Strategy<Value = Kind> {
@@ -102,7 +107,9 @@ fn any_step() -> impl Strategy<Value = Step> {
             .prop_map(|(host, parts, at_once)| Step::Send(host, parts, at_once)),
         4 => Just(Step::Settle),
         3 => (host, 0usize..40).prop_map(|(host, most)| Step::Read(host, most)),
-        1 => (0u64..40_000).prop_map(Step::Wait),
+        1 => prop_oneof![0u64..40_000, 40_000u64..400_000].prop_map(Step::Wait),
+        1 => (1000u16..1004).prop_map(Step::Rule),
+        1 => (0..HOSTS).prop_map(Step::Forget),
     ]
 }
 
@@ -112,6 +119,7 @@ struct World {
     sent: u8,
     events: Vec<Event>,
     heard: Vec<Vec<u8>>,
+    rule: Option<RuleId>,
 }
 
 impl World {
@@ -161,6 +169,7 @@ impl World {
             sent: 0,
             events: Vec::new(),
             heard: Vec::new(),
+            rule: None,
         };
         world.open();
         world
@@ -227,10 +236,45 @@ impl World {
                 let now = self.lab.now() + Duration::from_millis(*milliseconds);
                 self.lab.handle(now, Input::Tick);
             }
+            Step::Rule(port) => self.rule(*port),
+            Step::Forget(host) => {
+                let address = self.hosts[*host].2.into();
+                self.with_firewall(|firewall| firewall.conntrack.flush_where(address));
+            }
         }
         self.lab.net_mut().capture_take();
         let told = self.lab.net_mut().trace.drain();
         self.events.extend(told);
+    }
+
+    fn with_firewall<T>(&mut self, act: impl FnOnce(&mut Netfilter) -> T) -> T {
+        let host = self.lab.places().host;
+        let net = self.lab.net_mut();
+        net.with_ns(host, |netns, _| {
+            act(netns.firewall_mut().expect("a firewall"))
+        })
+        .expect("the host")
+    }
+
+    fn rule(&mut self, port: u16) {
+        let before = self.rule.take();
+        self.rule = self.with_firewall(|firewall| {
+            if let Some(before) = before {
+                assert!(firewall.rules.remove(before));
+                return None;
+            }
+            let forward = ChainId::base(Family::V4, Table::Filter, Hook::Forward)?;
+            let matches = Match {
+                destination_port: Some(port),
+                ..Match::default()
+            };
+            let rule = Rule {
+                matches,
+                action: Action::Drop(DropReason::Filtered),
+                origin: "test".into(),
+            };
+            firewall.rules.add(forward, i64::MIN, rule)
+        });
     }
 
     fn send(&mut self, host: usize, parts: &[Part], at_once: bool) {

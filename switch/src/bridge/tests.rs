@@ -426,3 +426,101 @@ proptest! {
         prop_assert!(counters.forwarded + counters.flooded + counters.local + counters.dropped >= counters.received + counters.sent);
     }
 }
+
+/// What a frame was once told, for later ones with its addresses.
+#[derive(Clone, Debug)]
+struct Told {
+    port: PortId,
+    addresses: (u8, u8),
+    to: PortId,
+    change: u64,
+    old_at: Time,
+}
+
+/// Changes something at the bridge.
+fn disturb(bridge: &mut Bridge, now: Time, what: u8, port: PortId, last: u8) {
+    match what {
+        0 => bridge.set_port_up(port, !last.is_multiple_of(3)),
+        1 => bridge.set_port_flags(
+            port,
+            Flags {
+                hairpin: last & 1 > 0,
+                isolated: last & 2 > 0,
+                learning: last & 4 > 0,
+            },
+        ),
+        2 => bridge.fdb_mut().flush(),
+        3 => bridge.fdb_mut().insert_static(now, 0, mac(last), port),
+        4 => {
+            let _gone = bridge.fdb_mut().remove(0, mac(last));
+        }
+        5 => bridge.set_ageing(Duration::from_secs(u64::from(last) * 40)),
+        6 => bridge.set_up(!last.is_multiple_of(4)),
+        7 => bridge.set_address(now, mac(last)),
+        _ => {
+            bridge.remove_port(port);
+            bridge.add_port(now, IfId(10 + port.0), mac(last)).unwrap();
+        }
+    }
+}
+
+proptest! {
+    /// For as long as nothing changes and the destination is not too old, a frame like an earlier one goes the same way
+    /// and teaches nothing.
+    #[test]
+    fn what_does_not_change_holds(
+        steps in proptest::collection::vec((0_u8..40, 0_u32..4, (0_u8..6, 0_u8..6), 0_u64..90, any::<prop::sample::Index>()), 1..200)
+    ) {
+        let mut bridge = Bridge::new(IfId(3), BRIDGE, Limits { ports: 4, addresses: 5 });
+        for index in 0..4 {
+            bridge.add_port(at(0), IfId(10 + index), port_mac(index)).unwrap();
+        }
+        let (mut now, mut told) = (at(0), Vec::<Told>::new());
+        for (what, port, (from, to), wait, which) in steps {
+            now += Duration::from_secs(wait);
+            let port = PortId(port);
+            if what < 9 {
+                disturb(&mut bridge, now, what, port, from);
+            } else {
+                let bytes = frame(mac(to), mac(from));
+                if let Decision::Port(way) = bridge.input(now, port, &bytes)
+                    && let Some(old_at) = bridge.old_at(port, &bytes)
+                {
+                    told.push(Told { port, addresses: (to, from), to: way, change: bridge.change(), old_at });
+                }
+            }
+            told.retain(|told| told.change == bridge.change() && now < told.old_at);
+            if told.is_empty() {
+                continue;
+            }
+            let held = which.get(&told);
+            let bytes = frame(mac(held.addresses.0), mac(held.addresses.1));
+            let source = fdb::bits(mac(held.addresses.1));
+            if bridge.renew(now, held.port, source) {
+                prop_assert_eq!(bridge.judge(now, held.port, &bytes), Decision::Port(held.to));
+                prop_assert_eq!(bridge.learned(), None);
+                prop_assert!(bridge.is_settled());
+            }
+        }
+    }
+}
+
+/// The test above meets both.
+#[test]
+fn a_known_way_is_renewed_until_something_changes() {
+    let mut bridge = bridge(3);
+    let there = frame(mac(2), mac(1));
+    for (port, bytes) in [(P0, &there), (P1, &frame(mac(1), mac(2)))] {
+        let _taught = bridge.input(at(1), port, bytes);
+    }
+    let source = fdb::bits(mac(1));
+    assert_eq!(bridge.input(at(2), P0, &there), Decision::Port(P1));
+    assert_eq!(bridge.old_at(P0, &there), Some(at(301)));
+    let change = bridge.change();
+    assert!(bridge.renew(at(3), P0, source) && bridge.renew(at(200), P0, source));
+    assert!(!bridge.renew(at(200), P2, source), "it has to move");
+    assert!(!bridge.renew(at(500), P0, source), "it is too old");
+    assert_eq!(bridge.change(), change);
+    let _moved = bridge.input(at(200), P2, &there);
+    assert_ne!(bridge.change(), change);
+}

@@ -156,6 +156,21 @@ impl Conn {
         !is_refusal && matches!(step, Step::To(_) | Step::Ignore)
     }
 
+    /// [`Self::advance`] by a packet of nothing but data, in a connection that [is open](Self::is_open).
+    #[inline]
+    pub(crate) fn advance_open(&mut self, now: Time, direction: Direction) {
+        let is_answer = direction == Direction::Reply;
+        if self.tcp.is_none() {
+            self.advance_udp(now);
+        } else if self.seen_reply || is_answer {
+            self.expires = now + TcpState::Established.timeout();
+            self.assured = true;
+        } else {
+            self.expires = now + tcp::UNACKNOWLEDGED;
+        }
+        self.seen_reply |= is_answer;
+    }
+
     /// Accounts for a packet of this connection in `direction`.
     #[inline]
     pub(crate) fn advance(&mut self, now: Time, direction: Direction, flags: u8) -> Advance {
@@ -181,6 +196,7 @@ impl Conn {
     }
 
     /// The packet that makes the answer known still counts as before it, as in Linux.
+    #[inline]
     fn advance_udp(&mut self, now: Time) {
         let stream = self.seen_reply && now > self.stream_at;
         self.assured |= stream;

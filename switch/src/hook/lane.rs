@@ -53,6 +53,17 @@ struct Lane {
     epoch: u32,
 }
 
+/// The way of a flow through the hooks that is known, to be kept by those who know the rest of its way. It holds until
+/// [`Netfilter::passages`] changes.
+#[derive(Clone, Copy, Debug)]
+pub struct Passage {
+    conn: ConnRef,
+    /// Which of the [`Lanes::trails`] it takes: there are fewer than [`LANES`].
+    trail: u16,
+    direction: Direction,
+    state: State,
+}
+
 /// What the rules said of a first packet that nothing translates.
 #[derive(Clone, Copy, Debug)]
 struct Opening {
@@ -162,6 +173,18 @@ impl Lanes {
             if lane.epoch == self.epoch {
                 self.open(lane);
             }
+        }
+    }
+}
+
+impl Lane {
+    #[inline]
+    const fn passage(&self) -> Passage {
+        Passage {
+            conn: self.conn,
+            trail: self.trail as u16,
+            direction: self.direction,
+            state: self.state,
         }
     }
 }
@@ -317,6 +340,19 @@ impl Run {
         self.first.is_data()
     }
 
+    /// Whose packets these are: protocol and source address; destination address and ports.
+    #[must_use]
+    #[inline]
+    pub const fn flow(&self) -> [u64; 2] {
+        self.first.key.flow
+    }
+
+    /// Adds packets that are [of the shape](super::Shape::is_of) of the first.
+    #[inline]
+    pub const fn add_alike(&mut self, packets: u32) {
+        self.add(packets, packets as usize * self.first.len as usize);
+    }
+
     /// Adds packets of this flow, which stand for as many frames, of `bytes` in all.
     #[inline]
     pub const fn add(&mut self, packets: u32, bytes: usize) {
@@ -335,7 +371,7 @@ fn u16_at(bytes: &[u8], at: usize) -> usize {
 const PLAIN: u64 = 0x4500_0000_0000_0000;
 const PLAIN_MASK: u64 = 0xff00_0000_0000_3fff;
 /// Protocol and source, without time to live and checksum.
-const SOURCE_MASK: u64 = 0x00ff_0000_ffff_ffff;
+pub(super) const SOURCE_MASK: u64 = 0x00ff_0000_ffff_ffff;
 
 /// The first 28 bytes of a packet, as far as they say whose it is.
 #[derive(Clone, Copy, Debug)]
@@ -475,22 +511,76 @@ impl Netfilter {
     ) -> bool {
         let rules = self.rules.change();
         let lane = self.lanes.of(&run.first.key, rules);
-        let trail = match lane.filter(|_| run.first.is_data()) {
-            Some(lane) => {
-                let (trail, of) = (lane.trail, (lane.conn, lane.direction, lane.state));
-                advance(&mut self.conntrack, now, run, of).then_some(trail)
+        if let Some(lane) = lane.filter(|_| run.first.is_data()) {
+            let (trail, of) = (lane.trail, (lane.conn, lane.direction, lane.state));
+            if advance(&mut self.conntrack, now, run, of) {
+                self.tally(tally, trail, run.weight);
+                return true;
             }
-            None => None,
-        };
-        let Some(trail) = trail.or_else(|| self.pass_like(now, run, addresses)) else {
+        }
+        let Some(trail) = self.pass_like(now, run, addresses) else {
             return false;
         };
+        self.tally(tally, trail, run.weight);
+        true
+    }
+
+    /// The same for packets of nothing but data whose way is known and [holds](Self::passages): in a connection that is open
+    /// and as it was.
+    #[inline(always)]
+    pub fn pass_along(
+        &mut self,
+        now: Time,
+        run: &Run,
+        passage: &Passage,
+        tally: &mut Tally,
+    ) -> bool {
+        let Some(conn) = self.conntrack.conn_mut(passage.conn) else {
+            return false;
+        };
+        let answered = passage.direction == Direction::Reply || conn.seen_reply;
+        let holds = conn.is_open()
+            && !conn.is_expired(now)
+            && answered == (passage.state == State::Established);
+        if !holds {
+            return false;
+        }
+        let (mut last, was_assured) = (conn.expires, conn.assured);
+        conn.advance_open(now, passage.direction);
+        let mut is_shorter = conn.expires < last;
+        if run.packets > 1 {
+            last = conn.expires;
+            conn.advance_open(now, passage.direction);
+            is_shorter |= conn.expires < last;
+        }
+        if is_shorter || conn.assured != was_assured {
+            self.conntrack.settle(passage.conn);
+        }
+        self.tally(tally, u32::from(passage.trail), run.weight);
+        true
+    }
+
+    #[inline]
+    fn tally(&mut self, tally: &mut Tally, trail: u32, weight: Counter) {
         if trail != tally.trail {
             self.count(tally);
             tally.trail = trail;
         }
-        tally.weight.add(run.weight);
-        true
+        tally.weight.add(weight);
+    }
+
+    /// The way of packets that have just passed and are nothing but data, if more are to be expected.
+    #[must_use]
+    pub fn passage(&self, run: &Run) -> Option<Passage> {
+        let lane = self.lanes.of(&run.first.key, self.rules.change());
+        lane.filter(|_| run.first.is_data()).map(Lane::passage)
+    }
+
+    /// Two numbers of which one changes when the [passages](Passage) that were given hold no longer.
+    #[must_use]
+    #[inline]
+    pub const fn passages(&self) -> (u64, u32) {
+        (self.rules.change(), self.lanes.epoch)
     }
 
     /// The way of packets without a lane, if the rules have said it of others like them and all that the
@@ -522,6 +612,7 @@ impl Netfilter {
     }
 
     /// Counts at the rules what passed lanes; nothing is left in the tally.
+    #[inline(never)]
     pub fn count(&mut self, tally: &mut Tally) {
         let weight = core::mem::take(&mut tally.weight);
         if weight.packets > 0
@@ -724,24 +815,25 @@ fn advance(
     } else {
         State::New
     };
+    if now_is != state || conn.is_expired(now) {
+        return false;
+    }
     let flags = run.first.flags;
     let is_open = conn.is_open() && run.first.is_data();
-    if now_is != state || conn.is_expired(now) || !(is_open || conn.goes_on_with(direction, flags))
-    {
+    if !is_open && !conn.goes_on_with(direction, flags) {
         return false;
     }
-    let before = (conn.expires, conn.assured);
-    if conn.advance(now, direction, flags) != Advance::Live {
-        return false;
+    let (mut is_shorter, was_assured) = (false, conn.assured);
+    for _ in 0..run.packets.min(2) {
+        let before = conn.expires;
+        if is_open {
+            conn.advance_open(now, direction);
+        } else if conn.advance(now, direction, flags) != Advance::Live {
+            return false;
+        }
+        is_shorter |= conn.expires < before;
     }
-    let mut is_shorter = conn.expires < before.0;
-    if run.packets > 1 {
-        let first = conn.expires;
-        let again = conn.advance(now, direction, flags);
-        debug_assert_eq!(again, Advance::Live);
-        is_shorter |= conn.expires < first;
-    }
-    if is_shorter || conn.assured != before.1 {
+    if is_shorter || conn.assured != was_assured {
         conntrack.settle(at);
     }
     true

@@ -31,13 +31,15 @@
 mod lane;
 mod like;
 mod routed;
+mod shape;
 #[cfg(test)]
 mod tests;
 
 use core::net::IpAddr;
 
-pub use self::lane::{Run, Tally};
+pub use self::lane::{Passage, Run, Tally};
 pub use self::routed::{Crossing, Exit, Passed};
+pub use self::shape::Shape;
 
 use crate::conntrack::tuple::{Quote, Read, read};
 use crate::conntrack::{Advance, ConnRef, Conntrack, Direction, Flow, Limits, Tuple};

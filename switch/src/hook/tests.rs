@@ -4,6 +4,7 @@ mod errors;
 mod nat;
 mod packets;
 mod random;
+mod shape;
 mod state;
 
 use core::net::IpAddr;

@@ -182,6 +182,18 @@ impl Lab {
 
     /// Works until there is something to tell.
     pub fn poll(&mut self) -> Output {
+        if !self.has_news() && !self.net.has_work() {
+            let next = self.deadline();
+            if next.is_none_or(|at| at > self.net.now()) {
+                return Output::Idle(next);
+            }
+        }
+        self.poll_busy()
+    }
+
+    /// Out of the way of those who ask and find nothing.
+    #[inline(never)]
+    fn poll_busy(&mut self) -> Output {
         loop {
             if let Some(output) = self.news() {
                 return output;
@@ -222,10 +234,16 @@ impl Lab {
     /// The next thing to tell.
     #[inline]
     fn news(&mut self) -> Option<Output> {
-        if self.outputs.is_empty() && !self.net.has_news() && !self.apps.has_printed() {
+        if !self.has_news() {
             return None;
         }
         self.collect_news()
+    }
+
+    /// Whether there may be something to tell. One question: almost always there is nothing.
+    #[inline]
+    fn has_news(&self) -> bool {
+        !self.outputs.is_empty() | self.net.has_news() | self.apps.has_printed()
     }
 
     /// Out of the way of those who ask and find nothing.

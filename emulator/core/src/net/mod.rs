@@ -12,7 +12,10 @@
 
 mod bridging;
 mod child;
+mod courses;
+mod crossing;
 mod raw;
+mod row;
 mod run;
 mod topology;
 mod watch;
@@ -115,6 +118,8 @@ pub(crate) struct BridgeSlot {
     pub(crate) far: bool,
     /// Its owner's firewall sees what it forwards.
     pub(crate) filtered: bool,
+    /// The ways of flows that go on.
+    courses: courses::Courses,
 }
 
 /// How a data plane is made.
@@ -399,7 +404,7 @@ impl Net {
     /// Whether there may be something to tell: of sockets, raw interfaces, captures.
     #[inline]
     pub(crate) const fn has_news(&self) -> bool {
-        !self.wakes.is_empty() || !self.told.is_empty() || self.trace.is_capturing()
+        !self.wakes.is_empty() | !self.told.is_empty() | self.trace.is_capturing()
     }
 
     /// The sockets whose readiness changed since the last call.

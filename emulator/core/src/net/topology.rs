@@ -11,6 +11,7 @@ use switch::link::{Link, Side};
 use switch::wire::EthernetAddress;
 use switch::{DropReason, Time};
 
+use super::courses::Courses;
 use super::{BridgeSlot, ChildKind, Net, Plug, Reader, Socket};
 use crate::id::{BridgeId, IfId, LinkId, NsId};
 use crate::netns::{Errno, IfaceConfig, IfaceKind, LO, Netns, Peer, link_local, link_local_shared};
@@ -224,6 +225,7 @@ impl Net {
             about: about.to_owned(),
             far: false,
             filtered: true,
+            courses: Courses::default(),
         })));
         self.watch(iface);
         (id, iface)

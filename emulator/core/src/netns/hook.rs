@@ -211,6 +211,16 @@ impl Netns {
         self.netfilter.as_deref_mut().and_then(Hooks::netfilter_mut)
     }
 
+    /// The firewall that packets meet, if they meet any. `None` if something else stands at the hooks.
+    #[inline]
+    pub(crate) fn guard(&mut self) -> Option<Option<&mut Netfilter>> {
+        let Some(hooks) = self.netfilter.as_deref_mut() else {
+            return Some(None);
+        };
+        let firewall = hooks.netfilter_mut()?;
+        Some((!firewall.is_empty()).then_some(firewall))
+    }
+
     /// Runs `hook` over an unshared packet; `None` if it died there.
     pub(super) fn run_hook(
         &mut self,

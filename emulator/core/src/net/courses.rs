@@ -1,0 +1,208 @@
+//! Courses: the whole way of a flow through a bridge, found by one look.
+//!
+//! What a bridge, its hooks and the wiring say of a frame of a flow that goes on is the same each time. A course keeps
+//! all of it on one line of the cache, as the flow caches of Open vSwitch do, so that a frame that comes alone
+//! is not asked about address by address. It holds until the bridge, the rules or the connection changes, or until the
+//! destination has been silent for too long; counters, timers and events are as without it.
+
+use switch::Time;
+use switch::hook::Passage;
+use switch::link::Side;
+use switch::wire::ETHER_LEN;
+
+use crate::id::{IfId, LinkId};
+
+/// Courses of a bridge, a quarter of a MiB in the end: flows with the same places take turns. Memory is taken as flows go
+/// on.
+const COURSES: usize = 4096;
+/// So many at first: a power of two, a power of four less than [`COURSES`].
+const FIRST_COURSES: usize = 64;
+/// Places that a course may have, one behind the other.
+const PLACES: usize = 4;
+/// Bits of a time that a course does not keep: about a second.
+const COARSE: u32 = 30;
+
+/// What the frames of a flow at one port have in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Key {
+    /// Protocol and source address, destination address and ports, as [`switch::hook::Run::flow`] has them.
+    flow: [u64; 2],
+    /// The destination, and where the source begins.
+    front: u64,
+    /// Where the source ends.
+    back: u32,
+    /// The interface that is the port.
+    inlet: IfId,
+}
+
+/// Where they go.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Course {
+    key: Key,
+    pub(super) passage: Passage,
+    /// The interface that they leave by.
+    pub(super) out: IfId,
+    /// The other end of its veth pair.
+    pub(super) peer: IfId,
+    /// The veth pair and the end of it.
+    way: u32,
+    /// When the destination is too old, in coarse units.
+    old: u32,
+    /// When it was found out, in changes.
+    epoch: u32,
+}
+
+/// All that a course depends on besides its connection and its age: the change of the bridge, and those of the rules.
+pub(super) type Seen = (u64, u64, u32);
+
+/// The courses of a bridge.
+#[derive(Debug, Default)]
+pub(super) struct Courses {
+    list: Vec<Option<Course>>,
+    seen: Seen,
+    epoch: u32,
+}
+
+impl Key {
+    /// The frame that `bytes` start with, of this flow, came in at this port.
+    #[inline]
+    pub(super) fn of(bytes: &[u8], flow: [u64; 2], inlet: IfId) -> Option<Self> {
+        let head = bytes.first_chunk::<ETHER_LEN>()?;
+        let (front, rest) = head.split_first_chunk::<8>()?;
+        let back = rest.first_chunk::<4>()?;
+        Some(Self {
+            flow,
+            front: u64::from_be_bytes(*front),
+            back: u32::from_be_bytes(*back),
+            inlet,
+        })
+    }
+
+    /// The source address as a number, its first byte highest.
+    #[inline]
+    pub(super) const fn source(&self) -> u64 {
+        (self.front & 0xffff) << 32 | self.back as u64
+    }
+
+    #[inline]
+    const fn place(&self, places: usize) -> usize {
+        let addresses = self.flow[0] << 32 | self.flow[1] >> 32;
+        let rest = self.flow[1] << 16 ^ self.flow[0] >> 48;
+        let mixed = (addresses ^ rest).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        (mixed >> 48) as usize & places.wrapping_sub(PLACES)
+    }
+}
+
+impl Course {
+    /// A course that is kept by [`Courses::keep`], which gives it its epoch. `None` if the number of the veth pair is
+    /// beyond all bounds.
+    pub(super) fn new(
+        key: Key,
+        passage: Passage,
+        (out, peer): (IfId, IfId),
+        (link, side): (LinkId, Side),
+        old_at: Time,
+    ) -> Option<Self> {
+        let way = link.0.checked_mul(2)? | side as u32;
+        let old = u32::try_from(old_at.as_nanos() >> COARSE).unwrap_or(u32::MAX);
+        Some(Self {
+            key,
+            passage,
+            out,
+            peer,
+            way,
+            old,
+            epoch: 0,
+        })
+    }
+
+    /// The veth pair that they leave by.
+    #[inline]
+    pub(super) const fn link(&self) -> LinkId {
+        LinkId(self.way / 2)
+    }
+
+    /// The end of it.
+    #[inline]
+    pub(super) const fn side(&self) -> Side {
+        match self.way % 2 {
+            0 => Side::A,
+            _ => Side::B,
+        }
+    }
+}
+
+impl Courses {
+    /// Forgets all courses if anything that they depend on has changed.
+    #[inline]
+    pub(super) fn renew(&mut self, seen: Seen) {
+        if self.seen != seen {
+            self.seen = seen;
+            self.epoch = self.epoch.wrapping_add(1);
+            if self.epoch == 0 {
+                self.list.fill(None);
+            }
+        }
+    }
+
+    /// The course of frames like this.
+    #[inline]
+    pub(super) fn of(&self, now: Time, key: &Key) -> Option<&Course> {
+        let place = key.place(self.list.len());
+        let places: &[_; PLACES] = self.list.get(place..)?.first_chunk()?;
+        let course = match &places[0] {
+            Some(first) if first.key == *key => first,
+            _ => (places[1..].iter().flatten()).find(|course| course.key == *key)?,
+        };
+        let is_old = now.as_nanos() >> COARSE >= u64::from(course.old);
+        (course.epoch == self.epoch && !is_old).then_some(course)
+    }
+
+    /// Keeps a course: in its flow's place if it had one before, else in the first that is free or closed by a change,
+    /// else in that of another flow once there are as many as there may be.
+    pub(super) fn keep(&mut self, course: Course) {
+        let course = Course {
+            epoch: self.epoch,
+            ..course
+        };
+        self.put(course);
+    }
+
+    fn put(&mut self, course: Course) {
+        if self.list.is_empty() {
+            self.list.resize(FIRST_COURSES + PLACES - 1, None);
+        }
+        let courses = self.list.len() + 1 - PLACES;
+        let place = course.key.place(self.list.len());
+        let places = &mut self.list[place..place + PLACES];
+        let of_flow = |held: &Option<Course>| held.is_some_and(|held| held.key == course.key);
+        let is_free = |held: &Option<Course>| held.is_none_or(|held| held.epoch != course.epoch);
+        let at = places.iter().position(of_flow);
+        let at = at.or_else(|| places.iter().position(is_free));
+        if at.is_none() && courses < COURSES {
+            self.grow(4 * courses);
+            return self.put(course);
+        }
+        places[at.unwrap_or(0)] = Some(course);
+    }
+
+    fn grow(&mut self, courses: usize) {
+        let fresh = vec![None; courses + PLACES - 1];
+        let held = core::mem::replace(&mut self.list, fresh);
+        for course in held.into_iter().flatten() {
+            if course.epoch == self.epoch {
+                self.put(course);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_course_is_a_line_of_the_cache() {
+        assert_eq!(size_of::<Option<Course>>(), 64);
+    }
+}

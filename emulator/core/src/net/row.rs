@@ -1,0 +1,120 @@
+//! Rows: frames of a burst that go the same way, counted together.
+
+use switch::frame::Meta;
+use switch::hook::{Run, Shape};
+use switch::wire::ETHER_LEN;
+use switch::{Frame, Pool};
+
+use crate::id::IfId;
+
+const IPV4: [u8; 2] = [0x08, 0x00];
+const IPV6: [u8; 2] = [0x86, 0xdd];
+
+/// Ordinary frames with the same Ethernet header.
+pub(super) struct Row {
+    pub(super) count: u32,
+    pub(super) bytes: u64,
+    pub(super) longest: usize,
+    pub(super) first: u64,
+    /// Their numbers follow each other.
+    pub(super) in_order: bool,
+    /// The packets in them, if the bridge's hooks want to know of them.
+    pub(super) packets: Option<Run>,
+}
+
+impl Row {
+    /// A row of one frame; `None` if it goes alone. With hooks on the bridge `guarded` by, it is a packet
+    /// of a flow.
+    #[inline]
+    pub(super) fn of(meta: Meta, bytes: &[u8], guarded: Option<IfId>) -> Option<Self> {
+        let (head, payload) = bytes.split_first_chunk::<ETHER_LEN>()?;
+        if meta.gso_size != 0 {
+            return None;
+        }
+        let packets = match (guarded, [head[12], head[13]]) {
+            (Some(bridge), IPV4 | IPV6) => Some(Run::of(payload, bridge, 1)?),
+            _ => None,
+        };
+        Some(Self {
+            count: 1,
+            bytes: bytes.len() as u64,
+            longest: bytes.len(),
+            first: meta.id,
+            in_order: true,
+            packets,
+        })
+    }
+
+    /// Adds the frames of `waiting` behind its first, whose bytes are `bytes`, that go the way of that one.
+    #[inline]
+    pub(super) fn extend(&mut self, pool: &Pool, bytes: &[u8], waiting: &[Frame]) {
+        if let Some(second) = waiting.get(1)
+            && self.packets.as_ref().is_none_or(Run::may_grow)
+            && let Some(head) = header(bytes)
+            && header(pool.bytes(second)) == Some(head)
+        {
+            let like = self.extend_alike(pool, bytes, &waiting[1..]);
+            self.extend_by(pool, head, &waiting[1 + like..]);
+        }
+    }
+
+    /// Adds frames of packets that look the same to all on their way; how many.
+    fn extend_alike(&mut self, pool: &Pool, bytes: &[u8], others: &[Frame]) -> usize {
+        let Some(shape) = self.packets.as_ref().and_then(|_| Shape::of(bytes)) else {
+            return 0;
+        };
+        let (mut count, mut gaps) = (0, 0);
+        for (number, frame) in (self.first + 1..).zip(others) {
+            let (next, bytes) = pool.view(frame);
+            if next.gso_size != 0 || !shape.is_of(bytes) {
+                break;
+            }
+            gaps |= next.id ^ number;
+            count += 1;
+        }
+        self.in_order = gaps == 0;
+        self.count += count;
+        self.bytes += u64::from(count) * bytes.len() as u64;
+        if let Some(packets) = &mut self.packets {
+            packets.add_alike(count);
+        }
+        count as usize
+    }
+
+    fn extend_by(&mut self, pool: &Pool, head: [u64; 2], others: &[Frame]) {
+        let (mut count, mut length, mut longest, mut packet_bytes) = (0, 0, self.longest, 0);
+        let mut gaps = 0;
+        let next = self.first + u64::from(self.count);
+        for (number, frame) in (next..).zip(others) {
+            let (next, bytes) = pool.view(frame);
+            if header(bytes) != Some(head) || next.gso_size != 0 {
+                break;
+            }
+            if let Some(packets) = &self.packets {
+                let Some(len) = packets.length_of(&bytes[ETHER_LEN..]) else {
+                    break;
+                };
+                packet_bytes += len;
+            }
+            gaps |= next.id ^ number;
+            count += 1;
+            length += bytes.len();
+            longest = longest.max(bytes.len());
+        }
+        self.in_order &= gaps == 0;
+        self.count += count;
+        self.bytes += length as u64;
+        self.longest = longest;
+        if let Some(packets) = &mut self.packets {
+            packets.add(count, packet_bytes);
+        }
+    }
+}
+
+/// The Ethernet header of a frame: 14 bytes in two words that overlap.
+#[inline]
+pub(super) fn header(bytes: &[u8]) -> Option<[u64; 2]> {
+    let bytes = bytes.first_chunk::<ETHER_LEN>()?;
+    let (first, last) = (bytes.first_chunk()?, bytes.last_chunk()?);
+    Some([u64::from_ne_bytes(*first), u64::from_ne_bytes(*last)])
+}

@@ -1,0 +1,72 @@
+//! The shape of a frame: all of it that a bridge and its hooks look at, to tell others like it in few steps.
+//!
+//! A frame of the shape of the first frame of a run is as long, has the same addresses and ports, and is as sound a packet. What
+//! may differ: type of service, number, DF, time to live, checksums, and of a segment its numbers, window and PSH.
+
+use super::lane::SOURCE_MASK;
+use crate::conntrack::tuple::UDP;
+use crate::wire::ETHER_LEN;
+
+/// Bytes of a frame that are looked at: to the flags of a segment. Shorter frames have no shape.
+const HEAD: usize = ETHER_LEN + 34;
+/// Of the first eight bytes of a packet: version, length, MF and offset.
+const LENGTH_MASK: u64 = 0xff00_ffff_0000_3fff;
+/// Of the first eight bytes of a datagram: ports and length.
+const DATAGRAM_MASK: u64 = 0xffff_ffff_ffff_0000;
+/// Of the eight bytes up to the flags of a segment: the length of its header, and the flags without PSH.
+const FLAGS_MASK: u64 = 0xff37;
+
+/// The words of a frame's head: its addresses and type in two that overlap, the packet's length, its source, its destination,
+/// then what a datagram and what a segment begins with.
+type Words = [u64; 7];
+
+/// What frames of a run have in common.
+#[derive(Clone, Copy, Debug)]
+pub struct Shape {
+    words: Words,
+    masks: Words,
+    len: usize,
+}
+
+impl Shape {
+    /// The shape of an untagged `frame` whose packet is one that [`Run::of`](super::Run::of) takes and that is nothing but data.
+    #[must_use]
+    #[inline]
+    pub fn of(frame: &[u8]) -> Option<Self> {
+        let words = words(frame)?;
+        let (datagram, segment) = match frame.get(ETHER_LEN + 9) {
+            Some(&UDP) => (DATAGRAM_MASK, 0),
+            _ => (0, FLAGS_MASK),
+        };
+        let all = u64::MAX;
+        let masks = [all, all, LENGTH_MASK, SOURCE_MASK, all, datagram, segment];
+        Some(Self {
+            words,
+            masks: masks.map(u64::to_be),
+            len: frame.len(),
+        })
+    }
+
+    /// Whether another frame is of this shape.
+    #[must_use]
+    #[inline(always)]
+    pub fn is_of(&self, frame: &[u8]) -> bool {
+        let Some(words) = words(frame) else {
+            return false;
+        };
+        let pairs = words.iter().zip(&self.words).zip(&self.masks);
+        let differing = pairs.fold(0, |all, ((one, other), mask)| all | (one ^ other) & mask);
+        differing == 0 && frame.len() == self.len
+    }
+}
+
+/// As they stand in memory.
+#[inline(always)]
+fn words(frame: &[u8]) -> Option<Words> {
+    let head: &[u8; HEAD] = frame.first_chunk()?;
+    let word = |at: usize| {
+        let bytes = head[at..].first_chunk();
+        bytes.map_or(0, |&bytes| u64::from_ne_bytes(bytes))
+    };
+    Some([0, 6, 14, 22, 30, 34, 40].map(word))
+}
