@@ -54,9 +54,10 @@ impl Shape {
         let Some(words) = words(frame) else {
             return false;
         };
-        let pairs = words.iter().zip(&self.words).zip(&self.masks);
-        let differing = pairs.fold(0, |all, ((one, other), mask)| all | (one ^ other) & mask);
-        differing == 0 && frame.len() == self.len
+        let differing = |at: usize| (words[at] ^ self.words[at]) & self.masks[at];
+        let addresses = differing(0) | differing(1) | differing(3) | differing(4);
+        let rest = differing(2) | differing(5) | differing(6);
+        (addresses | rest) == 0 && frame.len() == self.len
     }
 }
 
@@ -64,9 +65,19 @@ impl Shape {
 #[inline(always)]
 fn words(frame: &[u8]) -> Option<Words> {
     let head: &[u8; HEAD] = frame.first_chunk()?;
-    let word = |at: usize| {
-        let bytes = head[at..].first_chunk();
-        bytes.map_or(0, |&bytes| u64::from_ne_bytes(bytes))
-    };
-    Some([0, 6, 14, 22, 30, 34, 40].map(word))
+    Some([
+        word(head, 0),
+        word(head, 6),
+        word(head, 14),
+        word(head, 22),
+        word(head, 30),
+        word(head, 34),
+        word(head, 40),
+    ])
+}
+
+#[inline(always)]
+fn word(head: &[u8; HEAD], at: usize) -> u64 {
+    let bytes = head[at..].first_chunk();
+    bytes.map_or(0, |&bytes| u64::from_ne_bytes(bytes))
 }

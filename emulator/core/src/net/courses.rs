@@ -146,7 +146,7 @@ impl Courses {
     }
 
     /// The course of frames like this.
-    #[inline]
+    #[inline(always)]
     pub(super) fn of(&self, now: Time, key: &Key) -> Option<&Course> {
         let place = key.place(self.list.len());
         let places: &[_; PLACES] = self.list.get(place..)?.first_chunk()?;

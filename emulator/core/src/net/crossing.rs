@@ -15,7 +15,7 @@ use super::courses::{Course, Courses, Key};
 use super::row::{Row, header};
 use super::run::{Inlet, Next};
 use super::{Plug, Reader, Socket, Work, mark};
-use crate::id::{BridgeId, IfId};
+use crate::id::{BridgeId, IfId, LinkId};
 
 /// What says whether a frame goes along a course.
 pub(super) struct Known<'a> {
@@ -33,15 +33,28 @@ impl Known<'_> {
     /// hooks have accounted for it then, but for the tally and the bridge's counters. `None`, and nothing has happened, if it
     /// has to be looked at.
     #[inline(always)]
-    pub(super) fn course(self, inlet: &Inlet, run: &Run, key: &Key, len: usize) -> Option<Course> {
+    pub(super) fn course(self, inlet: &Inlet, run: &Run, key: &Key, len: usize) -> Option<Leave> {
         let course = self.courses.of(self.now, key)?;
         let target = self.links.get(course.link().0 as usize)?.as_deref()?;
         let goes_on = course.link() != inlet.link
             && target.is_clear(self.pool, course.side(), 1, len)
             && self.bridge.renew(self.now, inlet.port, key.source())
             && (self.guard).pass_along(self.now, run, &course.passage, self.tally);
-        goes_on.then_some(*course)
+        goes_on.then(|| Leave {
+            out: course.out,
+            peer: course.peer,
+            link: course.link(),
+            side: course.side(),
+        })
     }
+}
+
+/// How a frame leaves a bridge: by an interface, whose veth pair ends at a peer.
+pub(super) struct Leave {
+    pub(super) out: IfId,
+    pub(super) peer: IfId,
+    pub(super) link: LinkId,
+    pub(super) side: Side,
 }
 
 /// A bridge at work, and all that its frames touch on their way.
@@ -164,11 +177,15 @@ impl Crossing<'_> {
             pool: self.pool,
             links: self.links,
         };
-        let Some(course) = known.course(inlet, run, key, len) else {
+        let Some(leave) = known.course(inlet, run, key, len) else {
             return false;
         };
-        let (link, side) = (course.link(), course.side());
-        let (out, peer) = (course.out, course.peer);
+        let Leave {
+            out,
+            peer,
+            link,
+            side,
+        } = leave;
         self.passed.0 += 1;
         self.passed.1 += len as u64;
         let what = What::Forwarded(out);

@@ -15,7 +15,7 @@ use switch::verdict::What;
 use switch::wire::ETHER_LEN;
 
 use super::courses::Key;
-use super::crossing::{Crossing, Known};
+use super::crossing::{Crossing, Known, Leave};
 use super::{Net, QUANTUM, mark};
 use crate::id::{BridgeId, IfId, LinkId};
 
@@ -135,15 +135,19 @@ impl Net {
             pool: &self.pool,
             links: &self.links,
         };
-        let Some(course) = known.course(inlet, &run, &key, len) else {
+        let Some(leave) = known.course(inlet, &run, &key, len) else {
             return false;
         };
-        let (link, side) = (course.link(), course.side());
+        let Leave {
+            out,
+            peer,
+            link,
+            side,
+        } = leave;
         guard.count(&mut tally);
         let weight = (1, len as u64);
         slot.bridge
             .account(inlet.port, Decision::Port(inlet.port), weight);
-        let (out, peer) = (course.out, course.peer);
         let what = What::Forwarded(out);
         self.trace.event(self.now, meta.id, out, what);
         if let Some(frame) = self.inlet_receive(inlet)
