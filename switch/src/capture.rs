@@ -261,6 +261,11 @@ impl Capture {
         self.finished || self.captured >= self.limits.packets
     }
 
+    /// Sets what the wall clock says at [`Time::ZERO`] anew ([`Limits::epoch`]): where it or the lab's time has jumped.
+    pub const fn set_epoch(&mut self, epoch: Duration) {
+        self.limits.epoch = epoch;
+    }
+
     fn wall_clock(&self, now: Time) -> Duration {
         let epoch = u64::try_from(self.limits.epoch.as_nanos()).unwrap_or(u64::MAX);
         Duration::from_nanos(epoch.saturating_add(now.as_nanos()))

@@ -51,6 +51,12 @@ pub enum Family {
     V6,
 }
 
+/// The largest receive buffer ([`SockOpt::RecvBuffer`]) whose window is told to the byte, without scaling. For streams whose
+/// reader is often slower than its writer: smoltcp 0.14 asks a closed window for its size with the first byte of what it
+/// sends next; what comes with that byte may end behind a window whose scaled size was rounded down, begins before it, and is
+/// taken for a segment outside of the window, until it is sent again a second later.
+pub const UNSCALED: usize = 65_535;
+
 /// An option of a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SockOpt {
@@ -132,6 +138,10 @@ pub trait Sys {
     fn random(&mut self) -> u64;
     /// Runs the application again at `at`; a later call replaces it, [`Time::MAX`] clears it.
     fn wake_at(&mut self, at: Time);
+    /// `epoll_wait(2)` with `EPOLLET`: the next of this application's sockets whose readiness has changed since it
+    /// was told here, perhaps in vain. They are kept from the first call on, so whoever asks does so in every run
+    /// until there are none left.
+    fn next_ready(&mut self) -> Option<SockId>;
 
     /// `socket(2)`.
     fn socket(&mut self, kind: SockKind, family: Family) -> Result<SockId, Errno>;

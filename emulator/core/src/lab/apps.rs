@@ -3,7 +3,7 @@
 //! An application is put on the worklist once, however many of its sockets call. Output is kept up
 //! to a bound; what is more is cut and said so.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use core::net::{IpAddr, SocketAddr};
 use dns::resolver::ADDRESS;
@@ -22,6 +22,9 @@ use crate::service::dns::DnsService;
 
 /// Bytes of output kept of one application.
 pub const OUTPUT_LIMIT: usize = 4 << 20;
+
+/// Calls of sockets that are kept in any case before those are looked for that called twice.
+const READY_MIN: usize = 64;
 
 /// What runs.
 #[derive(Debug)]
@@ -57,6 +60,8 @@ struct Slot {
     written: usize,
     telling: Telling,
     socks: BTreeSet<SockId>,
+    /// Those that called since they were told, for an application that asks which.
+    ready: Option<VecDeque<SockId>>,
     rng: Rng,
 }
 
@@ -108,6 +113,7 @@ impl Apps {
                 written: 0,
                 telling: Telling::Off,
                 socks: BTreeSet::new(),
+                ready: None,
                 rng: self.rng.stream(&format!("app:{}", id.0)),
             },
         );
@@ -174,6 +180,22 @@ impl Apps {
             slot.marked = true;
             net.mark_app(app);
         }
+    }
+
+    /// A socket of an application calls.
+    pub(crate) fn wake(&mut self, net: &mut Net, app: AppId, sock: SockId) {
+        if let Some(slot) = self.slots.get_mut(&app)
+            && let Some(ready) = &mut slot.ready
+            && ready.back() != Some(&sock)
+        {
+            // One that is held, or does not ask any more, hears of each socket once.
+            if ready.len() >= READY_MIN + 2 * slot.socks.len() {
+                let once: BTreeSet<SockId> = ready.drain(..).collect();
+                ready.extend(once.intersection(&slot.socks));
+            }
+            ready.push_back(sock);
+        }
+        self.mark(net, app);
     }
 
     /// Holds applications, or lets them go on.
@@ -469,6 +491,11 @@ impl Sys for LabSys<'_> {
         if at != Time::MAX {
             self.apps.timers.insert((at, self.app));
         }
+    }
+
+    fn next_ready(&mut self) -> Option<SockId> {
+        let slot = self.apps.slots.get_mut(&self.app)?;
+        slot.ready.get_or_insert_default().pop_front()
     }
 
     fn socket(&mut self, kind: SockKind, family: Family) -> Result<SockId, Errno> {

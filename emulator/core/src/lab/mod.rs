@@ -47,6 +47,18 @@ pub struct LabConfig {
     pub outside: Outside,
     /// Containers run what their images say; off, they are only there.
     pub run_images: bool,
+    /// What runs where nothing is known of the image but its ports.
+    pub stand_ins: StandIns,
+}
+
+/// What stands for programs of which only the ports are known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StandIns {
+    /// [`Probe`](crate::tools::Probe): tells each caller the address that it sees, unasked.
+    #[default]
+    Tell,
+    /// [`StandIn`](crate::tools::StandIn): answers HTTP with a page, sends anything else back.
+    Serve,
 }
 
 impl Default for LabConfig {
@@ -58,6 +70,7 @@ impl Default for LabConfig {
             daemon: DaemonConfig::new(Engine::default(), NsId::default()),
             outside: Outside::default(),
             run_images: true,
+            stand_ins: StandIns::default(),
         }
     }
 }
@@ -99,6 +112,7 @@ pub struct Lab {
     pub(crate) places: Places,
     pub(crate) sandboxes: verbs::Sandboxes,
     pub(crate) run_images: bool,
+    pub(crate) stand_ins: StandIns,
     outputs: VecDeque<Output>,
 }
 
@@ -144,6 +158,7 @@ impl Lab {
             places,
             sandboxes: verbs::Sandboxes::default(),
             run_images: config.run_images,
+            stand_ins: config.stand_ins,
             outputs: VecDeque::new(),
         };
         lab.settle();
@@ -259,7 +274,7 @@ impl Lab {
         }
         while let Some(sock) = self.net.take_wakes() {
             match self.apps.owner(sock) {
-                Some(app) => self.apps.mark(&mut self.net, app),
+                Some(app) => self.apps.wake(&mut self.net, app, sock),
                 None => {
                     if self.outputs.back() != Some(&Output::Ready(sock)) {
                         self.outputs.push_back(Output::Ready(sock));

@@ -14,23 +14,32 @@ use dns::{Resolver, SandboxKey};
 use ipnet::IpNet;
 use switch::Rng;
 
-use super::Lab;
 use super::plumbing::{Hands, NamesIn, profile};
+use super::{Lab, StandIns};
 use crate::app::App;
 use crate::docker::container::Container;
 use crate::docker::plumb::Published;
-use crate::docker::spec::{ContainerSpec, EndpointSpec, NetworkSpec, Port, Proto};
+use crate::docker::spec::{ContainerSpec, EndpointSpec, Listening, NetworkSpec, Port, Proto};
 use crate::docker::verbs::list::NetworkFilters;
 use crate::docker::{Created, Docker, Error, World};
 use crate::id::{AppId, NsId};
 use crate::service::dns::DnsService;
 use crate::tools::getent::Getent;
 use crate::tools::probe::Probe;
+use crate::tools::stand_in::StandIn;
 use crate::tools::web::Web;
 use crate::tools::{self, Libc};
 
 /// How long a name may take.
 const LOOKUP_LIMIT: Duration = Duration::from_secs(10);
+
+/// What stands for a program of which only the ports are known.
+fn stand_in(what: StandIns, container: &str, listens: Vec<Listening>) -> Box<dyn App> {
+    match what {
+        StandIns::Tell => Box::new(Probe::on(listens)),
+        StandIns::Serve => Box::new(StandIn::new(container, listens)),
+    }
+}
 
 /// What runs in the containers' namespaces, and whose they are.
 #[derive(Debug, Default)]
@@ -377,8 +386,8 @@ impl Lab {
         if let Some(listens) = &container.spec.listens {
             let (key, listens) = (container.key, listens.clone());
             if !listens.is_empty() {
-                let probe = Box::new(Probe::on(listens));
-                let app = self.apps.spawn(&mut self.net, ns, probe);
+                let app = stand_in(self.stand_ins, &container.name, listens);
+                let app = self.apps.spawn(&mut self.net, ns, app);
                 self.sandboxes.programs.entry(key).or_default().push(app);
             }
             return;
@@ -406,16 +415,20 @@ impl Lab {
         }
         let taken =
             |port: &Port| image == Image::Web && port.number == 80 && port.proto == Proto::Tcp;
-        let ports = |proto: Proto| -> Vec<u16> {
-            let declared = exposed
-                .iter()
-                .filter(|port| port.proto == proto && !taken(port));
-            declared.map(|port| port.number).collect()
+        let ports = |proto: Proto| {
+            let declared = exposed.iter();
+            declared.filter(move |port| port.proto == proto && !taken(port))
         };
-        let (tcp, udp) = (ports(Proto::Tcp), ports(Proto::Udp));
-        if !tcp.is_empty() || !udp.is_empty() {
-            let probe = Box::new(Probe::new(tcp, udp));
-            let app = self.apps.spawn(&mut self.net, ns, probe);
+        let listens: Vec<Listening> = ports(Proto::Tcp)
+            .chain(ports(Proto::Udp))
+            .map(|&port| Listening {
+                address: None,
+                port,
+            })
+            .collect();
+        if !listens.is_empty() {
+            let app = stand_in(self.stand_ins, &container.name, listens);
+            let app = self.apps.spawn(&mut self.net, ns, app);
             self.sandboxes.programs.entry(key).or_default().push(app);
         }
     }

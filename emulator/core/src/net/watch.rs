@@ -13,6 +13,7 @@
 
 use core::fmt;
 use core::net::IpAddr;
+use core::time::Duration;
 
 use switch::capture::{Capture, Limits};
 use switch::pcap_filter::PcapFilter;
@@ -404,6 +405,13 @@ impl Net {
             if *tell == Tell::Told {
                 *tell = Tell::On;
             }
+        }
+    }
+
+    /// What the wall clock says at the lab's zero, for a capture from now on.
+    pub fn capture_epoch(&mut self, id: CaptureId, epoch: Duration) {
+        if let Some(place) = self.capture_place(id) {
+            self.trace.captures[place].set_epoch(epoch);
         }
     }
 

@@ -10,7 +10,7 @@ use dns::{Query, Rcode};
 use switch::Time;
 
 use super::{Context, Libc, spawn_in};
-use crate::app::{Family, PathError, Ready, Received, SockKind, SockOpt, Step, Sys};
+use crate::app::{App, Family, PathError, Ready, Received, SockKind, SockOpt, Step, Sys};
 use crate::id::{NsId, SockId};
 use crate::netns::{Errno, Netns};
 
@@ -64,6 +64,8 @@ pub(super) struct Fake {
     silent_dns: bool,
     wake: Time,
     socks: Vec<Sock>,
+    /// How many of them [`Sys::next_ready`] has told in this run.
+    told: usize,
     random: u64,
 }
 
@@ -98,6 +100,7 @@ impl Default for Fake {
             silent_dns: false,
             wake: Time::MAX,
             socks: Vec::new(),
+            told: 0,
             random: 6,
         }
     }
@@ -160,14 +163,18 @@ impl Fake {
             iproute2: false,
             stdin: self.stdin.as_bytes().to_vec(),
         };
-        let mut app = spawn_in(&argv, &context).expect("a program");
+        self.run_app_until(spawn_in(&argv, &context).expect("a program"), end)
+    }
+
+    /// The same with a program that no line names.
+    pub(super) fn run_app_until(&mut self, mut app: Box<dyn App>, end: Time) -> Option<u8> {
         for _ in 0..100_000 {
             if let Step::Exit(code) = app.run(self) {
                 return Some(code);
             }
             let next = self.next();
             if next > end || next == Time::MAX {
-                assert!(end < Time::MAX, "{line} waits for ever");
+                assert!(end < Time::MAX, "{} waits for ever", app.name());
                 return None;
             }
             if self.wake <= next {
@@ -176,7 +183,7 @@ impl Fake {
             self.now = self.now.max(next);
             self.arrive();
         }
-        panic!("{line} spins");
+        panic!("{} spins", app.name());
     }
 
     /// When something happens next.
@@ -309,6 +316,25 @@ impl Sys for Fake {
 
     fn wake_at(&mut self, at: Time) {
         self.wake = at;
+    }
+
+    fn next_ready(&mut self) -> Option<SockId> {
+        // Each open socket once a run, ready or not.
+        loop {
+            let slot = self.told;
+            self.told += 1;
+            let Some(sock) = self.socks.get(slot) else {
+                self.told = 0;
+                return None;
+            };
+            if !sock.closed {
+                return Some(SockId {
+                    ns: NsId(1),
+                    slot: slot as u32,
+                    generation: 0,
+                });
+            }
+        }
     }
 
     fn socket(&mut self, kind: SockKind, _: Family) -> Result<SockId, Errno> {

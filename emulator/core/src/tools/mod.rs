@@ -18,6 +18,7 @@ pub mod probe;
 mod resolve;
 pub mod show;
 mod simple;
+pub mod stand_in;
 mod traceroute;
 pub mod web;
 mod wget;
@@ -29,6 +30,7 @@ use crate::app::App;
 use crate::netns::Errno;
 
 pub use probe::{Probe, Sink};
+pub use stand_in::StandIn;
 pub use web::Web;
 
 /// The C library of an image: the texts of errors and the search rules of names come from it.

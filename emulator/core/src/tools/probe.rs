@@ -119,12 +119,16 @@ impl Probe {
     }
 }
 
-fn report(sys: &mut dyn Sys, libc: Libc, port: Port, call: &str, errno: Errno) {
+pub(super) fn report(sys: &mut dyn Sys, libc: Libc, port: Port, call: &str, errno: Errno) {
     let text = libc.text(errno);
     sys.eprint(&format!("probe: {call} {port}: {text}\n"));
 }
 
-fn datagram(sys: &mut dyn Sys, address: Option<IpAddr>, port: u16) -> Result<SockId, Errno> {
+pub(super) fn datagram(
+    sys: &mut dyn Sys,
+    address: Option<IpAddr>,
+    port: u16,
+) -> Result<SockId, Errno> {
     let (sock, bind) = socket_for(sys, SockKind::Udp, address, port)?;
     match sys.bind(sock, bind) {
         Ok(()) => Ok(sock),
@@ -135,11 +139,10 @@ fn datagram(sys: &mut dyn Sys, address: Option<IpAddr>, port: u16) -> Result<Soc
     }
 }
 
-/// Reads what is there and forgets it; false at the end of the stream.
-fn drain(sys: &mut dyn Sys, sock: SockId) -> bool {
-    let mut buffer = [0; 4096];
+/// Takes what is there and forgets it; false at the end of the stream.
+pub(super) fn drain(sys: &mut dyn Sys, sock: SockId) -> bool {
     loop {
-        match sys.recv(sock, &mut buffer) {
+        match sys.recv_with(sock, &mut |bytes| bytes.len()) {
             Ok(0) => return false,
             Ok(_) => {}
             Err(errno) => return errno == Errno::WouldBlock,
