@@ -15,7 +15,7 @@ use emulator_core::docker::{DaemonConfig, Error};
 use emulator_core::id::NsId;
 use emulator_core::lab::outside::Outside;
 use emulator_core::lab::probe::{Answer, Question};
-use emulator_core::lab::{Lab, LabConfig};
+use emulator_core::lab::{Lab, LabConfig, StandIns};
 use emulator_model::Assigned;
 
 use crate::project::{self, Started, Up};
@@ -82,10 +82,16 @@ impl<'p> World<'p> {
     /// # Errors
     /// If the daemon's configuration makes no sense, in Docker's words.
     pub fn empty(options: &Options) -> Result<Self, Error> {
+        Self::empty_with(options, StandIns::Tell)
+    }
+
+    /// The same; `stand_ins` run where nothing is known of an image but its ports.
+    pub(crate) fn empty_with(options: &Options, stand_ins: StandIns) -> Result<Self, Error> {
         let config = LabConfig {
             seed: options.seed,
             daemon: options.daemon.clone(),
             outside: options.outside.clone(),
+            stand_ins,
             ..LabConfig::default()
         };
         Ok(Self {

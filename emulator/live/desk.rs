@@ -10,6 +10,7 @@ use emulator_host::control::{ClientId, Clients, Part, Service};
 use emulator_host::runtime::{Cx, Stop};
 use serde_json::{Value, json};
 
+use super::Bound;
 use super::ask::Asks;
 use super::capture::{self, Tapes};
 use super::guests::Guests;
@@ -42,6 +43,7 @@ struct Reader {
 pub(super) struct Desk {
     project: &'static Project,
     up: Up,
+    bound: Vec<Bound>,
     logs: Logs,
     screen: Option<Screen>,
     /// Those that follow the logs.
@@ -62,9 +64,8 @@ impl Desk {
     /// A desk that hears every program of the project.
     pub(super) fn new(
         cx: &mut Cx<'_>,
-        project: &'static Project,
+        (project, up, bound): (&'static Project, Up, Vec<Bound>),
         asks: Asks,
-        up: Up,
         screen: Option<Screen>,
     ) -> Self {
         let mut mains = BTreeMap::new();
@@ -79,6 +80,7 @@ impl Desk {
         Self {
             project,
             up,
+            bound,
             logs: Logs::default(),
             screen,
             readers: BTreeMap::new(),
@@ -165,13 +167,14 @@ impl Desk {
     }
 
     fn ps(&self, cx: &mut Cx<'_>, clients: &mut Clients, from: ClientId) {
-        let rows = row::rows(cx.lab, &self.up);
+        let rows = row::rows(cx.lab, &self.up, &self.bound);
         let value = json!({
             "project": self.project.name,
             "process": std::process::id(),
             "files": self.project.files,
             "at": cx.now().to_string(),
             "containers": rows,
+            "drops": drops(cx.lab),
         });
         clients.value(cx, from, &value);
         clients.exit(cx, from, 0);
@@ -299,6 +302,8 @@ impl Desk {
             Ok(program) => {
                 let app = cx.lab.spawn(ns, program);
                 cx.own_app(app, from.key());
+                // It may be a ping.
+                cx.time(true);
                 self.execs.insert(from, app);
             }
             Err(_) => {
@@ -309,6 +314,14 @@ impl Desk {
                 clients.part(cx, from, Part::Err, text.as_bytes());
                 clients.exit(cx, from, 127);
             }
+        }
+    }
+
+    /// Forgets what a client runs.
+    fn end_exec(&mut self, cx: &mut Cx<'_>, client: ClientId) {
+        if let Some(app) = self.execs.remove(&client) {
+            cx.time(false);
+            cx.end_app(app);
         }
     }
 
@@ -331,6 +344,14 @@ impl Desk {
             }
         }
     }
+}
+
+/// How many frames died so far, by reason.
+fn drops(lab: &Lab) -> Value {
+    let drops = lab.net().trace.drops.iter();
+    drops
+        .map(|(reason, count)| (reason.text().to_owned(), Value::from(count)))
+        .collect()
 }
 
 impl Reader {
@@ -378,9 +399,7 @@ impl Service for Desk {
         self.readers.remove(&client);
         self.tapes.gone(cx, client);
         self.guests.gone(cx, &mut self.up, client);
-        if let Some(app) = self.execs.remove(&client) {
-            cx.end_app(app);
-        }
+        self.end_exec(cx, client);
     }
 
     fn drained(&mut self, cx: &mut Cx<'_>, clients: &mut Clients, client: ClientId) {
@@ -417,8 +436,7 @@ impl Service for Desk {
                 clients.part(cx, client, part, text.as_bytes());
             }
             clients.exit(cx, client, code);
-            self.execs.remove(&client);
-            cx.end_app(app);
+            self.end_exec(cx, client);
             return;
         }
         let place = (key & !PROGRAM) as usize;

@@ -6,8 +6,8 @@
 //! are called `KEY/SERVICE`.
 //!
 //! A service runs what is known of it: the tools and servers that the lab has where its image and command name
-//! one (`httpd -f`, `ping db`, nginx's page), else a stand-in that listens on its ports and tells
-//! each caller the address that it sees.
+//! one (`httpd -f`, `ping db`, nginx's page), else a stand-in that listens on its ports: it answers HTTP with a
+//! page that says which container and port it is, and sends anything else back.
 
 mod ask;
 mod capture;
@@ -24,6 +24,7 @@ use std::io;
 use emulator_compose::{Images, Project, Service};
 use emulator_core::docker::Error;
 use emulator_core::docker::spec::{Listening, Port, Proto};
+use emulator_core::lab::StandIns;
 use emulator_core::tools;
 use emulator_host::control::{Claim, Claimed, Place, Server};
 use emulator_host::limits::{Descriptors, raise_descriptors};
@@ -122,13 +123,14 @@ impl Live {
             None => &together.projects[0].1,
         };
         let all: Vec<&Project> = together.projects.iter().map(|(_, own)| own).collect();
-        let mut world = World::empty(options).map_err(|e| Trouble::Other(e.to_string()))?;
+        let mut world = World::empty_with(options, StandIns::Serve)
+            .map_err(|e| Trouble::Other(e.to_string()))?;
         world
             .start_with(&all, |_, _| false, runs)
             .map_err(|error| Trouble::Other(error.to_string()))?;
         let up = as_one(together, &world)?;
         let lab = world.lab;
-        let sockets = Sockets::bind(&lab, project, &up, &wishes.publishing)?;
+        let sockets = Sockets::bind(&lab, project, &up, options, &wishes.publishing)?;
         let reach = Reach::bind(&lab, project, &up, &options.images, &wishes.proxies)?;
         let notices = wishes.notices;
         let means = Means::new(descriptors.now, move |sentence| {
@@ -161,15 +163,9 @@ impl Live {
         screen: Option<Screen>,
     ) -> io::Result<()> {
         self.runtime.attach(Signals::new)?;
-        let (project, up) = (self.project, self.up.clone());
+        let place = (self.project, self.up.clone(), self.bound.clone());
         self.runtime.attach(|cx| {
-            let desk = Desk::new(
-                cx,
-                project,
-                Asks::new(together, options.clone()),
-                up,
-                screen,
-            );
+            let desk = Desk::new(cx, place, Asks::new(together, options.clone()), screen);
             Server::new(cx, claim, desk)
         })?;
         Ok(())
@@ -225,7 +221,7 @@ impl Live {
     /// Its containers as they are now.
     #[must_use]
     pub fn rows(&self) -> Vec<Row> {
-        row::rows(self.runtime.lab(), &self.up)
+        row::rows(self.runtime.lab(), &self.up, &self.bound)
     }
 
     /// Runs until a signal comes or `down` is asked for, and ends everything in order.

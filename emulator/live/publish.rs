@@ -1,11 +1,12 @@
 //! The published ports of a project, on real sockets.
 
 use core::fmt;
-use core::net::{IpAddr, SocketAddr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use core::ops::RangeInclusive;
 use std::io;
 
 use emulator_compose::{Project, Published, Service};
-use emulator_core::docker::spec::{Port, Proto};
+use emulator_core::docker::spec::{Engine, Listening, Port, Proto};
 use emulator_core::lab::Lab;
 use emulator_host::means::Means;
 use emulator_host::publish::{Gate, Target, TcpPort, UdpPort, UdpSocket, asked, real};
@@ -14,6 +15,7 @@ use serde::Serialize;
 
 use super::Trouble;
 use crate::project::{Up, proto};
+use crate::world::{Options, listening};
 
 /// How often a port that is free for both families is looked for.
 const TRIES: usize = 16;
@@ -79,6 +81,13 @@ pub(super) struct Sockets {
     pub(super) unbound: Vec<String>,
 }
 
+/// How ports are published, and in whose words it is told that one is taken.
+#[derive(Clone, Copy)]
+struct How<'a> {
+    publishing: &'a Publishing,
+    engine: Engine,
+}
+
 /// A port of a container, on one address of the lab's host or on one of each family.
 struct Wanted {
     port: Port,
@@ -94,23 +103,93 @@ impl Sockets {
         lab: &Lab,
         project: &Project,
         up: &Up,
+        options: &Options,
         publishing: &Publishing,
     ) -> Result<Self, Trouble> {
         let mut sockets = Self::default();
         if publishing.off {
             return Ok(sockets);
         }
+        let how = How {
+            publishing,
+            engine: options.daemon.engine,
+        };
         for started in &up.containers {
             let Some(service) = project.service(&started.service) else {
                 continue;
             };
+            if lab.namespace(&started.container) == Some(lab.places().host) {
+                let listens = listening(service, &options.images);
+                sockets.on_host(lab, &started.container, &listens, how);
+                continue;
+            }
             for wanted in wanted(lab, &started.container) {
                 sockets
-                    .add(lab, &started.container, service, &wanted, publishing)
+                    .add(lab, &started.container, service, &wanted, how)
                     .map_err(|sentence| refused(project, service, &wanted, sentence))?;
             }
         }
         Ok(sockets)
+    }
+
+    /// What a container in the host's network listens on is there on this machine as well, under the same number. A
+    /// port that cannot be had is no obstacle, as the container itself has it.
+    fn on_host(&mut self, lab: &Lab, container: &str, listens: &[Listening], how: How<'_>) {
+        for listening in listens {
+            let (port, number) = (listening.port, listening.port.number);
+            if port.proto == Proto::Sctp {
+                continue;
+            }
+            let all = [
+                IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+                IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+            ];
+            let addresses = listening
+                .address
+                .as_ref()
+                .map_or(&all[..], core::slice::from_ref);
+            for address in addresses {
+                let at = SocketAddr::new(real(*address, &how.publishing.on), number);
+                let inside = SocketAddr::new(asked(*address), number);
+                let host = SocketAddr::new(*address, number);
+                match Socket::bind(port.proto, at) {
+                    Ok(socket) => {
+                        let ns = lab.places().host;
+                        let target = Target {
+                            host: ns,
+                            to: inside,
+                            container: ns,
+                            port: inside,
+                        };
+                        self.keep(socket, target, container, host, port);
+                    }
+                    Err(error) if at.is_ipv6() && has_no_ipv6(&error) => {}
+                    Err(error) => {
+                        let why = sentence(Engine::V29, at, port.proto, &error);
+                        self.unbound.push(format!(
+                            "{container}:{port} in the host's network is not reached from here: {why}"
+                        ));
+                    }
+                }
+            }
+        }
+    }
+
+    fn keep(
+        &mut self,
+        socket: Socket,
+        target: Target,
+        container: &str,
+        host: SocketAddr,
+        port: Port,
+    ) {
+        self.bound.push(Bound {
+            real: socket.addr(),
+            host,
+            container: container.to_owned(),
+            port: port.to_string(),
+        });
+        self.sockets.push((socket, target));
     }
 
     fn add(
@@ -119,7 +198,7 @@ impl Sockets {
         container: &str,
         service: &Service,
         wanted: &Wanted,
-        publishing: &Publishing,
+        how: How<'_>,
     ) -> Result<(), String> {
         let Some(ns) = lab.namespace(container) else {
             return Ok(());
@@ -129,47 +208,43 @@ impl Sockets {
             self.unbound.push(sentence);
             return Ok(());
         }
-        let first = match declared(service, wanted).map(|port| port.published) {
-            Some(Published::Ephemeral) => 0,
-            _ => wanted.host.first().map_or(0, |(host, _)| host.port()),
+        let given = wanted.host.first().map_or(0, |(host, _)| host.port());
+        let numbers = match declared(service, wanted).map(|port| port.published) {
+            Some(Published::Ephemeral) => 0..=0,
+            // The next one that is free here, as Docker takes the next one that is free there.
+            Some(Published::Range(first, last)) => first..=last,
+            _ => given..=given,
         };
-        let made = self.together(container, wanted, publishing, first)?;
+        let made = self.together(container, wanted, how, numbers)?;
         for (socket, host, port) in made {
-            self.bound.push(Bound {
-                real: socket.addr(),
-                host,
-                container: container.to_owned(),
-                port: wanted.port.to_string(),
-            });
             let target = Target {
                 host: lab.places().host,
                 to: SocketAddr::new(asked(host.ip()), host.port()),
                 container: ns,
                 port,
             };
-            self.sockets.push((socket, target));
+            self.keep(socket, target, container, host, wanted.port);
         }
         Ok(())
     }
 
-    /// The sockets of one port, all with the same number.
+    /// The sockets of one port, all with the same number: the first of these that is free, 0 for any.
     fn together(
         &mut self,
         container: &str,
         wanted: &Wanted,
-        publishing: &Publishing,
-        first: u16,
+        how: How<'_>,
+        numbers: RangeInclusive<u16>,
     ) -> Result<Vec<(Socket, SocketAddr, SocketAddr)>, String> {
-        let proto = wanted.port.proto;
-        let mut attempt = 0;
-        'again: loop {
-            attempt += 1;
+        let tries = if *numbers.start() == 0 { TRIES } else { 1 };
+        let mut taken = None;
+        'next: for first in numbers.flat_map(|number| core::iter::repeat_n(number, tries)) {
             let mut number = first;
             let mut made = Vec::new();
             let mut absent = Vec::new();
             for &(host, port) in &wanted.host {
-                let at = SocketAddr::new(real(host.ip(), &publishing.on), number);
-                match Socket::bind(proto, at) {
+                let at = SocketAddr::new(real(host.ip(), &how.publishing.on), number);
+                match Socket::bind(wanted.port.proto, at) {
                     Ok(socket) => {
                         number = socket.addr().port();
                         made.push((socket, host, port));
@@ -181,19 +256,20 @@ impl Sockets {
                             wanted.port
                         ));
                     }
-                    Err(error)
-                        if first == 0
-                            && error.kind() == io::ErrorKind::AddrInUse
-                            && attempt < TRIES =>
-                    {
-                        continue 'again;
+                    Err(error) => {
+                        let why = sentence(how.engine, at, wanted.port.proto, &error);
+                        if error.kind() != io::ErrorKind::AddrInUse {
+                            return Err(why);
+                        }
+                        taken = Some(why);
+                        continue 'next;
                     }
-                    Err(error) => return Err(sentence(at, proto, &error)),
                 }
             }
             self.unbound.extend(absent);
             return Ok(made);
         }
+        Err(taken.unwrap_or_default())
     }
 
     /// Attaches what was bound.
@@ -262,7 +338,7 @@ fn has_no_ipv6(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::AddrNotAvailable || error.raw_os_error() == Some(97)
 }
 
-fn sentence(at: SocketAddr, proto: Proto, error: &io::Error) -> String {
+fn sentence(engine: Engine, at: SocketAddr, proto: Proto, error: &io::Error) -> String {
     let why = match error.kind() {
         io::ErrorKind::AddrInUse => "address already in use".to_owned(),
         io::ErrorKind::PermissionDenied => {
@@ -273,7 +349,13 @@ fn sentence(at: SocketAddr, proto: Proto, error: &io::Error) -> String {
         io::ErrorKind::AddrNotAvailable => "cannot assign requested address".to_owned(),
         _ => error.to_string(),
     };
-    format!("failed to bind host port {at}/{proto}: {why}")
+    match engine {
+        Engine::V29 => format!("failed to bind host port {at}/{proto}: {why}"),
+        Engine::V20_10 => {
+            let family = if at.is_ipv4() { 4 } else { 6 };
+            format!("Error starting userland proxy: listen {proto}{family} {at}: bind: {why}")
+        }
+    }
 }
 
 fn refused(project: &Project, service: &Service, wanted: &Wanted, sentence: String) -> Trouble {

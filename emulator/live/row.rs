@@ -6,6 +6,7 @@ use emulator_core::docker::container::State;
 use emulator_core::lab::Lab;
 use serde::Serialize;
 
+use super::Bound;
 use crate::project::Up;
 
 /// A container of a project that is up.
@@ -43,10 +44,12 @@ pub struct PublishedPort {
     pub host: SocketAddr,
     /// The container's port: `80/tcp`.
     pub port: String,
+    /// Where a real client finds it; `None` if it is not published on this machine.
+    pub real: Option<SocketAddr>,
 }
 
 /// The containers of a project, in the order in which they were started.
-pub(super) fn rows(lab: &Lab, up: &Up) -> Vec<Row> {
+pub(super) fn rows(lab: &Lab, up: &Up, bound: &[Bound]) -> Vec<Row> {
     let rows = up.containers.iter().map(|started| {
         let found = lab.docker().container(&started.container).ok();
         let state = found.map(|container| container.state);
@@ -60,7 +63,35 @@ pub(super) fn rows(lab: &Lab, up: &Up) -> Vec<Row> {
                 address: net.addr(),
             })
         });
-        let ports = lab.published(&started.container).into_iter();
+        let allocated = lab.published(&started.container).into_iter();
+        let allocated = allocated.filter(|port| port.host_port != 0).map(|port| {
+            let host = SocketAddr::new(port.host_ip, port.host_port);
+            (host, port.port.to_string())
+        });
+        let mine = bound
+            .iter()
+            .filter(|bound| bound.container == started.container);
+        let mut ports: Vec<PublishedPort> = allocated
+            .map(|(host, port)| PublishedPort {
+                real: mine
+                    .clone()
+                    .find(|bound| bound.host == host && bound.port == port)
+                    .map(|bound| bound.real),
+                host,
+                port,
+            })
+            .collect();
+        // In the host's network nothing is published, and all is there.
+        for bound in mine {
+            let known = |port: &PublishedPort| port.host == bound.host && port.port == bound.port;
+            if !ports.iter().any(known) {
+                ports.push(PublishedPort {
+                    host: bound.host,
+                    port: bound.port.clone(),
+                    real: Some(bound.real),
+                });
+            }
+        }
         Row {
             name: started.container.clone(),
             service: started.service.clone(),
@@ -75,13 +106,7 @@ pub(super) fn rows(lab: &Lab, up: &Up) -> Vec<Row> {
             },
             error: started.error.as_ref().map(ToString::to_string),
             addresses: addresses.collect(),
-            ports: ports
-                .filter(|port| port.host_port != 0)
-                .map(|port| PublishedPort {
-                    host: SocketAddr::new(port.host_ip, port.host_port),
-                    port: port.port.to_string(),
-                })
-                .collect(),
+            ports,
         }
     });
     rows.collect()

@@ -10,6 +10,8 @@ mod bridge;
 mod capture;
 mod compose;
 mod compose_files;
+#[cfg(target_os = "linux")]
+mod control;
 mod dns_message;
 mod dns_upstream_reply;
 mod expect;
@@ -17,6 +19,8 @@ mod link;
 mod namespace;
 mod nat;
 mod pcap_filter;
+#[cfg(target_os = "linux")]
+mod proxy;
 mod resolv_conf;
 mod settings;
 mod tcp;
@@ -26,6 +30,8 @@ pub use bridge::bridge;
 pub use capture::capture;
 pub use compose::compose;
 pub use compose_files::compose_files;
+#[cfg(target_os = "linux")]
+pub use control::control;
 pub use dns_message::dns_message;
 pub use dns_upstream_reply::dns_upstream_reply;
 pub use expect::expect;
@@ -33,6 +39,8 @@ pub use link::link;
 pub use namespace::namespace;
 pub use nat::nat;
 pub use pcap_filter::pcap_filter;
+#[cfg(target_os = "linux")]
+pub use proxy::proxy;
 pub use resolv_conf::resolv_conf;
 pub use settings::settings;
 pub use tcp::tcp;
@@ -47,6 +55,8 @@ pub const TARGETS: &[(&str, Entry)] = &[
     ("capture", capture),
     ("compose", compose),
     ("compose_files", compose_files),
+    #[cfg(target_os = "linux")]
+    ("control", control),
     ("dns_message", dns_message),
     ("dns_upstream_reply", dns_upstream_reply),
     ("expect", expect),
@@ -54,6 +64,8 @@ pub const TARGETS: &[(&str, Entry)] = &[
     ("namespace", namespace),
     ("nat", nat),
     ("pcap_filter", pcap_filter),
+    #[cfg(target_os = "linux")]
+    ("proxy", proxy),
     ("resolv_conf", resolv_conf),
     ("settings", settings),
     ("tcp", tcp),

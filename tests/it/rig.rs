@@ -14,6 +14,19 @@ pub(crate) fn skip(why: &str) {
     let _ = writeln!(std::io::stderr().lock(), "SKIPPED: {why}");
 }
 
+/// Whether this machine has a loopback that carries; says so if it has none.
+#[cfg(target_os = "linux")]
+pub(crate) fn loopback() -> bool {
+    use std::net::{Ipv4Addr, TcpListener, TcpStream};
+    let there = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+        .and_then(|listener| TcpStream::connect(listener.local_addr()?))
+        .is_ok();
+    if !there {
+        skip("no loopback here");
+    }
+    there
+}
+
 /// The corpus of other people's files and records, if it is beside the project.
 pub(crate) fn corpus() -> Option<PathBuf> {
     let folder = std::env::var_os("VETHLAB_CORPUS")

@@ -3,11 +3,13 @@
 
 use core::net::{Ipv4Addr, SocketAddr};
 use core::time::Duration;
+use std::sync::{Arc, Mutex};
 
-use emulator_core::app::{Family, SockKind, Sys};
+use emulator_core::app::{App, Family, SockKind, Step, Sys};
 use emulator_core::docker::spec::ContainerSpec;
 use emulator_core::id::{IfId, NsId, SockId};
 use emulator_core::lab::{Input, Lab, Output};
+use emulator_core::netns::Errno;
 use emulator_core::tools;
 use switch::Time;
 
@@ -52,6 +54,78 @@ fn socket(lab: &mut Lab, ns: NsId, port: u16) -> SockId {
     sys.bind(sock, (Ipv4Addr::UNSPECIFIED, port).into())
         .unwrap();
     sock
+}
+
+/// Accepts, and writes down which of its sockets call.
+#[derive(Debug)]
+struct Listener {
+    listener: Option<SockId>,
+    told: Arc<Mutex<Vec<SockId>>>,
+    accepted: Arc<Mutex<Vec<SockId>>>,
+}
+
+impl App for Listener {
+    fn run(&mut self, sys: &mut dyn Sys) -> Step {
+        let listener = *self.listener.get_or_insert_with(|| {
+            let sock = sys.socket(SockKind::Tcp, Family::V4).unwrap();
+            sys.bind(sock, (Ipv4Addr::UNSPECIFIED, 80).into()).unwrap();
+            sys.listen(sock, 128).unwrap();
+            sock
+        });
+        while let Ok((sock, _)) = sys.accept(listener) {
+            self.accepted.lock().unwrap().push(sock);
+        }
+        while let Some(sock) = sys.next_ready() {
+            if sock != listener {
+                self.told.lock().unwrap().push(sock);
+            }
+        }
+        Step::Wait
+    }
+
+    fn name(&self) -> &str {
+        "listener"
+    }
+}
+
+#[test]
+fn an_application_that_asks_hears_which_of_its_sockets_call() {
+    let mut stage = stage();
+    let (server, client) = (stage.ns("box1"), stage.ns("box2"));
+    let (told, accepted) = (Arc::default(), Arc::default());
+    let app = Listener {
+        listener: None,
+        told: Arc::clone(&told),
+        accepted: Arc::clone(&accepted),
+    };
+    let lab = &mut stage.lab;
+    lab.spawn(server, Box::new(app));
+    lab.run_for(SECOND);
+    let mut clients = Vec::new();
+    for _ in 0..100 {
+        let mut sys = lab.sys(client);
+        let sock = sys.socket(SockKind::Tcp, Family::V4).unwrap();
+        let begun = sys.connect(sock, SocketAddr::from(([172, 17, 0, 2], 80)));
+        assert_eq!(begun, Err(Errno::InProgress));
+        clients.push(sock);
+        lab.run_for(SECOND);
+    }
+    let accepted: Vec<SockId> = accepted.lock().unwrap().clone();
+    assert_eq!(accepted.len(), clients.len());
+    let heard = || {
+        let mut heard = core::mem::take(&mut *told.lock().unwrap());
+        heard.dedup();
+        heard
+    };
+    heard();
+    for at in [7, 93] {
+        assert_eq!(lab.sys(client).send(clients[at], b"x"), Ok(1));
+        lab.run_for(SECOND);
+        assert_eq!(heard(), [accepted[at]], "and none of the others");
+    }
+    lab.sys(client).close(clients[50]);
+    lab.run_for(SECOND);
+    assert_eq!(heard(), [accepted[50]]);
 }
 
 #[test]

@@ -5,12 +5,17 @@
 //! thousand timers that became due meanwhile then do not fire at once, and no connection finds that its peer was
 //! silent for an hour. Suspend does not count to begin with: `CLOCK_MONOTONIC` stands still.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use emulator_core::switch::Time;
 
 /// How late the process may be before the time is swallowed.
 pub const STALL: Duration = Duration::from_secs(1);
+
+/// How long two clocks may take to be read one after the other, to be compared.
+const TOGETHER: Duration = Duration::from_micros(100);
+/// How often that is tried.
+const TRIES: usize = 8;
 
 /// A lab's time, driven by the wall clock.
 #[derive(Clone, Copy, Debug)]
@@ -44,6 +49,24 @@ impl Clock {
     #[must_use]
     pub const fn last(&self) -> Time {
         self.last
+    }
+
+    /// What the wall clock said at lab time zero, as far as both go alike: later than before if time was swallowed, or the
+    /// wall clock was set.
+    #[must_use]
+    pub fn epoch(&self) -> Duration {
+        let mut tries = 0;
+        loop {
+            let before = Instant::now();
+            let wall = SystemTime::now();
+            // Whoever had to wait for a core in between compares in vain.
+            if before.elapsed() <= TOGETHER || tries == TRIES {
+                let lab = self.base + (before - self.start).saturating_sub(self.swallowed);
+                let wall = wall.duration_since(UNIX_EPOCH).unwrap_or_default();
+                return wall.saturating_sub(Duration::from_nanos(lab.as_nanos()));
+            }
+            tries += 1;
+        }
     }
 
     /// How much time was swallowed so far.
@@ -87,6 +110,17 @@ mod tests {
         // In the middle of work, that is the last look.
         assert_eq!(at(&mut clock, 81_600, Some(0)), 61_600);
         assert_eq!(at(&mut clock, 81_700, Some(61_600)), 61_700);
+    }
+
+    #[test]
+    fn the_epoch_goes_with_what_is_swallowed() {
+        let mut clock = Clock::new(Time::from_secs(1));
+        clock.start -= Duration::from_secs(4);
+        let before = clock.epoch();
+        clock.swallowed = Duration::from_secs(3);
+        let moved = clock.epoch().saturating_sub(before);
+        let three = Duration::from_secs(3);
+        assert!(moved.abs_diff(three) < Duration::from_secs(1), "{moved:?}");
     }
 
     #[test]

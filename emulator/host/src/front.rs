@@ -7,17 +7,17 @@ use core::net::{Ipv6Addr, SocketAddr};
 use std::io;
 use std::os::fd::OwnedFd;
 
-use emulator_core::app::{Family, SockKind, SockOpt, Sys};
+use emulator_core::app::{Family, SockKind, SockOpt, Sys, UNSCALED};
 use emulator_core::id::{NsId, SockId};
 use emulator_core::netns::Errno;
 use emulator_core::switch::Time;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 
-use crate::means::{AGAIN, Means, Share};
-use crate::places::Places;
+use crate::held::Held;
+use crate::means::{AGAIN, Means};
 use crate::reactor::Events;
 use crate::runtime::{Attachment, Cx};
-use crate::splice::{self, Course, Opening, Splice};
+use crate::splice::{self, Opening, Splice};
 
 /// The listener's key.
 const LISTENER: u64 = 0;
@@ -32,7 +32,7 @@ pub struct Front {
     listener: SockId,
     to: SocketAddr,
     means: Means,
-    connections: Places<(Splice, Share)>,
+    connections: Held<Splice>,
     starved: bool,
 }
 
@@ -54,7 +54,7 @@ impl Front {
             listener,
             to,
             means,
-            connections: Places::default(),
+            connections: Held::from(FIRST),
             starved: false,
         })
     }
@@ -69,7 +69,7 @@ impl Front {
                 self.starved = false;
                 return;
             };
-            let key = FIRST + u64::from(self.connections.next());
+            let key = self.connections.next();
             cx.own(sock, key);
             let watched = connect(self.to).and_then(|fd| {
                 let watch = cx.watch(&fd, key, Splice::interest(Opening::Real))?;
@@ -78,7 +78,7 @@ impl Front {
             match watched {
                 Ok((fd, watch)) => {
                     let splice = Splice::new(fd, watch, sock, Opening::Real);
-                    self.connections.insert((splice, share));
+                    self.connections.insert(splice, share);
                 }
                 Err(error) => {
                     // It is closed in any case.
@@ -101,23 +101,6 @@ impl Front {
             ));
         }
     }
-
-    fn step(
-        &mut self,
-        cx: &mut Cx<'_>,
-        key: u64,
-        act: impl FnOnce(&mut Splice, &mut Cx<'_>) -> Course,
-    ) {
-        let number = (key - FIRST) as u32;
-        let Some((splice, _)) = self.connections.at(number) else {
-            return;
-        };
-        if act(splice, cx) == Course::Over
-            && let Some((splice, _share)) = self.connections.remove(number)
-        {
-            splice.close(cx);
-        }
-    }
 }
 
 fn listen(cx: &mut Cx<'_>, ns: NsId, port: u16) -> Result<SockId, Errno> {
@@ -126,6 +109,7 @@ fn listen(cx: &mut Cx<'_>, ns: NsId, port: u16) -> Result<SockId, Errno> {
     let listens = sys
         .set(sock, SockOpt::ReuseAddr(true))
         .and_then(|()| sys.set(sock, SockOpt::NoDelay(true)))
+        .and_then(|()| sys.set(sock, SockOpt::RecvBuffer(UNSCALED)))
         .and_then(|()| sys.bind(sock, (Ipv6Addr::UNSPECIFIED, port).into()))
         .and_then(|()| sys.listen(sock, BACKLOG));
     match listens {
@@ -155,14 +139,15 @@ fn connect(to: SocketAddr) -> io::Result<OwnedFd> {
 
 impl Attachment for Front {
     fn ready(&mut self, cx: &mut Cx<'_>, key: u64, events: Events) {
-        self.step(cx, key, |splice, cx| splice.ready(cx, events));
+        self.connections
+            .step(cx, key, |splice, cx| splice.ready(cx, events));
     }
 
     fn lab_ready(&mut self, cx: &mut Cx<'_>, key: u64, _sock: SockId) {
         if key == LISTENER {
             self.accept(cx);
         } else {
-            self.step(cx, key, Splice::lab_ready);
+            self.connections.step(cx, key, Splice::lab_ready);
         }
     }
 

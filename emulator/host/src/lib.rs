@@ -19,6 +19,8 @@ pub mod detach;
 #[cfg(target_os = "linux")]
 pub mod front;
 #[cfg(target_os = "linux")]
+mod held;
+#[cfg(target_os = "linux")]
 pub mod interrupts;
 #[cfg(target_os = "linux")]
 pub mod limits;

@@ -63,6 +63,9 @@ pub(crate) struct Splice {
     opening: Opening,
     /// The lab takes no more.
     waits: bool,
+    /// The descriptor was told of meanwhile: it is not watched until the lab takes more. While the lab keeps up, the
+    /// watch stays as it is.
+    pressed: bool,
     up_ended: bool,
     down_ended: bool,
     /// The descriptor takes no more.
@@ -78,6 +81,7 @@ impl Splice {
             sock,
             opening,
             waits: false,
+            pressed: false,
             up_ended: false,
             down_ended: false,
             full: false,
@@ -110,6 +114,7 @@ impl Splice {
             // Both halves are closed: what waits can be read, and it would be told again and again.
             self.unwatch(cx);
         }
+        self.pressed = self.waits && events.read;
         match self.opening {
             Opening::None => self.go(cx, events.read || events.hup),
             _ => Course::On,
@@ -162,7 +167,8 @@ impl Splice {
         if self.up_ended && self.down_ended {
             return Course::Over;
         }
-        let interest = Interest::of(!self.up_ended && !self.waits, self.full && !self.down_ended);
+        let held = self.waits && self.pressed;
+        let interest = Interest::of(!self.up_ended && !held, self.full && !self.down_ended);
         if let Some(watch) = self.watch {
             // A descriptor of ours that is watched can be watched for something else.
             let _told = cx.rewatch(watch, &self.fd, interest);

@@ -10,7 +10,7 @@ use emulator_core::netns::Errno;
 use rustix::net::sockopt::set_socket_linger;
 
 use super::rig::{How, Rig, Server, Serves, byte, until};
-use crate::rig::skip;
+use crate::rig::{loopback, skip};
 
 fn reset(client: TcpStream) {
     set_socket_linger(&client, Some(Duration::ZERO)).unwrap();
@@ -34,6 +34,9 @@ fn refused(addr: SocketAddr) -> Option<()> {
 
 #[test]
 fn it_listens_while_the_container_does() {
+    if !loopback() {
+        return;
+    }
     let rig = Rig::new();
     assert!(refused(rig.tcp).is_some());
     for _ in 0..3 {
@@ -50,6 +53,9 @@ fn it_listens_while_the_container_does() {
 
 #[test]
 fn each_half_ends_on_its_own_in_both_families() {
+    if !loopback() {
+        return;
+    }
     let mut reals = vec![How::default().real];
     if TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok() {
         reals.push(Ipv6Addr::LOCALHOST.into());
@@ -82,6 +88,9 @@ fn each_half_ends_on_its_own_in_both_families() {
 
 #[test]
 fn the_server_may_end_first() {
+    if !loopback() {
+        return;
+    }
     let rig = Rig::new();
     rig.run(Server::new(Serves::Says(100_000)).0);
     let mut client = rig.client();
@@ -93,6 +102,9 @@ fn the_server_may_end_first() {
 
 #[test]
 fn resets_are_passed_on_both_ways() {
+    if !loopback() {
+        return;
+    }
     let rig = Rig::new();
     let app = rig.run(Server::new(Serves::Resets).0);
     let mut client = rig.client();
@@ -113,6 +125,9 @@ fn resets_are_passed_on_both_ways() {
 
 #[test]
 fn a_client_whose_connection_fails_in_the_lab_is_reset() {
+    if !loopback() {
+        return;
+    }
     // It is connected where nobody listens.
     let rig = Rig::with(How {
         to: 81,
@@ -127,6 +142,9 @@ fn a_client_whose_connection_fails_in_the_lab_is_reset() {
 
 #[test]
 fn whoever_does_not_read_stops_the_other_side() {
+    if !loopback() {
+        return;
+    }
     const MANY: usize = 64 << 20;
     let rig = Rig::new();
     let (server, seen) = Server::new(Serves::Says(MANY));
@@ -181,6 +199,9 @@ fn whoever_does_not_read_stops_the_other_side() {
 
 #[test]
 fn small_pieces_arrive_in_order() {
+    if !loopback() {
+        return;
+    }
     let rig = Rig::new();
     rig.run(Server::new(Serves::Echo).0);
     let client = rig.client();
@@ -203,6 +224,9 @@ fn small_pieces_arrive_in_order() {
 
 #[test]
 fn clients_that_are_gone_at_once_leave_nothing() {
+    if !loopback() {
+        return;
+    }
     let rig = Rig::new();
     let (server, seen) = Server::new(Serves::Echo);
     rig.run(server);
@@ -222,6 +246,9 @@ fn clients_that_are_gone_at_once_leave_nothing() {
 
 #[test]
 fn thousands_that_say_nothing_harm_nobody() {
+    if !loopback() {
+        return;
+    }
     let rig = Rig::new();
     let (server, seen) = Server::new(Serves::Echo);
     rig.run(server);
@@ -238,6 +265,9 @@ fn thousands_that_say_nothing_harm_nobody() {
 
 #[test]
 fn too_many_wait_and_it_is_said_once() {
+    if !loopback() {
+        return;
+    }
     // Four connections at a time.
     let rig = Rig::with(How {
         descriptors: 8,

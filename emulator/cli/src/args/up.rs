@@ -31,7 +31,9 @@ connection as Docker's rules say. A port refuses while nothing in the container 
 
 It needs Linux 5.11 or later and nothing else: no root, no namespace. Services run stand-ins, or
 the servers and tools that the lab has (nginx's page, httpd, nc, ping); no image is pulled and
-nothing of the project's is executed.
+nothing of the project's is executed. A stand-in listens on the ports that its service is known
+to listen on and never speaks first: an HTTP request is answered with a page that says which
+container and port it reached, anything else and each datagram is sent back.
 
 Exit codes:
   0  it ran, and was ended by Ctrl-C, SIGTERM or `vethlab down`; with -d: it is up

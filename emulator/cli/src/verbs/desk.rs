@@ -159,6 +159,7 @@ fn rows(value: &Value) -> Vec<Row> {
             Some(PublishedPort {
                 host: it["host"].as_str()?.parse().ok()?,
                 port: text(&it["port"]),
+                real: it["real"].as_str().and_then(|at| at.parse().ok()),
             })
         });
         Row {

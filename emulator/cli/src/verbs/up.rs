@@ -166,7 +166,10 @@ pub(crate) fn table(rows: &[Row]) -> String {
         let ports: Vec<String> = row
             .ports
             .iter()
-            .map(|port| format!("{}->{}", port.host, port.port))
+            .map(|port| {
+                let real = port.real.map(|at| format!(" at {at}"));
+                format!("{}->{}{}", port.host, port.port, real.unwrap_or_default())
+            })
             .collect();
         let status = match row.exit {
             Some(code) => format!("{} ({code})", row.state),

@@ -193,7 +193,8 @@ fn closed(error: &io::Error) -> String {
     format!(
         "no namespaces here ({error}): it takes root, or user namespaces that are open to users (a container's default \
          seccomp profile closes them; so do kernel.apparmor_restrict_unprivileged_userns=1 and \
-         user.max_user_namespaces=0); published ports on loopback work without, `vethlab exec` runs the lab's own tools"
+         user.max_user_namespaces=0); without, published ports on loopback work, so does `vethlab up --proxy web:127.0.0.1:1080` \
+         for programs that know SOCKS5 or HTTP proxies, and `vethlab exec` runs the lab's own tools"
     )
 }
 

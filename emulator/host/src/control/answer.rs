@@ -29,7 +29,8 @@ impl Part {
     }
 
     /// The line that goes before `bytes` bytes.
-    pub(super) fn head(self, bytes: usize) -> String {
+    #[must_use]
+    pub fn head(self, bytes: usize) -> String {
         format!("{}\n", json!({"part": self.name(), "bytes": bytes}))
     }
 }
@@ -48,8 +49,8 @@ pub enum Answer {
 }
 
 /// What a line of an answer announces.
-#[derive(Debug, PartialEq)]
-pub(super) enum Head {
+#[derive(Clone, Debug, PartialEq)]
+pub enum Head {
     /// This many bytes follow.
     Bytes(Part, usize),
     /// It is all in the line.
@@ -58,7 +59,8 @@ pub(super) enum Head {
 
 impl Head {
     /// Reads a line; `None` if it is none of the protocol.
-    pub(super) fn parse(line: &str) -> Option<Self> {
+    #[must_use]
+    pub fn parse(line: &str) -> Option<Self> {
         let value: Value = serde_json::from_str(line).ok()?;
         let object = value.as_object()?;
         if let Some(part) = object.get("part") {

@@ -9,7 +9,8 @@ use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg}
 use serde_json::{Value, json};
 
 use super::answer::Part;
-use super::{BACKLOG, CLIENTS, DESCRIPTORS, REQUEST};
+use super::lines::Lines;
+use super::{BACKLOG, CLIENTS, DESCRIPTORS};
 use crate::reactor::{Events, Interest, Watch};
 use crate::runtime::Cx;
 
@@ -37,7 +38,7 @@ struct Slot {
     stream: UnixStream,
     watch: Watch,
     /// Read, and not asked yet.
-    input: Vec<u8>,
+    input: Lines,
     /// That came with it.
     descriptors: Vec<OwnedFd>,
     /// To be written, from `written` on.
@@ -89,7 +90,7 @@ impl Clients {
             id,
             stream,
             watch,
-            input: Vec::new(),
+            input: Lines::default(),
             descriptors: Vec::new(),
             output: Vec::new(),
             written: 0,
@@ -180,11 +181,11 @@ impl Clients {
 
     /// Watches for what makes sense now.
     fn look(&mut self, cx: &mut Cx<'_>, at: usize) {
-        let slot = &self.slots[at];
+        let slot = &mut self.slots[at];
         let reads = !slot.busy && !slot.ended && !slot.leaving;
         // What is done is told by an event: a client that leaves or has more to ask can be written to at once.
-        let writes =
-            slot.waiting() > 0 || (!slot.busy && (slot.leaving || slot.ended || slot.has_line()));
+        let asks = !slot.busy && (slot.leaving || slot.ended || slot.input.has_line());
+        let writes = slot.waiting() > 0 || asks;
         // The watch is there as long as the client is.
         let _there = cx.rewatch(slot.watch, &slot.stream, Interest::of(reads, writes));
     }
@@ -217,10 +218,10 @@ impl Clients {
     }
 
     /// A request is longer than it may be.
-    pub(super) fn is_over(&self, id: ClientId) -> bool {
+    pub(super) fn is_over(&mut self, id: ClientId) -> bool {
         self.place(id).is_some_and(|at| {
-            let slot = &self.slots[at];
-            !slot.busy && slot.input.len() >= REQUEST && !slot.has_line()
+            let slot = &mut self.slots[at];
+            !slot.busy && slot.input.is_over()
         })
     }
 
@@ -272,13 +273,13 @@ impl Slot {
     /// Reads what is there, up to a request and the beginning of the next.
     fn read(&mut self) -> io::Result<()> {
         let mut chunk = [0; 4096];
-        while self.input.len() < REQUEST && !self.has_line() {
+        while !self.input.is_over() && !self.input.has_line() {
             match self.receive(&mut chunk) {
                 Ok(0) => {
                     self.ended = true;
                     break;
                 }
-                Ok(count) => self.input.extend_from_slice(&chunk[..count]),
+                Ok(count) => self.input.push(&chunk[..count]),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
@@ -306,18 +307,10 @@ impl Slot {
         Ok(got.bytes)
     }
 
-    fn has_line(&self) -> bool {
-        self.input.contains(&b'\n')
-    }
-
     fn take_line(&mut self) -> Option<Vec<u8>> {
         if self.busy || self.leaving {
             return None;
         }
-        let end = self.input.iter().position(|byte| *byte == b'\n')?;
-        let rest = self.input.split_off(end + 1);
-        let mut line = core::mem::replace(&mut self.input, rest);
-        line.pop();
-        Some(line)
+        self.input.take()
     }
 }

@@ -19,10 +19,11 @@
 mod answer;
 mod client;
 mod clients;
+pub mod lines;
 mod place;
 mod server;
 
-pub use answer::{Answer, Part};
+pub use answer::{Answer, Head, Part};
 pub use client::Client;
 pub use clients::{ClientId, Clients};
 pub use place::{Claim, Claimed, Place, folder};

@@ -1,17 +1,21 @@
 //! The attachment that listens on a control socket and hands requests to a [`Service`].
 
 use core::fmt;
-use std::io;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::OwnedFd;
 
 use emulator_core::id::{AppId, CaptureId, SockId};
 use rustix::net::sockopt::socket_peercred;
 use rustix::process::getuid;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::clients::Heard;
+use super::lines::request;
 use super::{Claim, ClientId, Clients, REQUEST};
 use crate::reactor::{Events, Interest};
 use crate::runtime::{Attachment, Cx};
+use crate::splice::is_starved;
 
 /// The listener's key; clients have their own.
 const LISTENER: u64 = 0;
@@ -82,6 +86,8 @@ pub struct Server<S> {
     claim: Claim,
     clients: Clients,
     service: S,
+    /// Given up for a moment to send a client away when there is no other descriptor left.
+    spare: Option<OwnedFd>,
 }
 
 impl<S: Service> Server<S> {
@@ -95,13 +101,16 @@ impl<S: Service> Server<S> {
             claim,
             clients: Clients::default(),
             service,
+            spare: spare(),
         })
     }
 
     fn accept(&mut self, cx: &mut Cx<'_>) {
         for _ in 0..ROUND {
-            let Ok((stream, _)) = self.claim.listener.accept() else {
-                return;
+            let stream = match self.claim.listener.accept() {
+                Ok((stream, _)) => stream,
+                Err(error) if is_starved(&error) => return self.send_away(),
+                Err(_) => return,
             };
             // The folder keeps others out; root gets in, and is not asked.
             let same = socket_peercred(&stream).is_ok_and(|peer| peer.uid == getuid());
@@ -110,6 +119,17 @@ impl<S: Service> Server<S> {
                 let _closed = self.clients.add(cx, stream);
             }
         }
+    }
+
+    /// Tells a client that there are no descriptors left for it: it would be told of again and again otherwise.
+    fn send_away(&mut self) {
+        self.spare = None;
+        if let Ok((mut stream, _)) = self.claim.listener.accept() {
+            let line = json!({"error": "the project's process has no descriptor left; try again"});
+            // It fits into an empty buffer, or nobody reads it.
+            let _lost = stream.write(format!("{line}\n").as_bytes());
+        }
+        self.spare = spare();
     }
 
     fn serve(&mut self, cx: &mut Cx<'_>, client: ClientId, events: Events) {
@@ -135,8 +155,7 @@ impl<S: Service> Server<S> {
     }
 
     fn asked(&mut self, cx: &mut Cx<'_>, client: ClientId, line: &[u8]) {
-        let request: Option<Value> = serde_json::from_slice(line).ok();
-        match request.filter(|request| request["verb"].is_string()) {
+        match request(line) {
             Some(request) => self
                 .service
                 .request(cx, &mut self.clients, client, &request),
@@ -149,6 +168,10 @@ impl<S: Service> Server<S> {
         // Those that nobody wanted are closed.
         drop(self.clients.take_descriptors(client));
     }
+}
+
+fn spare() -> Option<OwnedFd> {
+    File::open("/dev/null").ok().map(OwnedFd::from)
 }
 
 impl<S: Service> Attachment for Server<S> {

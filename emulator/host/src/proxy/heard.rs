@@ -1,17 +1,20 @@
-//! What a client of a proxy says first: SOCKS5 (RFC 1928) or the head of an HTTP request (RFC 9110).
+//! What a client of a proxy says first: SOCKS5 (RFC 1928) or the head of an HTTP request (RFC 9110). Pure: bytes in,
+//! meaning out.
 
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::Host;
 
 /// Bytes of a request before the streams are tied together.
-pub(super) const MOST: usize = 8 << 10;
+pub const MOST: usize = 8 << 10;
 
 /// How the client is answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Way {
+pub enum Way {
     /// By SOCKS5.
     Socks,
+    /// By SOCKS5; it wants to send datagrams (`UDP ASSOCIATE`), from the address that it names if it knows it.
+    Associate,
     /// `CONNECT`: with a status line.
     Connect,
     /// By whoever it asks; this head is passed on.
@@ -20,15 +23,18 @@ pub(super) enum Way {
 
 /// Where a client wants to go.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Wanted {
-    pub(super) host: Host,
-    pub(super) port: u16,
-    pub(super) way: Way,
+pub struct Wanted {
+    /// The host.
+    pub host: Host,
+    /// Its port.
+    pub port: u16,
+    /// How it is asked.
+    pub way: Way,
 }
 
 /// What was understood so far.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Heard {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Heard {
     /// More has to come.
     More,
     /// So many bytes were understood, and this is said.
@@ -50,8 +56,32 @@ pub(super) const SOCKS_NET_UNREACHABLE: [u8; 10] = socks(3);
 pub(super) const SOCKS_HOST_UNREACHABLE: [u8; 10] = socks(4);
 pub(super) const SOCKS_REFUSED: [u8; 10] = socks(5);
 pub(super) const SOCKS_TIMEOUT: [u8; 10] = socks(6);
+/// An answer of SOCKS5 that names an address of ours.
+pub(super) fn socks_at(at: SocketAddr) -> Vec<u8> {
+    let mut answer = vec![5, 0, 0];
+    put(&mut answer, at);
+    answer
+}
+
+/// Writes an address as SOCKS5 has it.
+pub(super) fn put(to: &mut Vec<u8>, at: SocketAddr) {
+    match at.ip() {
+        IpAddr::V4(v4) => {
+            to.push(1);
+            to.extend_from_slice(&v4.octets());
+        }
+        IpAddr::V6(v6) => {
+            to.push(4);
+            to.extend_from_slice(&v6.octets());
+        }
+    }
+    to.extend_from_slice(&at.port().to_be_bytes());
+}
+
 const SOCKS_NO_COMMAND: [u8; 10] = socks(7);
 const SOCKS_NO_ADDRESS: [u8; 10] = socks(8);
+pub(super) const HTTP_LATE: &[u8] =
+    b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
 pub(super) const HTTP_DONE: &[u8] = b"HTTP/1.1 200 Connection established\r\n\r\n";
 const HTTP_BAD: &[u8] =
     b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 79\r\n\r\n\
@@ -59,8 +89,9 @@ this is a proxy into a lab: it takes CONNECT and requests that name their host\n
 const HTTP_LARGE: &[u8] =
     b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
 
-/// Reads what was said; `greeted`: SOCKS5 has had its greeting.
-pub(super) fn hear(said: &[u8], greeted: bool) -> Heard {
+/// Reads what was said, at most [`MOST`] bytes of it; `greeted`: SOCKS5 has had its greeting.
+#[must_use]
+pub fn hear(said: &[u8], greeted: bool) -> Heard {
     match said.first() {
         None => Heard::More,
         Some(5) if greeted => request(said),
@@ -85,7 +116,11 @@ fn greeting(said: &[u8]) -> Heard {
 }
 
 /// An address of SOCKS5 with its port, and how many bytes it takes: `Ok(None)` if more has to come.
-pub(super) fn address(said: &[u8]) -> Result<Option<(Host, u16, usize)>, ()> {
+///
+/// # Errors
+/// If it is of no kind that is known, or a name that is no text.
+#[allow(clippy::result_unit_err, reason = "there is one answer to it")]
+pub fn address(said: &[u8]) -> Result<Option<(Host, u16, usize)>, ()> {
     let Some((&kind, rest)) = said.split_first() else {
         return Ok(None);
     };
@@ -120,17 +155,25 @@ fn request(said: &[u8]) -> Heard {
     let Some([_, command, _]) = said.first_chunk::<3>() else {
         return Heard::More;
     };
-    if *command != 1 {
-        return Heard::Refuse(&SOCKS_NO_COMMAND);
-    }
+    let way = match *command {
+        1 => Way::Socks,
+        3 => Way::Associate,
+        _ => return Heard::Refuse(&SOCKS_NO_COMMAND),
+    };
     match address(&said[3..]) {
         Ok(None) => Heard::More,
-        Ok(Some((host, port, len))) => {
-            let way = Way::Socks;
-            Heard::Wanted(3 + len, Wanted { host, port, way })
-        }
+        Ok(Some((host, port, len))) => Heard::Wanted(3 + len, Wanted { host, port, way }),
         Err(()) => Heard::Refuse(&SOCKS_NO_ADDRESS),
     }
+}
+
+/// A datagram of a client of SOCKS5 (RFC 1928, section 7): for whom it is, and where its bytes begin. `None` if it is
+/// none, or a fragment, which nobody has to put together.
+#[must_use]
+pub fn datagram(bytes: &[u8]) -> Option<(Host, u16, usize)> {
+    let rest = bytes.strip_prefix(&[0, 0, 0])?;
+    let (host, port, len) = address(rest).ok()??;
+    Some((host, port, 3 + len))
 }
 
 fn named(name: &str) -> Host {
@@ -171,6 +214,14 @@ fn head(said: &[u8]) -> Heard {
 }
 
 fn wanted(head: &str) -> Option<Wanted> {
+    // What ends a line for one reader and not for another is nobody's request.
+    let odd = |line: &str| {
+        line.bytes()
+            .any(|byte| byte.is_ascii_control() && byte != b'\t')
+    };
+    if head.split("\r\n").any(odd) {
+        return None;
+    }
     let (line, fields) = head.split_once("\r\n")?;
     let mut words = line.split(' ');
     let (method, target, version) = (words.next()?, words.next()?, words.next()?);
@@ -253,10 +304,44 @@ mod tests {
                 }
             )
         );
+        let any = Host::Address(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        assert_eq!(
+            whole(&[5, 3, 0, 1, 0, 0, 0, 0, 0, 0], true),
+            Heard::Wanted(
+                10,
+                Wanted {
+                    host: any,
+                    port: 0,
+                    way: Way::Associate
+                }
+            )
+        );
         assert_eq!(hear(&[5, 2, 0, 1], true), Heard::Refuse(&SOCKS_NO_COMMAND));
         assert_eq!(hear(&[5, 1, 0, 9], true), Heard::Refuse(&SOCKS_NO_ADDRESS));
         assert!(matches!(hear(&[4, 1], false), Heard::Refuse(_)));
         assert_eq!(hear(&[0x16, 3], false), Heard::Refuse(&[]));
+    }
+
+    #[test]
+    fn datagrams() {
+        let mut bytes = vec![0, 0, 0];
+        put(&mut bytes, "[::1]:53".parse().unwrap());
+        let loopback = Host::Address(IpAddr::V6(Ipv6Addr::LOCALHOST));
+        for len in 0..bytes.len() {
+            assert_eq!(datagram(&bytes[..len]), None, "{len}");
+        }
+        bytes.extend_from_slice(b"what?");
+        assert_eq!(datagram(&bytes), Some((loopback, 53, bytes.len() - 5)));
+        assert_eq!(
+            datagram(&[0, 0, 0, 3, 2, b'd', b'b', 0, 53]),
+            Some((host("db"), 53, 9))
+        );
+        // A fragment, and what is reserved.
+        for at in 0..3 {
+            let mut other = bytes.clone();
+            other[at] = 1;
+            assert_eq!(datagram(&other), None);
+        }
     }
 
     #[test]
@@ -295,6 +380,8 @@ mod tests {
             "GET http://web:x/ HTTP/1.1\r\n\r\n",
             "GET https://web/ HTTP/1.1\r\n\r\n",
             "GET http://web/ HTTP/2\r\n\r\n",
+            "GET http://web/ HTTP/1.1\r\nA: b\nC: d\r\n\r\n",
+            "G\rT http://web/ HTTP/1.1\r\n\r\n",
         ] {
             assert_eq!(
                 hear(bad.as_bytes(), false),

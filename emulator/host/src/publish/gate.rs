@@ -155,18 +155,30 @@ mod tests {
         assert!(Gate::bind(addr).unwrap().open().is_ok());
     }
 
+    /// Whether this loopback is there and carries.
+    fn carries(any: SocketAddr) -> bool {
+        let there = TcpListener::bind(any)
+            .and_then(|listener| TcpStream::connect(listener.local_addr()?))
+            .is_ok();
+        if !there {
+            eprintln!("SKIPPED: no loopback like {any} here");
+        }
+        there
+    }
+
     #[test]
     fn a_listener_is_taken_back_and_keeps_its_port() {
-        takes_back((Ipv4Addr::LOCALHOST, 0).into());
+        let any = (Ipv4Addr::LOCALHOST, 0).into();
+        if carries(any) {
+            takes_back(any);
+        }
     }
 
     #[test]
     fn in_ipv6_too() {
         let any = SocketAddr::from((Ipv6Addr::LOCALHOST, 0));
-        if TcpListener::bind(any).is_err() {
-            eprintln!("skipped: no IPv6 loopback here");
-            return;
+        if carries(any) {
+            takes_back(any);
         }
-        takes_back(any);
     }
 }

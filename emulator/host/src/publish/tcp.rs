@@ -3,14 +3,14 @@
 use std::io;
 use std::os::fd::OwnedFd;
 
-use emulator_core::app::{Family, SockKind, SockOpt, Sys};
+use emulator_core::app::{Family, SockKind, SockOpt, Sys, UNSCALED};
 use emulator_core::id::SockId;
 use emulator_core::netns::Errno;
 use emulator_core::switch::Time;
 
 use super::{Gate, Target};
+use crate::held::Held;
 use crate::means::{AGAIN, Means, Share};
-use crate::places::Places;
 use crate::reactor::{Events, Interest, Watch};
 use crate::runtime::{Attachment, Cx};
 use crate::splice::{self, Course, Opening, Splice};
@@ -31,7 +31,7 @@ pub struct TcpPort {
     watch: Option<Watch>,
     target: Target,
     means: Means,
-    connections: Places<(Splice, Share)>,
+    connections: Held<Splice>,
     /// Nothing is accepted for want of a descriptor; that was said.
     starved: bool,
 }
@@ -52,7 +52,7 @@ impl TcpPort {
             watch: None,
             target,
             means,
-            connections: Places::default(),
+            connections: Held::from(FIRST),
             starved: false,
         };
         published.look(cx)?;
@@ -126,7 +126,7 @@ impl TcpPort {
         match self.dial(cx, &fd) {
             Ok((sock, watch)) => {
                 let splice = Splice::new(fd, watch, sock, Opening::Lab);
-                self.connections.insert((splice, share));
+                self.connections.insert(splice, share);
             }
             // The lab's host has no route there, or no port left: the client is told as if it were refused.
             Err(_) => splice::reset(&fd),
@@ -135,7 +135,7 @@ impl TcpPort {
 
     /// Begins to connect in the lab.
     fn dial(&self, cx: &mut Cx<'_>, fd: &OwnedFd) -> Result<(SockId, Watch), Errno> {
-        let key = FIRST + u64::from(self.connections.next());
+        let key = self.connections.next();
         let Target { host, to, .. } = self.target;
         let sock = dial(cx, host, to, key)?;
         match cx.watch(fd, key, Splice::interest(Opening::Lab)) {
@@ -153,15 +153,7 @@ impl TcpPort {
         key: u64,
         act: impl FnOnce(&mut Splice, &mut Cx<'_>) -> Course,
     ) {
-        let number = (key - FIRST) as u32;
-        let Some((splice, _)) = self.connections.at(number) else {
-            return;
-        };
-        if act(splice, cx) == Course::Over
-            && let Some((splice, share)) = self.connections.remove(number)
-        {
-            splice.close(cx);
-            drop(share);
+        if self.connections.step(cx, key, act) {
             self.resume(cx);
         }
     }
@@ -186,6 +178,7 @@ pub(crate) fn dial(
     let sock = sys.socket(SockKind::Tcp, family)?;
     let begun = sys
         .set(sock, SockOpt::NoDelay(true))
+        .and_then(|()| sys.set(sock, SockOpt::RecvBuffer(UNSCALED)))
         .and_then(|()| sys.connect(sock, to));
     match begun {
         Ok(()) | Err(Errno::InProgress) => {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::AsFd;
+use std::time::Duration;
 
 use emulator_core::app::Sys;
 use emulator_core::id::{AppId, CaptureId, IfId, SockId};
@@ -14,6 +15,9 @@ use hashbrown::HashMap;
 
 use super::{Attachment, Stop};
 use crate::reactor::{Interest, Owner, Reactor, Waker, Watch};
+
+/// How far a capture's clock may be from the wall clock.
+const APART: Duration = Duration::from_millis(5);
 
 /// An attachment's number. Never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -30,6 +34,10 @@ pub(super) struct Core {
     apps: BTreeMap<AppId, Owner>,
     ifaces: BTreeMap<IfId, Owner>,
     captures: BTreeMap<CaptureId, Owner>,
+    /// What the captures take for the wall clock at the lab's zero; `None` if one of them has not been told.
+    epoch: Option<Duration>,
+    /// How many measure how long something takes in the lab.
+    timed: u32,
     /// Those that are to end when their call returns.
     ending: Vec<u32>,
     stop: Option<Stop>,
@@ -45,6 +53,8 @@ impl Core {
             apps: BTreeMap::new(),
             ifaces: BTreeMap::new(),
             captures: BTreeMap::new(),
+            epoch: None,
+            timed: 0,
             ending: Vec::new(),
             stop: None,
         })
@@ -52,6 +62,28 @@ impl Core {
 
     pub(super) fn is_stopping(&self) -> bool {
         self.stop.is_some()
+    }
+
+    pub(super) const fn is_timed(&self) -> bool {
+        self.timed > 0
+    }
+
+    pub(super) fn has_captures(&self) -> bool {
+        !self.captures.is_empty()
+    }
+
+    /// Tells the captures what the wall clock said at the lab's zero, if that is news.
+    pub(super) fn set_epoch(&mut self, lab: &mut Lab, epoch: Duration) {
+        if self
+            .epoch
+            .is_some_and(|known| known.abs_diff(epoch) <= APART)
+        {
+            return;
+        }
+        self.epoch = Some(epoch);
+        for capture in self.captures.keys() {
+            lab.net_mut().capture_epoch(*capture, epoch);
+        }
     }
 
     pub(super) fn stopped(&mut self) -> Option<Stop> {
@@ -179,45 +211,41 @@ impl Core {
         }
     }
 
+    /// Tells an output of the lab to its owner, if it has one.
     pub(super) fn tell(&mut self, lab: &mut Lab, output: Output) {
         match output {
             Output::Ready(sock) => {
-                if let Some(&Owner { attachment, key }) = self.socks.get(&sock) {
-                    self.call(lab, attachment, |attachment, cx| {
-                        attachment.lab_ready(cx, key, sock);
-                    });
-                }
+                let owner = self.socks.get(&sock).copied();
+                self.tell_owner(lab, owner, |it, cx, key| it.lab_ready(cx, key, sock));
             }
             Output::Frames(iface) => {
-                if let Some(&Owner { attachment, key }) = self.ifaces.get(&iface) {
-                    self.call(lab, attachment, |attachment, cx| {
-                        attachment.frames(cx, key, iface);
-                    });
-                }
+                let owner = self.ifaces.get(&iface).copied();
+                self.tell_owner(lab, owner, |it, cx, key| it.frames(cx, key, iface));
             }
             Output::Captured(capture) => {
-                if let Some(&Owner { attachment, key }) = self.captures.get(&capture) {
-                    self.call(lab, attachment, |attachment, cx| {
-                        attachment.captured(cx, key, capture);
-                    });
-                }
+                let owner = self.captures.get(&capture).copied();
+                self.tell_owner(lab, owner, |it, cx, key| it.captured(cx, key, capture));
             }
             Output::Printed(app) => {
-                if let Some(&Owner { attachment, key }) = self.apps.get(&app) {
-                    self.call(lab, attachment, |attachment, cx| {
-                        attachment.printed(cx, key, app);
-                    });
-                }
+                let owner = self.apps.get(&app).copied();
+                self.tell_owner(lab, owner, |it, cx, key| it.printed(cx, key, app));
             }
             Output::Exited(app, code) => {
-                if let Some(&Owner { attachment, key }) = self.apps.get(&app) {
-                    self.call(lab, attachment, |attachment, cx| {
-                        attachment.exited(cx, key, app, code);
-                    });
-                }
+                let owner = self.apps.get(&app).copied();
+                self.tell_owner(lab, owner, |it, cx, key| it.exited(cx, key, app, code));
             }
-            // Whoever captures asks for the bytes itself.
             Output::Idle(_) => {}
+        }
+    }
+
+    fn tell_owner(
+        &mut self,
+        lab: &mut Lab,
+        owner: Option<Owner>,
+        tell: impl FnOnce(&mut dyn Attachment, &mut Cx<'_>, u64),
+    ) {
+        if let Some(Owner { attachment, key }) = owner {
+            self.call(lab, attachment, |attachment, cx| tell(attachment, cx, key));
         }
     }
 }
@@ -311,6 +339,7 @@ impl Cx<'_> {
     pub fn own_capture(&mut self, capture: CaptureId, key: u64) {
         let owner = self.owner(key);
         self.core.captures.insert(capture, owner);
+        self.core.epoch = None;
         self.lab.net_mut().capture_tell(capture, true);
     }
 
@@ -318,6 +347,16 @@ impl Cx<'_> {
     pub fn end_capture(&mut self, capture: CaptureId) -> Vec<u8> {
         self.core.captures.remove(&capture);
         self.lab.net_mut().capture_close(capture)
+    }
+
+    /// Somebody begins to measure how long things take in the lab, or has done: in between, time goes on with every mark
+    /// of the lab, at the cost of a look at the clock each.
+    pub const fn time(&mut self, on: bool) {
+        self.core.timed = if on {
+            self.core.timed.saturating_add(1)
+        } else {
+            self.core.timed.saturating_sub(1)
+        };
     }
 
     /// Calls [`Attachment::alarm`] at `at`; a later call replaces it, [`Time::MAX`] clears it.

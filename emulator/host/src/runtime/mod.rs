@@ -53,7 +53,8 @@
 //!   change, so it may be told in vain.
 //! - **Whoever takes a watch gives it back** before its descriptor is closed.
 //!
-//! Time is the lab's ([`Cx::now`]), so that it stands still with the lab when the process does ([`crate::clock`]).
+//! Time is the lab's ([`Cx::now`]), so that it stands still with the lab when the process does ([`crate::clock`]). It
+//! goes on after each piece of work, or after each mark of the lab while somebody measures ([`Cx::time`]).
 
 mod cx;
 
@@ -215,6 +216,9 @@ impl Runtime {
         self.core.reactor.wait(timeout)?;
         let now = self.clock.now(self.due);
         self.lab.handle(now, Input::Tick);
+        if self.core.has_captures() {
+            self.core.set_epoch(&mut self.lab, self.clock.epoch());
+        }
         self.core.tell_events(&mut self.lab);
         self.core.tell_alarms(&mut self.lab);
         self.idle = self.work();
@@ -222,27 +226,34 @@ impl Runtime {
             let alarm = self.core.alarms.first().map(|(at, _)| at);
             [self.lab.deadline(), alarm].into_iter().flatten().min()
         } else {
-            Some(now)
+            Some(self.clock.last())
         };
         Ok(())
     }
 
-    /// Works for a quantum at most; true if nothing is left to do now.
+    /// Works for a quantum at most; true if nothing is left to do now. Time goes on with every look at the clock.
     fn work(&mut self) -> bool {
         let end = Instant::now() + QUANTUM;
         let mut told = 0;
         loop {
-            match self.lab.poll_within(MARKS) {
+            let (marks, most) = if self.core.is_timed() {
+                (1, 1)
+            } else {
+                (MARKS, TOLD)
+            };
+            match self.lab.poll_within(marks) {
                 Some(Output::Idle(_)) => return true,
                 Some(output) => {
                     self.core.tell(&mut self.lab, output);
                     told += 1;
-                    if told % TOLD != 0 {
+                    if told % most != 0 {
                         continue;
                     }
                 }
                 None => {}
             }
+            let now = self.clock.now(Some(self.clock.last()));
+            self.lab.handle(now, Input::Tick);
             if self.core.is_stopping() || Instant::now() >= end {
                 return false;
             }
