@@ -17,6 +17,8 @@ mod memory;
 mod peers;
 mod projects;
 #[cfg(target_os = "linux")]
+mod published;
+#[cfg(target_os = "linux")]
 mod realtime;
 mod start;
 mod tcp;
@@ -49,6 +51,8 @@ fn main() -> ExitCode {
         ("projects", projects::run),
         #[cfg(target_os = "linux")]
         ("realtime", realtime::run),
+        #[cfg(target_os = "linux")]
+        ("published", published::run),
     ];
     let named: Vec<String> = std::env::args()
         .skip(1)

@@ -17,7 +17,7 @@ use crate::common::{Report, Row, rounds};
 const FIFTY: &str = "tests/data/fifty/compose.yaml";
 
 /// The command, if it was built beside this bench.
-fn binary() -> Option<PathBuf> {
+pub(crate) fn binary() -> Option<PathBuf> {
     let bench = std::env::current_exe().ok()?;
     let binary = bench.parent()?.parent()?.join("vethlab");
     binary.is_file().then_some(binary)
