@@ -15,6 +15,7 @@ mod control;
 mod dns_message;
 mod dns_upstream_reply;
 mod expect;
+mod joining;
 mod link;
 mod namespace;
 mod nat;
@@ -35,6 +36,7 @@ pub use control::control;
 pub use dns_message::dns_message;
 pub use dns_upstream_reply::dns_upstream_reply;
 pub use expect::expect;
+pub use joining::joining;
 pub use link::link;
 pub use namespace::namespace;
 pub use nat::nat;
@@ -60,6 +62,7 @@ pub const TARGETS: &[(&str, Entry)] = &[
     ("dns_message", dns_message),
     ("dns_upstream_reply", dns_upstream_reply),
     ("expect", expect),
+    ("joining", joining),
     ("link", link),
     ("namespace", namespace),
     ("nat", nat),

@@ -30,7 +30,7 @@ const STRICT: &[&str] = &[
 
 /// What no capture may show. tshark sums the part of a segment that "fragmentation needed" quotes as if it
 /// were all of it.
-const WRONG: &str = "_ws.malformed || _ws.short || (_ws.expert.severity == error && !icmp.mtu) \
+pub(crate) const WRONG: &str = "_ws.malformed || _ws.short || (_ws.expert.severity == error && !icmp.mtu) \
                      || ip.checksum.status == 0 || (tcp.checksum.status == 0 && !icmp.mtu) \
                      || udp.checksum.status == 0 || icmp.checksum.status == 0 \
                      || icmpv6.checksum.status == 0 || arp.duplicate-address-detected";
@@ -65,7 +65,7 @@ fn tshark(pcap: &[u8], arguments: &[&str]) -> Option<String> {
 }
 
 /// The named fields of every packet that `filter` lets through.
-fn fields(pcap: &[u8], filter: &str, names: &[&str]) -> Option<Vec<Vec<String>>> {
+pub(crate) fn fields(pcap: &[u8], filter: &str, names: &[&str]) -> Option<Vec<Vec<String>>> {
     let mut arguments = vec!["-Y", filter, "-T", "fields", "-E", "separator=|"];
     for name in names {
         arguments.extend(["-e", name]);

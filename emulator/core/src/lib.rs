@@ -9,6 +9,7 @@
 //!   docker   the model: networks, addresses, ports, names; asks for wires through Plumb
 //!   net      the data plane: namespaces, links, bridges, and the worklist between them
 //!   netns    a namespace: L2 to L4, sockets
+//!   joining  what tells a machine from outside its addresses: DHCP, router advertisements
 //!   service  what the daemon runs: the embedded DNS, docker-proxy
 //!   tools    what containers run: ping, wget, nslookup, servers
 //! ```
@@ -17,6 +18,7 @@
 pub mod app;
 pub mod docker;
 pub mod id;
+pub mod joining;
 pub mod lab;
 pub mod net;
 pub mod netns;
