@@ -3,6 +3,8 @@
 //!
 //! One binary, because each further one is optimised and linked anew.
 
+#[cfg(target_os = "linux")]
+mod attach;
 mod bare;
 mod calls;
 mod capture;
@@ -47,6 +49,8 @@ fn main() -> ExitCode {
         ("dns", dns::run),
         ("capture", capture::run),
         ("kernel", kernel::run),
+        #[cfg(target_os = "linux")]
+        ("attach", attach::run),
         ("peers", peers::run),
         ("projects", projects::run),
         #[cfg(target_os = "linux")]

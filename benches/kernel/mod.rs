@@ -14,6 +14,7 @@ use switch::link::Mode;
 pub(crate) use agent::{AGENT, agent};
 use agent::{Cores, Work};
 use namespaces::{Kernel, Setup};
+pub(crate) use namespaces::{holder, inside, shell};
 
 use crate::calls::{self, Calls, End, Way};
 use crate::common::{Plot, Report, Row, rate, rounds};

@@ -39,13 +39,15 @@ impl Drop for Kernel {
     }
 }
 
-fn inside(pid: u32) -> Command {
+/// A command in the namespaces of a process.
+pub(crate) fn inside(pid: u32) -> Command {
     let mut command = Command::new("nsenter");
     command.args(["--preserve-credentials", "-U", "-n", "-t", &pid.to_string()]);
     command
 }
 
-fn holder(mut command: Command) -> Result<Child, String> {
+/// Starts a process that holds namespaces: what a command enters.
+pub(crate) fn holder(mut command: Command) -> Result<Child, String> {
     let mut child = command
         .args(["sh", "-c", "echo up; exec sleep 1800"])
         .stdout(Stdio::piped())
@@ -63,7 +65,7 @@ fn holder(mut command: Command) -> Result<Child, String> {
 }
 
 /// Runs a command line of a shell in a namespace.
-fn shell(pid: u32, line: &str) -> Result<(), String> {
+pub(crate) fn shell(pid: u32, line: &str) -> Result<(), String> {
     let status = inside(pid)
         .args(["sh", "-c", line])
         .stdout(Stdio::null())
