@@ -6,6 +6,7 @@ use emulator_compose::Project;
 use emulator_core::id::{AppId, CaptureId, NsId};
 use emulator_core::lab::Lab;
 use emulator_core::tools::{self, Context};
+use emulator_host::attach::Tally;
 use emulator_host::control::{ClientId, Clients, Part, Service};
 use emulator_host::runtime::{Cx, Stop};
 use serde_json::{Value, json};
@@ -66,6 +67,7 @@ impl Desk {
         cx: &mut Cx<'_>,
         (project, up, bound): (&'static Project, Up, Vec<Bound>),
         asks: Asks,
+        taps: Vec<(String, Tally)>,
         screen: Option<Screen>,
     ) -> Self {
         let mut mains = BTreeMap::new();
@@ -89,7 +91,7 @@ impl Desk {
             waiting: Vec::new(),
             asks,
             tapes: Tapes::default(),
-            guests: Guests::default(),
+            guests: Guests::new(taps),
         }
     }
 
@@ -175,6 +177,7 @@ impl Desk {
             "at": cx.now().to_string(),
             "containers": rows,
             "drops": drops(cx.lab),
+            "attached": self.guests.counts(),
         });
         clients.value(cx, from, &value);
         clients.exit(cx, from, 0);

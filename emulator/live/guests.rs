@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use emulator_compose::Project;
 use emulator_core::docker::spec::ContainerSpec;
 use emulator_core::lab::Lab;
-use emulator_host::attach::Guest;
+use emulator_host::attach::{Frames, Front, Guest, IMAGE, Tally};
 use emulator_host::control::ClientId;
 use emulator_host::runtime::{AttachmentId, Cx};
 use serde_json::{Value, json};
@@ -22,12 +22,22 @@ const SERVICE: &str = "(attached)";
 /// The programs outside.
 #[derive(Debug, Default)]
 pub(super) struct Guests {
-    all: BTreeMap<ClientId, (AttachmentId, String)>,
+    all: BTreeMap<ClientId, (AttachmentId, String, Tally)>,
+    /// The containers of bare TAPs.
+    taps: Vec<(String, Tally)>,
     /// How many there were.
     count: u32,
 }
 
 impl Guests {
+    /// None yet, but for those who join a TAP.
+    pub(super) fn new(taps: Vec<(String, Tally)>) -> Self {
+        Self {
+            taps,
+            ..Self::default()
+        }
+    }
+
     /// Makes a container for a client whose `eth0` is the descriptor that it sent, and says what it is.
     ///
     /// # Errors
@@ -60,13 +70,14 @@ impl Guests {
         let name = given.unwrap_or_else(|| format!("{}-attached-{number}", project.name));
         let spec = ContainerSpec {
             name: Some(name.clone()),
-            image: "vethlab/attached".to_owned(),
+            image: IMAGE.to_owned(),
             listens: Some(Vec::new()),
             network_mode: network,
             ..ContainerSpec::default()
         };
         cx.lab.create(spec).map_err(|error| error.to_string())?;
-        let made = start(cx, &name, frames, dns);
+        let tally = Tally::default();
+        let made = start(cx, &name, frames, dns, tally.clone());
         let (attachment, value) = match made {
             Ok(made) => made,
             Err(sentence) => {
@@ -76,7 +87,7 @@ impl Guests {
             }
         };
         self.count = number;
-        self.all.insert(from, (attachment, name.clone()));
+        self.all.insert(from, (attachment, name.clone(), tally));
         up.containers.push(Started {
             service: SERVICE.to_owned(),
             number,
@@ -88,7 +99,7 @@ impl Guests {
 
     /// A client is gone, and with it its container.
     pub(super) fn gone(&mut self, cx: &mut Cx<'_>, up: &mut Up, client: ClientId) {
-        if let Some((attachment, name)) = self.all.remove(&client) {
+        if let Some((attachment, name, _)) = self.all.remove(&client) {
             cx.end(attachment);
             // Nobody else takes it away.
             let _there = cx.lab.remove(&name, true);
@@ -98,12 +109,32 @@ impl Guests {
 
     /// Whether a container is one of these.
     pub(super) fn has(&self, container: &str) -> bool {
-        self.all.values().any(|(_, name)| name == container)
+        self.each().any(|(name, _)| name == container)
+    }
+
+    fn each(&self) -> impl Iterator<Item = (&String, &Tally)> {
+        let programs = self.all.values().map(|(_, name, tally)| (name, tally));
+        programs.chain(self.taps.iter().map(|(name, tally)| (name, tally)))
+    }
+
+    /// What became of the frames of each.
+    pub(super) fn counts(&self) -> Vec<Value> {
+        let told = self.each().map(|(name, tally)| {
+            let counts = tally.get();
+            json!({
+                "name": name,
+                "sent": counts.sent,
+                "received": counts.received,
+                "answered": counts.answered,
+                "dropped": {"unknown-offload": counts.odd, "no-buffer": counts.no_buffer},
+            })
+        });
+        told.collect()
     }
 }
 
 /// The engine's name of a network of the project, which is given by its key or by that name.
-fn network(lab: &Lab, project: &Project, given: &str) -> Result<String, String> {
+pub(super) fn network(lab: &Lab, project: &Project, given: &str) -> Result<String, String> {
     let full = format!("{}_{given}", project.name);
     let names = [full.as_str(), given];
     if let Some(name) = names
@@ -125,6 +156,7 @@ fn start(
     name: &str,
     frames: OwnedFd,
     dns: Option<(UdpSocket, TcpListener)>,
+    tally: Tally,
 ) -> Result<(AttachmentId, Value), String> {
     cx.lab.start(name).map_err(|error| error.to_string())?;
     let (ns, value) = described(cx.lab, name).ok_or("the network has no interface to attach to")?;
@@ -137,7 +169,10 @@ fn start(
         .map(|iface| iface.id)
         .ok_or("the network has no eth0")?;
     let attachment = cx
-        .attach(|cx| Guest::new(cx, (ns, iface), frames, dns))
+        .attach(|cx| {
+            let frames = Frames::new(frames, true)?;
+            Guest::new(cx, (ns, iface), frames, Front::Told(dns), tally)
+        })
         .map_err(|error| format!("the descriptor that was sent cannot be waited for: {error}"))?;
     Ok((attachment, value))
 }

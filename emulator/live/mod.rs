@@ -18,6 +18,7 @@ mod publish;
 mod reach;
 mod row;
 mod screen;
+mod taps;
 
 use std::io;
 
@@ -26,6 +27,7 @@ use emulator_core::docker::Error;
 use emulator_core::docker::spec::{Listening, Port, Proto};
 use emulator_core::lab::StandIns;
 use emulator_core::tools;
+use emulator_host::attach::Tally;
 use emulator_host::control::{Claim, Claimed, Place, Server};
 use emulator_host::limits::{Descriptors, raise_descriptors};
 use emulator_host::means::Means;
@@ -37,6 +39,7 @@ pub use publish::{Bound, Publishing};
 pub use reach::{Door, ProxyWish};
 pub use row::{Address, PublishedPort, Row};
 pub use screen::Screen;
+pub use taps::{Tap, TapWish};
 
 use crate::project::{Started, Up};
 use crate::together::Together;
@@ -45,6 +48,7 @@ use ask::Asks;
 use desk::Desk;
 use publish::Sockets;
 use reach::Reach;
+use taps::Taps;
 
 /// Why a project does not come up.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,6 +88,7 @@ pub struct Live {
     bound: Vec<Bound>,
     unbound: Vec<String>,
     doors: Vec<Door>,
+    taps: Vec<Tap>,
 }
 
 /// How a project comes up.
@@ -93,6 +98,8 @@ pub struct Wishes {
     pub publishing: Publishing,
     /// Proxies into its namespaces, besides those that its files ask for.
     pub proxies: Vec<ProxyWish>,
+    /// TAPs of this machine that are put on its networks.
+    pub taps: Vec<TapWish>,
     /// Where the lines of its programs go.
     pub screen: Option<Screen>,
     /// Where it is said what people should know.
@@ -128,10 +135,11 @@ impl Live {
         world
             .start_with(&all, |_, _| false, runs)
             .map_err(|error| Trouble::Other(error.to_string()))?;
-        let up = as_one(together, &world)?;
-        let lab = world.lab;
+        let mut up = as_one(together, &world)?;
+        let mut lab = world.lab;
         let sockets = Sockets::bind(&lab, project, &up, options, &wishes.publishing)?;
         let reach = Reach::bind(&lab, project, &up, &options.images, &wishes.proxies)?;
+        let taps = Taps::open(&mut lab, project, &mut up, &wishes.taps).map_err(Trouble::Other)?;
         let notices = wishes.notices;
         let means = Means::new(descriptors.now, move |sentence| {
             if let Some(notices) = &notices {
@@ -147,10 +155,13 @@ impl Live {
             bound: sockets.bound.clone(),
             unbound: sockets.unbound.clone(),
             doors: reach.doors.clone(),
+            taps: taps.taps.clone(),
         };
-        live.attach(together, options, claim, wishes.screen)
+        let tallies = taps.tallies();
+        live.attach(together, options, claim, wishes.screen, tallies)
             .and_then(|()| reach.attach(&mut live.runtime, &live.means))
             .and_then(|()| sockets.attach(&mut live.runtime, &live.means))
+            .and_then(|()| taps.attach(&mut live.runtime, &live.means))
             .map_err(|error| Trouble::Other(error.to_string()))?;
         Ok(live)
     }
@@ -161,11 +172,13 @@ impl Live {
         options: &Options,
         claim: Claim,
         screen: Option<Screen>,
+        taps: Vec<(String, Tally)>,
     ) -> io::Result<()> {
         self.runtime.attach(Signals::new)?;
         let place = (self.project, self.up.clone(), self.bound.clone());
         self.runtime.attach(|cx| {
-            let desk = Desk::new(cx, place, Asks::new(together, options.clone()), screen);
+            let asks = Asks::new(together, options.clone());
+            let desk = Desk::new(cx, place, asks, taps, screen);
             Server::new(cx, claim, desk)
         })?;
         Ok(())
@@ -210,6 +223,12 @@ impl Live {
     #[must_use]
     pub fn doors(&self) -> &[Door] {
         &self.doors
+    }
+
+    /// The TAPs on its networks.
+    #[must_use]
+    pub fn taps(&self) -> &[Tap] {
+        &self.taps
     }
 
     /// The published ports that they do not reach, in a sentence each.

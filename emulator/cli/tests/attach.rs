@@ -170,6 +170,281 @@ fn a_project_that_is_not_up_is_named() {
 }
 
 #[test]
+fn a_program_gets_no_descriptor_and_sees_its_own_system() {
+    let Some(shop) = Shop::up("own") else { return };
+    // A file that this process has open, and that a child would inherit.
+    let leak = fs::File::open(shop.0.join("compose.yaml")).unwrap();
+    rustix::io::fcntl_setfd(&leak, rustix::io::FdFlags::empty()).unwrap();
+    let told = shop.shell("ls -l /proc/self/fd; ls /sys/class/net; echo $$", 0);
+    assert!(!told.contains("compose.yaml"), "{told}");
+    if !told.contains("/sys is this machine's") {
+        let devices: Vec<&str> = told.lines().rev().skip(1).take(2).collect();
+        assert_eq!(devices, ["lo", "eth0"], "{told}");
+    }
+    // The first process there is ours, the shell the second.
+    assert_eq!(told.lines().last(), Some("2"), "{told}");
+    // Nor does the project in the background have it.
+    shop.says(&["down"], 0);
+    shop.says(&["up", "-d"], 0);
+    let told = shop.says(&["ps", "--format", "json"], 0);
+    let (_, rest) = told.split_once("\"process\":").unwrap();
+    let process: u32 = rest.split(',').next().unwrap().trim().parse().unwrap();
+    let open: Vec<PathBuf> = fs::read_dir(format!("/proc/{process}/fd"))
+        .unwrap()
+        .filter_map(|entry| fs::read_link(entry.unwrap().path()).ok())
+        .collect();
+    assert!(
+        !open.iter().any(|path| path.ends_with("compose.yaml")),
+        "{open:?}"
+    );
+}
+
+/// Processes of this machine that have a word in their arguments.
+fn running(word: &str) -> usize {
+    let processes = fs::read_dir("/proc").unwrap().filter_map(|entry| {
+        let line = fs::read(entry.ok()?.path().join("cmdline")).ok()?;
+        let mut words = line.split(|byte| *byte == 0);
+        words.next_back();
+        words.next_back().map(|last| last == word.as_bytes())
+    });
+    processes.filter(|found| *found).count()
+}
+
+#[test]
+fn what_a_program_leaves_behind_ends_with_a_killed_client() {
+    let Some(shop) = Shop::up("grand") else {
+        return;
+    };
+    // A word that stands for these sleepers alone.
+    let word = format!("600.{}", std::process::id());
+    let script = format!("setsid sh -c 'setsid sleep {word} & sleep {word}' & sleep {word}; true");
+    let mut client = shop.start("grand", &["sh", "-c", &script]);
+    until("they do not start", || running(&word) >= 3);
+    client.kill().unwrap();
+    client.wait().unwrap();
+    until("they go on", || running(&word) == 0);
+    until("it is still there", || {
+        !shop.says(&["ps"], 0).contains("(attached)")
+    });
+    // The same when the project is killed.
+    let mut client = shop.start("grand", &["sh", "-c", &script]);
+    until("they do not start", || running(&word) >= 3);
+    let told = shop.says(&["ps", "--format", "json"], 0);
+    let (_, rest) = told.split_once("\"process\":").unwrap();
+    let process: i32 = rest.split(',').next().unwrap().trim().parse().unwrap();
+    let process = rustix::process::Pid::from_raw(process).unwrap();
+    rustix::process::kill_process(process, rustix::process::Signal::KILL).unwrap();
+    assert!(!client.wait().unwrap().success());
+    until("they go on", || running(&word) == 0);
+    // What was bound is free, and the name can be used again.
+    shop.says(&["up", "-d"], 0);
+}
+
+#[test]
+fn what_a_program_said_last_arrives() {
+    let Some(shop) = Shop::up("last") else { return };
+    let script = "import socket; s = socket.create_connection(('web', 80), 20); s.close()";
+    for _ in 0..5 {
+        let output = shop.run(&["attach", "front", "--", "python3", "-c", script]);
+        if output.status.code() == Some(127) {
+            eprintln!("SKIPPED what a program said last arrives: no python3 here");
+            return;
+        }
+        let (out, err) = texts(&output);
+        assert_eq!(output.status.code(), Some(0), "{out}{err}");
+    }
+    until("connections stay open", || {
+        let told = shop.says(&["exec", "web", "--", "ss", "-tn"], 0);
+        !told.contains("ESTAB")
+    });
+}
+
+#[test]
+fn ipv6_and_other_mtus() {
+    let Some(shop) = Shop::up("mtu") else { return };
+    for mtu in [1_280, 9_000] {
+        shop.says(&["down"], 0);
+        let wide = format!(
+            "name: shop\nservices:\n  web: {{image: nginx, networks: [front]}}\nnetworks:\n  front:\n    enable_ipv6: \
+             true\n    driver_opts: {{com.docker.network.driver.mtu: '{mtu}'}}\n    ipam: {{config: [{{subnet: \
+             172.31.0.0/24}}, {{subnet: 'fd00:17::/64'}}]}}\n"
+        );
+        fs::write(shop.0.join("compose.yaml"), wide).unwrap();
+        shop.says(&["up", "-d"], 0);
+        let told = shop.shell(
+            "cat /sys/class/net/eth0/mtu /proc/net/if_inet6 /etc/hosts",
+            0,
+        );
+        assert!(told.contains(&format!("{mtu}\n")), "{told}");
+        assert!(told.contains("fd000017000000000000000000000003"), "{told}");
+        let script = "import socket, urllib.request as r\n\
+                      for at in ('[fd00:17::2]', '172.31.0.2', 'web'):\n  print(r.urlopen(f'http://{at}/', timeout=20).status)\n";
+        let output = shop.run(&["attach", "front", "--", "python3", "-c", script]);
+        if output.status.code() == Some(127) {
+            eprintln!("SKIPPED ipv6_and_other_mtus: no python3 here");
+            return;
+        }
+        let (out, err) = texts(&output);
+        assert_eq!(out, "200\n200\n200\n", "{err}");
+    }
+}
+
+/// A guest that throws what it can at the network, and what others notice of it (nothing).
+#[test]
+fn a_hostile_guest_harms_nobody_else() {
+    let Some(shop) = Shop::up("hostile") else {
+        return;
+    };
+    let script = r#"
+import os, random, socket, struct, time
+random.seed(7)
+raw = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0x0300); raw.bind(('eth0', 0)); raw.setblocking(False)
+mac = raw.getsockname()[4]
+end, sent, held = time.time() + 4, 0, []
+while time.time() < end:
+    for _ in range(200):
+        length = random.choice((0, 13, 14, 34, 60, 590, 1514))
+        head = random.choice((b'\xff' * 6, bytes(random.randrange(256) for _ in range(6)), mac))
+        kind = random.choice((b'\x08\x00', b'\x86\xdd', b'\x08\x06', os.urandom(2)))
+        start = random.choice((b'\x45', b'\x60', b'\x00\x01\x08\x00\x06\x04', os.urandom(1)))
+        frame = (head + random.choice((mac, os.urandom(6))) + kind + start + os.urandom(length))[:1514]
+        try: raw.send(frame); sent += 1
+        except OSError: pass
+    for _ in range(20):
+        s = socket.socket(); s.setblocking(False)
+        try: s.connect(('172.18.0.2', random.choice((80, 81))))
+        except OSError: pass
+        held.append(s)
+    if len(held) > 400: held = held[200:]
+print(sent)
+"#;
+    let flood = [
+        "attach", "--root", "--name", "flood", "front", "--", "python3", "-c", script,
+    ];
+    let flood = shop.vethlab(&flood).stdout(Stdio::piped()).spawn().unwrap();
+    // Meanwhile another pair talks, in the lab and from outside.
+    let mut rounds = 0;
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(4) {
+        let told = shop.says(&["exec", "db", "--", "wget", "-qO-", "http://web/"], 0);
+        assert!(told.contains("172.18.0.3"), "{told}");
+        rounds += 1;
+    }
+    let told = shop.says(&["ps", "--format", "json"], 0);
+    let (_, rest) = told.split_once("\"process\":").unwrap();
+    let process: u32 = rest.split(',').next().unwrap().trim().parse().unwrap();
+    let output = flood.wait_with_output().unwrap();
+    if output.status.code() == Some(127) {
+        eprintln!("SKIPPED a hostile guest: no python3 here");
+        return;
+    }
+    let (out, err) = texts(&output);
+    let sent: u64 = out.trim().parse().unwrap_or_else(|_| panic!("{out}{err}"));
+    assert!(
+        rounds >= 5 && sent >= 1_000,
+        "{rounds} rounds beside {sent} frames"
+    );
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let resident: u64 = resident
+        .unwrap()
+        .split_whitespace()
+        .next()
+        .unwrap()
+        .parse()
+        .unwrap();
+    assert!(resident < 200 << 10, "{resident} KiB after {sent} frames");
+    let told = shop.says(&["exec", "db", "--", "wget", "-qO-", "http://web/"], 0);
+    assert!(told.contains("172.18.0.3"), "{told}");
+}
+
+/// Datagrams that leave the kernel several in one arrive one by one, over a veth pair too.
+fn super_datagrams(attach: &dyn Fn(&[&str]) -> Command) {
+    const RECEIVE: &str = "
+import socket
+s, seen = socket.socket(socket.AF_INET, socket.SOCK_DGRAM), []
+s.bind(('', 9000)); s.settimeout(30)
+while len(seen) < 22:
+    data, peer = s.recvfrom(65535)
+    if data == b'?': s.sendto(b'!', peer)
+    else: seen.append(len(data))
+print(*seen)
+";
+    const SEND: &str = "
+import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(0.5)
+s.setsockopt(17, 103, 1000)
+while True:
+    try:
+        to = (socket.gethostbyname('many'), 9000)
+        s.sendto(b'?', to); s.recv(9); break
+    except OSError: pass
+for _ in range(2): s.sendto(bytes(10_500), to)
+";
+    let receiver = [
+        "attach", "--name", "many", "front", "--", "python3", "-c", RECEIVE,
+    ];
+    let receiver = attach(&receiver).stdout(Stdio::piped()).spawn().unwrap();
+    until("it is not there", || {
+        let (out, _) = texts(&attach(&["ps"]).output().unwrap());
+        out.contains("many")
+    });
+    let sent = attach(&["attach", "front", "--", "python3", "-c", SEND]).output();
+    let (out, err) = texts(&sent.unwrap());
+    let received = texts(&receiver.wait_with_output().unwrap()).0;
+    if err.contains("python3: No such file") {
+        eprintln!("SKIPPED super-datagrams: no python3 here");
+        return;
+    }
+    let ten = ["1000"; 10].join(" ");
+    assert_eq!(received, format!("{ten} 500 {ten} 500\n"), "{out}{err}");
+}
+
+/// The same as an ordinary user, where this is root.
+#[test]
+fn an_ordinary_user_attaches_as_well() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("SKIPPED an ordinary user: the other tests run as one");
+        return;
+    }
+    let Some(shop) = Shop::up("user") else { return };
+    shop.says(&["down"], 0);
+    let user = |args: &[&str]| {
+        let mut command = shop.vethlab(args);
+        std::os::unix::process::CommandExt::gid(&mut command, 65_534);
+        std::os::unix::process::CommandExt::uid(&mut command, 65_534);
+        command
+    };
+    let own = |path: PathBuf| {
+        std::os::unix::fs::chown(path, Some(65_534), Some(65_534)).unwrap();
+    };
+    own(shop.0.clone());
+    own(shop.0.join("run"));
+    let _gone = fs::remove_dir_all(shop.0.join("run/vethlab"));
+    let output = user(&["up", "-d"]).output().unwrap();
+    let (out, err) = texts(&output);
+    if !output.status.success() && err.contains("ermission denied") {
+        eprintln!("SKIPPED an ordinary user: it may not run the binary here ({err})");
+        return;
+    }
+    assert!(output.status.success(), "{out}{err}");
+    let script = "id -u; ls /sys/class/net; cat /etc/hostname; echo $$";
+    let output = user(&["attach", "front", "--", "sh", "-c", script]).output();
+    let (told, err) = texts(&output.unwrap());
+    if err.contains("no namespaces here") || err.contains("no veth pair") {
+        eprintln!("SKIPPED an ordinary user: {err}");
+        return;
+    }
+    super_datagrams(&user);
+    let down = user(&["down"]).output().unwrap();
+    assert!(
+        told.starts_with("65534\n") && told.ends_with("\n2\n"),
+        "{told}{err}"
+    );
+    assert!(down.status.success());
+}
+
+#[test]
 fn without_the_lab_a_program_ends() {
     let Some(shop) = Shop::up("down") else { return };
     let mut program = shop.start("sleeper", &["sleep", "600"]);

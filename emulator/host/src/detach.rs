@@ -13,6 +13,8 @@ use std::process::{Child, Command, Stdio};
 
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout, stdin};
 
+use crate::attach::sys;
+
 /// What is said by who is up.
 const UP: &[u8] = b"up\n";
 
@@ -30,6 +32,8 @@ impl Started {
     /// What the system says.
     pub fn start(mut command: Command) -> io::Result<Self> {
         let (link, theirs) = UnixStream::pair()?;
+        // It outlives whoever asks, and what that has open.
+        sys::close_rest(&mut command);
         let child = command.stdin(Stdio::from(OwnedFd::from(theirs))).spawn()?;
         // With it goes our copy of their end, so that theirs is the last.
         drop(command);

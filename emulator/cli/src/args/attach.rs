@@ -13,9 +13,10 @@ Examples:
   vethlab attach -p shop --root front -- nmap -sS web
       as uid 0 of the namespace, for a program that asks who it is
 
-The program runs in a kernel network namespace of its own whose eth0 is a port of the emulated
-bridge; hosts, resolv.conf and hostname are a container's. When it ends, everything that it started
-ends, and the container is gone.
+The program runs in kernel namespaces of its own (network, mounts, processes, host name) whose eth0
+is a port of the emulated bridge; hosts, resolv.conf and hostname are a container's. When it ends,
+everything that it started ends, and the container is gone. It gets no other open files than its
+standard streams.
 
 It needs root, or user namespaces that are open to users; /dev/net/tun is used where it can be
 opened, a veth pair elsewhere.
@@ -37,6 +38,9 @@ pub struct AttachArgs {
     /// Run the program as uid 0 of its namespace
     #[arg(long)]
     pub root: bool,
+    /// This process is the first of the namespace
+    #[arg(long, hide = true)]
+    pub inside: bool,
     /// A network of the project
     #[arg(value_name = "NETWORK")]
     pub network: String,

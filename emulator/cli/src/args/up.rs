@@ -25,6 +25,10 @@ Examples:
   vethlab up --proxy web:127.0.0.1:1080
       then `curl --proxy socks5h://127.0.0.1:1080 http://db:8000` is asked by web, and so is
       --proxy http://…
+  vethlab up --tap front:tap0
+      whatever joins tap0 is on the network front: a namespace that it is moved to, or a VM behind a
+      bridge with it; its address comes by DHCP and router advertisements, and the network's gateway
+      answers DNS
 
 A real client of a published port is a process of the lab's host: docker-proxy or DNAT carry its
 connection as Docker's rules say. A port refuses while nothing in the container listens on it.
@@ -145,6 +149,14 @@ pub struct UpArgs {
     /// internet; names are looked up there
     #[arg(long, value_name = "BOX:ADDRESS:PORT", value_parser = proxy)]
     pub proxy: Vec<ProxyAt>,
+    /// Put a TAP of this machine on a network: whatever joins it gets an address by DHCP, and on IPv6 networks by
+    /// router advertisements. As root it is made, if it is not there; else one of yours (`ip tuntap add dev TAP mode
+    /// tap user YOU`)
+    #[arg(long, value_name = "NETWORK:TAP", value_parser = tap)]
+    pub tap: Vec<TapOn>,
+    /// Open TAPs by the tun-tap crate: frames as wires carry them, without super-segments and partial checksums
+    #[arg(long, requires = "tap")]
+    pub plain_tap: bool,
     /// The process in the background: standard input is a socket on which it says that it is up
     #[arg(long, hide = true)]
     pub detached: bool,
@@ -173,6 +185,26 @@ fn proxy(text: &str) -> Result<ProxyAt, String> {
     Ok(ProxyAt {
         place: place.to_owned(),
         at,
+    })
+}
+
+/// A TAP: on which network, and its name.
+#[derive(Clone, Debug)]
+pub struct TapOn {
+    /// A network of the project.
+    pub network: String,
+    /// The TAP.
+    pub tap: String,
+}
+
+/// `NETWORK:TAP`.
+fn tap(text: &str) -> Result<TapOn, String> {
+    let (network, tap) = text
+        .rsplit_once(':')
+        .ok_or("write NETWORK:TAP, as in front:tap0")?;
+    Ok(TapOn {
+        network: network.to_owned(),
+        tap: tap.to_owned(),
     })
 }
 

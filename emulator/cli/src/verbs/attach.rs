@@ -5,7 +5,7 @@ use std::process::{Command, ExitCode};
 
 use ipnet::IpNet;
 use serde_json::{Value, json};
-use vethlab::host::attach::{Eth0, Files, Space, run as run_program};
+use vethlab::host::attach::{Eth0, Files, Space, inside, run as run_first};
 use vethlab::host::control::Answer;
 use vethlab_cli::args::AttachArgs;
 
@@ -16,7 +16,21 @@ const NOT_FOUND: u8 = 127;
 
 /// Runs the verb.
 pub(crate) fn run(args: &AttachArgs) -> ExitCode {
+    if args.inside {
+        return ended(program(&args.argv));
+    }
     ended(attach(args))
+}
+
+/// The first process of the namespace: starts the program.
+fn program(argv: &[String]) -> Result<u8, String> {
+    let (program, rest) = argv.split_first().ok_or("attach needs a program")?;
+    let mut command = Command::new(program);
+    command.args(rest);
+    inside(command).or_else(|error| {
+        eprintln!("vethlab: {program}: {error}");
+        Ok(NOT_FOUND)
+    })
 }
 
 fn attach(args: &AttachArgs) -> Result<u8, String> {
@@ -35,13 +49,10 @@ fn attach(args: &AttachArgs) -> Result<u8, String> {
     for file in space.configure(&eth0, &files)? {
         eprintln!("vethlab: {file} is this machine's: nothing can be mounted over it");
     }
-    let (program, rest) = args.argv.split_first().ok_or("attach needs a program")?;
-    let mut command = Command::new(program);
-    command.args(rest);
-    run_program(command, &client).or_else(|error| {
-        eprintln!("vethlab: {program}: {error}");
-        Ok(NOT_FOUND)
-    })
+    let mut first = Command::new("/proc/self/exe");
+    first.args(["attach", "--inside", &args.network, "--"]);
+    first.args(&args.argv);
+    run_first(first, &client).map_err(|error| format!("no first process: {error}"))
 }
 
 /// What the project says of the container.

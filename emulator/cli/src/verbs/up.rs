@@ -3,9 +3,10 @@
 use std::env;
 use std::process::{Command, ExitCode};
 
+use vethlab::host::attach::Opener;
 use vethlab::host::detach::{self, Started};
 use vethlab::live::control::{Place, folder};
-use vethlab::live::{Live, ProxyWish, Publishing, Row, Screen, Trouble, Wishes};
+use vethlab::live::{Live, ProxyWish, Publishing, Row, Screen, TapWish, Trouble, Wishes};
 use vethlab_cli::args::{Format, UpArgs};
 use vethlab_cli::format::table::align;
 
@@ -57,8 +58,19 @@ fn up(args: &UpArgs) -> Result<u8, String> {
         place: proxy.place.clone(),
         at: proxy.at,
     });
+    let opener = if args.plain_tap {
+        Opener::Plain
+    } else {
+        Opener::Own
+    };
+    let taps = args.tap.iter().map(|tap| TapWish {
+        network: tap.network.clone(),
+        tap: tap.tap.clone(),
+        opener,
+    });
     let wishes = Wishes {
         publishing: publishing(args)?,
+        taps: taps.collect(),
         proxies: proxies.collect(),
         screen,
         notices: Some(Screen::stderr()),
@@ -132,6 +144,7 @@ fn told(args: &UpArgs, live: &mut Live) -> String {
             "containers": rows,
             "published": live.bound(),
             "doors": live.doors(),
+            "taps": live.taps(),
         });
         return format!("{value}\n");
     }
@@ -148,7 +161,10 @@ fn told(args: &UpArgs, live: &mut Live) -> String {
     for door in live.doors() {
         text.push_str(&format!("{door}\n"));
     }
-    if !live.bound().is_empty() || !live.doors().is_empty() {
+    for tap in live.taps() {
+        text.push_str(&format!("{tap}\n"));
+    }
+    if !live.bound().is_empty() || !live.doors().is_empty() || !live.taps().is_empty() {
         text.push('\n');
     }
     text

@@ -7,7 +7,8 @@ use emulator_core::net::Offload;
 use emulator_core::switch::segment::{cut, fill_checksums};
 use rustix::io::Errno;
 
-use super::vnet;
+use super::datagrams::SuperDatagram;
+use super::vnet::{self, Left};
 
 /// Bytes of the longest frame: a packet of 64 KiB behind an Ethernet header and two tags.
 const LONGEST: usize = 65_535 + 22;
@@ -32,6 +33,9 @@ pub struct Frames {
     /// There is a virtio header in front of each.
     vnet: bool,
     buffer: Box<[u8]>,
+    /// A super-datagram in the buffer, of which not all has been taken.
+    cutting: Option<(SuperDatagram, usize)>,
+    piece: Vec<u8>,
 }
 
 impl Frames {
@@ -47,11 +51,16 @@ impl Frames {
             fd,
             vnet,
             buffer: vec![0; LONGEST].into_boxed_slice(),
+            cutting: None,
+            piece: Vec::new(),
         })
     }
 
     /// Takes the next frame.
     pub fn read(&mut self) -> Got<'_> {
+        if self.cut() {
+            return Got::Frame(&self.piece, Offload::default());
+        }
         let mut header = [0; vnet::LEN];
         let head = if self.vnet { vnet::LEN } else { 0 };
         let read = rustix::io::readv(
@@ -61,24 +70,46 @@ impl Frames {
                 IoSliceMut::new(&mut self.buffer),
             ],
         );
-        let frame = match read {
+        let length = match read {
             Ok(0) => return Got::Gone,
             Ok(count) if count < head => return Got::Odd,
-            Ok(count) => &self.buffer[..count - head],
-            Err(Errno::AGAIN) => return Got::Nothing,
+            Ok(count) => count - head,
+            // An interface that was down for a moment says so once.
+            Err(Errno::AGAIN | Errno::NETDOWN | Errno::INTR) => return Got::Nothing,
             Err(Errno::BADFD | Errno::BADF | Errno::NODEV | Errno::NXIO | Errno::CONNRESET) => {
                 return Got::Gone;
             }
-            // An interface that is down for a moment, a super-frame that has no header of this kind, a signal.
+            // A super-frame that has no header of this kind.
             Err(_) => return Got::Odd,
         };
         if !self.vnet {
-            return Got::Frame(frame, Offload::default());
+            return Got::Frame(&self.buffer[..length], Offload::default());
         }
-        match vnet::parse(header, frame) {
-            Some(offload) => Got::Frame(frame, offload),
-            None => Got::Odd,
+        match vnet::parse(header, &self.buffer[..length]) {
+            Left::To(offload) => Got::Frame(&self.buffer[..length], offload),
+            Left::Datagrams(size) => {
+                let datagram = SuperDatagram::of(&self.buffer[..length], size);
+                self.cutting = datagram.map(|datagram| (datagram, length));
+                if self.cut() {
+                    Got::Frame(&self.piece, Offload::default())
+                } else {
+                    Got::Odd
+                }
+            }
+            Left::Unknown => Got::Odd,
         }
+    }
+
+    /// Cuts the next datagram off a super-datagram, if there is one.
+    fn cut(&mut self) -> bool {
+        let Some((datagram, length)) = &mut self.cutting else {
+            return false;
+        };
+        let more = datagram.cut(&self.buffer[..*length], &mut self.piece);
+        if !more {
+            self.cutting = None;
+        }
+        more
     }
 
     /// Sends a frame. False: there is no room for it now. What the other side does not want is lost.

@@ -1,19 +1,25 @@
-//! The lab's side of a program outside: a raw interface of the lab whose frames are those of a descriptor.
+//! The lab's side of a program or machine outside: a raw interface of the lab whose frames are those of a descriptor.
 
+use std::cell::Cell;
 use std::io;
 use std::net::{TcpListener, UdpSocket};
-use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::time::Duration;
 
 use emulator_core::id::{IfId, NsId, SockId};
+use emulator_core::joining::Heard;
 use emulator_core::net::Offload;
 
 use super::dns::Dns;
 use super::frames::{Frames, Got};
+use super::joined::Joined;
 use crate::reactor::{Events, Interest, Watch};
 use crate::runtime::{Attachment, Cx};
 
-/// The key of the frames; the DNS has the others.
+/// The key of the frames; the DNS has those from 1 on.
 const FRAMES: u64 = 0;
+/// The key of interfaces whose frames nobody needs.
+const SINK: u64 = u64::MAX;
 /// Frames that are taken in one call.
 const BURST: usize = 64;
 
@@ -28,53 +34,92 @@ pub struct Counts {
     pub odd: u64,
     /// Not sent: the lab had no buffer.
     pub no_buffer: u64,
+    /// Answered here: DHCP, solicitations of routers.
+    pub answered: u64,
 }
 
-/// A program outside, on an interface of the lab.
+/// The counts, for who shows them.
+pub type Tally = Rc<Cell<Counts>>;
+
+/// Who tells the other side what it has to know of the network.
+#[derive(Debug)]
+pub enum Front {
+    /// It was told when it was made, and has these sockets of the embedded DNS, if any.
+    Told(Option<(UdpSocket, TcpListener)>),
+    /// It asks.
+    Asks(Box<Joined>),
+}
+
+/// A program or machine outside, on an interface of the lab.
 #[derive(Debug)]
 pub struct Guest {
     frames: Frames,
     watch: Option<Watch>,
     iface: IfId,
     dns: Option<Dns>,
+    joined: Option<Box<Joined>>,
     /// A frame that found no room at the descriptor; the others wait in the lab.
     held: Option<(Vec<u8>, Offload)>,
     counts: Counts,
+    tally: Tally,
 }
 
 impl Guest {
-    /// Takes an interface of a namespace away from its stack and gives it to a descriptor, and the sockets of the
-    /// embedded DNS to that of the namespace.
+    /// Takes an interface of a namespace away from its stack and gives it to a descriptor.
     ///
     /// # Errors
     /// If the process has no descriptors left, or one of them is something else.
     pub fn new(
         cx: &mut Cx<'_>,
         (ns, iface): (NsId, IfId),
-        frames: OwnedFd,
-        dns: Option<(UdpSocket, TcpListener)>,
+        frames: Frames,
+        front: Front,
+        tally: Tally,
     ) -> io::Result<Self> {
-        let frames = Frames::new(frames, true)?;
         let watch = cx.watch(&frames, FRAMES, Interest::READ)?;
-        let dns = dns
-            .map(|(udp, tcp)| Dns::new(cx, ns, udp, tcp))
-            .transpose()?;
+        let (dns, joined) = match front {
+            Front::Told(sockets) => {
+                let dns = sockets.map(|(udp, tcp)| Dns::new(cx, ns, udp, tcp));
+                (dns.transpose()?, None)
+            }
+            Front::Asks(joined) => (None, Some(joined)),
+        };
         cx.lab.net_mut().raw(iface, true);
         cx.own_iface(iface, FRAMES);
-        Ok(Self {
+        let mut guest = Self {
             frames,
             watch: Some(watch),
             iface,
             dns,
+            joined,
             held: None,
             counts: Counts::default(),
-        })
+            tally,
+        };
+        if let Some(joined) = &mut guest.joined {
+            // The machine has a MAC of its own.
+            cx.lab.net_mut().announce(iface, 0, Duration::ZERO);
+            joined.open(cx, FRAMES);
+        }
+        Ok(guest)
     }
 
     fn take(&mut self, cx: &mut Cx<'_>) {
         for _ in 0..BURST {
             match self.frames.read() {
                 Got::Frame(frame, offload) => {
+                    let heard = match &mut self.joined {
+                        Some(joined) if offload.gso_size == 0 => joined.hear(cx, frame, SINK),
+                        _ => Heard::Other,
+                    };
+                    if heard != Heard::Other {
+                        self.counts.answered += 1;
+                        if let Heard::Answer(answer) = heard {
+                            // One that finds no room is lost: who asked asks again.
+                            let _lost = self.frames.write(&answer, Offload::default());
+                        }
+                        continue;
+                    }
                     let sent = cx
                         .lab
                         .net_mut()
@@ -146,11 +191,15 @@ impl Attachment for Guest {
         if events.read || events.error {
             self.take(cx);
         }
+        self.tally.set(self.counts);
     }
 
-    fn frames(&mut self, cx: &mut Cx<'_>, _key: u64, _iface: IfId) {
-        if self.held.is_none() {
+    fn frames(&mut self, cx: &mut Cx<'_>, key: u64, iface: IfId) {
+        if key == SINK {
+            Joined::sink(cx, iface);
+        } else if self.held.is_none() {
             self.give(cx);
+            self.tally.set(self.counts);
         }
     }
 
@@ -158,10 +207,23 @@ impl Attachment for Guest {
         if let Some(dns) = &mut self.dns {
             dns.lab_ready(cx, key, sock);
         }
+        if let Some(joined) = &mut self.joined {
+            joined.lab_ready(cx, sock);
+        }
+    }
+
+    fn alarm(&mut self, cx: &mut Cx<'_>) {
+        if let Some(advert) = self.joined.as_ref().and_then(|joined| joined.due(cx)) {
+            // The next one is due soon enough.
+            let _lost = self.frames.write(&advert, Offload::default());
+        }
     }
 
     fn end(&mut self, cx: &mut Cx<'_>) {
         self.leave(cx);
+        if let Some(joined) = &mut self.joined {
+            joined.end(cx);
+        }
         cx.lab.net_mut().raw(self.iface, false);
     }
 }

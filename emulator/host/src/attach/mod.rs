@@ -11,17 +11,26 @@
 //! and the sockets of the embedded DNS there, and hands their descriptors over. [`Guest`] is the side that has the
 //! lab. Frames keep partial checksums and super-segments in both directions. When either side goes, the
 //! descriptors go, and with them the interface.
+//!
+//! A bare TAP ([`open`]) has no side that asks: whatever joins it, a machine behind a bridge of the kernel or a kernel
+//! namespace that the TAP was moved into, gets its addresses from [`Joined`] by DHCP and router advertisements.
 
+mod datagrams;
 mod dns;
 mod frames;
+mod gateway;
 mod guest;
+mod joined;
 mod netlink;
 mod program;
 mod space;
-mod sys;
+pub(crate) mod sys;
+mod tap;
 mod vnet;
 
 pub use frames::{Frames, Got};
-pub use guest::{Counts, Guest};
-pub use program::run;
+pub use guest::{Counts, Front, Guest, Tally};
+pub use joined::{IMAGE, Joined, Place};
+pub use program::{inside, run};
 pub use space::{Eth0, Files, Means, Space};
+pub use tap::{Opener, open};

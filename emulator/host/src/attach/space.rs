@@ -10,7 +10,8 @@ use std::path::Path;
 
 use ipnet::IpNet;
 use rustix::mount::{
-    MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind, mount_change, unmount,
+    MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind, mount_bind_recursive,
+    mount_change, unmount,
 };
 use rustix::net::{AddressFamily, Protocol, SocketFlags, SocketType};
 use rustix::process::{getegid, geteuid};
@@ -91,7 +92,10 @@ impl Space {
                 "a process of {threads} threads cannot leave its namespaces"
             ));
         }
-        let all = UnshareFlags::NEWNET | UnshareFlags::NEWNS | UnshareFlags::NEWUTS;
+        let all = UnshareFlags::NEWNET
+            | UnshareFlags::NEWNS
+            | UnshareFlags::NEWUTS
+            | UnshareFlags::NEWPID;
         let is_user = !(geteuid().is_root() && sys::unshare(all).is_ok());
         if is_user {
             let (user, group) = (geteuid(), getegid());
@@ -254,6 +258,25 @@ fn lay(files: &Files) -> Vec<&'static str> {
             left.push(place);
         }
     }
+    if sys_of_here().is_err() {
+        left.push("/sys");
+    }
     let _there = unmount("/tmp", UnmountFlags::DETACH);
     left
+}
+
+/// Mounts the `/sys` of this network namespace, with the control groups that are in the one before.
+fn sys_of_here() -> io::Result<()> {
+    let (groups, kept) = ("/sys/fs/cgroup", "/tmp/cgroup");
+    let kept = fs::create_dir(kept)
+        .and_then(|()| mount_bind_recursive(groups, kept).map_err(io::Error::from))
+        .is_ok()
+        .then_some(kept);
+    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    mount("sysfs", "/sys", "sysfs", flags, None)?;
+    if let Some(kept) = kept {
+        // Whoever wants to know of them has to do without, where that is refused.
+        let _without = mount_bind_recursive(kept, groups);
+    }
+    Ok(())
 }

@@ -4,11 +4,14 @@
 
 use std::io;
 use std::mem;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+#[cfg(feature = "tap")]
+use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use rustix::process::{Signal, getppid, set_parent_process_death_signal};
+use rustix::mount::{MountFlags, mount};
+use rustix::process::{Signal, set_parent_process_death_signal};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
 /// `TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6`: partial checksums and super-segments of TCP cross as they are.
@@ -89,18 +92,53 @@ pub(super) fn bind_packet(socket: impl AsFd, interface: u32) -> io::Result<()> {
     })
 }
 
-/// Has the program of a command killed when this process ends, however it ends.
-pub(super) fn end_with_us(command: &mut Command) {
-    let us = rustix::process::getpid();
-    let tie = move || {
+/// Has the process of a command be the first of a PID namespace that was left for: it sees the `/proc` of that, where one
+/// may be mounted, ends when this process does, however that ends, and inherits `lifeline` and the standard streams.
+pub(super) fn as_first(command: &mut Command, lifeline: impl AsFd) {
+    let lifeline = lifeline.as_fd().as_raw_fd();
+    let prepare = move || {
+        let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+        // Where it may not be mounted, the numbers there are those outside.
+        let _outer = mount(c"proc", c"/proc", c"proc", flags, None);
         set_parent_process_death_signal(Some(Signal::KILL))?;
-        // We may have ended before that was said.
-        if getppid() == Some(us) {
-            Ok(())
-        } else {
-            Err(io::ErrorKind::BrokenPipe.into())
-        }
+        on_exec_close_rest()?;
+        // SAFETY: the call changes a flag of a number, which is a descriptor or is refused.
+        checked(unsafe { libc::fcntl(lifeline, libc::F_SETFD, 0) })
     };
-    // SAFETY: between fork and exec it makes two system calls and allocates nothing.
-    unsafe { command.pre_exec(tie) };
+    // SAFETY: between fork and exec it makes system calls with constant arguments and allocates nothing.
+    unsafe { command.pre_exec(prepare) };
+}
+
+/// Has the program of a command inherit no descriptors but the standard streams.
+pub(crate) fn close_rest(command: &mut Command) {
+    // SAFETY: between fork and exec it makes one system call and allocates nothing.
+    unsafe { command.pre_exec(on_exec_close_rest) };
+}
+
+/// Every descriptor but the standard streams is closed at the next exec; until then whoever uses one still has it.
+fn on_exec_close_rest() -> io::Result<()> {
+    // SAFETY: it only sets a flag on this process's descriptors, which takes effect at exec, when nobody is left
+    // who uses one.
+    checked(unsafe {
+        libc::close_range(
+            3,
+            libc::c_uint::MAX,
+            libc::CLOSE_RANGE_CLOEXEC as libc::c_int,
+        )
+    })
+}
+
+/// Another descriptor of what `tap` has open, which is gone with the last of them.
+#[cfg(feature = "tap")]
+pub(super) fn duplicate(tap: &impl AsRawFd) -> io::Result<OwnedFd> {
+    // SAFETY: `tap` keeps it open till after the call.
+    unsafe { BorrowedFd::borrow_raw(tap.as_raw_fd()) }.try_clone_to_owned()
+}
+
+/// A descriptor that this process was started with.
+pub(super) fn inherited(number: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: the call reads a flag of a number, which is a descriptor or is refused.
+    checked(unsafe { libc::fcntl(number, libc::F_GETFD) })?;
+    // SAFETY: it is open, and was passed by whoever started this process for this one use.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }

@@ -12,27 +12,40 @@ pub(super) const LEN: usize = 10;
 const NEEDS_CSUM: u8 = 1;
 const TCP_V4: u8 = 1;
 const TCP_V6: u8 = 4;
+const UDP_L4: u8 = 5;
 /// The congestion bits of a super-segment are kept by whoever cuts it.
 const ECN: u8 = 0x80;
 
-/// Reads the header of a frame; `None` for what the lab does not carry: super-datagrams of UDP, other checksums.
-pub(super) fn parse(header: [u8; LEN], frame: &[u8]) -> Option<Offload> {
+/// What a header leaves to a later edge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Left {
+    /// What the lab carries.
+    To(Offload),
+    /// It is several datagrams of so many bytes.
+    Datagrams(u16),
+    /// What the lab does not carry: other super-frames, other checksums.
+    Unknown,
+}
+
+/// Reads the header of a frame.
+pub(super) fn parse(header: [u8; LEN], frame: &[u8]) -> Left {
     let [flags, kind, ..] = header;
     let word = |at: usize| u16::from_ne_bytes([header[at], header[at + 1]]);
     let gso_size = match kind & !ECN {
         0 => 0,
         TCP_V4 | TCP_V6 if word(4) > 0 => word(4),
-        _ => return None,
+        UDP_L4 => return Left::Datagrams(word(4)),
+        _ => return Left::Unknown,
     };
     let csum_partial = flags & NEEDS_CSUM != 0;
     if csum_partial {
         // Where the checksum is has to be where it is in the packet.
-        let (start, offset, _) = checksum(frame)?;
-        if (start, offset) != (word(6), word(8)) {
-            return None;
+        let place = checksum(frame).map(|(start, offset, _)| (start, offset));
+        if place != Some((word(6), word(8))) {
+            return Left::Unknown;
         }
     }
-    Some(Offload {
+    Left::To(Offload {
         gso_size,
         csum_partial,
     })
