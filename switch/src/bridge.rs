@@ -402,13 +402,12 @@ impl Bridge {
         self.change + self.fdb.change()
     }
 
-    /// When the destination of `frame` has been silent for so long that frames with these addresses no longer go the
-    /// way of this one, which came in at `port` and was forwarded. `None` if the bridge has to look at each.
+    /// When `destination` (its first byte highest) has been silent for so long that frames for it no longer go the way of
+    /// one that came in at `port` and was forwarded. `None` if the bridge has to look at each.
     #[must_use]
-    pub fn old_at(&self, port: PortId, frame: &[u8]) -> Option<Time> {
+    pub fn old_at(&self, port: PortId, destination: u64) -> Option<Time> {
         let learning = self.port(port)?.flags.learning;
-        let header = Header::of(frame).filter(|_| learning)?;
-        self.fdb.old_at(header.destination)
+        self.fdb.old_at(destination).filter(|_| learning)
     }
 
     /// One more frame with the addresses of an earlier one came in at the same port: true if nothing has

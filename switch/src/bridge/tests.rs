@@ -484,7 +484,7 @@ proptest! {
             } else {
                 let bytes = frame(mac(to), mac(from));
                 if let Decision::Port(way) = bridge.input(now, port, &bytes)
-                    && let Some(old_at) = bridge.old_at(port, &bytes)
+                    && let Some(old_at) = bridge.old_at(port, fdb::bits(mac(to)))
                 {
                     told.push(Told { port, addresses: (to, from), to: way, change: bridge.change(), old_at });
                 }
@@ -515,7 +515,7 @@ fn a_known_way_is_renewed_until_something_changes() {
     }
     let source = fdb::bits(mac(1));
     assert_eq!(bridge.input(at(2), P0, &there), Decision::Port(P1));
-    assert_eq!(bridge.old_at(P0, &there), Some(at(301)));
+    assert_eq!(bridge.old_at(P0, fdb::bits(mac(2))), Some(at(301)));
     let change = bridge.change();
     assert!(bridge.renew(at(3), P0, source) && bridge.renew(at(200), P0, source));
     assert!(!bridge.renew(at(200), P2, source), "it has to move");

@@ -78,6 +78,12 @@ impl Key {
         })
     }
 
+    /// The destination address as a number, its first byte highest.
+    #[inline]
+    pub(super) const fn destination(&self) -> u64 {
+        self.front >> 16
+    }
+
     /// The source address as a number, its first byte highest.
     #[inline]
     pub(super) const fn source(&self) -> u64 {

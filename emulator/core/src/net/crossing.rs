@@ -63,6 +63,8 @@ pub(super) struct Crossing<'a> {
     pub(super) own: IfId,
     pub(super) bridge: &'a mut Bridge,
     pub(super) courses: &'a mut Courses,
+    /// The next frame has no course that holds.
+    pub(super) asked: bool,
     /// The hooks that packets meet.
     pub(super) guard: Option<&'a mut Netfilter>,
     /// What passed the hooks and is not counted there yet.
@@ -141,7 +143,8 @@ impl Crossing<'_> {
         let (meta, bytes) = self.pool.view(first);
         let second = waiting.get(1).map(|second| self.pool.bytes(second));
         let is_one = second.is_none_or(|second| header(second) != header(bytes));
-        if is_one && meta.gso_size == 0 && self.guard.is_some() {
+        let asked = core::mem::take(&mut self.asked);
+        if is_one && !asked && meta.gso_size == 0 && self.guard.is_some() {
             let run = bytes.split_at_checked(ETHER_LEN);
             let run = run.and_then(|(_, packet)| Run::of(packet, self.own, 1));
             if let Some(run) = run.filter(Run::may_grow)
@@ -151,7 +154,7 @@ impl Crossing<'_> {
                 return Ok(1);
             }
         }
-        self.row_of_many(inlet, source, most)
+        self.row_of_many(inlet, source, most, is_one)
     }
 
     /// Moves the first frame that waits, of this number and length, along the course of its flow. False, and nothing has
@@ -199,13 +202,14 @@ impl Crossing<'_> {
         true
     }
 
-    /// Moves the next row, of at most `most` frames.
+    /// Moves the next row, of at most `most` frames. If it is only one, its course was looked for.
     #[inline(never)]
     fn row_of_many(
         &mut self,
         inlet: &Inlet,
         source: &mut Waiting<'_>,
         most: usize,
+        is_one: bool,
     ) -> Result<u32, Next> {
         let waiting = source.frames();
         let waiting = &waiting[..most.min(waiting.len())];
@@ -217,8 +221,10 @@ impl Crossing<'_> {
         let Some(mut row) = Row::of(meta, bytes, guarded) else {
             return Err(Next::Alone);
         };
-        let key = (row.packets.as_ref()).and_then(|run| Key::of(bytes, run.flow(), inlet.iface));
-        if let Some(key) = &key
+        let data = row.packets.as_ref().filter(|run| run.may_grow());
+        let key = data.and_then(|run| Key::of(bytes, run.flow(), inlet.iface));
+        if !is_one
+            && let Some(key) = &key
             && let Some(&course) = self.courses.of(self.now, key)
         {
             row.extend(self.pool, bytes, waiting);
@@ -290,11 +296,10 @@ impl Crossing<'_> {
         if row.count == 1 {
             row.extend(self.pool, bytes, waiting);
         }
-        let old_at = key.and_then(|_| self.bridge.old_at(inlet.port, bytes));
         let moved = self.forward(inlet, source, to, len, &row);
         self.renew_courses();
-        if let (Ok(_), Some(key), Some(old_at)) = (&moved, key, old_at) {
-            self.keep_course(key, to, &row, old_at);
+        if let (Ok(_), Some(key)) = (&moved, key) {
+            self.keep_course(inlet, key, to, &row);
         }
         moved
     }
@@ -309,15 +314,17 @@ impl Crossing<'_> {
     }
 
     /// A row was just forwarded to a port: others will go the same way, if its flow goes on.
-    fn keep_course(&mut self, key: Key, to: PortId, row: &Row, old_at: Time) {
+    fn keep_course(&mut self, inlet: &Inlet, key: Key, to: PortId, row: &Row) {
         let guard = self.guard.as_deref();
         let run = row.packets.as_ref();
         let Some(passage) = guard.zip(run).and_then(|(guard, run)| guard.passage(run)) else {
             return;
         };
-        let Some(out) = self.bridge.port(to).map(|port| port.interface) else {
+        let old_at = self.bridge.old_at(inlet.port, key.destination());
+        let (Some(old_at), Some(port)) = (old_at, self.bridge.port(to)) else {
             return;
         };
+        let out = port.interface;
         if let Plug::Veth { link, side, peer } = self.sockets[out.0 as usize].plug
             && let Some(course) = Course::new(key, passage, (out, peer), (link, side), old_at)
         {

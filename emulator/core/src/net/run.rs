@@ -46,16 +46,19 @@ impl Net {
     /// next. Never inlined: it needs a large frame of the stack, which a poll with nothing to do would pay for.
     #[inline(never)]
     pub(super) fn receive_at_ports(&mut self, first: Inlet) {
-        if self.follow_alone(&first) {
+        let link = self.links[first.link.0 as usize].as_deref();
+        let is_alone = link.is_some_and(|link| link.waiting(first.side) == 1);
+        if is_alone && self.follow_alone(&first) {
             return;
         }
-        let (mut inlet, mut left) = (first, QUANTUM);
+        let (mut inlet, mut left, mut asked) = (first, QUANTUM, is_alone);
         loop {
             let next = if self.trace.is_capturing() {
                 Next::Alone
             } else {
-                self.port_rows(&mut inlet, &mut left)
+                self.port_rows(&mut inlet, &mut left, asked)
             };
+            asked = false;
             let moved = self.port_next(&inlet, next);
             if moved == 0 {
                 return;
@@ -107,7 +110,10 @@ impl Net {
             return false;
         };
         let (meta, bytes) = self.pool.view(frame);
-        if meta.gso_size != 0 || bytes.len() < ETHER_LEN || self.trace.is_capturing() {
+        let is_ordinary = meta.gso_size == 0 && bytes.len() >= ETHER_LEN;
+        // What the stack takes has none.
+        let is_local = bytes.starts_with(&slot.bridge.address().0);
+        if !is_ordinary || is_local || self.trace.is_capturing() {
             return false;
         }
         let len = bytes.len();
@@ -160,8 +166,9 @@ impl Net {
     }
 
     /// Moves frames row by row, at most `left` at the port and a quantum at each whose mark is next, until one
-    /// has to go alone: from the port that is `inlet` then, where `left` more may go.
-    fn port_rows(&mut self, inlet: &mut Inlet, left: &mut usize) -> Next {
+    /// has to go alone: from the port that is `inlet` then, where `left` more may go. The first has no course if it
+    /// was `asked` for that already.
+    fn port_rows(&mut self, inlet: &mut Inlet, left: &mut usize, asked: bool) -> Next {
         let Some(slot) = self.bridges[inlet.bridge.0 as usize].as_deref_mut() else {
             return Next::Alone;
         };
@@ -181,6 +188,7 @@ impl Net {
             own: slot.bridge.interface(),
             bridge: &mut slot.bridge,
             courses: &mut slot.courses,
+            asked,
             guard,
             tally: Tally::default(),
             addresses,
