@@ -50,15 +50,17 @@ mod call;
 mod engine;
 mod gateway;
 mod host;
+mod hosts;
 mod machine;
 mod names;
 mod outcome;
+mod resolve;
 mod rules;
 mod world;
 
 pub use assigned::{Assigned, Container, Endpoint, Network, Publication, Socket};
 pub use engine::Model;
 pub use machine::{Engine, Machine};
-pub use names::{Kind, Reply};
 pub use outcome::{End, Outcome, Reach, Reason, Transport, Via};
+pub use resolve::{Kind, Reply};
 pub use rules::{Rule, Rules};
