@@ -252,6 +252,7 @@ impl<'p> Explain<'_, 'p> {
                 scene.network_of(address).map(|n| scene.key_of(n)),
             ),
             Door::Direct(network) => (How::Address, Some(scene.key_of(network))),
+            Door::Routed(network, _) => (How::Route, Some(scene.key_of(network))),
             Door::Published(_) | Door::Host if address.is_loopback() => (How::Loopback, None),
             Door::Published(_) | Door::Host => match gateway {
                 Some(key) => (How::Gateway, Some(key)),
@@ -350,6 +351,10 @@ impl<'p> Explain<'_, 'p> {
                 format!("{from} reaches {goal} by name, at {at} on {network}")
             }
             Door::Direct(_) => format!("{from} reaches {goal} at {at} on {network}"),
+            Door::Routed(_, route) => format!(
+                "{from} reaches {goal} at {at} on {network} via a route that it adds: {} via {}",
+                route.to, route.via
+            ),
             Door::Named(_) | Door::Written => format!("{from} reaches {goal} at {at}"),
         }
     }

@@ -9,9 +9,10 @@ use emulator_core::id::NsId;
 use emulator_core::lab::Lab;
 use emulator_core::lab::probe::{Answer, Question};
 use emulator_core::netns::Errno;
-use emulator_model::{End, Kind, Model, Reach, Reply, Transport};
+use emulator_model::{End, Kind, Model, Outcome, Reach, Reply, Transport};
 use switch::DropReason;
 
+use super::scene::Route;
 use crate::why::Frames;
 
 /// How long a call may take before it is silence, in virtual time.
@@ -39,6 +40,8 @@ pub(crate) trait Oracle {
     fn lookup(&mut self, from: &End, name: &str) -> Option<Vec<IpAddr>>;
     /// What comes of a call.
     fn reach(&mut self, from: &End, to: SocketAddr, transport: Transport) -> Seen;
+    /// What comes of a call from `lan`, which has that route.
+    fn reach_by_route(&mut self, route: Route, to: SocketAddr, transport: Transport) -> Seen;
 }
 
 /// The packets of a lab. A question that is asked again has the same answer, so it is not sent again.
@@ -47,6 +50,8 @@ pub(crate) struct Packets<'w> {
     frames: Option<&'w Frames>,
     lookups: BTreeMap<(End, String), Vec<IpAddr>>,
     calls: BTreeMap<(End, SocketAddr, u8), Seen>,
+    /// From `lan` by an added route.
+    routed: BTreeMap<(SocketAddr, u8), Seen>,
     /// Somebody may have been told of the last call that it came to nothing.
     told: bool,
 }
@@ -58,6 +63,7 @@ impl<'w> Packets<'w> {
             frames,
             lookups: BTreeMap::new(),
             calls: BTreeMap::new(),
+            routed: BTreeMap::new(),
             told: false,
         }
     }
@@ -71,6 +77,7 @@ impl<'w> Packets<'w> {
     pub(crate) fn forget(&mut self) {
         self.lookups.clear();
         self.calls.clear();
+        self.routed.clear();
     }
 
     fn ask(&mut self, from: &End, to: SocketAddr, transport: Transport) -> Seen {
@@ -196,6 +203,22 @@ impl Oracle for Packets<'_> {
         self.calls.insert(key, seen.clone());
         seen
     }
+
+    fn reach_by_route(&mut self, route: Route, to: SocketAddr, transport: Transport) -> Seen {
+        let key = (to, transport as u8);
+        if let Some(known) = self.routed.get(&key) {
+            return known.clone();
+        }
+        let lan = self.lab.places().lan;
+        let added = self.lab.route_add(lan, route.to, route.via).is_ok();
+        let seen = self.ask(&End::Lan, to, transport);
+        if added {
+            // It is there, so it can be taken away.
+            let _gone = self.lab.route_del(lan, route.to, route.via);
+        }
+        self.routed.insert(key, seen.clone());
+        seen
+    }
 }
 
 /// The model.
@@ -217,12 +240,19 @@ impl Oracle for Rules<'_, '_> {
     }
 
     fn reach(&mut self, from: &End, to: SocketAddr, transport: Transport) -> Seen {
-        let outcome = self.0.reach(from, to, transport);
-        Seen {
-            reach: outcome.reach,
-            source: outcome.source.filter(|_| outcome.is_open()),
-            why: outcome.reason.map(|reason| reason.as_str().to_owned()),
-            frames: None,
-        }
+        computed(&self.0.reach(from, to, transport))
+    }
+
+    fn reach_by_route(&mut self, _route: Route, to: SocketAddr, transport: Transport) -> Seen {
+        computed(&self.0.reach_by_route(to, transport))
+    }
+}
+
+fn computed(outcome: &Outcome) -> Seen {
+    Seen {
+        reach: outcome.reach,
+        source: outcome.source.filter(|_| outcome.is_open()),
+        why: outcome.reason.map(|reason| reason.as_str().to_owned()),
+        frames: None,
     }
 }

@@ -8,8 +8,10 @@ use std::collections::BTreeMap;
 
 use emulator_compose::{Joined, Listen, NetworkMode, Party, Probe, Project, Protocol, Service};
 use emulator_compose::{Target, Whom};
+use emulator_core::lab::Lab;
 use emulator_core::lab::outside::INTERNET_V4;
 use emulator_model::{Assigned, Container, End, Machine, Publication, Transport};
+use ipnet::IpNet;
 
 use crate::world::World;
 
@@ -30,6 +32,16 @@ pub(crate) struct Scene<'p> {
     pub(crate) listens: BTreeMap<&'p str, Vec<Listen>>,
     /// Services that did not start, with the engine's words.
     pub(crate) failed: BTreeMap<String, String>,
+    /// The routes through the host that `lan` may add.
+    routes: Vec<Route>,
+}
+
+/// A route to a network of the host's through the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Route {
+    pub(crate) to: IpNet,
+    /// The host's address on the uplink.
+    pub(crate) via: IpAddr,
 }
 
 /// Who asks.
@@ -90,6 +102,8 @@ pub(crate) enum Door {
     Named(String),
     /// It is the target's own on this network (its name in the engine).
     Direct(String),
+    /// The same, for whoever has added this route.
+    Routed(String, Route),
     /// The target's port is published there.
     Published(Publication),
     /// The target lives in the host's namespace.
@@ -123,6 +137,26 @@ pub(crate) fn asked_for(service: &str) -> &str {
     service.rsplit('/').next().unwrap_or(service)
 }
 
+/// The networks on which the host has an address, each with its address on the uplink that leads there.
+fn routes(lab: &Lab) -> Vec<Route> {
+    let places = lab.places();
+    let Some(host) = lab.net().ns(places.host) else {
+        return Vec::new();
+    };
+    let uplink = lab.host_addresses();
+    let leases = lab.docker().networks().flat_map(|network| &network.leases);
+    let own = leases.filter(|lease| lease.gateway.is_some_and(|own| host.is_local(own)));
+    let routes = own.filter_map(|lease| {
+        let mut vias = uplink.iter().copied();
+        let via = vias.find(|via| via.is_ipv4() == lease.subnet.addr().is_ipv4())?;
+        Some(Route {
+            to: lease.subnet,
+            via,
+        })
+    });
+    routes.collect()
+}
+
 impl<'p> Scene<'p> {
     /// What a world's project is now, or all of them, joined.
     pub(crate) fn of(world: &World<'p>, project: &'p Project, joined: Option<&'p Joined>) -> Self {
@@ -150,6 +184,7 @@ impl<'p> Scene<'p> {
             machine: crate::assigned::machine(&world.lab),
             listens: listens.collect(),
             failed: failed.collect(),
+            routes: routes(&world.lab),
         }
     }
 
@@ -403,7 +438,7 @@ impl<'p> Scene<'p> {
             addresses.push(Ipv4Addr::LOCALHOST.into());
             addresses.push(Ipv6Addr::LOCALHOST.into());
         }
-        addresses.extend(self.machine.uplink.iter().map(ipnet::IpNet::addr));
+        addresses.extend(self.machine.uplink.iter().map(IpNet::addr));
         if let End::Container(name) = &asker.end
             && let Some(container) = self.assigned.container(name)
         {
@@ -414,6 +449,23 @@ impl<'p> Scene<'p> {
             }
         }
         addresses
+    }
+
+    /// A way to a container's own address once more, for `lan` with a route to its network.
+    pub(crate) fn routed(&self, way: &Way) -> Option<Way> {
+        if !matches!(way.door, Door::Direct(_) | Door::Written) {
+            return None;
+        }
+        let address = way.to.ip();
+        let route = self
+            .routes
+            .iter()
+            .find(|route| route.to.contains(&address))?;
+        let network = self.network_of(address)?.to_owned();
+        Some(Way {
+            to: way.to,
+            door: Door::Routed(network, *route),
+        })
     }
 
     /// The ways to a place.

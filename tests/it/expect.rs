@@ -174,6 +174,27 @@ fn what_fails_and_why() {
     );
 }
 
+/// Whoever is on the segment may add a route to a network. Docker 20.10 lets it in at what is published, on loopback
+/// too; 29 does not.
+#[test]
+fn a_route_that_lan_adds() {
+    let sentences = [
+        "lan -> result:9229 deny",
+        "internet -> result:9229 deny",
+        "lan -> db:5432 deny",
+    ];
+    for (engine, first) in [(Engine::V20_10, Status::Fail), (Engine::V29, Status::Pass)] {
+        let outcome = outcome(SHOP, &sentences, engine);
+        let entries = &outcome.projects[0].entries;
+        let statuses: Vec<Status> = entries.iter().map(|entry| entry.status).collect();
+        assert_eq!(statuses, [first, Status::Pass, Status::Pass], "{engine:?}");
+        let text = format!("{}\n{}", entries[0].summary, entries[0].details);
+        let said = text.contains("via a route that it adds: 172.")
+            && text.contains(".0.0/16 via 192.0.2.2");
+        assert_eq!(said, first == Status::Fail, "{text}");
+    }
+}
+
 #[test]
 fn what_says_nothing() {
     all(

@@ -6,7 +6,7 @@ use emulator_compose::{Claim, NetworkMode, Party, Sees, Target, Verdict};
 use emulator_model::{End, Reach};
 
 use super::{Judge, Pair, TRIALS_MAX, Trial, What};
-use crate::expect::scene::{Asker, Goal, Way};
+use crate::expect::scene::{Asker, Door, Goal, Way};
 use crate::report::Status;
 
 /// What an allowed call has to be besides open.
@@ -205,7 +205,10 @@ impl Judge<'_, '_> {
         let transport = goal.transport();
         let first = self.out.trials.len();
         for way in ways {
-            let seen = self.oracle.reach(&asker.end, way.to, transport);
+            let seen = match &way.door {
+                Door::Routed(_, route) => self.oracle.reach_by_route(*route, way.to, transport),
+                _ => self.oracle.reach(&asker.end, way.to, transport),
+            };
             self.out.trials.push(Trial {
                 from: asker.end.clone(),
                 way: way.clone(),

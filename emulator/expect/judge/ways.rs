@@ -111,6 +111,14 @@ impl Judge<'_, '_> {
             seen.push(way.to);
             new
         });
+        // Nobody has a route to a container's network unasked, but whoever is on the segment may add it.
+        if asker.end == End::Lan {
+            let routed: Vec<Way> = ways
+                .iter()
+                .filter_map(|way| self.scene.routed(way))
+                .collect();
+            ways.extend(routed);
+        }
         (lookup, ways)
     }
 
