@@ -5,7 +5,7 @@ use core::net::IpAddr;
 
 use emulator_compose::Protocol;
 use emulator_core::docker::container::Container;
-use emulator_core::docker::network::Network;
+use emulator_core::docker::network::{Base, Network};
 use emulator_core::docker::spec::{Engine, Listening, Proto};
 use emulator_core::id::{IfId, NsId};
 use emulator_core::lab::Lab;
@@ -98,6 +98,10 @@ fn one_network(network: &Network) -> emulator_model::Network {
             .iter()
             .filter_map(|lease| lease.gateway)
             .collect(),
+        interface: match &network.base {
+            Base::Bridge { name, .. } => Some(name.clone()),
+            Base::Nothing | Base::Shared { .. } => None,
+        },
     }
 }
 
@@ -171,12 +175,16 @@ pub fn machine(lab: &Lab) -> Machine {
         ip_masq: config.ip_masq,
         userland_proxy: config.userland_proxy,
         allow_direct_routing: config.allow_direct_routing,
+        forward_drop: config.forward_drop,
         ip6tables: config.ip6tables,
         dns: config.dns.iter().filter_map(|ip| ip.parse().ok()).collect(),
         resolvers: resolvers(&config.resolv_conf),
         hosts: hosts(&config.hosts),
         host_gateway: config.host_gateway_ips.clone(),
         network_options: config.default_network_options.clone(),
+        uplink_name: host
+            .and_then(|netns| netns.iface(places.uplink))
+            .map(|iface| iface.name.clone()),
         uplink: nets(&[places.uplink]),
         others: nets(&places.others),
         router,

@@ -18,6 +18,8 @@ impl Options {
     /// Takes over what the file of a machine says of its daemon, its uplink and the networks that it is on.
     pub fn machine(&mut self, file: &MachineFile) {
         daemon(&mut self.daemon, file);
+        let kept = file.daemon.ip_forward_no_drop == Some(true);
+        self.daemon.forward_drop = file.forward_drop.unwrap_or(!kept);
         let uplink = uplink(file);
         if let Some(resolver) = uplink.router().first() {
             self.daemon.resolv_conf = format!("nameserver {resolver}\n");

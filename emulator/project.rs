@@ -89,6 +89,14 @@ fn network_spec(project: &Project, network: &Network) -> NetworkSpec {
     );
     NetworkSpec {
         name: network.name.clone(),
+        labels,
+        ..spec(network)
+    }
+}
+
+/// What a file says of a network, its name and labels left out.
+fn spec(network: &Network) -> NetworkSpec {
+    NetworkSpec {
         driver: text(network.driver.as_ref()),
         internal: network.internal,
         ipv4: network.enable_ipv4,
@@ -107,7 +115,6 @@ fn network_spec(project: &Project, network: &Network) -> NetworkSpec {
             })
             .collect(),
         options: texts(&network.driver_opts),
-        labels,
         ..NetworkSpec::default()
     }
 }
@@ -396,13 +403,13 @@ fn creation_order(project: &Project) -> Vec<&Network> {
     ordered
 }
 
-/// A stand-in for a network that another project makes: its name, and what the file says of it.
+/// A stand-in for a network that another project makes: its name, and what the file says of it; a bridge as
+/// `docker network create NAME` makes it if it says nothing.
 #[must_use]
 pub fn external_network(network: &Network) -> NetworkSpec {
     NetworkSpec {
         name: network.name.clone(),
-        driver: text(network.driver.as_ref()),
-        ..NetworkSpec::default()
+        ..spec(network)
     }
 }
 

@@ -96,3 +96,32 @@ networks: {front: {}}",
     let seen = ask(&mut world, "proxy-proxy-1", SocketAddr::new(web, 80));
     assert!(matches!(seen, Answer::Open(_)), "{seen:?}");
 }
+
+/// A network that somebody else makes is made as the file says that it is.
+#[test]
+fn an_external_network_is_what_the_file_says() {
+    let project = project(
+        "p",
+        "services: {a: {image: x, expose: [80], networks: [n]}, b: {image: x, networks: [n]}}
+networks:
+  n:
+    external: true
+    name: sealed
+    x-vethlab:
+      internal: true
+      driver_opts: {com.docker.network.bridge.enable_icc: 'false'}
+      ipam: {config: [{subnet: 10.5.0.0/24}]}",
+    );
+    let mut world = World::empty(&Options::default()).unwrap();
+    world.start(&[&project]).unwrap();
+    assert_eq!(world.stand_ins, ["sealed"]);
+    let network = world.lab.docker().network("sealed").unwrap();
+    assert!(network.internal && network.spec.labels.is_empty());
+    let a: IpAddr = "10.5.0.2".parse().unwrap();
+    let ns = world.lab.namespace("p-a-1").unwrap();
+    assert!(world.lab.net().ns(ns).unwrap().is_local(a));
+    assert_eq!(
+        ask(&mut world, "p-b-1", SocketAddr::new(a, 80)),
+        Answer::Timeout
+    );
+}

@@ -94,6 +94,33 @@ pub(crate) struct Network {
     pub(crate) range: bool,
     /// The default route leads to nobody.
     pub(crate) astray: bool,
+    /// The mode of a macvlan or ipvlan.
+    pub(crate) mode: u8,
+    /// Which of the host's interfaces it trusts: none, the uplink, the bridges that trust somebody, the default one.
+    pub(crate) trusts: u8,
+    /// How its subnets lie over the uplink's, if they do.
+    pub(crate) over: Option<Over>,
+}
+
+/// A subnet over the uplink's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Over {
+    /// The same.
+    Equal,
+    /// A part of it.
+    Part,
+    /// It and more.
+    Wider,
+}
+
+impl Over {
+    pub(crate) const fn subnets(self) -> [&'static str; 2] {
+        match self {
+            Self::Equal => ["192.0.2.0/24", "2001:db8:0:1::/64"],
+            Self::Part => ["192.0.2.0/26", "2001:db8:0:1::/80"],
+            Self::Wider => ["192.0.0.0/16", "2001:db8::/48"],
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -263,6 +290,9 @@ fn network() -> impl Strategy<Value = Network> {
                 gateway: ipam.1,
                 range: ipam.2,
                 astray: ipam.3,
+                over: None,
+                mode: 0,
+                trusts: 0,
             },
         )
 }

@@ -83,7 +83,7 @@ pub(crate) fn scene_with(plan: &Plan, daemon: DaemonConfig) -> Option<Scene> {
 }
 
 /// Questions asked, and the answers that differ; `None` if the engine refuses the project.
-fn differences(plan: &Plan) -> Option<(usize, Vec<String>)> {
+pub(crate) fn differences(plan: &Plan) -> Option<(usize, Vec<String>)> {
     Some(scene(plan)?.differences(usize::MAX))
 }
 
@@ -110,7 +110,7 @@ fn smallest(mut tree: impl ValueTree<Value = Plan>, kind: &str) -> Plan {
 }
 
 /// What a difference is reported with: the project, what was assigned, both verdicts.
-fn report(number: u64, plan: &Plan) -> String {
+pub(crate) fn report(number: u64, plan: &Plan) -> String {
     let Some(mut scene) = scene(plan) else {
         return format!("project {number} is refused");
     };

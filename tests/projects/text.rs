@@ -35,7 +35,8 @@ impl Network {
     /// Whether the file states subnets: where an IPv6 one has to be, and addresses on the uplink's segment.
     fn states(&self, engine: Engine) -> bool {
         let v6 = self.families(engine) != Families::V4;
-        self.driver != Driver::External && (self.subnet || v6 || self.is_uplink())
+        let stated = self.subnet || v6 || self.is_uplink() || self.over.is_some();
+        self.driver != Driver::External && stated
     }
 }
 
@@ -157,7 +158,8 @@ impl Plan {
                 writeln!(out, "        aliases: [shared, 'alias{index}']")?;
             }
             let network = &self.networks[at];
-            if !member.fixed || !network.is_bridge() || !network.states(self.engine) {
+            let ranged = network.over.is_some() || !network.states(self.engine);
+            if !member.fixed || !network.is_bridge() || ranged {
                 continue;
             }
             let families = network.families(self.engine);
@@ -211,7 +213,20 @@ impl Plan {
     fn network_text(&self, index: usize, network: &Network, out: &mut String) -> Result {
         writeln!(out, "  n{index}:")?;
         if network.driver == Driver::External {
-            return writeln!(out, "    external: true\n    name: outer{index}");
+            writeln!(out, "    external: true\n    name: outer{index}")?;
+            return match network.mode % 4 {
+                0 => Ok(()),
+                1 => writeln!(out, "    x-vethlab: {{internal: true}}"),
+                2 => writeln!(
+                    out,
+                    "    x-vethlab: {{driver: macvlan, driver_opts: {{parent: eth0.9}}}}"
+                ),
+                _ => writeln!(
+                    out,
+                    "    x-vethlab:\n      driver_opts: {{com.docker.network.bridge.enable_icc: 'false'}}\n      \
+                     ipam: {{config: [{{subnet: 10.{index}.0.0/24}}]}}"
+                ),
+            };
         }
         let families = network.families(self.engine);
         if network.internal {
@@ -227,7 +242,7 @@ impl Plan {
             self.ipam_text(index, network, out)?;
         }
         let (driver, options): (_, &[(&str, &str)]) = match network.driver {
-            Driver::Bridge | Driver::External => return bridge_text(network, out),
+            Driver::Bridge | Driver::External => return bridge_text(index, network, out),
             Driver::Macvlan => ("macvlan", &[("parent", "eth0")]),
             Driver::MacvlanAlone => ("macvlan", &[]),
             Driver::MacvlanTagged => ("macvlan", &[("parent", "eth0.7")]),
@@ -235,6 +250,19 @@ impl Plan {
             Driver::IpvlanAlone => ("ipvlan", &[]),
         };
         writeln!(out, "    driver: {driver}")?;
+        let own: &[(&str, &str)] = match (driver, network.mode % 7) {
+            ("macvlan", 1 | 4) => &[("macvlan_mode", "private")],
+            ("macvlan", 2 | 5) => &[("macvlan_mode", "vepa")],
+            ("macvlan", 3) => &[("macvlan_mode", "passthru")],
+            ("ipvlan", 1) => &[("ipvlan_mode", "l3")],
+            ("ipvlan", 2) => &[("ipvlan_mode", "l3s")],
+            ("ipvlan", 3) => &[("ipvlan_flag", "private")],
+            ("ipvlan", 4) => &[("ipvlan_flag", "vepa")],
+            ("ipvlan", 5) => &[("ipvlan_mode", "l3"), ("ipvlan_flag", "private")],
+            ("ipvlan", 6) => &[("ipvlan_mode", "l3"), ("ipvlan_flag", "vepa")],
+            _ => &[],
+        };
+        let options: Vec<_> = options.iter().chain(own).collect();
         if !options.is_empty() {
             writeln!(out, "    driver_opts:")?;
         }
@@ -248,21 +276,23 @@ impl Plan {
         let families = network.families(self.engine);
         writeln!(out, "    ipam:\n      config:")?;
         // Part of the uplink's segment, where nobody else is.
-        let (v4, v6) = if network.is_uplink() {
+        let (v4, v6) = if network.is_uplink() || network.over.is_some() {
             ("192.0.2".to_owned(), "2001:db8:0:1".to_owned())
         } else {
             (format!("10.{index}.0"), format!("fd00:{index}"))
         };
-        let range = network.range || network.is_uplink();
+        let subnets = network.over.map_or_else(
+            || [format!("{v4}.0/24"), format!("{v6}::/64")],
+            |over| over.subnets().map(str::to_owned),
+        );
+        let apart = network.over.is_some();
+        let range = network.range || network.is_uplink() || apart;
         let first = 32 + 16 * index;
         // The uplink's router, or an address of the network's own.
         let gateway = if network.is_uplink() { "1" } else { "31" };
-        let gateway = network
-            .gateway
-            .then_some(gateway)
-            .filter(|_| !network.internal);
+        let gateway = (network.gateway && !network.internal || apart).then_some(gateway);
         if families != Families::V6 {
-            write!(out, "      - {{subnet: {v4}.0/24")?;
+            write!(out, "      - {{subnet: {}", subnets[0])?;
             if range {
                 write!(out, ", ip_range: {v4}.{first}/28")?;
             }
@@ -275,7 +305,7 @@ impl Plan {
             writeln!(out, "}}")?;
         }
         if families != Families::V4 {
-            write!(out, "      - {{subnet: '{v6}::/64'")?;
+            write!(out, "      - {{subnet: '{}'", subnets[1])?;
             if range {
                 write!(out, ", ip_range: '{v6}::{first:x}/124'")?;
             }
@@ -335,7 +365,7 @@ fn settings_text(index: usize, service: &Service, out: &mut String) -> Result {
     Ok(())
 }
 
-fn bridge_text(network: &Network, out: &mut String) -> Result {
+fn bridge_text(index: usize, network: &Network, out: &mut String) -> Result {
     let key = |name: &str| format!("com.docker.network.bridge.{name}");
     let mut options = Vec::new();
     if !network.icc {
@@ -360,6 +390,15 @@ fn bridge_text(network: &Network, out: &mut String) -> Result {
             _ => continue,
         };
         options.push((name, word));
+    }
+    let own = format!("vb{index}");
+    let trusted = match network.trusts {
+        1 => "eth0",
+        2 => "vb0:vb1:vb2:vb3",
+        _ => "docker0",
+    };
+    if network.trusts > 0 {
+        options.extend([("name", own.as_str()), ("trusted_host_interfaces", trusted)]);
     }
     if !options.is_empty() {
         writeln!(out, "    driver_opts:")?;

@@ -367,6 +367,8 @@ pub struct Network {
     pub name: String,
     /// It must be there already, looked up by name.
     pub external: bool,
+    /// Of an external network: its `x-vethlab` says what it is, in the keys of other networks.
+    pub described: bool,
     /// A running service is on it: compose makes only those.
     pub used: bool,
     /// `driver`; the engine's default is `bridge`.

@@ -9,6 +9,7 @@ use crate::error::{Fault, Warning};
 use crate::model::{Network, Subnet};
 use crate::node::{At, Entry, Node, Value};
 use crate::read;
+use crate::vethlab;
 
 /// One entry of `networks`.
 pub(crate) fn read(
@@ -23,11 +24,14 @@ pub(crate) fn read(
         None if external.yes => entry.key.clone(),
         None => format!("{project}_{}", entry.key),
     };
+    let said = described(node, external.yes)?;
+    let node = said.unwrap_or(node);
     let mut network = Network {
         key: entry.key.clone(),
         at: entry.key_at,
         name,
         external: external.yes,
+        described: said.is_some(),
         driver: read::text(node, "driver"),
         driver_opts: read::options(node, "driver_opts"),
         internal: read::flag(node, "internal"),
@@ -47,6 +51,21 @@ pub(crate) fn read(
         network.ipam = items.iter().map(subnet).collect::<Result<_, _>>()?;
     }
     Ok(network)
+}
+
+/// What an external network is, as whoever makes it would write it: for vethlab to make one like it.
+fn described(node: &Node, external: bool) -> Result<Option<&Node>, Fault> {
+    let Some(said) = node.get(vethlab::KEY).filter(|said| !said.is_null()) else {
+        return Ok(None);
+    };
+    if !external {
+        return Err(Fault::invalid(
+            said.at,
+            "x-vethlab of a network says what an external one is",
+        )
+        .hint("write its keys beside `name`, as the network is the project's own"));
+    }
+    Ok(Some(said))
 }
 
 struct External {

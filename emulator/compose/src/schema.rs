@@ -117,6 +117,20 @@ const NETWORK: Shape = Either(&[
         ("ipam", IPAM),
         ("labels", LIST_OR_DICT),
         ("name", TEXT),
+        ("x-vethlab", DESCRIBED),
+    ]),
+]);
+
+/// What an external network is.
+const DESCRIBED: Shape = Either(&[
+    NULL,
+    Fields(&[
+        ("driver", TEXT),
+        ("driver_opts", OPTIONS),
+        ("enable_ipv4", BOOL_OR_TEXT),
+        ("enable_ipv6", BOOL_OR_TEXT),
+        ("internal", BOOL_OR_TEXT),
+        ("ipam", IPAM),
     ]),
 ]);
 
@@ -453,13 +467,14 @@ impl Check {
     fn fields(&mut self, node: &Node, fields: &'static [(&'static str, Shape)]) {
         self.is(node, &[Kind::Mapping]);
         for entry in node.entries() {
-            if entry.key.starts_with("x-") {
+            let field = fields.iter().find(|(key, _)| *key == entry.key);
+            if field.is_none() && entry.key.starts_with("x-") {
                 continue;
             }
             if self.full() {
                 return;
             }
-            match fields.iter().find(|(key, _)| *key == entry.key) {
+            match field {
                 Some((key, shape)) => self.below(key, &entry.node, shape),
                 None => {
                     let text = format!("additional properties '{}' not allowed", entry.key);

@@ -415,6 +415,15 @@ fn a_machine_as_its_tools_print_it() {
         MachineFile::parse("m.yaml", "").unwrap(),
         MachineFile::default()
     );
+    for (text, drop, no_drop) in [
+        ("forward: ACCEPT", Some(false), None),
+        ("forward: DROP", Some(true), None),
+        ("daemon: {ip-forward-no-drop: true}", None, Some(true)),
+    ] {
+        let machine = MachineFile::parse("m.yaml", text).unwrap();
+        let said = (machine.forward_drop, machine.daemon.ip_forward_no_drop);
+        assert_eq!(said, (drop, no_drop), "{text}");
+    }
 }
 
 #[test]
@@ -480,6 +489,11 @@ fn nonsense_about_a_machine_is_refused_kindly() {
         ),
         ("mtu: 20", "is no MTU", ""),
         ("mtu: big", "is no MTU", ""),
+        (
+            "forward: maybe",
+            "must be DROP or ACCEPT",
+            "iptables -S FORWARD",
+        ),
     ];
     for (text, message, hint) in cases {
         let error = MachineFile::parse("m.yaml", text)

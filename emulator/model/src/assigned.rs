@@ -62,6 +62,8 @@ pub struct Network {
     pub subnets: Vec<IpNet>,
     /// Its gateways: on a bridge the host's own addresses there.
     pub gateways: Vec<IpAddr>,
+    /// The name of the host's interface on it, if it is a bridge.
+    pub interface: Option<String>,
 }
 
 /// A container.

@@ -7,6 +7,7 @@ use crate::engine::{Carrier, Model, Port, Sandbox, Site};
 use crate::gateway::Way;
 use crate::machine::Engine;
 use crate::outcome::{End, Outcome, Reach, Reason, Transport, Via};
+use crate::route::Hop;
 use crate::rules::Rule;
 
 /// What is called.
@@ -59,17 +60,18 @@ impl Model<'_> {
             net.contains(to).then_some((port, source))
         });
         if let Some((port, source)) = on_link {
-            return self.call_neighbour(at, port, source, call);
+            return self.call_neighbour(port, source, call);
         }
         let Some((port, way, source)) = self.way_out(sandbox, call.v6()) else {
             return Outcome::fails(Reach::NetUnreachable, Reason::NoRoute, Via::Routed);
         };
         let net = &self.nets[port.net];
         match net.carrier {
+            _ if net.routed => self.call_routed(port.net, source, call),
             Carrier::Bridge if Some(way) == net.host_address(call.v6()).map(Way::Via) => {
                 self.enter_host(Origin::Net(port.net), source, call)
             }
-            Carrier::Uplink => self.call_from_segment(at, source, call, way),
+            Carrier::Uplink => self.call_from_segment(port.net, source, call, way),
             // Nobody has the address of that gateway.
             _ => Outcome::undeliverable(
                 Reach::HostUnreachable,
@@ -88,17 +90,23 @@ impl Model<'_> {
     }
 
     /// On a network that the caller is on.
-    fn call_neighbour(&self, at: usize, port: &Port, source: IpAddr, call: &Call) -> Outcome {
+    fn call_neighbour(&self, port: &Port, source: IpAddr, call: &Call) -> Outcome {
         let net = &self.nets[port.net];
+        if net.routed {
+            return self.call_routed(port.net, source, call);
+        }
         let via = Via::Network(net.name.to_owned());
         if net.carrier == Carrier::Bridge {
-            if net.host_address(call.v6()) == Some(call.to) {
+            // The host answers for each IPv4 address of its own.
+            let heard = !call.v6() && self.is_host_address(call.to);
+            if heard || net.host_address(call.v6()) == Some(call.to) {
                 return self.enter_host(Origin::Net(port.net), source, call);
             }
         } else if net.carrier != Carrier::Own {
-            return self.call_on_segment(at, source, call);
+            return self.call_on_segment(port.net, source, call);
         }
-        let Some(neighbour) = self.holder(port.net, call.to) else {
+        let neighbour = self.holder(port.net, call.to).filter(|_| !net.apart);
+        let Some(neighbour) = neighbour else {
             return Outcome::undeliverable(
                 Reach::HostUnreachable,
                 Reason::NobodyThere,
@@ -228,9 +236,9 @@ impl Model<'_> {
         let v6 = client.is_ipv6();
         match site {
             Site::Host if client.is_loopback() || self.is_host_address(client) => Some(client),
-            Site::Host => match self.net_of(client) {
-                Some(net) => self.nets[net].host_address(v6),
-                None => self.uplink_address(v6),
+            Site::Host => match self.hop(client) {
+                Hop::Bridge(_, own) => Some(own),
+                _ => self.uplink_address(v6),
             },
             Site::Sandbox(at) => {
                 let sandbox = &self.sandboxes[at];
@@ -257,4 +265,13 @@ pub(crate) enum Origin {
     Net(usize),
     /// The uplink.
     Uplink,
+}
+
+impl Origin {
+    pub(crate) const fn bridge(self) -> Option<usize> {
+        match self {
+            Self::Net(net) => Some(net),
+            Self::Host | Self::Uplink => None,
+        }
+    }
 }

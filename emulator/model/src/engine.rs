@@ -35,7 +35,7 @@ pub(crate) enum Carrier {
     Bridge,
     /// The uplink's segment: macvlan, ipvlan.
     Uplink,
-    /// The same, without neighbours and with a default route that needs no gateway: ipvlan l3.
+    /// The same, without neighbours: ipvlan l3 and l3s.
     UplinkRouted,
     /// A segment that nobody else is on: macvlan and ipvlan without a parent, or on a VLAN.
     Own,
@@ -49,12 +49,22 @@ pub(crate) struct Net<'a> {
     pub(crate) internal: bool,
     /// Macvlan or ipvlan without a parent.
     pub(crate) alone: bool,
+    /// Its members do not hear each other: macvlan private, vepa and passthru, ipvlan private and vepa.
+    pub(crate) apart: bool,
+    /// Ipvlan on an interface of the host.
+    shares_mac: bool,
+    /// They have no neighbours, and a default route that needs no gateway: ipvlan l3 and l3s.
+    pub(crate) routed: bool,
     pub(crate) icc: bool,
     pub(crate) masquerade: bool,
     /// For IPv4 and for IPv6.
     pub(crate) modes: [Mode; 2],
     pub(crate) subnets: &'a [IpNet],
     pub(crate) gateways: &'a [IpAddr],
+    /// The host's interface, if it is a bridge.
+    pub(crate) interface: Option<&'a str>,
+    /// The host's interfaces by which containers' own addresses may be called (28.2).
+    pub(crate) trusted: Vec<&'a str>,
     /// Where default routes lead if not to the gateway.
     pub(crate) default_gateways: Vec<IpAddr>,
 }
@@ -74,6 +84,11 @@ impl Net<'_> {
         self.carrier == Carrier::Bridge
     }
 
+    /// Its members have the MAC of the interface that they share, and neighbours.
+    pub(crate) const fn shares_mac(&self) -> bool {
+        self.shares_mac && !self.routed
+    }
+
     /// It is one of the engine's, not of a user: no names, its own links.
     pub(crate) fn is_default(&self) -> bool {
         self.name == DEFAULT_BRIDGE
@@ -86,7 +101,7 @@ impl Net<'_> {
     /// The host's address on the bridge.
     pub(crate) fn host_address(&self, v6: bool) -> Option<IpAddr> {
         let own = self.gateways.iter().copied();
-        own.filter(|_| self.is_bridge())
+        own.filter(|_| self.is_bridge() && self.mode(v6) != Mode::Isolated)
             .find(|address| address.is_ipv6() == v6)
     }
 }
@@ -357,8 +372,10 @@ impl<'a> Reader<'_, 'a> {
             let networks = self.projects.iter().flat_map(|project| &project.networks);
             networks.filter(|network| network.name == assigned.name)
         };
-        // What somebody else makes of an external network is not known here: a plain bridge.
-        let network = of_name().find(|network| !network.external);
+        // What somebody else makes of an external network is not known here, unless it is said: a plain bridge.
+        let network = of_name()
+            .find(|network| !network.external)
+            .or_else(|| of_name().find(|network| network.described));
         let driver = network
             .or_else(|| of_name().next())
             .and_then(|network| network.driver.as_ref())
@@ -376,12 +393,18 @@ impl<'a> Reader<'_, 'a> {
             None => None,
         };
         let parent = option("parent");
+        let routed = driver == "ipvlan" && matches!(option("ipvlan_mode"), Some("l3" | "l3s"));
+        let flag_of =
+            |key| option(key).is_some_and(|mode| matches!(mode, "private" | "vepa" | "passthru"));
+        let apart = match driver {
+            "macvlan" => flag_of("macvlan_mode"),
+            "ipvlan" => self.engine == Engine::V29 && flag_of("ipvlan_flag"),
+            _ => false,
+        };
         let carrier = match (driver, parent) {
             ("macvlan" | "ipvlan", None) => Carrier::Own,
             ("macvlan" | "ipvlan", Some(parent)) if parent.contains('.') => Carrier::Own,
-            ("ipvlan", Some(_)) if matches!(option("ipvlan_mode"), Some("l3" | "l3s")) => {
-                Carrier::UplinkRouted
-            }
+            ("ipvlan", Some(_)) if routed => Carrier::UplinkRouted,
             ("macvlan" | "ipvlan", Some(_)) => Carrier::Uplink,
             _ => Carrier::Bridge,
         };
@@ -394,11 +417,16 @@ impl<'a> Reader<'_, 'a> {
             .filter_map(|(_, address)| address.value.parse().ok())
             .collect();
         let internal = network.is_some_and(|network| network.internal);
+        let trusted = option("com.docker.network.bridge.trusted_host_interfaces");
+        let trusted = trusted.into_iter().flat_map(|names| names.split(':'));
         Net {
             name: &assigned.name,
             carrier,
             internal: internal && self.rules.has(Rule::Internal),
             alone: carrier == Carrier::Own && parent.is_none(),
+            apart,
+            shares_mac: driver == "ipvlan" && carrier == Carrier::Uplink,
+            routed,
             icc: if default {
                 self.machine.icc
             } else {
@@ -415,6 +443,8 @@ impl<'a> Reader<'_, 'a> {
             ],
             subnets: &assigned.subnets,
             gateways: &assigned.gateways,
+            interface: assigned.interface.as_deref(),
+            trusted: trusted.collect(),
             default_gateways,
         }
     }

@@ -39,8 +39,10 @@ impl Net<'_> {
             Carrier::Uplink | Carrier::UplinkRouted | Carrier::Own if self.internal => None,
             // The driver calls it internal; whoever orders networks does not know.
             Carrier::Own if self.alone && engine == Engine::V29 => None,
-            Carrier::UplinkRouted => has().then_some(Way::Direct),
-            Carrier::Uplink | Carrier::Own => has().then(|| gateway.map_or(Way::Unset, Way::Via)),
+            _ if self.routed => has().then_some(Way::Direct),
+            Carrier::Uplink | Carrier::UplinkRouted | Carrier::Own => {
+                has().then(|| gateway.map_or(Way::Unset, Way::Via))
+            }
         }
     }
 }

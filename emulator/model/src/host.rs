@@ -4,9 +4,10 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::assigned::Publication;
 use crate::call::{Call, Origin};
-use crate::engine::{Mode, Model, Sandbox, Site};
+use crate::engine::{Carrier, Mode, Model, Sandbox, Site};
 use crate::gateway::Way;
 use crate::outcome::{End, Outcome, Reach, Reason, Transport, Via};
+use crate::route::Hop;
 use crate::rules::Rule;
 
 /// A published port and where it leads.
@@ -81,26 +82,45 @@ impl<'a> Model<'a> {
         if self.is_host_address(call.to) {
             return self.input(Origin::Host, call.to, call);
         }
-        match self.bridge_to(call.to) {
-            Some((net, own)) => self.enter_bridge(Origin::Host, own, call, net, false),
-            None => self.leave(Origin::Host, None, call),
+        match self.hop(call.to) {
+            Hop::Bridge(net, own) => self.enter_bridge(Origin::Host, own, call, net, false),
+            _ => self.leave(Origin::Host, None, call),
         }
-    }
-
-    /// The bridge that an address is behind, and the host's address there.
-    fn bridge_to(&self, address: IpAddr) -> Option<(usize, IpAddr)> {
-        let net = self.net_of(address)?;
-        Some((net, self.nets[net].host_address(address.is_ipv6())?))
     }
 
     /// Something comes in by a bridge or by the uplink.
     pub(crate) fn enter_host(&self, origin: Origin, source: IpAddr, call: &Call) -> Outcome {
+        let back = self.answers_come_back(origin.bridge(), source);
+        if !back && !self.is_answered_directly(origin, call) {
+            return Outcome::silent(Reason::NoWayBack, Via::Routed);
+        }
         if self.is_host_address(call.to) {
             return self.input(origin, source, call);
         }
-        match self.bridge_to(call.to) {
-            Some((net, _)) => self.enter_bridge(origin, source, call, net, false),
-            None => self.leave(origin, Some(source), call),
+        self.send_on(origin, source, call, false)
+    }
+
+    /// Who is called is a neighbour of who calls, too, and answers past the host.
+    fn is_answered_directly(&self, origin: Origin, call: &Call) -> bool {
+        let (Origin::Net(from), Hop::Bridge(net, _)) = (origin, self.hop(call.to)) else {
+            return false;
+        };
+        let Some(target) = self.holder(net, call.to).filter(|_| net != from) else {
+            return false;
+        };
+        let mut ports = self.sandboxes[target].ports.iter();
+        let neighbour = ports.any(|port| port.net == from && port.address(call.v6()).is_some());
+        neighbour && !self.masquerades(from, call.v6())
+    }
+
+    /// On to where the host's routes lead.
+    fn send_on(&self, origin: Origin, source: IpAddr, call: &Call, translated: bool) -> Outcome {
+        if !translated && self.is_guarded(origin, call) {
+            return Outcome::silent(Reason::DirectAccess, Via::Routed);
+        }
+        match self.hop(call.to) {
+            Hop::Bridge(net, _) => self.enter_bridge(origin, source, call, net, translated),
+            _ => self.leave(origin, Some(source), call),
         }
     }
 
@@ -109,7 +129,7 @@ impl<'a> Model<'a> {
         if let Some(door) = self.door(call) {
             if self.translates(origin, &door, call) {
                 let inner = call.redirected(door.target, door.publication.port);
-                return self.enter_bridge(origin, source, &inner, door.net, true);
+                return self.send_on(origin, source, &inner, true);
             }
             if self.machine.userland_proxy && self.has(Rule::Proxy) {
                 return self.proxied(origin, source, &door, call);
@@ -150,7 +170,7 @@ impl<'a> Model<'a> {
             return None;
         }
         let net = self.net_of(call.to)?;
-        (self.masquerades(net, false) && !self.is_uplink_address(call.to))
+        self.masquerades(net, false)
             .then(|| self.uplink_address(false))
             .flatten()
     }
@@ -214,9 +234,9 @@ impl<'a> Model<'a> {
     /// docker-proxy has the port: it accepts, calls the container from the host, and copies.
     fn proxied(&self, origin: Origin, source: IpAddr, door: &Door<'_>, call: &Call) -> Outcome {
         let inner = call.redirected(door.target, door.publication.port);
-        let outcome = match self.bridge_to(door.target) {
-            Some((net, own)) => self.enter_bridge(Origin::Host, own, &inner, net, false),
-            None => Outcome::silent(Reason::NoRoute, Via::Proxy),
+        let outcome = match self.hop(door.target) {
+            Hop::Bridge(net, own) => self.enter_bridge(Origin::Host, own, &inner, net, false),
+            _ => Outcome::silent(Reason::NoRoute, Via::Proxy),
         };
         let via = Via::Proxy;
         let reach = match (outcome.is_open(), call.transport) {
@@ -324,11 +344,11 @@ impl<'a> Model<'a> {
         let between = origin != Origin::Uplink;
         let published = self.is_published(net, call);
         if self.is_old() {
-            let open = !self.has(rule) || (published && !between);
+            let open = !self.has(rule) || (!between && (published || !self.machine.forward_drop));
             return if open { Ok(()) } else { Err(reason) };
         }
         let mode = target.mode(call.v6());
-        let guarded = self.guards_own_addresses(net, call.v6());
+        let guarded = self.guards_own_addresses(net, call.v6(), origin);
         if guarded && !translated && self.has(Rule::DirectAccess) && published {
             return Err(if between {
                 Reason::Isolated
@@ -343,9 +363,33 @@ impl<'a> Model<'a> {
         if open { Ok(()) } else { Err(reason) }
     }
 
-    /// From 28.0 on what comes from elsewhere to a container's own address is dropped, published or not.
-    pub(crate) fn guards_own_addresses(&self, net: usize, v6: bool) -> bool {
-        !self.is_old() && self.nets[net].mode(v6) == Mode::Nat && !self.machine.allow_direct_routing
+    /// A container's own address that another interface leads to than the container's bridge: dropped all the
+    /// same, before it is routed.
+    fn is_guarded(&self, origin: Origin, call: &Call) -> bool {
+        let (v6, to) = (call.v6(), call.to);
+        let Some(net) = self.net_of(to).filter(|_| !v6 || self.filters_v6()) else {
+            return false;
+        };
+        let elsewhere = !matches!(self.hop(to), Hop::Bridge(..)) && origin.bridge() != Some(net);
+        elsewhere
+            && !self.nets[net].internal
+            && self.has(Rule::DirectAccess)
+            && self.guards_own_addresses(net, v6, origin)
+            && self.holder(net, to).is_some()
+    }
+
+    /// From 28.0 on what comes from elsewhere to a container's own address is dropped, published or not, unless
+    /// the network trusts the interface.
+    pub(crate) fn guards_own_addresses(&self, net: usize, v6: bool, by: Origin) -> bool {
+        let interface = match by {
+            Origin::Host => None,
+            Origin::Net(from) => self.nets[from].interface,
+            Origin::Uplink => self.machine.uplink_name.as_deref(),
+        };
+        let net = &self.nets[net];
+        let guards = net.mode(v6) == Mode::Nat && !self.machine.allow_direct_routing;
+        let trusted = interface.is_some_and(|name| net.trusted.contains(&name));
+        !self.is_old() && guards && !trusted
     }
 
     /// A published port of a container, called at the container's own address.
@@ -372,14 +416,22 @@ impl<'a> Model<'a> {
             Origin::Net(from) if from == net => source == call.to,
             Origin::Net(from) => self.masquerades(from, v6),
             Origin::Host if !self.machine.userland_proxy => !v6 || self.filters_v6(),
-            // It has called its address on another bridge.
-            Origin::Host => match self.net_of(source) {
+            // The host has called its address on another bridge; or another machine's is in its subnet.
+            Origin::Host | Origin::Uplink => match self.net_of(source) {
                 Some(from) => from != net && self.masquerades(from, v6),
                 None => false,
             },
-            Origin::Uplink => false,
         };
         if hidden { own } else { source }
+    }
+
+    /// Somebody on a network answers for an address; on a bridge the host for each IPv4 address of its own.
+    fn is_neighbour(&self, net: usize, address: IpAddr) -> bool {
+        let network = &self.nets[net];
+        !network.is_bridge()
+            || network.host_address(address.is_ipv6()) == Some(address)
+            || (address.is_ipv4() && self.is_host_address(address))
+            || self.holder(net, address).is_some()
     }
 
     /// The answer finds its way: on a network of the container's, or by its default route through the
@@ -402,7 +454,16 @@ impl<'a> Model<'a> {
             .iter()
             .find(|port| port.address(v6).is_some() && self.nets[port.net].contains(seen));
         if let Some(port) = on_link {
+            if !self.is_neighbour(port.net, seen) {
+                return false;
+            }
+            let other = port.net != net;
             let net = &self.nets[port.net];
+            // It asks for its neighbour with the address that was called, and the answer to that is not told from
+            // others to the MAC that it shares.
+            if other && net.shares_mac() && !v6 {
+                return false;
+            }
             // A client that was not masqueraded is a neighbour again, whom IPv6 does not find with ICC off.
             let icc = net.icc || net.lets_icmp_in(v6) || !self.has(Rule::Icc);
             let apart = v6 && self.filters_v6() && !icc;
@@ -410,12 +471,17 @@ impl<'a> Model<'a> {
                 return false;
             }
             // Past the host, on a segment that the two share, nobody translates back.
-            return self.nets[port.net].is_bridge() || !(translated || origin == Origin::Host);
+            // Where the host routes for the container it translates what comes back.
+            let by_host = net.is_bridge() || net.routed;
+            return by_host || !(translated || origin == Origin::Host);
         }
         let Some(port) = sandbox.route(v6) else {
             return false;
         };
         let back = &self.nets[port.net];
+        if back.carrier == Carrier::UplinkRouted {
+            return origin == Origin::Uplink;
+        }
         if back.way(self.engine, v6) != back.host_address(v6).map(Way::Via) {
             return false;
         }
@@ -427,7 +493,8 @@ impl<'a> Model<'a> {
             Origin::Net(from) => {
                 from == port.net
                     || (v6 && !self.filters_v6())
-                    || (!self.is_old() && !self.guards_own_addresses(from, v6))
+                    || (!self.is_old()
+                        && !self.guards_own_addresses(from, v6, Origin::Net(port.net)))
             }
         }
     }

@@ -24,6 +24,7 @@
 //!     name: name.into(),
 //!     subnets: vec![format!("172.{second}.0.0/16").parse().unwrap()],
 //!     gateways: vec![[172, second, 0, 1].into()],
+//!     interface: Some(format!("br-{name}")),
 //! };
 //! let assigned = Assigned {
 //!     networks: vec![bridge("default_default", 18), bridge("default_back", 19)],
@@ -55,6 +56,7 @@ mod machine;
 mod names;
 mod outcome;
 mod resolve;
+mod route;
 mod rules;
 mod world;
 

@@ -27,6 +27,8 @@ pub struct Machine {
     /// `allow-direct-routing`: from outside, a container's own address takes what is published. 28.0 and
     /// later have it.
     pub allow_direct_routing: bool,
+    /// The policy of the FORWARD chain is DROP, which the daemon sets where it turns forwarding on itself.
+    pub forward_drop: bool,
     /// `ip6tables`: IPv6 is filtered and translated as IPv4 is.
     pub ip6tables: bool,
     /// `dns` of the daemon: resolvers for every container.
@@ -39,6 +41,8 @@ pub struct Machine {
     pub network_options: BTreeMap<String, BTreeMap<String, String>>,
     /// `host-gateway-ips`; empty is the default bridge's addresses.
     pub host_gateway: Vec<IpAddr>,
+    /// The name of the uplink's interface.
+    pub uplink_name: Option<String>,
     /// The host's addresses on its uplink, each with its subnet.
     pub uplink: Vec<IpNet>,
     /// The host's addresses on interfaces where nobody else is, each with its subnet.
@@ -66,12 +70,14 @@ impl Machine {
             ip_masq: true,
             userland_proxy: true,
             allow_direct_routing: false,
+            forward_drop: true,
             ip6tables: matches!(engine, Engine::V29),
             dns: Vec::new(),
             resolvers: Vec::new(),
             hosts: Vec::new(),
             network_options: BTreeMap::new(),
             host_gateway: Vec::new(),
+            uplink_name: None,
             uplink: Vec::new(),
             others: Vec::new(),
             router: Vec::new(),

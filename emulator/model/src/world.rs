@@ -3,9 +3,10 @@
 use core::net::IpAddr;
 
 use crate::call::{Call, Origin};
-use crate::engine::{Carrier, Model, Sandbox, Site};
+use crate::engine::{Carrier, Model, Net, Port, Sandbox, Site};
 use crate::gateway::Way;
 use crate::outcome::{End, Outcome, Reach, Reason, Transport, Via};
+use crate::route::Hop;
 
 /// The port of the router's resolver.
 const DOMAIN: u16 = 53;
@@ -17,15 +18,10 @@ impl Model<'_> {
             || known.iter().any(|all| all.contains(&address))
     }
 
-    /// An address of the host's that the segment finds: the host answers for every address that it has.
+    /// An address of the host's that the segment finds: the host answers for every IPv4 address that it has.
     fn is_heard(&self, address: IpAddr) -> bool {
-        let others = || self.machine.others.iter().any(|own| own.addr() == address);
-        self.is_uplink_address(address) || (self.on_segment(address) && others())
-    }
-
-    /// Behind an interface of the host's that leads nowhere.
-    fn is_beside(&self, address: IpAddr) -> bool {
-        self.machine.others.iter().any(|own| own.contains(&address))
+        let asked = address.is_ipv4() && self.on_segment(address);
+        self.is_uplink_address(address) || (asked && self.is_host_address(address))
     }
 
     fn is_lan(&self, address: IpAddr) -> bool {
@@ -56,8 +52,9 @@ impl Model<'_> {
     pub(crate) fn leave(&self, origin: Origin, source: Option<IpAddr>, call: &Call) -> Outcome {
         let v6 = call.v6();
         let own = self.uplink_source(call.to);
-        let beside = self.is_beside(call.to) && !self.on_segment(call.to);
-        let routed = self.on_segment(call.to) || self.router(v6).is_some();
+        let hop = self.hop(call.to);
+        let beside = hop == Hop::Beside;
+        let routed = hop == Hop::Segment || self.router(v6).is_some();
         let (Some(own), true, false) = (own, routed, beside) else {
             let filters = !v6 || self.filters_v6();
             if let Origin::Net(net) = origin
@@ -86,7 +83,7 @@ impl Model<'_> {
                     (own, true)
                 } else {
                     // 28.0 on drops what comes back to the container's own address.
-                    let dropped = filters && self.guards_own_addresses(net, v6);
+                    let dropped = filters && self.guards_own_addresses(net, v6, Origin::Uplink);
                     (source, self.machine.lan_through_host && !dropped)
                 }
             }
@@ -159,11 +156,46 @@ impl Model<'_> {
     }
 
     fn child(&self, address: IpAddr) -> Option<usize> {
-        let shared = |carrier| matches!(carrier, Carrier::Uplink | Carrier::UplinkRouted);
-        self.sandboxes.iter().position(|sandbox| {
+        Some(self.child_at(address)?.0)
+    }
+
+    /// That container, and the network that the address is on. Nobody answers for one in mode l3.
+    fn child_at(&self, address: IpAddr) -> Option<(usize, usize)> {
+        let shared = |port: &Port| self.nets[port.net].carrier == Carrier::Uplink;
+        self.sandboxes.iter().enumerate().find_map(|(at, sandbox)| {
             let mut ports = sandbox.ports.iter();
-            ports.any(|port| shared(self.nets[port.net].carrier) && port.has(address))
+            let port = ports.find(|port| shared(port) && port.has(address))?;
+            Some((at, port.net))
         })
+    }
+
+    /// From a container without neighbours: to whoever shares the interface likewise straight. All else leaves by
+    /// the host's routes, and does not come back: nobody answers for the container's address on the segment.
+    pub(crate) fn call_routed(&self, net: usize, source: IpAddr, call: &Call) -> Outcome {
+        let own = &self.nets[net];
+        let shares = |port: &Port| {
+            let other = &self.nets[port.net];
+            let uplink = |net: &Net<'_>| net.carrier == Carrier::UplinkRouted;
+            other.routed && (port.net == net || (uplink(own) && uplink(other)))
+        };
+        let found = self.sandboxes.iter().position(|sandbox| {
+            let mut ports = sandbox.ports.iter();
+            ports.any(|port| shares(port) && port.has(call.to))
+        });
+        let Some(at) = found.filter(|_| !own.apart) else {
+            return Outcome::silent(Reason::NoWayBack, Via::Routed);
+        };
+        let sandbox = &self.sandboxes[at];
+        let mut ports = sandbox.ports.iter();
+        let on_link = ports
+            .find(|port| port.address(call.v6()).is_some() && self.nets[port.net].contains(source));
+        if !on_link
+            .or_else(|| sandbox.route(call.v6()))
+            .is_some_and(shares)
+        {
+            return Outcome::silent(Reason::NoWayBack, Via::Routed);
+        }
+        self.deliver(Site::Sandbox(at), call, source, Via::Routed)
     }
 
     /// To a container that shares the uplink, from elsewhere on the segment or from behind the router.
@@ -201,8 +233,9 @@ impl Model<'_> {
     }
 
     /// From a container that shares the uplink, to an address that it takes for a neighbour's.
-    pub(crate) fn call_on_segment(&self, _at: usize, source: IpAddr, call: &Call) -> Outcome {
-        if let Some(other) = self.child(call.to) {
+    pub(crate) fn call_on_segment(&self, net: usize, source: IpAddr, call: &Call) -> Outcome {
+        let heard = |other: &(usize, usize)| !self.nets[net].apart && !self.nets[other.1].apart;
+        if let Some((other, _)) = self.child_at(call.to).filter(heard) {
             return self.deliver(Site::Sandbox(other), call, source, Via::Routed);
         }
         if self.is_uplink_address(call.to) {
@@ -230,13 +263,13 @@ impl Model<'_> {
     /// From a container that shares the uplink, by its default route.
     pub(crate) fn call_from_segment(
         &self,
-        at: usize,
+        net: usize,
         source: IpAddr,
         call: &Call,
         way: Way,
     ) -> Outcome {
         let Way::Via(gateway) = way else {
-            return self.call_on_segment(at, source, call);
+            return self.call_on_segment(net, source, call);
         };
         if !self.machine.router.contains(&gateway) {
             return Outcome::undeliverable(

@@ -6,6 +6,7 @@
 //! side runs, and says so.
 
 mod agent;
+mod host;
 mod ours;
 mod scenarios;
 mod theirs;

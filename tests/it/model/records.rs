@@ -62,6 +62,7 @@ fn assigned(record: &Record) -> Assigned {
                 .filter_map(|address| address.parse::<IpNet>().ok())
                 .map(|address| address.addr())
                 .collect(),
+            interface: Some(text(&network["bridge"]).to_owned()),
         }
     };
     let bridges = list(&json["networks"]).filter(|network| text(&network["driver"]) == "bridge");

@@ -12,7 +12,7 @@ use crate::node::{Entry, Node, Value};
 use crate::read;
 
 /// The keys that do not touch the network.
-const OTHERS: [&str; 75] = [
+const OTHERS: [&str; 74] = [
     "add-runtime",
     "allow-nondistributable-artifacts",
     "api-cors-header",
@@ -53,7 +53,6 @@ const OTHERS: [&str; 75] = [
     "init",
     "init-path",
     "insecure-registries",
-    "ip-forward-no-drop",
     "isolation",
     "labels",
     "live-restore",
@@ -91,7 +90,7 @@ const OTHERS: [&str; 75] = [
 ];
 
 /// The rest of them, and those that this crate reads.
-const READ: [&str; 29] = [
+const READ: [&str; 30] = [
     "allow-direct-routing",
     "bip",
     "bip6",
@@ -110,6 +109,7 @@ const READ: [&str; 29] = [
     "icc",
     "ip",
     "ip-forward",
+    "ip-forward-no-drop",
     "ip-masq",
     "ip6tables",
     "iptables",
@@ -180,6 +180,7 @@ fn value(daemon: &mut DaemonFile, key: &str, node: &Node) -> Result<(), Fault> {
         }
         "icc" => daemon.icc = Some(flag(key, node)?),
         "ip" if !empty => daemon.ip = Some(address(node)?),
+        "ip-forward-no-drop" => daemon.ip_forward_no_drop = Some(flag(key, node)?),
         "ip6tables" => daemon.ip6tables = Some(flag(key, node)?),
         "ip-masq" => daemon.ip_masq = Some(flag(key, node)?),
         "ipv6" => daemon.ipv6 = Some(flag(key, node)?),

@@ -9,6 +9,7 @@
 //! | `routes` | what `ip -j route` prints (and `ip -j -6 route`: one list behind the other) |
 //! | `addresses` | what `ip -j addr` prints |
 //! | `uplink` | the name of the interface that leads out; else that of the default route |
+//! | `forward` | the policy of the FORWARD chain, `DROP` (the default) or `ACCEPT`: the first line of `iptables -S FORWARD` |
 //! | `mtu` | the uplink's MTU in bytes; else what `addresses` says of it |
 //!
 //! each of which may be left out. On the machine itself it is made so:
@@ -35,7 +36,7 @@ use crate::node::Node;
 use crate::vethlab;
 use crate::yaml;
 
-const KEYS: [&str; 5] = ["addresses", "daemon", "mtu", "routes", "uplink"];
+const KEYS: [&str; 6] = ["addresses", "daemon", "forward", "mtu", "routes", "uplink"];
 
 /// The least MTU that IPv4 allows, in bytes.
 const MIN_MTU: u32 = 68;
@@ -55,6 +56,9 @@ pub struct MachineFile {
     pub uplink: Option<String>,
     /// `mtu` as given, in bytes.
     pub mtu: Option<u32>,
+    /// `forward`: whether the policy of the FORWARD chain is DROP, if it is said. The daemon sets it where it turns
+    /// forwarding on itself; where the machine forwarded before, it stays ACCEPT.
+    pub forward_drop: Option<bool>,
 }
 
 /// What `daemon.json` says about networks; everything not given is `None` or empty.
@@ -96,6 +100,8 @@ pub struct DaemonFile {
     pub ipv6: Option<bool>,
     /// `mtu` of docker0, in bytes.
     pub mtu: Option<u32>,
+    /// `ip-forward-no-drop`: the policy of the FORWARD chain is left alone (27.5).
+    pub ip_forward_no_drop: Option<bool>,
     /// `userland-proxy`.
     pub userland_proxy: Option<bool>,
 }
@@ -236,6 +242,16 @@ pub fn is_engines(interface: &str) -> bool {
     }
 }
 
+/// `forward`: `DROP` or `ACCEPT`.
+fn forward(node: &Node) -> Result<bool, Fault> {
+    match node.as_str() {
+        Some("DROP") => Ok(true),
+        Some("ACCEPT") => Ok(false),
+        _ => Err(Fault::invalid(node.at, "forward must be DROP or ACCEPT")
+            .hint("it is the policy that `iptables -S FORWARD` prints first")),
+    }
+}
+
 fn read(text: &str) -> Result<MachineFile, Fault> {
     let roots = yaml::parse(text, 0)?;
     let Some(root) = roots.first().filter(|root| !root.is_null()) else {
@@ -255,6 +271,7 @@ fn read(text: &str) -> Result<MachineFile, Fault> {
             .map(ip::routes)
             .transpose()?
             .unwrap_or_default(),
+        forward_drop: get("forward").map(forward).transpose()?,
         interfaces: get("addresses")
             .map(ip::interfaces)
             .transpose()?

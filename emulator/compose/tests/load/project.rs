@@ -214,3 +214,32 @@ fn the_two_composes() {
     assert_eq!(with(Naming::V1), ("shop_a_3".to_owned(), 5));
     assert_eq!(with(Naming::V2), ("shop-a-3".to_owned(), 3));
 }
+
+#[test]
+fn an_external_network_that_is_described() {
+    let text = |networks: &str| {
+        format!("services: {{a: {{image: i, networks: [n]}}}}\nnetworks: {{n: {networks}}}\n")
+    };
+    let project = project(&text(
+        "{external: true, name: far, x-vethlab: {driver: macvlan, internal: true, driver_opts: {parent: eth0}, \
+         ipam: {config: [{subnet: 10.5.0.0/24}]}}}",
+    ));
+    let network = project.network("n").unwrap();
+    assert!(network.external && network.described && network.internal);
+    assert_eq!(network.name, "far");
+    assert_eq!(network.driver.as_ref().unwrap().value, "macvlan");
+    assert_eq!(network.driver_opts["parent"].value, "eth0");
+    assert_eq!(
+        network.ipam[0].subnet.as_ref().unwrap().value,
+        "10.5.0.0/24"
+    );
+    let (_, _, _, message) = refused(&text("{x-vethlab: {internal: true}}"));
+    assert_eq!(
+        message,
+        "x-vethlab of a network says what an external one is"
+    );
+    let (_, line, column, _) = refused(&text("{external: true, x-vethlab: {internal: 3}}"));
+    assert_eq!((line, column), (2, 54));
+    let (_, _, _, message) = refused(&text("{external: true, x-vethlab: {name: x}}"));
+    assert!(message.contains("name"), "{message}");
+}

@@ -49,8 +49,15 @@ impl Docker {
         world: &mut World<'_>,
         network: &mut Network,
         name: String,
-        options: BridgeOptions,
+        mut options: BridgeOptions,
     ) {
+        let routes = world.plumb.host_routes();
+        let over = |lease: &Lease| {
+            routes
+                .iter()
+                .any(|route| bits::overlap(route, &lease.subnet))
+        };
+        options.crowded = network.leases.iter().any(over);
         let mut mac = self.ids.mac(&format!("bridge:{}", network.name()));
         if self.config.engine == Engine::V20_10 {
             (mac[0], mac[1]) = (0x02, 0x42);
@@ -65,8 +72,9 @@ impl Docker {
             filtered: true,
         };
         let (id, iface) = world.plumb.bridge_add(&plan);
-        let rules = self.rules(network, &options, iface);
+        let rules = self.rules(world, network, &options, iface);
         world.plumb.rules_set(network.key, &rules);
+        self.trust(world, &name);
         network.base = Base::Bridge {
             id,
             iface,
@@ -75,7 +83,27 @@ impl Docker {
         };
     }
 
-    fn rules(&self, network: &Network, options: &BridgeOptions, bridge: IfId) -> NetworkRules {
+    /// The rules of networks that trust the interface of that name, which is there now.
+    fn trust(&self, world: &mut World<'_>, name: &str) {
+        for network in self.networks() {
+            let Base::Bridge { iface, options, .. } = &network.base else {
+                continue;
+            };
+            if options.trusted.iter().any(|trusted| trusted == name) {
+                let rules = self.rules(world, network, options, *iface);
+                world.plumb.rules_set(network.key, &rules);
+            }
+        }
+    }
+
+    fn rules(
+        &self,
+        world: &World<'_>,
+        network: &Network,
+        options: &BridgeOptions,
+        bridge: IfId,
+    ) -> NetworkRules {
+        let trusted = options.trusted.iter();
         NetworkRules {
             engine: self.config.engine,
             bridge,
@@ -90,6 +118,11 @@ impl Docker {
             host_ipv6: options.host_v6,
             userland_proxy: self.config.userland_proxy,
             allow_direct_routing: self.config.allow_direct_routing,
+            trusted: trusted
+                .filter_map(|name| world.plumb.host_iface(name))
+                .filter(|&iface| iface != bridge)
+                .collect(),
+            crowded: options.crowded,
             filter_v6: self.config.ip6tables,
         }
     }

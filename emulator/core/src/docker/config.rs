@@ -39,6 +39,9 @@ pub struct DaemonConfig {
     /// `allow-direct-routing`: packets to a container's own address are not dropped for coming from
     /// outside its bridge. Docker 28 has it.
     pub allow_direct_routing: bool,
+    /// What the filter says of a packet that the host forwards and no rule speaks of: it is dropped if the daemon had
+    /// to turn forwarding on itself (and was not told `ip-forward-no-drop`), else the policy stays what it was.
+    pub forward_drop: bool,
     /// `ip`: where ports are published when nobody says; `None` is everywhere.
     pub ip: Option<IpAddr>,
     /// `mtu` of docker0.
@@ -96,6 +99,7 @@ impl DaemonConfig {
             ip6tables: engine == Engine::V29,
             userland_proxy: true,
             allow_direct_routing: false,
+            forward_drop: true,
             ip: None,
             mtu: 1500,
             ipv6: false,

@@ -241,7 +241,7 @@ impl Docker {
             Base::Shared { to, .. } => to.clone(),
             Base::Nothing => return Ok(()),
         };
-        if !matches!(to, AttachTo::Macvlan | AttachTo::Ipvlan) {
+        if matches!(to, AttachTo::Bridge(_) | AttachTo::Dummy(_)) {
             endpoint.host_name = self
                 .ids
                 .veth(&format!("{}@{}", container.name, network.name()));
@@ -271,6 +271,10 @@ impl Docker {
         };
         let iface = attached.map_err(|why| attach_error(container, network, &plan, &why))?;
         endpoint.iface = Some(iface);
+        if is_crowded(network) {
+            let own: Vec<_> = endpoint.addresses().map(|net| net.addr()).collect();
+            world.plumb.guard(network.key, iface, &own);
+        }
         Ok(())
     }
 
@@ -342,12 +346,20 @@ impl Docker {
         let Some(mut network) = self.networks.lift(endpoint.network) else {
             return;
         };
+        if let Some(iface) = endpoint.iface.filter(|_| is_crowded(&network)) {
+            world.plumb.unguard(network.key, iface);
+        }
         for addr in endpoint.addresses() {
             self.free_endpoint_address(&network, addr);
         }
         network.endpoints.remove(&endpoint.key);
         self.networks.settle(endpoint.network, network);
     }
+}
+
+/// Its addresses may be led to by another interface than its bridge.
+fn is_crowded(network: &Network) -> bool {
+    matches!(&network.base, Base::Bridge { options, .. } if options.crowded)
 }
 
 fn attach_error(container: &Container, network: &Network, plan: &AttachPlan, why: &str) -> Error {

@@ -8,11 +8,12 @@ use ipnet::IpNet;
 use switch::Time;
 
 use super::ipam::bits;
-use super::options::{BridgeOptions, VlanMode};
+use super::options::BridgeOptions;
 use super::plumb::{AttachTo, GatewayMode};
 use super::spec::{Engine, IpamConfig, NetworkSpec};
 use super::table::Entry;
 use crate::id::{BridgeId, IfId};
+use crate::net::{ChildKind, IpvlanMode};
 
 /// What carries a network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,7 +109,7 @@ pub enum Base {
         /// The interface that is shared, if there is one.
         parent: Option<String>,
         /// How.
-        mode: VlanMode,
+        mode: ChildKind,
     },
 }
 
@@ -224,7 +225,8 @@ impl Network {
             // In 29 the driver treats a network without parent as internal; the order of endpoints does not.
             Base::Shared { parent: None, .. } if engine == Engine::V29 => None,
             Base::Shared {
-                mode: VlanMode::L3, ..
+                mode: ChildKind::Ipvlan(IpvlanMode::L3 | IpvlanMode::L3s, _),
+                ..
             } => self.leases_of(v6).next().map(|_| Way::Direct),
             Base::Shared { .. } => {
                 let lease = match addr {

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use super::error::{Error, Kind};
 use super::plumb::{GatewayMode, Mac};
 use super::spec::Engine;
+use crate::net::{ChildKind, IpvlanFlag, IpvlanMode, MacvlanMode};
 
 type Labels = BTreeMap<String, String>;
 
@@ -22,6 +23,7 @@ const MODE_V4: &str = "com.docker.network.bridge.gateway_mode_ipv4";
 const MODE_V6: &str = "com.docker.network.bridge.gateway_mode_ipv6";
 const MTU: &str = "com.docker.network.driver.mtu";
 const PREFIX: &str = "com.docker.network.container_iface_prefix";
+const TRUSTED: &str = "com.docker.network.bridge.trusted_host_interfaces";
 const HOST_V4: &str = "com.docker.network.host_ipv4";
 const HOST_V6: &str = "com.docker.network.host_ipv6";
 const IFNAME: &str = "com.docker.network.endpoint.ifname";
@@ -112,8 +114,14 @@ pub struct BridgeOptions {
     pub host_v4: Option<Ipv4Addr>,
     /// The same for IPv6.
     pub host_v6: Option<Ipv6Addr>,
+    /// Interfaces of the host whose packets may go to containers' own addresses as far as ports are published,
+    /// as what comes by the bridge itself may (28.2).
+    pub trusted: Vec<String>,
     /// The MTU of the bridge and its ports; 0 or none is the kernel's 1500.
     pub mtu: u32,
+    /// Its subnets lie over those of other interfaces of the host, which may lead there instead. Not said by an
+    /// option: found when the bridge is made.
+    pub crowded: bool,
 }
 
 impl BridgeOptions {
@@ -126,6 +134,8 @@ impl BridgeOptions {
             Engine::V29 => (mode(labels, MODE_V4)?, mode(labels, MODE_V6)?),
             Engine::V20_10 => (GatewayMode::Nat, GatewayMode::Nat),
         };
+        let trusted = labels.get(TRUSTED).filter(|_| engine == Engine::V29);
+        let trusted = trusted.into_iter().flat_map(|names| names.split(':'));
         if !internal && [mode_v4, mode_v6].contains(&GatewayMode::Isolated) {
             return Err(invalid(
                 "gateway mode 'isolated' can only be used for an internal network",
@@ -141,7 +151,12 @@ impl BridgeOptions {
             mode_v6,
             host_v4: address(labels, HOST_V4)?,
             host_v6: address(labels, HOST_V6)?,
+            trusted: trusted
+                .filter(|name| !name.is_empty())
+                .map(str::to_owned)
+                .collect(),
             mtu: mtu(labels)?,
+            crowded: false,
         })
     }
 }
@@ -195,48 +210,52 @@ pub fn announce(labels: &Labels) -> Result<(u32, Duration), Error> {
     Ok((count, Duration::from_millis(u64::from(ms))))
 }
 
-/// How a macvlan or ipvlan network passes frames.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum VlanMode {
-    /// macvlan `bridge` (the default), `private`, `vepa` or `passthru`.
-    Macvlan {
-        /// Only one network may use the parent.
-        passthru: bool,
-    },
-    /// ipvlan `l2` (the default).
-    L2,
-    /// ipvlan `l3` or `l3s`: routes straight out of the interface.
-    L3,
-}
-
 /// Reads `macvlan_mode`.
 ///
 /// # Errors
 /// `requested macvlan mode 'X' is not valid, 'bridge' mode is the macvlan driver default`.
-pub fn macvlan_mode(labels: &Labels) -> Result<VlanMode, Error> {
-    match labels.get("macvlan_mode").map(String::as_str) {
-        None | Some("" | "bridge" | "private" | "vepa") => {
-            Ok(VlanMode::Macvlan { passthru: false })
+pub fn macvlan_mode(labels: &Labels) -> Result<ChildKind, Error> {
+    let mode = match labels.get("macvlan_mode").map(String::as_str) {
+        None | Some("" | "bridge") => MacvlanMode::Bridge,
+        Some("private") => MacvlanMode::Private,
+        Some("vepa") => MacvlanMode::Vepa,
+        Some("passthru") => MacvlanMode::Passthru,
+        Some(other) => {
+            return Err(invalid(format!(
+                "requested macvlan mode '{other}' is not valid, 'bridge' mode is the macvlan driver default"
+            )));
         }
-        Some("passthru") => Ok(VlanMode::Macvlan { passthru: true }),
-        Some(other) => Err(invalid(format!(
-            "requested macvlan mode '{other}' is not valid, 'bridge' mode is the macvlan driver default"
-        ))),
-    }
+    };
+    Ok(ChildKind::Macvlan(mode))
 }
 
-/// Reads `ipvlan_mode`.
+/// Reads `ipvlan_mode` and `ipvlan_flag`, which 20.10 does not know.
 ///
 /// # Errors
-/// `requested ipvlan mode 'X' is not valid, 'l2' mode is the ipvlan driver default`.
-pub fn ipvlan_mode(labels: &Labels) -> Result<VlanMode, Error> {
-    match labels.get("ipvlan_mode").map(String::as_str) {
-        None | Some("" | "l2") => Ok(VlanMode::L2),
-        Some("l3" | "l3s") => Ok(VlanMode::L3),
-        Some(other) => Err(invalid(format!(
-            "requested ipvlan mode '{other}' is not valid, 'l2' mode is the ipvlan driver default"
-        ))),
-    }
+/// `requested ipvlan mode 'X' is not valid, 'l2' mode is the ipvlan driver default`; the same of a flag.
+pub fn ipvlan_mode(labels: &Labels, engine: Engine) -> Result<ChildKind, Error> {
+    let mode = match labels.get("ipvlan_mode").map(String::as_str) {
+        None | Some("" | "l2") => IpvlanMode::L2,
+        Some("l3") => IpvlanMode::L3,
+        Some("l3s") => IpvlanMode::L3s,
+        Some(other) => {
+            return Err(invalid(format!(
+                "requested ipvlan mode '{other}' is not valid, 'l2' mode is the ipvlan driver default"
+            )));
+        }
+    };
+    let flag = labels.get("ipvlan_flag").filter(|_| engine == Engine::V29);
+    let flag = match flag.map(String::as_str) {
+        None | Some("" | "bridge") => IpvlanFlag::Bridge,
+        Some("private") => IpvlanFlag::Private,
+        Some("vepa") => IpvlanFlag::Vepa,
+        Some(other) => {
+            return Err(invalid(format!(
+                "requested ipvlan flag '{other}' is not valid, 'bridge' is the ipvlan driver default flag"
+            )));
+        }
+    };
+    Ok(ChildKind::Ipvlan(mode, flag))
 }
 
 /// The interface of the host that the network shares, if it names one.
@@ -327,6 +346,14 @@ mod tests {
             let got = BridgeOptions::parse(&labels(&[(key, value)]), Engine::V29, false);
             assert_eq!(got.unwrap_err().message, *expected);
         }
+        let trusted = labels(&[(TRUSTED, "eth0::br-a:")]);
+        let of = |engine| {
+            BridgeOptions::parse(&trusted, engine, false)
+                .unwrap()
+                .trusted
+        };
+        assert_eq!(of(Engine::V29), ["eth0", "br-a"]);
+        assert!(of(Engine::V20_10).is_empty());
         // 20.10 knows no gateway modes: such a label means nothing.
         assert!(BridgeOptions::parse(&labels(&[(MODE_V4, "X")]), Engine::V20_10, false).is_ok());
         assert!(announce(&labels(&[(ADVERTISE_COUNT, "4")])).is_err());

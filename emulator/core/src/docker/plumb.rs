@@ -9,6 +9,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::spec::{Engine, Port};
 use crate::id::{BridgeId, IfId, NsId};
+use crate::net::ChildKind;
 
 /// A MAC address.
 pub type Mac = [u8; 6];
@@ -55,10 +56,10 @@ pub struct AttachPlan {
 pub enum AttachTo {
     /// A port of this bridge, by a veth pair.
     Bridge(BridgeId),
-    /// The host's uplink segment, as macvlan in bridge mode (own MAC).
-    Macvlan,
-    /// The host's uplink segment, as ipvlan L2 (the uplink's MAC).
-    Ipvlan,
+    /// The host's uplink, which is shared.
+    Uplink(ChildKind),
+    /// The interface of a dummy, which is shared in a way that a bridge does not do.
+    Alone(BridgeId, IfId, ChildKind),
     /// Nothing: a macvlan or ipvlan network without a parent has a dummy one; its members reach each
     /// other only. The bridge stands for the dummy.
     Dummy(BridgeId),
@@ -94,6 +95,12 @@ pub struct NetworkRules {
     /// A container's own address may be called from outside the bridge as far as ports are published
     /// (`allow-direct-routing`).
     pub allow_direct_routing: bool,
+    /// Interfaces that count as the bridge itself where packets to containers' own addresses are dropped
+    /// (`trusted_host_interfaces`).
+    pub trusted: Vec<IfId>,
+    /// Other interfaces have addresses of its subnets too: no rule speaks of a whole subnet, each endpoint is guarded
+    /// by itself ([`Plumb::guard`]).
+    pub crowded: bool,
     /// The daemon filters IPv6 (`ip6tables`; off in the recorded 20.10 engine).
     pub filter_v6: bool,
 }
@@ -179,6 +186,10 @@ pub trait Plumb {
         new: Option<DefaultRoute>,
     ) -> Result<(), String>;
 
+    /// Drops what comes to these addresses of an endpoint by another interface than its bridge, wherever they lead.
+    fn guard(&mut self, network: u32, iface: IfId, addresses: &[IpAddr]);
+    /// Undoes [`Plumb::guard`].
+    fn unguard(&mut self, network: u32, iface: IfId);
     /// Opens published ports of an endpoint: firewall rules, and a docker-proxy each if the daemon
     /// runs it.
     ///
@@ -198,6 +209,8 @@ pub trait Plumb {
 
     /// Whether `addr` is an address of the host's namespace (or unspecified).
     fn host_has(&self, addr: IpAddr) -> bool;
+    /// The host's interface of that name.
+    fn host_iface(&self, name: &str) -> Option<IfId>;
     /// The networks that the host has routes to (scope link, the default route left out): dynamic
     /// pools stay away from them.
     fn host_routes(&self) -> Vec<IpNet>;

@@ -73,6 +73,11 @@ impl Plumb for Kernel {
         );
         self.bridges.remove(&bridge.0).expect("bridge");
     }
+    fn guard(&mut self, _network: u32, _iface: IfId, _addresses: &[IpAddr]) {}
+    fn unguard(&mut self, _network: u32, _iface: IfId) {}
+    fn host_iface(&self, _name: &str) -> Option<IfId> {
+        None
+    }
     fn rules_set(&mut self, network: u32, rules: &NetworkRules) {
         self.rules.insert(network, rules.clone());
     }

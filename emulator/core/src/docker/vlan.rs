@@ -7,9 +7,10 @@ use super::engine::{Docker, World};
 use super::error::{Error, Kind};
 use super::ids;
 use super::network::{Base, Driver, Network};
-use super::options::{self, VlanMode};
+use super::options;
 use super::plumb::{AttachTo, BridgePlan};
 use super::spec::Engine;
+use crate::net::{ChildKind, IpvlanFlag, IpvlanMode, MacvlanMode};
 
 fn invalid(message: impl Into<String>) -> Error {
     Error::new(Kind::Invalid, message)
@@ -28,16 +29,19 @@ impl Docker {
         let labels = network.spec.options.clone();
         let mode = match network.driver {
             Driver::Macvlan => options::macvlan_mode(&labels)?,
-            _ => options::ipvlan_mode(&labels)?,
+            _ => options::ipvlan_mode(&labels, self.config.engine)?,
         };
         network.mtu = options::mtu(&labels)?;
         let parent = options::parent(&labels).map(str::to_owned);
         if let Some(parent) = &parent {
             self.check_parent(world, network, parent, mode)?;
         }
-        let to = match (&parent, network.driver) {
-            (Some(parent), Driver::Macvlan) if !parent.contains('.') => AttachTo::Macvlan,
-            (Some(parent), _) if !parent.contains('.') => AttachTo::Ipvlan,
+        let plain = [
+            ChildKind::Macvlan(MacvlanMode::Bridge),
+            ChildKind::Ipvlan(IpvlanMode::L2, IpvlanFlag::Bridge),
+        ];
+        let to = match &parent {
+            Some(parent) if !parent.contains('.') => AttachTo::Uplink(mode),
             _ => {
                 // A dummy, or a tagged sub-interface: nobody else is on that VLAN of the uplink.
                 let prefix = if network.driver == Driver::Macvlan {
@@ -54,7 +58,12 @@ impl Docker {
                     addresses: Vec::new(),
                     filtered: false,
                 };
-                AttachTo::Dummy(world.plumb.bridge_add(&plan).0)
+                let (bridge, iface) = world.plumb.bridge_add(&plan);
+                if plain.contains(&mode) {
+                    AttachTo::Dummy(bridge)
+                } else {
+                    AttachTo::Alone(bridge, iface, mode)
+                }
             }
         };
         network.base = Base::Shared { to, parent, mode };
@@ -66,7 +75,7 @@ impl Docker {
         world: &World<'_>,
         network: &Network,
         parent: &str,
-        mode: VlanMode,
+        mode: ChildKind,
     ) -> Result<(), Error> {
         if parent == "lo" {
             return Err(invalid(
@@ -88,7 +97,7 @@ impl Docker {
                 )));
             }
         }
-        let passthru = |mode| mode == VlanMode::Macvlan { passthru: true };
+        let passthru = |mode| mode == ChildKind::Macvlan(MacvlanMode::Passthru);
         for other in self.networks() {
             let Base::Shared {
                 parent: Some(theirs),

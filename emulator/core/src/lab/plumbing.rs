@@ -18,7 +18,7 @@ use crate::docker::plumb::{
 use crate::docker::rules::DockerRules;
 use crate::docker::spec::{Engine, Proto};
 use crate::id::{AppId, BridgeId, IfId, NsId, SockId};
-use crate::net::{ChildKind, Net, VethPlan};
+use crate::net::{ChildKind, MacvlanMode, Net, VethPlan};
 use crate::netns::{Errno, LO, Route};
 use crate::service::proxy::{TcpProxy, UdpProxy};
 
@@ -50,7 +50,7 @@ impl Plumbing {
             uplink,
             userland_proxy: daemon.userland_proxy,
             engine: daemon.engine,
-            rules: DockerRules::new(LO),
+            rules: DockerRules::new(LO, daemon.forward_drop),
             held: BTreeMap::new(),
             rng: rng.stream("plumbing"),
         }
@@ -153,27 +153,30 @@ impl Hands<'_> {
                 }
                 Ok(iface)
             }
-            AttachTo::Macvlan => {
-                Ok(self
-                    .net
-                    .child_add(self.state.uplink, ChildKind::Macvlan, &own))
-            }
-            AttachTo::Ipvlan => {
-                let mac = self.uplink_mac().unwrap_or(mac);
-                Ok(self.net.child_add(
-                    self.state.uplink,
-                    ChildKind::Ipvlan,
-                    &VethPlan { mac, ..own },
-                ))
-            }
+            AttachTo::Uplink(kind) => self.add_child(self.state.uplink, kind, &own),
+            AttachTo::Alone(_, dummy, kind) => self.add_child(dummy, kind, &own),
         }
     }
 
-    fn uplink_mac(&self) -> Option<EthernetAddress> {
-        self.net
-            .ns(self.state.host)?
-            .iface(self.state.uplink)
-            .map(|iface| EthernetAddress(iface.mac))
+    /// A child of an interface of the host's. One that is in passthru mode stays alone.
+    fn add_child(
+        &mut self,
+        parent: IfId,
+        kind: ChildKind,
+        own: &VethPlan<'_>,
+    ) -> Result<IfId, String> {
+        if kind == ChildKind::Macvlan(MacvlanMode::Passthru) && self.net.has_children(parent) {
+            return Err("failed to create the macvlan port: invalid argument".to_owned());
+        }
+        let host = self.net.ns(self.state.host);
+        let shared = host
+            .and_then(|host| host.iface(parent))
+            .filter(|_| matches!(kind, ChildKind::Ipvlan(..)))
+            .map(|iface| EthernetAddress(iface.mac));
+        let mac = shared.unwrap_or(own.mac);
+        Ok(self
+            .net
+            .child_add(parent, kind, &VethPlan { mac, ..own.clone() }))
     }
 }
 
@@ -280,6 +283,14 @@ impl Plumb for Hands<'_> {
         }
     }
 
+    fn guard(&mut self, network: u32, iface: IfId, addresses: &[IpAddr]) {
+        self.with_rules(|docker, netfilter| docker.guard(netfilter, network, iface, addresses));
+    }
+
+    fn unguard(&mut self, network: u32, iface: IfId) {
+        self.with_rules(|docker, netfilter| docker.unguard(netfilter, network, iface));
+    }
+
     fn publish(
         &mut self,
         network: u32,
@@ -327,6 +338,13 @@ impl Plumb for Hands<'_> {
                 .net
                 .ns(self.state.host)
                 .is_some_and(|netns| netns.is_local(addr))
+    }
+
+    fn host_iface(&self, name: &str) -> Option<IfId> {
+        let mut ifaces = self.net.ns(self.state.host)?.ifaces();
+        ifaces
+            .find(|iface| iface.name == name)
+            .map(|iface| iface.id)
     }
 
     fn host_routes(&self) -> Vec<IpNet> {

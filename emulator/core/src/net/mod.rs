@@ -34,7 +34,7 @@ use crate::id::{AppId, BridgeId, IfId, LinkId, NsId, SockId};
 use crate::netns::tcp::Spares;
 use crate::netns::{Cx, Netns};
 
-pub use child::ChildKind;
+pub use child::{ChildKind, IpvlanFlag, IpvlanMode, MacvlanMode};
 pub use raw::Offload;
 pub use topology::VethPlan;
 pub use watch::{

@@ -311,10 +311,14 @@ impl Net {
         let iface = self.socket_add(plan.ns, Plug::Child { parent });
         self.children.add(iface, parent, kind, plan.mac, plan.ns);
         let (shown, own) = match kind {
-            ChildKind::Macvlan => (IfaceKind::Macvlan, link_local(plan.mac.0)),
-            ChildKind::Ipvlan => {
+            ChildKind::Macvlan(_) => (IfaceKind::Macvlan, link_local(plan.mac.0)),
+            ChildKind::Ipvlan(..) => {
+                let shown = match kind.is_routed() {
+                    true => IfaceKind::IpvlanRouted,
+                    false => IfaceKind::Ipvlan,
+                };
                 let number = self.children.number();
-                (IfaceKind::Ipvlan, link_local_shared(plan.mac.0, number))
+                (shown, link_local_shared(plan.mac.0, number))
             }
         };
         self.iface_make_as(

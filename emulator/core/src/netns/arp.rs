@@ -12,7 +12,7 @@ use switch::{Frame, IfId};
 
 use super::addr::{BROADCAST, Mac, martian_source};
 use super::neigh::{Claim, Override};
-use super::{Arrival, Cx, Netns};
+use super::{Arrival, Cx, Iface, Netns};
 
 /// Length of an ARP packet for Ethernet and IPv4.
 const LEN: usize = 28;
@@ -34,6 +34,14 @@ impl Netns {
         };
         if target.is_loopback() || target.is_multicast() || martian_source(source.into()) {
             cx.drop(frame, arrival.iface, DropReason::Martian);
+            return;
+        }
+        if !self
+            .ifaces
+            .get(arrival.iface)
+            .is_some_and(Iface::has_neighbours)
+        {
+            cx.drop(frame, arrival.iface, DropReason::UnknownEtherType);
             return;
         }
         let iface = arrival.iface;
@@ -122,7 +130,8 @@ impl Netns {
         target: Ipv4Addr,
         to: Mac,
     ) {
-        let (Some(iface), Some(frame)) = (self.ifaces.get(dev), cx.pool.alloc(LEN)) else {
+        let iface = self.ifaces.get(dev).filter(|iface| iface.has_neighbours());
+        let (Some(iface), Some(frame)) = (iface, cx.pool.alloc(LEN)) else {
             return;
         };
         let repr = ArpRepr::EthernetIpv4 {

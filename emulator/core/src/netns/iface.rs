@@ -29,6 +29,8 @@ pub enum IfaceKind {
     Ethernet,
     /// An ipvlan: shares its parent's MAC.
     Ipvlan,
+    /// An ipvlan in one of its L3 modes: it has no neighbours (`NOARP`).
+    IpvlanRouted,
     /// `lo`.
     Loopback,
     /// A macvlan.
@@ -136,6 +138,12 @@ pub struct Iface {
 }
 
 impl Iface {
+    /// It asks for neighbours, and answers; else everything goes to its own MAC.
+    #[must_use]
+    pub fn has_neighbours(&self) -> bool {
+        self.kind != IfaceKind::IpvlanRouted
+    }
+
     pub(super) fn new(config: IfaceConfig) -> Self {
         Self {
             id: config.id,

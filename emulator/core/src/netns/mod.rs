@@ -22,6 +22,7 @@ pub mod addr;
 mod announce;
 mod arp;
 mod build;
+mod child;
 mod dst;
 mod early;
 pub mod errno;

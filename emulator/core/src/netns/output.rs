@@ -30,6 +30,16 @@ pub(super) struct Way {
 }
 
 impl Way {
+    /// To this namespace itself.
+    pub(super) const fn local(lo: IfId, destination: IpAddr) -> Self {
+        Self {
+            dev: lo,
+            hop: destination,
+            kind: RouteKind::Local,
+            source: Some(destination),
+        }
+    }
+
     /// To a station on a link.
     pub(super) const fn onward(dev: IfId, hop: IpAddr) -> Self {
         Self {
@@ -313,6 +323,14 @@ impl Netns {
             RouteKind::Local | RouteKind::Unicast => None,
         };
         if let Some(mac) = mac {
+            self.transmit_packet(cx, way.dev, frame, mac);
+            return;
+        }
+        let without = self
+            .ifaces
+            .get(way.dev)
+            .filter(|iface| !iface.has_neighbours());
+        if let Some(mac) = without.map(|iface| iface.mac) {
             self.transmit_packet(cx, way.dev, frame, mac);
             return;
         }

@@ -6,8 +6,7 @@
 //! backend). Per family; a network without a subnet of a family has no rules of it, and a daemon that does
 //! not filter IPv6 has none at all there. An edit costs the rules that it changes, not those that there are.
 //!
-//! Left out: the daemon's own rules for swarm and overlay, `trusted_host_interfaces`, and the SCTP
-//! checksum rule (no SCTP is carried).
+//! Left out: the daemon's own rules for swarm and overlay, and the SCTP checksum rule (no SCTP is carried).
 
 mod base;
 pub mod said;
@@ -101,23 +100,28 @@ struct Network {
     shared: BTreeMap<Shared, (RuleId, u32)>,
     published: BTreeMap<IfId, (Vec<Published>, Vec<Added>)>,
     links: (Vec<LinkRule>, Vec<RuleId>),
+    guarded: BTreeMap<IfId, (Vec<IpAddr>, Vec<RuleId>)>,
 }
 
 /// Docker's rules in one [`Netfilter`].
 #[derive(Debug)]
 pub struct DockerRules {
     lo: IfId,
+    /// The daemon sets the policy of FORWARD to DROP.
+    forward_drop: bool,
     chains: [Option<Chains>; 2],
     networks: BTreeMap<u32, Network>,
     orders: i64,
 }
 
 impl DockerRules {
-    /// No rules yet; `lo` is the host's loopback interface.
+    /// No rules yet; `lo` is the host's loopback interface. `forward_drop`: the daemon sets the policy of FORWARD
+    /// to DROP, as it does where it turns forwarding on.
     #[must_use]
-    pub const fn new(lo: IfId) -> Self {
+    pub const fn new(lo: IfId, forward_drop: bool) -> Self {
         Self {
             lo,
+            forward_drop,
             chains: [None, None],
             networks: BTreeMap::new(),
             orders: 0,
@@ -126,7 +130,7 @@ impl DockerRules {
 
     /// Sets the rules of a network. Again for the same one: replaces them, with those of its published
     /// ports and links; its place among the networks stays. The first network brings the daemon's
-    /// chains along, and with them the FORWARD policy DROP.
+    /// chains along, and with them the FORWARD policy.
     pub fn network_set(&mut self, nf: &mut Netfilter, network: u32, rules: &NetworkRules) {
         let before = self.networks.remove(&network);
         let order = before.as_ref().map_or_else(
@@ -143,6 +147,7 @@ impl DockerRules {
             shared: BTreeMap::new(),
             published: BTreeMap::new(),
             links: (Vec::new(), Vec::new()),
+            guarded: BTreeMap::new(),
         };
         for family in FAMILIES {
             let Some(side) = self.side(&new, family) else {
@@ -166,6 +171,39 @@ impl DockerRules {
             self.publish(nf, network, *endpoint, ports);
         }
         self.links_set(nf, network, &before.links.0);
+        for (endpoint, (addresses, _)) in &before.guarded {
+            self.guard(nf, network, *endpoint, addresses);
+        }
+    }
+
+    /// Adds the rules that Docker 29 has for each address of a container, which are needed where another interface
+    /// than the bridge may lead there: what comes from elsewhere is dropped before it is routed.
+    pub fn guard(&mut self, nf: &mut Netfilter, network: u32, endpoint: IfId, own: &[IpAddr]) {
+        let Some(held) = self.networks.get(&network) else {
+            return;
+        };
+        let planned = own.iter().flat_map(|&address| {
+            let family = Family::of(address);
+            match (self.side(held, family), &self.chains[family as usize]) {
+                (Some(side), Some(Chains::V29(chains))) => v29::guard(chains, &side, address),
+                _ => Vec::new(),
+            }
+        });
+        let added: Vec<RuleId> = planned
+            .filter_map(|planned| add(nf, network, planned))
+            .collect();
+        if let Some(held) = self.networks.get_mut(&network) {
+            held.guarded.insert(endpoint, (own.to_vec(), added));
+        }
+    }
+
+    /// Takes away what [`guard`](Self::guard) added.
+    pub fn unguard(&mut self, nf: &mut Netfilter, network: u32, endpoint: IfId) {
+        let held = self.networks.get_mut(&network);
+        let guarded = held.and_then(|held| held.guarded.remove(&endpoint));
+        for rule in guarded.into_iter().flat_map(|(_, added)| added) {
+            nf.rules.remove(rule);
+        }
     }
 
     /// Takes the rules of a network away, with those of its published ports and links.
@@ -265,10 +303,15 @@ impl DockerRules {
 
     /// The chains of a family, made when the first network needs them.
     fn install(&mut self, nf: &mut Netfilter, family: Family, rules: &NetworkRules) -> Chains {
+        let forward_drop = self.forward_drop;
         self.chains[family as usize]
             .get_or_insert_with(|| match rules.engine {
-                Engine::V20_10 => Chains::V20(v20::install(nf, family, rules.userland_proxy)),
-                Engine::V29 => Chains::V29(v29::install(nf, family, rules.userland_proxy)),
+                Engine::V20_10 => {
+                    Chains::V20(v20::install(nf, family, rules.userland_proxy, forward_drop))
+                }
+                Engine::V29 => {
+                    Chains::V29(v29::install(nf, family, rules.userland_proxy, forward_drop))
+                }
             })
             .clone()
     }
@@ -349,6 +392,7 @@ fn clear(nf: &mut Netfilter, network: &Network) {
         .chain(own)
         .chain(shared)
         .chain(&network.links.1)
+        .chain(network.guarded.values().flat_map(|(_, added)| added))
     {
         nf.rules.remove(rule);
     }

@@ -27,7 +27,12 @@ pub(super) struct Chains {
 }
 
 /// Makes the daemon's chains.
-pub(super) fn install(nf: &mut Netfilter, family: Family, userland_proxy: bool) -> Chains {
+pub(super) fn install(
+    nf: &mut Netfilter,
+    family: Family,
+    userland_proxy: bool,
+    forward_drop: bool,
+) -> Chains {
     let rules = &mut nf.rules;
     let chains = Chains {
         forward: base(family, Table::Filter, Hook::Forward),
@@ -38,10 +43,12 @@ pub(super) fn install(nf: &mut Netfilter, family: Family, userland_proxy: bool) 
         nat_docker: rules.add_chain(family, Table::Nat, "DOCKER"),
     };
     let user = rules.add_chain(family, Table::Filter, "DOCKER-USER");
-    rules.set_policy(
-        chains.forward,
-        Verdict::Drop(DropReason::FilteredUnpublished),
-    );
+    if forward_drop {
+        rules.set_policy(
+            chains.forward,
+            Verdict::Drop(DropReason::FilteredUnpublished),
+        );
+    }
     let any = Match::default();
     for (chain, rank, action) in [
         (chains.forward, 0, Action::Jump(user)),

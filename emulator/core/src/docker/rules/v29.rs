@@ -5,10 +5,13 @@
 //! for packets that were addressed to it directly from another interface (raw table), and a port on a
 //! loopback address for those that did not come over lo. Gateway modes per family: `nat`; `nat-unprotected`
 //! opens everything; `routed` translates nothing, opens published ports and ICMP; `isolated` networks
-//! are internal. `allow-direct-routing` takes the raw table's rules for containers' own addresses away.
+//! are internal. `allow-direct-routing` takes the raw table's rules for containers' own addresses away,
+//! `trusted_host_interfaces` accepts there what came by one of them.
 //!
-//! The raw rule of a container without published ports is left out where its network is masqueraded: the
-//! end of its network's rules drops the same packets.
+//! The raw rule of a container without published ports is left out where its network is masqueraded and trusts
+//! no interface: the end of its network's rules drops the same packets.
+
+use core::net::IpAddr;
 
 use switch::filter::{Action, ChainId, Family, IfMatch, Match, NetMatch, States, Table};
 use switch::hook::{Hook, Netfilter};
@@ -39,7 +42,12 @@ pub(super) struct Chains {
 }
 
 /// Makes the daemon's chains.
-pub(super) fn install(nf: &mut Netfilter, family: Family, userland_proxy: bool) -> Chains {
+pub(super) fn install(
+    nf: &mut Netfilter,
+    family: Family,
+    userland_proxy: bool,
+    forward_drop: bool,
+) -> Chains {
     let rules = &mut nf.rules;
     let hook = base(family, Table::Filter, Hook::Forward);
     let chains = Chains {
@@ -53,7 +61,9 @@ pub(super) fn install(nf: &mut Netfilter, family: Family, userland_proxy: bool) 
         nat_docker: rules.add_chain(family, Table::Nat, "DOCKER"),
     };
     let user = rules.add_chain(family, Table::Filter, "DOCKER-USER");
-    rules.set_policy(hook, Verdict::Drop(DropReason::FilteredUnpublished));
+    if forward_drop {
+        rules.set_policy(hook, Verdict::Drop(DropReason::FilteredUnpublished));
+    }
     for (chain, rank, to) in [
         (hook, 0, user),
         (hook, 1, chains.forward),
@@ -104,15 +114,17 @@ pub(super) fn network(chains: &Chains, side: &Side<'_>) -> Vec<Planned> {
     planned.extend(end(chains, side));
     planned.extend(outgoing(chains, side));
     planned.extend(translation(chains, side));
-    planned.extend(answers_to_own_addresses(chains, side));
+    planned.extend(own_addresses(chains, side));
     planned
 }
 
 /// Answers to containers of a network that is not masqueraded come to their own addresses, from another
-/// interface: they are dropped like everything that does. One rule a network stands for moby's one a
-/// container.
-fn answers_to_own_addresses(chains: &Chains, side: &Side<'_>) -> Vec<Planned> {
-    if !side.is_guarded() || side.network.masquerade {
+/// interface: they are dropped like everything that does, unless that interface is trusted. One rule a network
+/// stands for moby's one a container.
+fn own_addresses(chains: &Chains, side: &Side<'_>) -> Vec<Planned> {
+    let trusted = &side.network.trusted;
+    let needed = !side.network.masquerade || !trusted.is_empty();
+    if !side.is_guarded() || !needed || side.network.crowded {
         return Vec::new();
     }
     let direct = Match {
@@ -125,10 +137,14 @@ fn answers_to_own_addresses(chains: &Chains, side: &Side<'_>) -> Vec<Planned> {
         ..direct
     };
     let drop = Action::Drop(DropReason::FilteredDirect);
-    vec![
-        Planned::new(chains.raw, side.appended(0), host, Action::Accept).called("BRIDGE ADDRESS"),
-        Planned::new(chains.raw, side.appended(1), direct, drop).called(DIRECT),
-    ]
+    let rule = |at, matches, action| Planned::new(chains.raw, side.appended(at), matches, action);
+    let mut planned = vec![rule(0, host, Action::Accept).called("BRIDGE ADDRESS")];
+    planned.extend(trusted.iter().map(|&iface| {
+        let input = IfMatch::Is(iface);
+        rule(1, Match { input, ..direct }, Action::Accept).called("TRUSTED INTERFACE")
+    }));
+    planned.push(rule(2, direct, drop).called(DIRECT));
+    planned
 }
 
 fn closed(chains: &Chains, side: &Side<'_>) -> Vec<Planned> {
@@ -164,7 +180,7 @@ fn end(chains: &Chains, side: &Side<'_>) -> Vec<Planned> {
     } else {
         let drop = Action::Drop(DropReason::FilteredUnpublished);
         match side.mode() {
-            GatewayMode::Nat => (drop, UNPUBLISHED_NAT),
+            GatewayMode::Nat if side.network.trusted.is_empty() => (drop, UNPUBLISHED_NAT),
             _ => (drop, "UNPUBLISHED PORT DROP"),
         }
     };
@@ -234,11 +250,32 @@ pub(super) fn port(chains: &Chains, side: &Side<'_>, port: &Published) -> Vec<Pl
     planned
 }
 
+/// The rule against packets to a container's own address that come from elsewhere, wherever they lead.
+pub(super) fn guard(chains: &Chains, side: &Side<'_>, address: IpAddr) -> Vec<Planned> {
+    if !side.is_guarded() || side.is_closed() {
+        return Vec::new();
+    }
+    let from = |input| Match {
+        destination: Some(NetMatch::host(address)),
+        input,
+        ..Match::default()
+    };
+    let trusted = side.network.trusted.iter();
+    let mut planned: Vec<Planned> = trusted
+        .map(|&iface| Planned::new(chains.raw, 0, from(IfMatch::Is(iface)), Action::Accept))
+        .collect();
+    let drop = Action::Drop(DropReason::FilteredDirect);
+    let direct = from(IfMatch::IsNot(side.network.bridge));
+    planned.push(Planned::new(chains.raw, 0, direct, drop).called(DIRECT));
+    planned
+}
+
 /// What is dropped before anything is tracked.
 fn raw(chains: &Chains, side: &Side<'_>, port: &Published) -> Vec<Planned> {
     let drop = Action::Drop(DropReason::FilteredDirect);
     let mut planned = Vec::new();
-    if side.is_guarded() {
+    // Where an interface is trusted, the network has one rule for all of them.
+    if side.is_guarded() && side.network.trusted.is_empty() {
         let direct = Match {
             destination: Some(NetMatch::host(port.container_ip)),
             input: IfMatch::IsNot(side.network.bridge),

@@ -545,6 +545,7 @@ fn inspect_shows_what_was_stated_and_what_was_chosen() {
 #[test]
 fn macvlan_and_ipvlan() {
     use crate::docker::plumb::AttachTo;
+    use crate::net::{ChildKind, MacvlanMode};
     let mut host = Host::new(V29);
     host.net(
         "mv",
@@ -562,7 +563,8 @@ fn macvlan_and_ipvlan() {
         .unwrap()
         .iface
         .unwrap();
-    assert_eq!(host.kernel.plan(iface).to, AttachTo::Macvlan);
+    let shared = ChildKind::Macvlan(MacvlanMode::Bridge);
+    assert_eq!(host.kernel.plan(iface).to, AttachTo::Uplink(shared));
     // Without a parent nobody is outside; without a gateway there is no route.
     host.net("dummy", "driver=ipvlan subnet=10.5.0.0/24 gateway=10.5.0.1")
         .unwrap();

@@ -300,7 +300,7 @@ impl Docker {
                 world.plumb.bridge_remove(*id);
             }
             Base::Shared {
-                to: AttachTo::Dummy(id),
+                to: AttachTo::Dummy(id) | AttachTo::Alone(id, ..),
                 ..
             } => world.plumb.bridge_remove(*id),
             _ => {}

@@ -72,7 +72,11 @@ fn carrier(netns: &Netns, iface: &Iface) -> bool {
 const fn queue_len(iface: &Iface) -> u32 {
     match iface.kind {
         IfaceKind::Ethernet | IfaceKind::Loopback => 1000,
-        IfaceKind::Bridge | IfaceKind::Ipvlan | IfaceKind::Macvlan | IfaceKind::Veth => 0,
+        IfaceKind::Bridge
+        | IfaceKind::Ipvlan
+        | IfaceKind::IpvlanRouted
+        | IfaceKind::Macvlan
+        | IfaceKind::Veth => 0,
     }
 }
 

@@ -103,6 +103,8 @@ fn network_rules(record: &Value, network: &Value, bridge: IfId) -> NetworkRules 
             .iter()
             .any(|flag| flag == "--userland-proxy=false"),
         allow_direct_routing: false,
+        trusted: Vec::new(),
+        crowded: false,
         filter_v6: false,
     }
 }
@@ -192,7 +194,7 @@ fn links(record: &Value) -> Vec<LinkRule> {
 
 fn rebuilt(record: &Value) -> (Netfilter, Vec<String>) {
     let mut nf = Netfilter::default();
-    let mut docker = DockerRules::new(IfId(1));
+    let mut docker = DockerRules::new(IfId(1), true);
     let mut names = vec![String::new(), "lo".to_owned()];
     let mut numbers = BTreeMap::new();
     for network in networks(record) {

@@ -1,6 +1,6 @@
 //! Who gets through, as which source: the tables of Docker's behaviour as walks through the hooks.
 
-use super::world::{Fate, From, HOST, LAN, World, network};
+use super::world::{Fate, From, HOST, LAN, UPLINK, World, network};
 use super::*;
 use crate::docker::plumb::GatewayMode;
 use crate::docker::spec::Proto;
@@ -147,6 +147,28 @@ fn gateway_modes() {
         let source = if routed { "172.18.0.2" } else { "192.0.2.2" };
         let outside = world.reach(SERVER, "198.51.100.7:80");
         assert_eq!(outside, out(source), "{mode:?}");
+    }
+}
+
+/// What comes by a trusted interface goes to published ports of containers' own addresses, nothing else does.
+#[test]
+fn trusted_interfaces() {
+    for masquerade in [true, false] {
+        let mut world = World::new(Engine::V29, true);
+        world.set(1, network(1));
+        let mut rules = network(2);
+        rules.trusted = vec![UPLINK];
+        rules.masquerade = masquerade;
+        world.set(2, rules);
+        world.publish(2, 2, &["0.0.0.0:8080->80"]);
+        assert_eq!(
+            world.reach(LAN, "172.18.0.2:80"),
+            to("172.18.0.2:80", "192.0.2.9")
+        );
+        assert_eq!(world.reach(LAN, "172.18.0.2:81"), UNPUBLISHED);
+        assert_eq!(world.reach(OTHER, "172.18.0.2:80"), DIRECT);
+        assert_eq!(world.reach(OTHER, "172.18.0.3:80"), DIRECT);
+        assert_eq!(world.reach(OTHER, "172.18.0.1:22"), host("172.17.0.2"));
     }
 }
 

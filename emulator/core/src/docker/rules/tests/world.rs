@@ -14,7 +14,7 @@ use crate::docker::spec::{Engine, Port, Proto};
 use crate::id::IfId;
 
 const LO: IfId = IfId(1);
-const UPLINK: IfId = IfId(2);
+pub(super) const UPLINK: IfId = IfId(2);
 
 /// Another machine on the uplink's segment.
 pub(super) const LAN: From = From::Wire("192.0.2.9");
@@ -73,6 +73,8 @@ pub(super) fn network(number: u8) -> NetworkRules {
         host_ipv6: None,
         userland_proxy: true,
         allow_direct_routing: false,
+        trusted: Vec::new(),
+        crowded: false,
         filter_v6: true,
     }
 }
@@ -115,7 +117,7 @@ impl World {
     pub(super) fn new(engine: Engine, proxy: bool) -> Self {
         Self {
             nf: Netfilter::default(),
-            rules: DockerRules::new(LO),
+            rules: DockerRules::new(LO, true),
             engine,
             proxy,
             networks: Vec::new(),
