@@ -184,13 +184,17 @@ impl Edit {
             Self::Internal(network, false) => {
                 format!("let {network} have a way out: no `internal: true`")
             }
-            Self::Internal(network, true) => format!("`internal: true` for {network}"),
+            Self::Internal(network, true) => {
+                let written = written_of(project, network, "internal: true");
+                format!("{written} for {network}")
+            }
             Self::Icc(network) => {
                 format!("let containers of {network} talk to each other: no `{ICC}: \"false\"`")
             }
-            Self::Ipv6(network) => format!(
-                "give {network} IPv6, so that no docker-proxy stands between: `enable_ipv6: true`"
-            ),
+            Self::Ipv6(network) => {
+                let written = written_of(project, network, "enable_ipv6: true");
+                format!("give {network} IPv6, so that no docker-proxy stands between: {written}")
+            }
             Self::State(service, port, protocol) => format!(
                 "if {service} listens on {0}, say so: `x-vethlab: {{listen: [{0}]}}`, with all its other ports",
                 match protocol {
@@ -246,6 +250,16 @@ impl Edit {
                     .map_or(network.at, |value| value.at)
             }),
         }
+    }
+}
+
+/// A setting of a network: where no file writes the network, with all that has to be written.
+fn written_of(project: &Project, key: &str, setting: &str) -> String {
+    let at = project.network(key).map(|network| network.at);
+    let mut services = project.services.iter();
+    match services.any(|service| Some(service.at) == at) {
+        true => format!("`networks: {{{key}: {{{setting}}}}}`"),
+        false => format!("`{setting}`"),
     }
 }
 

@@ -420,3 +420,16 @@ fn the_mtu_is_spoken_of() {
     let usual = says(&["why", path, "peer", "own"], 0);
     assert!(!usual.contains(" mtu "), "{usual}");
 }
+
+/// A setting of the network that no file writes is told with all that has to be written.
+#[test]
+fn a_change_of_the_implicit_network_is_written_whole() {
+    let folder = scratch("implicit");
+    let file = folder.join("compose.yaml");
+    fs::write(&file, "services: {app: {image: x}}\n").unwrap();
+    let said = says(&["why", file.to_str().unwrap(), "app", "internet"], 0);
+    assert!(
+        said.contains("- `networks: {default: {internal: true}}` for default\n"),
+        "{said}"
+    );
+}
