@@ -61,6 +61,10 @@ drop_reasons! {
     ConntrackFull = "connection table is full",
     /// The packet belongs to no connection and cannot start one.
     ConntrackInvalid = "belongs to no connection",
+    /// Nobody allowed it to leave the lab for that destination.
+    EgressDenied = "egress to there is not allowed",
+    /// What it asks for was asked of the world outside before, which has not answered.
+    EgressPending = "the world outside has not answered",
     /// A filter rule dropped it.
     Filtered = "dropped by a filter rule",
     /// Direct access from another interface to a container's address (raw PREROUTING, Docker 28).

@@ -25,4 +25,5 @@ pub mod netns;
 pub mod service;
 pub mod tools;
 
+pub use dns;
 pub use switch;

@@ -6,6 +6,7 @@
 //! are the only other mutators.
 
 pub mod apps;
+mod egress;
 pub mod outside;
 pub mod plumbing;
 pub mod probe;

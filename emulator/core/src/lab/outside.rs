@@ -26,7 +26,7 @@ pub use super::uplink::Uplink;
 use super::uplink::{Family, IPV6_MTU};
 use crate::id::{BridgeId, IfId, NsId};
 use crate::net::{Net, VethPlan};
-use crate::netns::{LO, Route};
+use crate::netns::{LO, Netns, Route};
 use crate::service::resolver::ResolverApp;
 use crate::tools::web::Web;
 
@@ -75,6 +75,23 @@ const MTU: u32 = 1500;
 const ROUTER: [&str; 2] = ["203.0.113.1/30", "2001:db8:fffe::1/64"];
 /// Those of the machine that is the internet.
 const SERVERS: [&str; 2] = ["203.0.113.2/30", "2001:db8:fffe::2/64"];
+/// What that machine answers for.
+const INTERNET: [&str; 2] = ["198.51.100.0/24", "2001:db8:ffff::/48"];
+
+/// What the machine that is the internet answers for itself.
+pub(super) fn stand_ins() -> [IpNet; 2] {
+    INTERNET.map(net)
+}
+
+/// The default routes of the gateway where all the world is behind that machine.
+pub(super) fn ways_out(gateway: &Netns) -> Vec<Route> {
+    let servers = SERVERS.map(|server| net(server).addr()).into_iter();
+    let ways = servers.filter_map(|server| {
+        let link = gateway.route_get(server)?;
+        Some(Route::default_via(server, link.dev))
+    });
+    ways.collect()
+}
 
 fn net(text: &str) -> IpNet {
     text.parse()
@@ -226,12 +243,12 @@ fn standard(net: &mut Net, apps: &mut Apps, given: &Uplink, rng: &Rng) -> Places
     }
     build.via(internet, "0.0.0.0/0", "203.0.113.1", far);
     build.via(internet, "::/0", "2001:db8:fffe::1", far);
-    build.via(gateway, "198.51.100.0/24", "203.0.113.2", out);
-    build.via(gateway, "2001:db8:ffff::/48", "2001:db8:fffe::2", out);
+    build.via(gateway, INTERNET[0], "203.0.113.2", out);
+    build.via(gateway, INTERNET[1], "2001:db8:fffe::2", out);
     let others = others(&mut build, host, given);
-    for local in ["198.51.100.0/24", "2001:db8:ffff::/48"] {
+    for local in stand_ins() {
         net.with_ns(internet, |netns, _| {
-            netns.route_add(Route::local(self::net(local), LO))
+            netns.route_add(Route::local(local, LO))
         });
     }
     for port in [80, 443] {

@@ -67,6 +67,10 @@ impl Netns {
         let Some(segment) = Plain::read(bytes, iface.mac) else {
             return Some(frame);
         };
+        if self.divert.is_some() && segment.has_syn() {
+            // It has to wait.
+            return Some(frame);
+        }
         let known = Known {
             iface: id,
             change,
@@ -118,7 +122,12 @@ impl Netns {
             fragment: 0,
         };
         let packet = Packet::parse(&cx.pool.bytes(frame)[ETHER_LEN..]);
-        let is_ours = packet.is_ok_and(|packet| self.judge(&arrival, &packet) == Inward::Local);
+        let is_ours = packet.is_ok_and(|packet| match self.judge(&arrival, &packet) {
+            Inward::Local => true,
+            // A connection of anybody's. What opens one was sent the long way.
+            Inward::Foreign => self.divert.is_some() && !packet.destination.is_multicast(),
+            Inward::Broadcast | Inward::Martian => false,
+        });
         if is_ours {
             self.early.get_or_insert_default().known = Some(*known);
         }

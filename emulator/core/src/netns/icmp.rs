@@ -31,6 +31,8 @@ pub(super) enum Complaint {
     NetUnreachable,
     /// Nobody listens on its port.
     PortUnreachable,
+    /// A firewall forbids it.
+    Prohibited,
     /// Nobody speaks its protocol.
     ProtocolUnreachable,
     /// Its other fragments did not come.
@@ -49,6 +51,7 @@ impl Complaint {
             Self::ProtocolUnreachable => (3, 2, 0),
             Self::PortUnreachable => (3, 3, 0),
             Self::TooBig { mtu } => (3, 4, mtu.min(0xffff)),
+            Self::Prohibited => (3, 13, 0),
             Self::HopLimit => (11, 0, 0),
             Self::ReassemblyTimeout => (11, 1, 0),
         }
@@ -57,6 +60,7 @@ impl Complaint {
     fn v6(self, next: u32) -> (u8, u8, u32) {
         match self {
             Self::NetUnreachable => (1, 0, 0),
+            Self::Prohibited => (1, 1, 0),
             Self::BeyondScope => (1, 2, 0),
             Self::HostUnreachable => (1, 3, 0),
             Self::PortUnreachable => (1, 4, 0),

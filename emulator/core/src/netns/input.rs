@@ -170,6 +170,7 @@ impl Netns {
                 self.local_input(cx, arrival, frame, packet);
             }
             _ if arrival.looped => cx.drop(frame, arrival.iface, DropReason::NoRoute),
+            _ if self.divert.is_some() => self.local_input(cx, arrival, frame, packet),
             _ => self.forward(cx, arrival, frame, packet),
         }
     }
@@ -227,6 +228,13 @@ impl Netns {
 
     /// Hands a packet to its protocol.
     fn deliver(&mut self, cx: &mut Cx<'_>, arrival: Arrival, frame: Frame, packet: &Packet) {
+        let mut frame = frame;
+        if self.divert.is_some() {
+            match self.divert_input(cx, arrival, frame, packet) {
+                Some(passed) => frame = passed,
+                None => return,
+            }
+        }
         match (packet.protocol, packet.source.is_ipv4()) {
             (IpProtocol::Icmp, true) => self.icmp_input(cx, arrival, frame, packet),
             (IpProtocol::Icmpv6, false) => self.icmpv6_input(cx, arrival, frame, packet),

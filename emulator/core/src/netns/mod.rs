@@ -23,6 +23,7 @@ mod announce;
 mod arp;
 mod build;
 mod child;
+pub mod divert;
 mod dst;
 mod early;
 pub mod errno;
@@ -61,6 +62,7 @@ use switch::{Frame, IfId, Pool, Rng, Time};
 use crate::id::{NsId, SockId};
 
 pub use addr::{Mac, Scope, link_local, link_local_shared};
+pub use divert::{Asked, HeldId, Ruling, Unreachable};
 pub use errno::Errno;
 pub use fib::{Route, RouteKind, RouteProto};
 pub use hook::{Hook, Hooks};
@@ -164,6 +166,8 @@ pub struct Netns {
     /// Sockets that become ready when somebody begins or ceases to listen.
     watches: Vec<SockId>,
     forwarding: bool,
+    /// Open where packets for others are taken in.
+    divert: Option<Box<divert::Diversion>>,
     ip_id: u16,
     /// The firewall; `None` where there are no rules.
     netfilter: Option<Box<dyn Hooks>>,
@@ -201,6 +205,7 @@ impl Netns {
             streams: Streams::new(own.next_u64()),
             watches: Vec::new(),
             forwarding: false,
+            divert: None,
             ip_id: own.next_u32() as u16,
             rng: own,
             netfilter: None,

@@ -98,6 +98,14 @@ const fn plain(addr: SocketAddr) -> SocketAddr {
     SocketAddr::new(addr.ip(), addr.port())
 }
 
+/// What became of a segment that arrived.
+fn tell_fate(cx: &mut Cx<'_>, arrival: Arrival, id: u64, taken: Result<(), (Frame, DropReason)>) {
+    match taken {
+        Ok(()) => cx.trace.event(cx.now, id, arrival.iface, What::Delivered),
+        Err((frame, reason)) => cx.drop(frame, arrival.iface, reason),
+    }
+}
+
 impl Netns {
     /// Runs `call` on the TCP layer, then routes what it sent and wakes whom it named.
     fn with_tcp<R>(
@@ -218,14 +226,28 @@ impl Netns {
             return;
         }
         let id = cx.pool.meta(&frame).id;
-        let mtu = self
-            .ifaces
-            .get(arrival.iface)
-            .map_or(1500, |iface| iface.mtu as usize);
-        match self.with_tcp_from(cx, mtu, |tcp, cx| tcp.input(cx, frame, packet)) {
-            Ok(()) => cx.trace.event(cx.now, id, arrival.iface, What::Delivered),
-            Err((frame, reason)) => cx.drop(frame, arrival.iface, reason),
-        }
+        let mtu = self.mtu_of(arrival.iface);
+        let taken = self.with_tcp_from(cx, mtu, |tcp, cx| tcp.input(cx, frame, packet));
+        tell_fate(cx, arrival, id, taken);
+    }
+
+    /// A SYN that somebody has let in, for whatever address.
+    pub(super) fn tcp_admit(
+        &mut self,
+        cx: &mut Cx<'_>,
+        arrival: Arrival,
+        frame: Frame,
+        packet: &Packet,
+    ) {
+        let id = cx.pool.meta(&frame).id;
+        let mtu = self.mtu_of(arrival.iface);
+        let taken = self.with_tcp_from(cx, mtu, |tcp, cx| tcp.admit(cx, frame, packet));
+        tell_fate(cx, arrival, id, taken);
+    }
+
+    fn mtu_of(&self, iface: IfId) -> usize {
+        let iface = self.ifaces.get(iface);
+        iface.map_or(1500, |iface| iface.mtu as usize)
     }
 
     /// An error from the path about a segment of ours.
@@ -305,6 +327,32 @@ impl Netns {
         self.streams.owners.insert(id, sock);
         self.tell_watches(cx);
         Ok(())
+    }
+
+    /// Listens for every address and port.
+    pub(super) fn stream_listen_any(&mut self, sock: SockId, backlog: usize) -> Result<(), Errno> {
+        let options = self.sockets.get(sock)?.tcp_options;
+        let (tcp, ..) = self.streams.tcp(self.offload);
+        let id = tcp.listen_any(backlog, &options)?;
+        let socket = self.sockets.get_mut(sock)?;
+        socket.tcp = Some(id);
+        socket.listening = true;
+        self.streams.owners.insert(id, sock);
+        Ok(())
+    }
+
+    /// Who wants to be connected to whom, if the packet is a SYN that opens a new connection.
+    pub(super) fn stream_opens(
+        &self,
+        bytes: &[u8],
+        packet: &Packet,
+    ) -> Option<(SocketAddr, SocketAddr)> {
+        self.streams.tcp.as_ref()?.opens(bytes, packet)
+    }
+
+    /// Refuses a segment with a reset.
+    pub(super) fn stream_refuse(&mut self, cx: &mut Cx<'_>, frame: &Frame, packet: &Packet) {
+        self.with_tcp(cx, |tcp, cx| tcp.refuse(cx, frame, packet));
     }
 
     /// Whether a SYN to this address and port finds a listener.

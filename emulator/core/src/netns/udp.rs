@@ -23,7 +23,7 @@ use super::socket::{Datagram, Ports, Socket};
 use super::{Arrival, Cx, Errno, LO, Netns};
 use crate::app::SockKind;
 
-const HEADER: usize = 8;
+pub(super) const HEADER: usize = 8;
 
 /// What a datagram of `len` bytes weighs in a socket's queue: the `truesize` of Linux 6.18, that is the
 /// `sk_buff`, headers and payload rounded up to a power of two, or to pages where they are many.
@@ -281,7 +281,7 @@ impl Netns {
 
 /// Looks at a datagram's header and checksum: how long the packet is as far as the datagram goes, and its
 /// ends.
-fn udp_check(
+pub(super) fn udp_check(
     cx: &Cx<'_>,
     arrival: Arrival,
     frame: &Frame,
@@ -314,7 +314,7 @@ fn udp_check(
 }
 
 /// Writes the checksum of a datagram: in full, or the pseudo-header's part only.
-fn seal(cx: &mut Cx<'_>, frame: &Frame, packet: &Packet, partial: bool) {
+pub(super) fn seal(cx: &mut Cx<'_>, frame: &Frame, packet: &Packet, partial: bool) {
     let bytes = cx.pool.bytes_mut(frame);
     if !partial {
         fill_transport_checksum(bytes, packet);

@@ -349,6 +349,7 @@ impl Netns {
         if let Some(id) = socket.tcp {
             self.stream_close(cx, id);
         }
+        self.divert_end(cx, sock);
         if socket.listening {
             self.tell_watches(cx);
         }

@@ -19,7 +19,7 @@ use super::demux::Tuple;
 use super::emit::Emitter;
 use super::engine::{Next, TcpEngine, TcpState};
 use super::run::guarded;
-use super::segment::ACK;
+use super::segment::{ACK, SYN};
 use super::smol::ceiling;
 use super::{Tcp, TcpCx};
 
@@ -86,6 +86,12 @@ impl Plain {
     #[inline]
     const fn is_data(&self) -> bool {
         self.flags & (EVENTFUL | ACK) == ACK
+    }
+
+    /// It is a SYN, with or without an acknowledgement.
+    #[inline]
+    pub(in crate::netns) const fn has_syn(&self) -> bool {
+        self.flags & SYN != 0
     }
 
     /// Source and destination.

@@ -9,6 +9,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::collections::{BTreeMap, VecDeque};
 
 use super::TcpId;
+use super::any::ANY;
 use super::options::{TcpOptions, overlap};
 
 /// `somaxconn`: a longer backlog is cut to this.
@@ -58,6 +59,9 @@ impl Listener {
 #[derive(Debug, Default)]
 pub(super) struct Listeners {
     table: BTreeMap<(u16, IpAddr), (TcpId, bool)>,
+    /// Who takes what nobody else takes, when it is [admitted](super::Tcp::admit).
+    pub(super) any: Option<TcpId>,
+    pub(super) admits: bool,
 }
 
 impl Listeners {
@@ -86,11 +90,14 @@ impl Listeners {
 
     /// Takes a listener out.
     pub(super) fn remove(&mut self, local: SocketAddr) {
+        if local == ANY {
+            self.any = None;
+        }
         self.table.remove(&(local.port(), local.ip()));
     }
 
     /// Who takes a SYN to `local`: the specific address first, then the wildcard of its family, then
-    /// for IPv4 the wildcard of IPv6.
+    /// for IPv4 the wildcard of IPv6, at last, while a segment is admitted, the listener for all.
     pub(super) fn find(&self, local: SocketAddr) -> Option<TcpId> {
         let at = |address: IpAddr| self.table.get(&(local.port(), address));
         let (specific, any6) = (at(local.ip()), at(Ipv6Addr::UNSPECIFIED.into()));
@@ -100,7 +107,8 @@ impl Listeners {
                 .or_else(|| at(Ipv4Addr::UNSPECIFIED.into()))
                 .or_else(|| any6.filter(|(_, v6_only)| !v6_only)),
         };
-        found.map(|(id, _)| *id)
+        let any = self.any.filter(|_| self.admits);
+        found.map(|(id, _)| *id).or(any)
     }
 
     /// The listeners in order of port and address.

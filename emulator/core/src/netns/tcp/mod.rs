@@ -9,6 +9,7 @@
 //!
 //! Left out: urgent data, TCP Fast Open, SYN cookies, timestamps, ECN, buffers that grow by themselves.
 
+mod any;
 mod call;
 mod conn;
 mod demux;

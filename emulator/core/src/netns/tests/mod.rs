@@ -2,6 +2,7 @@
 
 mod cost;
 mod destinations;
+mod diverted;
 mod early;
 mod errors;
 mod flows;
