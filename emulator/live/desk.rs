@@ -14,8 +14,10 @@ use serde_json::{Value, json};
 use super::Bound;
 use super::ask::Asks;
 use super::capture::{self, Tapes};
+use super::egress::Left;
 use super::guests::Guests;
-use super::logs::{Line, Logs};
+use super::logs::{Line, Logs, NOTICE};
+use super::notices::Notices;
 use super::row;
 use super::screen::Screen;
 use crate::capture::Known;
@@ -59,6 +61,9 @@ pub(super) struct Desk {
     tapes: Tapes,
     /// Programs outside, by whose connection they last.
     guests: Guests,
+    notices: Notices,
+    /// What left the lab, where anything may.
+    left: Option<Left>,
 }
 
 impl Desk {
@@ -69,6 +74,7 @@ impl Desk {
         asks: Asks,
         taps: Vec<(String, Tally)>,
         screen: Option<Screen>,
+        (notices, left): (Notices, Option<Left>),
     ) -> Self {
         let mut mains = BTreeMap::new();
         for (place, started) in up.containers.iter().enumerate() {
@@ -92,10 +98,16 @@ impl Desk {
             asks,
             tapes: Tapes::default(),
             guests: Guests::new(taps),
+            guests: Guests::default(),
+            notices,
+            left,
         }
     }
 
     fn name(&self, place: usize) -> &str {
+        if place == NOTICE {
+            return "vethlab";
+        }
         let started = self.up.containers.get(place);
         started.map_or("", |started| &started.container)
     }
@@ -144,6 +156,11 @@ impl Desk {
             }
             self.screen = Some(screen);
         }
+        self.tell_readers(cx, clients, new);
+    }
+
+    /// Shows the last `new` lines to the clients that follow.
+    fn tell_readers(&mut self, cx: &mut Cx<'_>, clients: &mut Clients, new: usize) {
         let mut readers = core::mem::take(&mut self.readers);
         for (client, reader) in &mut readers {
             for line in self.logs.last(new) {
@@ -170,7 +187,7 @@ impl Desk {
 
     fn ps(&self, cx: &mut Cx<'_>, clients: &mut Clients, from: ClientId) {
         let rows = row::rows(cx.lab, &self.up, &self.bound);
-        let value = json!({
+        let mut value = json!({
             "project": self.project.name,
             "process": std::process::id(),
             "files": self.project.files,
@@ -179,6 +196,9 @@ impl Desk {
             "drops": drops(cx.lab),
             "attached": self.guests.counts(),
         });
+        if let Some(left) = &self.left {
+            value["egress"] = left.value();
+        }
         clients.value(cx, from, &value);
         clients.exit(cx, from, 0);
     }
@@ -458,6 +478,11 @@ impl Service for Desk {
     }
 
     fn woken(&mut self, cx: &mut Cx<'_>, clients: &mut Clients) {
+        while let Some(sentence) = self.notices.take() {
+            // The screen has shown it.
+            self.logs.notice(cx.now(), sentence);
+            self.tell_readers(cx, clients, 1);
+        }
         while let Some((client, answered)) = self.asks.take() {
             match answered {
                 Ok((text, code)) => {

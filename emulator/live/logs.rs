@@ -11,6 +11,9 @@ const BYTES: usize = 1 << 20;
 /// Bytes of a line; a longer one is told as several.
 const LINE: usize = 16 << 10;
 
+/// In place of a container: a sentence of vethlab's own.
+pub(super) const NOTICE: usize = usize::MAX;
+
 /// A line that a program wrote.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Line {
@@ -76,6 +79,16 @@ impl Logs {
             }
         }
         new
+    }
+
+    /// Takes a sentence of vethlab's own: one new line.
+    pub(super) fn notice(&mut self, at: Time, text: String) {
+        self.add(Line {
+            container: NOTICE,
+            at,
+            error: true,
+            text,
+        });
     }
 
     fn add(&mut self, line: Line) {

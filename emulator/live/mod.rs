@@ -12,8 +12,10 @@
 mod ask;
 mod capture;
 mod desk;
+mod egress;
 mod guests;
 mod logs;
+mod notices;
 mod publish;
 mod reach;
 mod row;
@@ -34,6 +36,7 @@ use emulator_host::means::Means;
 use emulator_host::runtime::{Runtime, Stop};
 use emulator_host::signals::Signals;
 
+pub use egress::EgressWish;
 pub use emulator_host::control;
 pub use publish::{Bound, Publishing};
 pub use reach::{Door, ProxyWish};
@@ -46,6 +49,8 @@ use crate::together::Together;
 use crate::world::{Options, World, listening};
 use ask::Asks;
 use desk::Desk;
+use egress::Left;
+use notices::Notices;
 use publish::Sockets;
 use reach::Reach;
 use taps::Taps;
@@ -100,6 +105,8 @@ pub struct Wishes {
     pub proxies: Vec<ProxyWish>,
     /// TAPs of this machine that are put on its networks.
     pub taps: Vec<TapWish>,
+    /// What may leave the lab.
+    pub egress: EgressWish,
     /// Where the lines of its programs go.
     pub screen: Option<Screen>,
     /// Where it is said what people should know.
@@ -146,6 +153,12 @@ impl Live {
                 notices.tell(&format!("vethlab: {sentence}\n"));
             }
         });
+        let notices = Notices::new(wishes.notices);
+        let voice = notices.clone();
+        let means = Means::new(descriptors.now, move |sentence| voice.say(sentence));
+        let left = wishes.egress.left();
+        let mut doors = reach.doors.clone();
+        doors.extend(Door::way_out(&wishes.egress.rules));
         let mut live = Self {
             runtime: Runtime::new(lab).map_err(|error| Trouble::Other(error.to_string()))?,
             project,
@@ -159,6 +172,12 @@ impl Live {
         };
         let tallies = taps.tallies();
         live.attach(together, options, claim, wishes.screen, tallies)
+            doors,
+        };
+        let egress = wishes.egress;
+        let told = (notices, left.clone());
+        live.attach(together, options, claim, wishes.screen, told)
+            .and_then(|()| egress.attach(&mut live.runtime, left.as_ref(), &live.means))
             .and_then(|()| reach.attach(&mut live.runtime, &live.means))
             .and_then(|()| sockets.attach(&mut live.runtime, &live.means))
             .and_then(|()| taps.attach(&mut live.runtime, &live.means))
@@ -173,12 +192,16 @@ impl Live {
         claim: Claim,
         screen: Option<Screen>,
         taps: Vec<(String, Tally)>,
+        told: (Notices, Option<Left>),
     ) -> io::Result<()> {
         self.runtime.attach(Signals::new)?;
         let place = (self.project, self.up.clone(), self.bound.clone());
         self.runtime.attach(|cx| {
             let asks = Asks::new(together, options.clone());
             let desk = Desk::new(cx, place, asks, taps, screen);
+            told.0.hear(cx.waker());
+            let asks = Asks::new(together, options.clone());
+            let desk = Desk::new(cx, place, asks, screen, told);
             Server::new(cx, claim, desk)
         })?;
         Ok(())

@@ -1,7 +1,7 @@
 //! Real servers as services, and proxies into the project's namespaces.
 
 use core::fmt;
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 use std::io;
 use std::net::TcpListener;
 
@@ -9,6 +9,7 @@ use emulator_compose::{Images, Project, Service};
 use emulator_core::docker::spec::{Listening, Proto};
 use emulator_core::id::NsId;
 use emulator_core::lab::Lab;
+use emulator_host::egress::{HOST_NAME, HOST_V4, HOST_V6, Rule};
 use emulator_host::front::Front;
 use emulator_host::means::Means;
 use emulator_host::proxy::Proxy;
@@ -48,6 +49,33 @@ pub enum Door {
         /// Whose namespace.
         place: String,
     },
+    /// Containers reach the real world.
+    Egress {
+        /// What they may reach.
+        rules: Vec<String>,
+        /// Where they find the real machine's loopback, if they may.
+        loopback: Option<String>,
+    },
+}
+
+impl Door {
+    /// The way out, if anything may leave.
+    pub(super) fn way_out(rules: &[Rule]) -> Option<Self> {
+        let opens = |v6| rules.iter().any(|rule| rule.opens_loopback(v6));
+        let loopback = [
+            (false, IpAddr::from(HOST_V4)),
+            (true, IpAddr::from(HOST_V6)),
+        ]
+        .into_iter()
+        .filter(|(v6, _)| opens(*v6))
+        .map(|(_, address)| address.to_string())
+        .collect::<Vec<_>>();
+        (!rules.is_empty()).then(|| Self::Egress {
+            rules: rules.iter().map(ToString::to_string).collect(),
+            loopback: (!loopback.is_empty())
+                .then(|| format!("{HOST_NAME}, {}", loopback.join(", "))),
+        })
+    }
 }
 
 impl fmt::Display for Door {
@@ -59,6 +87,13 @@ impl fmt::Display for Door {
                 to,
             } => write!(f, "upstream {container}:{port}/tcp -> {to}"),
             Self::Proxy { at, place } => write!(f, "proxy {at} -> {place} (SOCKS5, HTTP)"),
+            Self::Egress { rules, loopback } => {
+                write!(f, "egress {}", rules.join(" "))?;
+                match loopback {
+                    Some(names) => write!(f, " (this machine's loopback is {names})"),
+                    None => Ok(()),
+                }
+            }
         }
     }
 }

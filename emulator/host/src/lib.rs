@@ -17,6 +17,8 @@ pub mod control;
 #[cfg(target_os = "linux")]
 pub mod detach;
 #[cfg(target_os = "linux")]
+pub mod egress;
+#[cfg(target_os = "linux")]
 pub mod front;
 #[cfg(target_os = "linux")]
 mod held;
@@ -40,3 +42,5 @@ pub mod runtime;
 pub mod signals;
 #[cfg(target_os = "linux")]
 mod splice;
+#[cfg(target_os = "linux")]
+pub mod trials;

@@ -58,7 +58,8 @@ impl Means {
         Some(Share(Rc::clone(&self.left)))
     }
 
-    pub(crate) fn say(&self, sentence: &str) {
+    /// Tells people something.
+    pub fn say(&self, sentence: &str) {
         (self.say)(sentence);
     }
 }

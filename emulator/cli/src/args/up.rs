@@ -29,6 +29,10 @@ Examples:
       whatever joins tap0 is on the network front: a namespace that it is moved to, or a VM behind a
       bridge with it; its address comes by DHCP and router advertisements, and the network's gateway
       answers DNS
+  vethlab up --egress api.example.com:443 --egress 10.0.0.0/8 --egress localhost:5432
+      let containers out to these and nobody else; this machine's loopback is host.docker.internal
+      for them. Loopback, link-local, metadata and own addresses have to be named, --egress all
+      leaves them out
 
 A real client of a published port is a process of the lab's host: docker-proxy or DNAT carry its
 connection as Docker's rules say. A port refuses while nothing in the container listens on it.
@@ -157,9 +161,24 @@ pub struct UpArgs {
     /// Open TAPs by the tun-tap crate: frames as wires carry them, without super-segments and partial checksums
     #[arg(long, requires = "tap")]
     pub plain_tap: bool,
+    /// Let containers reach this outside: ADDRESS, CIDR, NAME, *.NAME, localhost or all, with :PORTS and /tcp, /udp or /ping
+    /// if not everything is meant; once for each. Nothing leaves without it
+    #[arg(long, value_name = "RULE")]
+    pub egress: Vec<String>,
+    /// Ask this resolver for names that leave, rather than those of /etc/resolv.conf
+    #[arg(long, value_name = "ADDRESS[:PORT]", value_parser = resolver, requires = "egress")]
+    pub egress_dns: Vec<SocketAddr>,
     /// The process in the background: standard input is a socket on which it says that it is up
     #[arg(long, hide = true)]
     pub detached: bool,
+}
+
+/// A resolver, on port 53 if none is said.
+fn resolver(text: &str) -> Result<SocketAddr, String> {
+    let alone = text.parse().map(|ip: IpAddr| SocketAddr::new(ip, 53));
+    text.parse().or(alone).map_err(|_| {
+        format!("{text:?} is no address: write 192.0.2.53, 127.0.0.1:5353 or [2001:db8::53]:53")
+    })
 }
 
 /// A proxy: into whose network, and where.

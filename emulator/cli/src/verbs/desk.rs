@@ -129,11 +129,30 @@ pub(crate) fn ps(args: &PsArgs) -> ExitCode {
         ask(&mut client, &json!({"verb": "ps"}), |value| {
             match args.format {
                 Format::Json => project::print(&format!("{value}\n")),
-                Format::Text => project::print(&up::table(&rows(&value["containers"]))),
+                Format::Text => {
+                    let table = up::table(&rows(&value["containers"]));
+                    project::print(&(table + &left(&value["egress"])))
+                }
             }
         })
     });
     ended(done)
+}
+
+/// What left the lab, if anything may.
+fn left(value: &Value) -> String {
+    if !value.is_object() {
+        return String::new();
+    }
+    let count = |key: &str| value[key].as_u64().unwrap_or_default();
+    format!(
+        "egress: {} connections, {} flows of datagrams, {} pings, {} questions; {} denied\n",
+        count("connections"),
+        count("datagrams"),
+        count("pings"),
+        count("questions"),
+        count("denied")
+    )
 }
 
 fn all(format: Format) -> Result<(), String> {

@@ -5,8 +5,10 @@ use std::process::{Command, ExitCode};
 
 use vethlab::host::attach::Opener;
 use vethlab::host::detach::{self, Started};
+use vethlab::host::egress::Rule;
 use vethlab::live::control::{Place, folder};
 use vethlab::live::{Live, ProxyWish, Publishing, Row, Screen, TapWish, Trouble, Wishes};
+use vethlab::live::{EgressWish, Live, ProxyWish, Publishing, Row, Screen, Trouble, Wishes};
 use vethlab_cli::args::{Format, UpArgs};
 use vethlab_cli::format::table::align;
 
@@ -48,6 +50,7 @@ fn up(args: &UpArgs) -> Result<u8, String> {
     if args.detached {
         detach::leave_session().map_err(words)?;
     }
+    let rules = egress(args)?;
     let on = args.on.as_deref();
     let project = args.project_name.as_deref();
     let together = project::together(&args.files, project, on)?;
@@ -72,6 +75,10 @@ fn up(args: &UpArgs) -> Result<u8, String> {
         publishing: publishing(args)?,
         taps: taps.collect(),
         proxies: proxies.collect(),
+        egress: EgressWish {
+            rules,
+            resolvers: args.egress_dns.clone(),
+        },
         screen,
         notices: Some(Screen::stderr()),
     };
@@ -107,6 +114,13 @@ fn publishing(args: &UpArgs) -> Result<Publishing, String> {
         off: args.no_publish,
         on: on.clone(),
     })
+}
+
+/// What may leave the lab.
+fn egress(args: &UpArgs) -> Result<Vec<Rule>, String> {
+    let rules = args.egress.iter().map(|rule| rule.parse());
+    let rules: Result<_, String> = rules.collect();
+    rules.map_err(|sentence| format!("vethlab: --egress: {sentence}"))
 }
 
 fn sentence(name: &str, trouble: Trouble) -> String {

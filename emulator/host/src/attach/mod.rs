@@ -26,6 +26,8 @@ mod program;
 mod space;
 pub(crate) mod sys;
 mod tap;
+mod sys;
+pub mod trial;
 mod vnet;
 
 pub use frames::{Frames, Got};

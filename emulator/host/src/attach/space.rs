@@ -209,7 +209,7 @@ fn sysctl(name: &str, value: &str) {
 
 /// A veth pair: one end becomes `eth0` of a new network namespace, into which this process goes; the other stays
 /// behind in the old one, which lasts as long as the packet socket there does.
-fn veth() -> io::Result<(OwnedFd, Netlink)> {
+pub(super) fn veth() -> io::Result<(OwnedFd, Netlink)> {
     let behind = Netlink::new()?;
     behind.veth(PORT, ETH0, PORT_MTU)?;
     let (port, eth0) = (behind.index(PORT)?, behind.index(ETH0)?);
