@@ -10,6 +10,8 @@ mod calls;
 mod capture;
 mod common;
 mod dns;
+#[cfg(target_os = "linux")]
+mod egress;
 mod forward;
 mod idle;
 mod instructions;
@@ -38,6 +40,11 @@ fn main() -> ExitCode {
         kernel::agent(&work);
         return ExitCode::SUCCESS;
     }
+    #[cfg(target_os = "linux")]
+    if let Ok(work) = std::env::var(egress::CLIENT) {
+        egress::client(&work);
+        return ExitCode::SUCCESS;
+    }
     let questions: &[(&'static str, Run)] = &[
         ("forward", forward::run),
         ("tcp", tcp::run),
@@ -57,6 +64,8 @@ fn main() -> ExitCode {
         ("realtime", realtime::run),
         #[cfg(target_os = "linux")]
         ("published", published::run),
+        #[cfg(target_os = "linux")]
+        ("egress", egress::run),
     ];
     let named: Vec<String> = std::env::args()
         .skip(1)
