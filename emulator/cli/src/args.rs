@@ -6,6 +6,7 @@ mod attach;
 mod capture;
 mod capturing;
 mod diff;
+mod doctor;
 pub mod init;
 pub mod lint;
 mod matrix;
@@ -18,6 +19,7 @@ pub use attach::AttachArgs;
 pub use capture::{Bounds, CaptureArgs, CaptureAt};
 pub use capturing::{CapturingArgs, ExtcapArgs};
 pub use diff::{DiffArgs, DiffFormat, FailOn};
+pub use doctor::DoctorArgs;
 pub use matrix::{MatrixArgs, MatrixFormat};
 pub use up::{DownArgs, ExecArgs, FollowArgs, LogsArgs, PsArgs, UpArgs, WhichArgs};
 pub use watch::WatchArgs;
@@ -109,6 +111,8 @@ pub enum Verb {
     Extcap(ExtcapArgs),
     /// Run a real program on a network of a project that is up
     Attach(AttachArgs),
+    /// Say which ways of attaching work on this machine, and why the others do not
+    Doctor(DoctorArgs),
     /// Type the commands of a Markdown transcript into a lab and compare what they print
     Play(PlayArgs),
     /// Try what is expected of the networks of compose projects

@@ -34,12 +34,15 @@ fn main() -> ExitCode {
         #[cfg(target_os = "linux")]
         Verb::Attach(args) => verbs::attach::run(&args),
         #[cfg(target_os = "linux")]
+        Verb::Doctor(args) => verbs::doctor::run(&args),
+        #[cfg(target_os = "linux")]
         Verb::Capture(args) => verbs::capture::run(&args),
         #[cfg(target_os = "linux")]
         Verb::Extcap(args) => verbs::extcap::run(&args),
         #[cfg(not(target_os = "linux"))]
         Verb::Up(_)
         | Verb::Attach(_)
+        | Verb::Doctor(_)
         | Verb::Down(_)
         | Verb::Ps(_)
         | Verb::Logs(_)

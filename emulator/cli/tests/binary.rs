@@ -195,8 +195,8 @@ fn a_transcript_that_differs_exits_with_1() {
 #[test]
 fn every_verb_has_help_with_an_example() {
     for verb in [
-        "capture", "check", "diff", "extcap", "init", "lint", "matrix", "play", "test", "watch",
-        "why",
+        "capture", "check", "diff", "doctor", "extcap", "init", "lint", "matrix", "play", "test",
+        "watch", "why",
     ] {
         let output = vethlab(&[verb, "--help"]);
         let (out, _) = texts(&output);

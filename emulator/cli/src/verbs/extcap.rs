@@ -216,6 +216,23 @@ fn install(to: Option<&Path>) -> Result<(), String> {
     ))
 }
 
+/// Whether Wireshark finds the plug-in, and where.
+///
+/// # Errors
+/// Why it does not.
+pub(crate) fn found() -> Result<String, String> {
+    let (folder, why) = folder()?;
+    let path = folder.join("vethlab");
+    if is_ours(&path) {
+        Ok(format!("{} ({why})", path.display()))
+    } else {
+        Err(format!(
+            "not installed: `vethlab extcap --install` writes {} ({why})",
+            path.display()
+        ))
+    }
+}
+
 fn uninstall(from: Option<&Path>) -> Result<(), String> {
     let (folder, _) = given(from)?;
     let path = folder.join("vethlab");

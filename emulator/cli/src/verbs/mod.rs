@@ -9,6 +9,8 @@ pub(crate) mod check;
 pub(crate) mod desk;
 pub(crate) mod diff;
 #[cfg(target_os = "linux")]
+pub(crate) mod doctor;
+#[cfg(target_os = "linux")]
 pub(crate) mod extcap;
 pub(crate) mod init;
 pub(crate) mod lint;
