@@ -98,7 +98,6 @@ impl Desk {
             asks,
             tapes: Tapes::default(),
             guests: Guests::new(taps),
-            guests: Guests::default(),
             notices,
             left,
         }

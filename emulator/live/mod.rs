@@ -147,12 +147,6 @@ impl Live {
         let sockets = Sockets::bind(&lab, project, &up, options, &wishes.publishing)?;
         let reach = Reach::bind(&lab, project, &up, &options.images, &wishes.proxies)?;
         let taps = Taps::open(&mut lab, project, &mut up, &wishes.taps).map_err(Trouble::Other)?;
-        let notices = wishes.notices;
-        let means = Means::new(descriptors.now, move |sentence| {
-            if let Some(notices) = &notices {
-                notices.tell(&format!("vethlab: {sentence}\n"));
-            }
-        });
         let notices = Notices::new(wishes.notices);
         let voice = notices.clone();
         let means = Means::new(descriptors.now, move |sentence| voice.say(sentence));
@@ -167,16 +161,13 @@ impl Live {
             means,
             bound: sockets.bound.clone(),
             unbound: sockets.unbound.clone(),
-            doors: reach.doors.clone(),
+            doors,
             taps: taps.taps.clone(),
         };
         let tallies = taps.tallies();
-        live.attach(together, options, claim, wishes.screen, tallies)
-            doors,
-        };
         let egress = wishes.egress;
         let told = (notices, left.clone());
-        live.attach(together, options, claim, wishes.screen, told)
+        live.attach(together, options, claim, wishes.screen, tallies, told)
             .and_then(|()| egress.attach(&mut live.runtime, left.as_ref(), &live.means))
             .and_then(|()| reach.attach(&mut live.runtime, &live.means))
             .and_then(|()| sockets.attach(&mut live.runtime, &live.means))
@@ -198,10 +189,8 @@ impl Live {
         let place = (self.project, self.up.clone(), self.bound.clone());
         self.runtime.attach(|cx| {
             let asks = Asks::new(together, options.clone());
-            let desk = Desk::new(cx, place, asks, taps, screen);
             told.0.hear(cx.waker());
-            let asks = Asks::new(together, options.clone());
-            let desk = Desk::new(cx, place, asks, screen, told);
+            let desk = Desk::new(cx, place, asks, taps, screen, told);
             Server::new(cx, claim, desk)
         })?;
         Ok(())

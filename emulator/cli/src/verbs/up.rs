@@ -7,8 +7,9 @@ use vethlab::host::attach::Opener;
 use vethlab::host::detach::{self, Started};
 use vethlab::host::egress::Rule;
 use vethlab::live::control::{Place, folder};
-use vethlab::live::{Live, ProxyWish, Publishing, Row, Screen, TapWish, Trouble, Wishes};
-use vethlab::live::{EgressWish, Live, ProxyWish, Publishing, Row, Screen, Trouble, Wishes};
+use vethlab::live::{
+    EgressWish, Live, ProxyWish, Publishing, Row, Screen, TapWish, Trouble, Wishes,
+};
 use vethlab_cli::args::{Format, UpArgs};
 use vethlab_cli::format::table::align;
 

@@ -26,7 +26,6 @@ mod program;
 mod space;
 pub(crate) mod sys;
 mod tap;
-mod sys;
 pub mod trial;
 mod vnet;
 
