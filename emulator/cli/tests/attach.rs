@@ -236,8 +236,10 @@ fn what_a_program_leaves_behind_ends_with_a_killed_client() {
     rustix::process::kill_process(process, rustix::process::Signal::KILL).unwrap();
     assert!(!client.wait().unwrap().success());
     until("they go on", || running(&word) == 0);
-    // What was bound is free, and the name can be used again.
-    shop.says(&["up", "-d"], 0);
+    // What was bound is free, and the name can be used again, as soon as the process has gone.
+    until("its name is taken", || {
+        shop.run(&["up", "-d"]).status.success()
+    });
 }
 
 #[test]
@@ -368,6 +370,7 @@ while len(seen) < 22:
     data, peer = s.recvfrom(65535)
     if data == b'?': s.sendto(b'!', peer)
     else: seen.append(len(data))
+s.sendto(b'all', peer)
 print(*seen)
 ";
     const SEND: &str = "
@@ -380,6 +383,9 @@ while True:
         s.sendto(b'?', to); s.recv(9); break
     except OSError: pass
 for _ in range(2): s.sendto(bytes(10_500), to)
+# What waits in the kernel's namespace goes with it.
+s.settimeout(30)
+while s.recv(9) != b'all': pass
 ";
     let receiver = [
         "attach", "--name", "many", "front", "--", "python3", "-c", RECEIVE,

@@ -16,7 +16,7 @@ use emulator_core::netns::Errno;
 use emulator_core::switch::DropReason;
 use emulator_host::egress::{Counts, DIALS, Egress, HOST_V4, Resolver};
 use emulator_host::means::Means;
-use emulator_host::runtime::Runtime;
+use emulator_host::runtime::{Attachment, Cx, Runtime};
 
 /// How long something may take that takes no time.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -162,6 +162,12 @@ impl Rig {
         runtime
             .attach(|cx| Egress::new(cx, rules, Resolver::at(Vec::new()), told, means))
             .unwrap();
+        runtime
+            .attach(|cx| {
+                cx.wake_at(cx.now());
+                Ok::<_, ()>(Clock)
+            })
+            .unwrap();
         Self {
             runtime,
             saw,
@@ -186,13 +192,6 @@ impl Rig {
                 "nothing came of it: {:?}",
                 self.saw()
             );
-            // Something is always about to happen while a test waits for it: the wait is short.
-            self.runtime
-                .attach(|cx| {
-                    cx.wake_at(cx.now() + Duration::from_millis(2));
-                    Ok::<_, ()>(Nothing)
-                })
-                .unwrap();
             self.runtime.turn().unwrap();
         }
     }
@@ -202,14 +201,13 @@ impl Rig {
     }
 }
 
-/// An attachment that has the loop wake up.
+/// Has the loop wake up again and again, so that a test can look.
 #[derive(Debug)]
-struct Nothing;
+struct Clock;
 
-impl emulator_host::runtime::Attachment for Nothing {
-    fn alarm(&mut self, cx: &mut emulator_host::runtime::Cx<'_>) {
-        let me = cx.me();
-        cx.end(me);
+impl Attachment for Clock {
+    fn alarm(&mut self, cx: &mut Cx<'_>) {
+        cx.wake_at(cx.now() + Duration::from_millis(2));
     }
 }
 

@@ -11,8 +11,9 @@ Examples:
   vethlab doctor --format json
       the same for machines
 
-Each way is really tried, in a process of its own that ends after it. Nothing is sent further than loopback, and nothing is
-left behind. Names of others are not looked up, and nobody is pinged: it is seen whether that would be allowed.
+Each way is really tried, in a process of its own that ends after it. Nothing is sent further than
+loopback, and nothing is left behind. Names of others are not looked up, and nobody is pinged: it is
+seen whether that would be allowed.
 
 Exit codes:
   0  projects can be brought up here, with published ports; other ways may be missing
