@@ -4,8 +4,8 @@
 //! model, files, names, namespace, veth, port, rules, events. Resident is what the process grew by. Checked:
 //! after the announcements nothing is left to do, ever.
 //!
-//! A connection is open, both ends in one lab, with default buffers and connection tracking. Come and gone: a
-//! thousand at a time were opened, used and reset.
+//! A connection is open, both ends in one lab, with default buffers and connection tracking, before it says anything
+//! and after so much that it needs the buffers. Come and gone: a thousand at a time were opened, used and reset.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -61,11 +61,16 @@ fn connect(lab: &mut Lab, a: Host, b: Host, listener: SockId) -> Pair {
     (client, server)
 }
 
-fn use_it(lab: &mut Lab, (client, server): Pair) {
+/// More than a connection says before it has buffers.
+const BUFFERED: usize = 16 * 1024;
+
+/// So many bytes each way.
+fn use_it(lab: &mut Lab, (client, server): Pair, len: usize) {
+    let (bytes, mut room) = (vec![7; len], vec![0; len + 1]);
     for (from, to) in [(client, server), (server, client)] {
-        assert_eq!(lab.sys(from.ns).send(from, b"x"), Ok(1));
+        assert_eq!(lab.sys(from.ns).send(from, &bytes), Ok(len));
         quiet(lab);
-        assert_eq!(lab.sys(to.ns).recv(to, &mut [0; 2]), Ok(1));
+        assert_eq!(lab.sys(to.ns).recv(to, &mut room), Ok(len));
     }
 }
 
@@ -85,7 +90,7 @@ fn connections(report: &mut Report, count: usize) {
         .expect("it binds");
     sys.listen(listener, 16).expect("it listens");
     let first = connect(&mut lab, a, b, listener);
-    use_it(&mut lab, first);
+    use_it(&mut lab, first, 1);
     let before = held();
     let open: Vec<Pair> = (0..count)
         .map(|_| connect(&mut lab, a, b, listener))
@@ -103,7 +108,7 @@ fn connections(report: &mut Report, count: usize) {
             .map(|_| connect(&mut lab, a, b, listener))
             .collect();
         for pair in open {
-            use_it(&mut lab, pair);
+            use_it(&mut lab, pair, 1);
             close(&mut lab, pair);
         }
     }
@@ -111,6 +116,13 @@ fn connections(report: &mut Report, count: usize) {
     row(report, name.clone(), None, (held() - before) as f64);
     let resident = (resident() - rss) as f64;
     Row::cost(format!("{name}: resident"), "B").record(report, ("grown", &[resident]), None);
+    let before = held();
+    for _ in 0..count {
+        let pair = connect(&mut lab, a, b, listener);
+        use_it(&mut lab, pair, BUFFERED);
+    }
+    let name = format!("an open connection after {BUFFERED} B each way");
+    row(report, name, None, each(held() - before));
 }
 
 fn addresses(report: &mut Report) {

@@ -12,11 +12,12 @@ use switch::Time;
 use super::TcpId;
 use super::demux::Tuple;
 use super::emit::Marks;
-use super::engine::{Next, Setup, TcpEngine, TcpState};
+use super::engine::{Next, Setup, TcpState};
 use super::express::Ends;
+use super::machine::Machine;
 use super::options::{MAX_BUFFER, MIN_BUFFER, TcpOptions};
 use super::segment::{ACK, Bare, Segment, after};
-use super::smol::{PathIx, Smol};
+use super::smol::PathIx;
 use crate::app::Ready;
 use crate::netns::Errno;
 
@@ -59,7 +60,7 @@ pub(super) struct Conn {
     /// What segments that come in are known by.
     pub(super) incoming: Ends,
     /// `None` once it is over and everything has been read.
-    pub(super) engine: Option<Smol>,
+    pub(super) engine: Option<Machine>,
     pub(super) path: PathIx,
     /// Largest packet of the path.
     pub(super) mtu: usize,
@@ -148,7 +149,7 @@ pub(super) fn setup(options: &TcpOptions, mtu: usize) -> Setup {
 
 impl Conn {
     /// A connection whose handshake starts at `now` with the initial sequence number `isn`.
-    pub(super) fn new(now: Time, isn: u32, engine: Smol, origin: Origin) -> Self {
+    pub(super) fn new(now: Time, isn: u32, engine: Machine, origin: Origin) -> Self {
         let mut conn = Self {
             local: origin.local,
             remote: origin.remote,
@@ -204,7 +205,7 @@ impl Conn {
 
     /// Bytes to read.
     pub(super) fn recv_queue(&self) -> usize {
-        self.engine.as_ref().map_or(0, TcpEngine::recv_queue)
+        self.engine.as_ref().map_or(0, Machine::recv_queue)
     }
 
     /// Bytes not acknowledged.
@@ -226,7 +227,7 @@ impl Conn {
     /// Notes what the other side's SYN says.
     pub(super) fn meet(&mut self, segment: &Segment, scales: bool) {
         self.peer_isn = segment.seq;
-        let capacity = self.engine.as_ref().map_or(0, TcpEngine::recv_capacity);
+        let capacity = self.engine.as_ref().map_or(0, Machine::recv_capacity);
         let bits = usize::BITS - capacity.leading_zeros();
         self.shift = if scales {
             bits.saturating_sub(16) as u8
@@ -237,7 +238,7 @@ impl Conn {
 
     /// The window field that the engine would send now.
     pub(super) fn window(&self) -> u16 {
-        let room = |engine: &Smol| engine.recv_capacity() - engine.recv_queue();
+        let room = |engine: &Machine| engine.recv_capacity() - engine.recv_queue();
         let room = self.engine.as_ref().map_or(0, room) >> self.shift;
         room.min(usize::from(u16::MAX)) as u16
     }
@@ -367,7 +368,7 @@ impl Conn {
     /// window and no probe is started. The probe that Linux sends (no data, one before the first
     /// unacknowledged number) makes the other side say its window again.
     pub(super) fn watch(&mut self, now: Time, next: Next, opening: bool) {
-        let queued = || self.engine.as_ref().map_or(0, TcpEngine::send_queue);
+        let queued = || self.engine.as_ref().map_or(0, Machine::send_queue);
         let stuck = next == Next::Never && (self.waits() || queued() > 0);
         if !stuck || opening {
             self.ask_at = None;

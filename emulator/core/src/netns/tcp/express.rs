@@ -18,8 +18,10 @@ use super::conn::{ACK_DELAY, Conn, LARGE_MTU, Owner, Seen};
 use super::demux::Tuple;
 use super::emit::Emitter;
 use super::engine::{Next, TcpEngine, TcpState};
+use super::listen::Listener;
+use super::machine::Machine;
 use super::run::guarded;
-use super::segment::{ACK, SYN};
+use super::segment::{ACK, SYN, Segment};
 use super::smol::ceiling;
 use super::{Tcp, TcpCx};
 
@@ -27,6 +29,7 @@ use super::{Tcp, TcpCx};
 pub(super) const MIN_RTO: Duration = Duration::from_secs(1);
 /// IPv4 header without options, TCP header without options.
 const HEADERS: usize = 40;
+const IP_HEADER: usize = 20;
 /// Flags that make a segment more than data: FIN, SYN, RST, URG.
 const EVENTFUL: u8 = 0x27;
 
@@ -80,6 +83,21 @@ impl Plain {
             len,
             payload: len - 20 - header,
         })
+    }
+
+    /// What it says to the connection between these ends; `bytes` is its frame.
+    #[inline]
+    fn segment(&self, bytes: &[u8], local: SocketAddr, remote: SocketAddr) -> Segment {
+        let seq = bytes.get(ETHER_LEN + 24..).and_then(<[u8]>::first_chunk);
+        Segment {
+            local,
+            remote,
+            seq: seq.map_or(0, |seq| u32::from_be_bytes(*seq)),
+            ack: self.ack,
+            flags: self.flags & 0x3f,
+            window: self.window,
+            payload: self.payload as u32,
+        }
     }
 
     /// It has no flag but ACK and PSH.
@@ -221,15 +239,25 @@ impl Tcp {
         frame: Frame,
         segment: &Plain,
     ) -> Result<(), Refusal> {
-        let Some(slot) = self.find_plain(segment).filter(|_| segment.is_data()) else {
+        if segment.flags & (SYN | ACK) == SYN {
+            return self.input_event(cx, frame, segment);
+        }
+        let Some(slot) = self.find_plain(segment) else {
             return self.input_event(cx, frame, segment);
         };
         let id = self.slots.id(slot);
         let Some(conn) = self.slots.conn_at(slot).filter(|conn| conn.mapped) else {
             return self.input_event(cx, frame, segment);
         };
-        let Some(engine) = &mut conn.engine else {
-            return self.input_event(cx, frame, segment);
+        let engine = match &mut conn.engine {
+            Some(Machine::Engine(engine)) if segment.is_data() => engine,
+            Some(Machine::Brief(_)) => {
+                return match self.input_brief(cx, slot, frame, segment) {
+                    Ok(()) => Ok(()),
+                    Err(frame) => self.input_event(cx, frame, segment),
+                };
+            }
+            _ => return self.input_event(cx, frame, segment),
         };
         let before = engine.glance();
         if before.state != TcpState::Established || conn.owner != Owner::App {
@@ -309,6 +337,38 @@ impl Tcp {
         } else {
             self.touch(cx.now, slot);
         }
+        Ok(())
+    }
+
+    /// The same for a brief connection, which takes any segment that is plain there.
+    #[inline]
+    fn input_brief(
+        &mut self,
+        cx: &mut TcpCx<'_>,
+        slot: u32,
+        frame: Frame,
+        plain: &Plain,
+    ) -> Result<(), Frame> {
+        let Some((meta, bytes)) = cx.pool.view_unique(&frame) else {
+            return Err(frame);
+        };
+        if !plain.is_sound(bytes, meta.csum_partial) {
+            return Err(frame);
+        }
+        let Some(conn) = self.slots.conn_at(slot) else {
+            return Err(frame);
+        };
+        let segment = plain.segment(bytes, conn.local, conn.remote);
+        if let Owner::Embryo(listener) = conn.owner {
+            let listener = self.slots.listener(listener);
+            if listener.is_some_and(Listener::accept_full) {
+                return Err(frame);
+            }
+        }
+        self.now = cx.now;
+        let (start, end) = (ETHER_LEN + IP_HEADER, ETHER_LEN + plain.len);
+        self.hear_brief(cx, slot, frame, start..end, &segment)?;
+        self.counters.segments_in += 1;
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 //! Segments that come in: whose they are, and what an engine makes of them.
 
-use core::net::IpAddr;
+use core::net::{IpAddr, SocketAddr};
 
 use switch::verdict::DropReason;
 use switch::wire::{self, Packet};
@@ -9,11 +9,13 @@ use switch::{Frame, Pool};
 use super::conn::{Conn, Origin, Owner, setup};
 use super::demux::Tuple;
 use super::emit::{Emitter, initial_sequence, send_bare};
-use super::engine::{TcpEngine, TcpState};
+use super::engine::{Setup, TcpEngine, TcpState};
+use super::hear::accept_brief;
+use super::machine::Machine;
 use super::run::guarded;
 use super::segment::{ACK, FIN, RST, SYN, Segment, after};
 use super::slots::Tenant;
-use super::smol::{LOCAL, REMOTE};
+use super::smol::{LOCAL, PathIx, REMOTE, Smol};
 use super::timewait::Fate;
 use super::{MAX_CONNECTIONS, Tcp, TcpCx};
 
@@ -81,6 +83,14 @@ impl Tcp {
             self.reset(cx, slot);
             return Ok(());
         }
+        let (start, end) = (packet.transport, packet.len);
+        let frame = match self.hear_brief(cx, slot, frame, start..end, segment) {
+            Ok(()) => return Ok(()),
+            Err(frame) => frame,
+        };
+        let Some(conn) = self.slots.conn_at(slot) else {
+            return Err((frame, DropReason::NoSocket));
+        };
         if !before.state.opening() && segment.flags & (SYN | RST) == SYN {
             // RFC 5961 §4, as Linux does it: an acknowledgement in place of belief.
             let challenge = conn.bare(conn.marks.sent, ACK);
@@ -98,6 +108,13 @@ impl Tcp {
         if conn.engine.is_none() {
             return Err((frame, DropReason::NoSocket));
         }
+        if !self.catch_up(cx, slot) {
+            cx.pool.free(frame);
+            return Ok(());
+        }
+        let Some(conn) = self.slots.conn_at(slot) else {
+            return Err((frame, DropReason::NoSocket));
+        };
         let fin_again = fin_again(conn, segment);
         let burst = cx.pool.meta(&frame).gso_size > 0;
         let Some(frame) = prepare(cx.pool, frame, packet, conn.marks.shift) else {
@@ -107,7 +124,7 @@ impl Tcp {
         if fin_again {
             strip(cx.pool, &frame, segment.payload);
         }
-        let Some(engine) = &mut conn.engine else {
+        let Some(Machine::Engine(engine)) = &mut conn.engine else {
             return Err((frame, DropReason::NoSocket));
         };
         let (shared, path, reply) = (&mut self.shared, conn.path, &mut self.reply);
@@ -209,7 +226,56 @@ impl Tcp {
         let options = queues.options;
         let (local, remote, mtu) = (segment.local, segment.remote, cx.mtu);
         let path = self.path(local, mtu, &options);
-        let mut engine = cx.spares.engine(&setup(&options, mtu));
+        let mut isn = initial_sequence(cx.now, self.secret, local, remote);
+        if let Some(last) = last {
+            // As Linux does it, to be past all that may still be under way.
+            isn = last.wrapping_add(65_535 + 2);
+        }
+        let origin = Origin {
+            local,
+            remote,
+            path,
+            mtu,
+            owner: Owner::Embryo(listener),
+            options,
+        };
+        let made_with = setup(&options, mtu);
+        let (machine, scaled) = if self.may_be_brief(&made_with)
+            && let Some((brief, scaled)) =
+                accept_brief(cx, &frame, packet, segment, &made_with, isn)
+        {
+            cx.pool.free(frame);
+            self.counters.engine_runs += 1;
+            (Machine::Brief(brief), scaled)
+        } else {
+            match self.accept_engine(cx, frame, packet, path, &made_with, local)? {
+                Some((engine, scaled)) => (Machine::Engine(engine), scaled),
+                None => return Ok(()),
+            }
+        };
+        let mut conn = Conn::new(cx.now, isn, machine, origin);
+        conn.meet(segment, scaled);
+        let slot = self.slots.insert(Tenant::Conn(Box::new(conn))).slot;
+        self.demux.insert(Tuple::new(local, remote), slot);
+        if let Some(queues) = self.slots.listener_mut(listener) {
+            queues.embryos += 1;
+        }
+        self.mark(slot);
+        Ok(())
+    }
+
+    /// An engine that has taken the SYN in `frame`, and whether that offers to scale windows; `None` if no frame
+    /// was left.
+    fn accept_engine(
+        &mut self,
+        cx: &mut TcpCx<'_>,
+        frame: Frame,
+        packet: &Packet,
+        path: PathIx,
+        made_with: &Setup,
+        local: SocketAddr,
+    ) -> Result<Option<(Box<Smol>, bool)>, Refused> {
+        let mut engine = cx.spares.engine(made_with);
         if !engine.listen(local) {
             return Err((frame, DropReason::TcpRejected));
         }
@@ -217,7 +283,7 @@ impl Tcp {
         header.copy_from_slice(&cx.pool.bytes(&frame)[packet.transport - 20..packet.transport]);
         let Some(frame) = prepare(cx.pool, frame, packet, None) else {
             self.counters.out_of_frames += 1;
-            return Ok(());
+            return Ok(None);
         };
         let (shared, reply) = (&mut self.shared, &mut self.reply);
         let bytes = cx.pool.bytes_mut(&frame);
@@ -232,28 +298,7 @@ impl Tcp {
         }
         let scaled = scales(bytes);
         cx.pool.free(frame);
-        let mut isn = initial_sequence(cx.now, self.secret, local, remote);
-        if let Some(last) = last {
-            // As Linux does it, to be past all that may still be under way.
-            isn = last.wrapping_add(65_535 + 2);
-        }
-        let origin = Origin {
-            local,
-            remote,
-            path,
-            mtu,
-            owner: Owner::Embryo(listener),
-            options,
-        };
-        let mut conn = Conn::new(cx.now, isn, engine, origin);
-        conn.meet(segment, scaled);
-        let slot = self.slots.insert(Tenant::Conn(Box::new(conn))).slot;
-        self.demux.insert(Tuple::new(local, remote), slot);
-        if let Some(queues) = self.slots.listener_mut(listener) {
-            queues.embryos += 1;
-        }
-        self.mark(slot);
-        Ok(())
+        Ok(Some((engine, scaled)))
     }
 }
 

@@ -10,14 +10,17 @@
 //! Left out: urgent data, TCP Fast Open, SYN cookies, timestamps, ECN, buffers that grow by themselves.
 
 mod any;
+mod brief;
 mod call;
 mod conn;
 mod demux;
 mod emit;
 mod engine;
 mod express;
+mod hear;
 mod input;
 mod listen;
+mod machine;
 mod options;
 mod pingpong;
 mod run;
@@ -112,7 +115,7 @@ pub struct Tcp {
     lost: Vec<(TcpId, Bare)>,
     now: Time,
     counters: Counters,
-    /// No connection plays ping-pong, to compare.
+    /// No connection is brief or plays ping-pong, to compare.
     #[cfg(test)]
     pub(super) takes_long_way: bool,
 }
@@ -171,6 +174,15 @@ impl Tcp {
         smol::Smol::path(&mut self.shared, local, mtu, offload)
     }
 
+    /// Whether a connection may do without an engine at first.
+    fn may_be_brief(&self, setup: &engine::Setup) -> bool {
+        #[cfg(test)]
+        if self.takes_long_way {
+            return false;
+        }
+        brief::Brief::suits(setup)
+    }
+
     fn repath(&mut self, slot: u32) {
         if let Some(conn) = self.slots.conn_at(slot) {
             let (local, mtu, options) = (conn.local, conn.mtu, conn.options);
@@ -210,7 +222,10 @@ impl Tcp {
     pub fn buffer_bytes(&self) -> usize {
         let tenants = self.slots.iter();
         let sizes = tenants.map(|(_, tenant)| match tenant {
-            Tenant::Conn(conn) => conn.engine.as_ref().map_or(0, TcpEngine::buffer_bytes),
+            Tenant::Conn(conn) => conn
+                .engine
+                .as_ref()
+                .map_or(0, machine::Machine::buffer_bytes),
             Tenant::Listener(_) => 0,
         });
         sizes.sum()
@@ -304,8 +319,16 @@ impl Tcp {
 
     #[cfg(test)]
     fn plays_pingpong(&mut self, id: TcpId) -> bool {
+        match self.slots.conn(id).and_then(|conn| conn.engine.as_ref()) {
+            Some(machine::Machine::Engine(engine)) => engine.pingpong.is_on(),
+            _ => false,
+        }
+    }
+
+    #[cfg(test)]
+    fn is_brief(&self, id: TcpId) -> bool {
         let engine = self.slots.conn(id).and_then(|conn| conn.engine.as_ref());
-        engine.is_some_and(|engine| engine.pingpong.is_on())
+        matches!(engine, Some(machine::Machine::Brief(_)))
     }
 
     /// When [`fire`](Self::fire) is due. May be early, never late.

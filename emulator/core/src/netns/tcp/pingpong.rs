@@ -23,7 +23,7 @@ use super::conn::ACK_DELAY;
 use super::emit::Emitter;
 use super::engine::Next;
 use super::express::MIN_RTO;
-use super::segment::{ACK, FIN, RST, SYN, after};
+use super::segment::{ACK, FIN, PSH, RST, SYN, after};
 use super::smol::{PathIx, Shared, Smol, capabilities, ceiling, instant};
 
 /// The longest message.
@@ -38,7 +38,6 @@ const DEFAULT_MSS: u16 = 536;
 const MIN_MSS: u16 = 48;
 /// An acknowledgement that took longer makes smoltcp's retransmission timeout depend on what it has seen.
 const PROMPT: Duration = Duration::from_millis(100);
-const PSH: u8 = 0x08;
 /// MSS and SACK options.
 const KIND_MSS: u8 = 2;
 const KIND_SACK: u8 = 5;

@@ -10,10 +10,10 @@ use super::conn::{Overdue, Owner, Seen};
 use super::demux::Tuple;
 use super::emit::{Emitter, Stamp, send_bare};
 use super::engine::{Congestion, Next, TcpEngine, TcpState};
+use super::machine::Machine;
 use super::options::IcmpKind;
 use super::segment::{ACK, Bare, FIN, RST, Segment, after};
 use super::slots::Tenant;
-use super::smol::Smol;
 use super::timewait::Rest;
 use super::{Tcp, TcpCx, TcpId};
 use crate::netns::Errno;
@@ -113,6 +113,14 @@ impl Tcp {
         let Some(conn) = self.slots.conn_at(slot) else {
             return;
         };
+        if (conn.engine.as_ref()).is_some_and(|engine| engine.needs_engine(at))
+            && !self.catch_up(cx, slot)
+        {
+            return;
+        }
+        let Some(conn) = self.slots.conn_at(slot) else {
+            return;
+        };
         let (before, v6) = (conn.seen(), conn.v6());
         if at != cx.now || conn.armed.is_some_and(|armed| armed <= at) {
             conn.marks.again |= conn.waits() || conn.send_queue() > 0;
@@ -174,6 +182,28 @@ impl Tcp {
                 None => self.touch(cx.now, slot),
             }
         }
+    }
+
+    /// Has an engine take over a connection that was brief so far; whether the connection is still there.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn catch_up(&mut self, cx: &mut TcpCx<'_>, slot: u32) -> bool {
+        let Some(conn) = self.slots.conn_at(slot) else {
+            return false;
+        };
+        let Some(Machine::Brief(brief)) = &conn.engine else {
+            return true;
+        };
+        let mut engine = cx.spares.engine(brief.setup());
+        let (shared, path) = (&mut self.shared, conn.path);
+        let Some(shift) = guarded(|| brief.replay(&mut engine, shared, path)) else {
+            self.crashed(slot);
+            return false;
+        };
+        conn.marks.shift = shift;
+        let brief = conn.engine.replace(Machine::Engine(engine));
+        cx.spares.keep(brief);
+        true
     }
 
     /// After an engine was given a segment: what changed, and when it wants to run.
@@ -357,11 +387,14 @@ impl Tcp {
 
     /// Has the engine send its reset.
     fn engine_reset(&mut self, cx: &mut TcpCx<'_>, slot: u32) {
+        if !self.catch_up(cx, slot) {
+            return;
+        }
         let Some(conn) = self.slots.conn_at(slot) else {
             return;
         };
         let v6 = conn.v6();
-        let Some(engine) = &mut conn.engine else {
+        let Some(Machine::Engine(engine)) = &mut conn.engine else {
             return;
         };
         let mut emitter = Emitter {
@@ -414,7 +447,7 @@ impl Tcp {
     }
 
     /// Takes an unmapped connection to where its owner will find it; its engine if that is not needed any more.
-    fn leave(&mut self, slot: u32, error: Option<Errno>) -> Option<Smol> {
+    fn leave(&mut self, slot: u32, error: Option<Errno>) -> Option<Machine> {
         let conn = self.slots.conn_at(slot)?;
         match conn.owner {
             Owner::Nobody => self.vacate(slot),
@@ -433,7 +466,7 @@ impl Tcp {
     }
 
     /// Empties a slot.
-    fn vacate(&mut self, slot: u32) -> Option<Smol> {
+    fn vacate(&mut self, slot: u32) -> Option<Machine> {
         match self.slots.remove(slot)? {
             Tenant::Conn(conn) => conn.engine,
             Tenant::Listener(_) => None,
@@ -552,9 +585,12 @@ impl Tcp {
         };
         let floor = MIN_PMTU.min(conn.mtu);
         let mtu = mtu.max(floor);
-        if mtu >= conn.mtu {
+        if mtu >= conn.mtu || !self.catch_up(cx, slot) {
             return;
         }
+        let Some(conn) = self.slots.conn_at(slot) else {
+            return;
+        };
         conn.mtu = mtu;
         self.repath(slot);
         // New data first: what remains then is when the old data would be sent again.

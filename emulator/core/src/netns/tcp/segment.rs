@@ -14,6 +14,8 @@ pub(super) const FIN: u8 = 0x01;
 pub(super) const SYN: u8 = 0x02;
 /// RST.
 pub(super) const RST: u8 = 0x04;
+/// PSH.
+pub(super) const PSH: u8 = 0x08;
 /// ACK.
 pub(super) const ACK: u8 = 0x10;
 

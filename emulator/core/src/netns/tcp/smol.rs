@@ -190,6 +190,45 @@ impl<'e> Device for Outbound<'_, 'e> {
     }
 }
 
+/// The device of a call whose packet nobody sees; its sequence number.
+struct Unseen<'a>(&'a mut Pingpong, Option<u32>);
+
+struct UnseenToken<'t, 'a>(&'t mut Unseen<'a>);
+
+impl TxToken for UnseenToken<'_, '_> {
+    fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
+        let mut packet = vec![0; len];
+        let result = f(&mut packet);
+        self.0.0.wrote(&mut packet);
+        let seq = packet.get(24..).and_then(<[u8]>::first_chunk);
+        self.0.1 = seq.map(|seq| u32::from_be_bytes(*seq));
+        result
+    }
+}
+
+impl<'a> Device for Unseen<'a> {
+    type RxToken<'t>
+        = RxBytes<'t>
+    where
+        Self: 't;
+    type TxToken<'t>
+        = UnseenToken<'t, 'a>
+    where
+        Self: 't;
+
+    fn receive(&mut self, _: Instant) -> Option<(RxBytes<'_>, UnseenToken<'_, 'a>)> {
+        None
+    }
+
+    fn transmit(&mut self, _: Instant) -> Option<UnseenToken<'_, 'a>> {
+        Some(UnseenToken(self))
+    }
+
+    fn capabilities(&self) -> DeviceCapabilities {
+        capabilities(usize::from(u16::MAX), 0)
+    }
+}
+
 struct Path {
     /// The largest packet with its IPv4 header.
     mtu: usize,
@@ -266,7 +305,7 @@ impl Shared {
         best.map_or(0, |(index, _)| index)
     }
 
-    fn mtu(&self, path: PathIx) -> usize {
+    pub(super) fn mtu(&self, path: PathIx) -> usize {
         self.paths[usize::from(path.0)].mtu
     }
 
@@ -325,6 +364,43 @@ impl Smol {
 
     fn socket_mut(&mut self) -> &mut Socket<'static> {
         self.set.get_mut(self.handle)
+    }
+
+    /// As [`output`](TcpEngine::output), but what was sent was sent before; its sequence number.
+    pub(super) fn output_unseen(
+        &mut self,
+        shared: &mut Shared,
+        path: PathIx,
+        now: Time,
+    ) -> Option<u32> {
+        self.pingpong.tell(now);
+        let mut device = Unseen(&mut self.pingpong, None);
+        let iface = shared.iface(path);
+        iface.poll_egress(instant(now), &mut device, &mut self.set);
+        let seq = device.1;
+        if self.socket().recv_queue() > 0 {
+            self.pingpong.outdate();
+        }
+        seq
+    }
+
+    /// Takes data that was given before; how many bytes.
+    pub(super) fn send_unseen(&mut self, bytes: &[u8]) -> usize {
+        self.socket_mut().send_slice(bytes).unwrap_or(0)
+    }
+
+    /// So many received bytes were read before.
+    pub(super) fn skip(&mut self, mut count: usize) {
+        while count > 0 {
+            let taken = self.socket_mut().recv(|bytes| {
+                let taken = count.min(bytes.len());
+                (taken, taken)
+            });
+            match taken {
+                Ok(taken) if taken > 0 => count -= taken,
+                _ => return,
+            }
+        }
     }
 }
 

@@ -4,17 +4,27 @@
 //! given back. The last one left is the first one taken, while the processor's caches still have what
 //! was touched of it. A lab has one such store for all of its namespaces.
 
+use core::net::SocketAddr;
+
+use super::brief::Brief;
 use super::engine::{Setup, TcpEngine};
+use super::machine::Machine;
 use super::smol::Smol;
 
 /// Bytes of buffers that a lab keeps of connections that are over: sixteen engines of default size.
 pub const SPARE_BYTES: usize = 2 * 1024 * 1024;
+/// Brief connections whose memory is kept, and the most that one may hold.
+const BRIEFS: usize = 64;
+const BRIEF_ROOM: usize = 16 * 1024;
 
 /// The engines, the last one left at the end.
 #[derive(Debug, Default)]
 pub struct Spares {
-    engines: Vec<Smol>,
+    #[allow(clippy::vec_box, reason = "they move from connection to connection")]
+    engines: Vec<Box<Smol>>,
     bytes: usize,
+    #[allow(clippy::vec_box, reason = "likewise")]
+    briefs: Vec<Box<Brief>>,
 }
 
 impl Spares {
@@ -25,10 +35,10 @@ impl Spares {
     }
 
     /// An engine with buffers as asked for.
-    pub(super) fn engine(&mut self, setup: &Setup) -> Smol {
+    pub(super) fn engine(&mut self, setup: &Setup) -> Box<Smol> {
         let fitting = self.engines.iter().rposition(|engine| engine.fits(setup));
         let Some(at) = fitting else {
-            return Smol::new(setup);
+            return Box::new(Smol::new(setup));
         };
         let mut engine = self.engines.remove(at);
         self.bytes -= engine.buffer_bytes();
@@ -36,9 +46,29 @@ impl Spares {
         engine
     }
 
+    /// What a brief connection needs, which will send a SYN with the number `isn`.
+    pub(super) fn brief(
+        &mut self,
+        setup: &Setup,
+        local: SocketAddr,
+        remote: SocketAddr,
+        isn: u32,
+    ) -> Box<Brief> {
+        Brief::begin(self.briefs.pop(), setup, local, remote, isn)
+    }
+
     /// Keeps an engine; the one that has been here longest goes when there are too many.
-    pub(super) fn keep(&mut self, engine: Option<Smol>) {
-        let Some(engine) = engine else { return };
+    pub(super) fn keep(&mut self, machine: Option<Machine>) {
+        let engine = match machine {
+            None => return,
+            Some(Machine::Engine(engine)) => engine,
+            Some(Machine::Brief(brief)) => {
+                if self.briefs.len() < BRIEFS && brief.room() <= BRIEF_ROOM {
+                    self.briefs.push(brief);
+                }
+                return;
+            }
+        };
         let bytes = engine.buffer_bytes();
         if bytes > SPARE_BYTES || engine.is_worn() {
             return;

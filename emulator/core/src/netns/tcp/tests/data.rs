@@ -110,6 +110,10 @@ fn large_buffers_fill_a_long_path() {
     let a = rig.connect_with(V4[0], V4[1], &options).unwrap();
     rig.run_for(Duration::from_millis(40));
     let (b, _) = rig.tcp(B).accept(listener).unwrap();
+    // More than a connection says without them.
+    rig.tcp(A).send(a, &pattern(10_000)).unwrap();
+    rig.run_for(Duration::from_millis(40));
+    assert_eq!(rig.recv(B, b).unwrap(), pattern(10_000));
     assert_eq!(rig.tcp(A).buffer_bytes(), 2 << 20);
     let data = pattern(1 << 20);
     let start = rig.now;

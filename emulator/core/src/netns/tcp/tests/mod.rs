@@ -1,6 +1,7 @@
 //! Two layers back to back in virtual time, with a wire between them that can delay, drop, double and
 //! reorder.
 
+mod brief;
 mod bytes;
 mod close;
 mod data;
@@ -34,6 +35,8 @@ pub(super) struct Sent {
     pub(super) len: usize,
     /// The longest packet that an edge cuts it into.
     pub(super) cut: usize,
+    /// Of all of its bytes.
+    pub(super) hash: u64,
 }
 
 /// What the wire does with a segment: deliver it once for each delay.
@@ -217,6 +220,9 @@ impl Rig {
             from,
             segment,
             len: bytes.len(),
+            hash: bytes.iter().fold(7, |hash: u64, &byte| {
+                (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+            }),
             cut: match usize::from(self.pool.meta(&frame).gso_size) {
                 0 => bytes.len(),
                 size => bytes.len() - segment.payload as usize + size,

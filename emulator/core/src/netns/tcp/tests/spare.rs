@@ -25,6 +25,9 @@ type Heard = Vec<Result<Vec<u8>, Errno>>;
 fn script(seed: u64, afresh: bool) -> (Vec<Sent>, Heard, usize) {
     let mut rig = Rig::new();
     rig.afresh = afresh;
+    for end in [A, B] {
+        rig.tcp(end).takes_long_way = true;
+    }
     rig.wire = rough(seed);
     let mut rng = Rng::new(!seed);
     let listener = rig.listen(V4[1], 8);
@@ -89,6 +92,9 @@ fn a_used_engine_is_as_good_as_new() {
 #[test]
 fn spares_are_bounded() {
     let mut rig = Rig::new();
+    for end in [A, B] {
+        rig.tcp(end).takes_long_way = true;
+    }
     let listener = rig.listen(V4[1], 128);
     let open: Vec<_> = (0..40)
         .map(|port| {

@@ -1,0 +1,659 @@
+//! Brief connections: those that open, exchange a message or two and close pass smoltcp by.
+//!
+//! Of such a connection smoltcp would do little: each segment comes once, in order and soon, and acknowledges all
+//! that was sent before. Its part is known beforehand, so that it is played here, by a few numbers and without
+//! buffers, and what happened is written down ([`Event`]). Whatever is not so plain first has an engine
+//! [made](Brief::replay), which is told all of it at the times at which it was, and is then where it
+//! would have been: after something was lost, came late or out of order, carried options, closed
+//! both halves at once, did not fit into one segment, or when there was more of it than is written down here.
+//! What leaves is byte by byte what smoltcp would have sent. Tests run the same traffic both ways.
+//!
+//! An idle connection holds no buffers until then.
+
+use core::net::SocketAddr;
+use core::time::Duration;
+
+use switch::Time;
+
+use super::emit::{Emitter, Reply};
+use super::engine::{Congestion, Glance, Next, Setup, TcpEngine, TcpState};
+use super::express::MIN_RTO;
+use super::segment::{ACK, FIN, PSH, RST, SYN};
+use super::smol::{LOCAL, PathIx, REMOTE, Shared, Smol, ceiling};
+
+/// Events that are written down, and one or two more.
+const EVENTS: usize = 24;
+/// Bytes of one segment, and of all of a direction.
+const SEGMENT: usize = 1460;
+const BYTES: usize = 4 * SEGMENT;
+/// Headers of IPv4 and TCP without options.
+const HEADERS: usize = 40;
+/// The longest options.
+const OPTIONS: usize = 40;
+/// What smoltcp believes of a peer that does not say (RFC 9293 §3.7.1), and the least that it believes.
+const DEFAULT_MSS: u16 = 536;
+const MIN_MSS: u16 = 48;
+/// An acknowledgement that took longer could make the retransmission timeout longer than the shortest.
+const PROMPT: Duration = Duration::from_millis(100);
+/// The control bits that count.
+const FLAGS: u8 = 0x3f;
+const SYN_ACK: u8 = SYN | ACK;
+const FIN_ACK: u8 = FIN | ACK;
+const RST_ACK: u8 = RST | ACK;
+/// smoltcp takes a larger shift for this one (RFC 7323 §2.3).
+const MAX_SHIFT: u8 = 14;
+
+/// What the header of a segment that came says.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Told {
+    pub(super) seq: u32,
+    pub(super) ack: u32,
+    pub(super) window: u16,
+    /// The byte of the control bits.
+    pub(super) flags: u8,
+    /// Bytes of the TCP header, at least 20.
+    pub(super) header: u8,
+    /// Bytes of data.
+    pub(super) payload: u16,
+}
+
+impl Told {
+    /// All of `flags` are set.
+    const fn has(&self, flags: u8) -> bool {
+        self.flags & flags == flags
+    }
+}
+
+/// Something that an engine would have been told, or have done.
+#[derive(Clone, Copy, Debug)]
+enum Event {
+    /// A segment came.
+    In { at: Time, told: Told },
+    /// A segment was sent.
+    Out { at: Time },
+    /// So many bytes were given to be sent.
+    Send(usize),
+    /// So many bytes were read.
+    Recv(usize),
+    /// Our half was closed.
+    Shut,
+}
+
+/// The options of a SYN as they came, no longer than [`OPTIONS`].
+#[derive(Clone, Copy, Debug)]
+struct Options {
+    bytes: [u8; OPTIONS],
+    len: usize,
+}
+
+/// What a SYN says of its sender.
+#[derive(Clone, Copy, Debug, Default)]
+struct Offer {
+    mss: Option<u16>,
+    shift: Option<u8>,
+    sack: bool,
+}
+
+impl Offer {
+    /// Reads the options of a SYN; `None` if one of them is unknown or malformed.
+    fn read(mut options: &[u8]) -> Option<Self> {
+        let mut offer = Self::default();
+        loop {
+            options = match options {
+                [] | [0, ..] => return Some(offer),
+                [1, rest @ ..] => rest,
+                [2, 4, high, low, rest @ ..] => {
+                    offer.mss = Some(u16::from_be_bytes([*high, *low]));
+                    rest
+                }
+                [3, 3, shift, rest @ ..] => {
+                    offer.shift = Some((*shift).min(MAX_SHIFT));
+                    rest
+                }
+                [4, 2, rest @ ..] => {
+                    offer.sack = true;
+                    rest
+                }
+                [8, 10, rest @ ..] => rest.get(8..)?,
+                _ => return None,
+            };
+        }
+    }
+}
+
+/// A connection that smoltcp has not heard of.
+#[derive(Debug)]
+pub(super) struct Brief {
+    setup: Setup,
+    /// Our end and the other one.
+    ends: (SocketAddr, SocketAddr),
+    state: TcpState,
+    /// Headers of a segment of ours, but for lengths and numbers.
+    head: [u8; HEADERS],
+    /// The number of our SYN.
+    isn: u32,
+    /// The next number of ours, and the next one of theirs.
+    next: u32,
+    expected: u32,
+    /// The other side's window in bytes, its scale, the largest segment that it takes, whether it takes SACK.
+    window: usize,
+    peer_shift: Option<u8>,
+    mss: u16,
+    sack: bool,
+    /// What our windows are scaled by.
+    shift: u8,
+    /// SYN and FIN are to be sent.
+    has_syn: bool,
+    has_fin: bool,
+    /// Something is to be acknowledged: at this time, or at once.
+    is_owed: bool,
+    answer_at: Option<Time>,
+    /// When what is under way would be sent again, and since when it is.
+    again_at: Option<Time>,
+    since: Option<Time>,
+    /// All that was given to be sent: the last bytes not sent, those before them not acknowledged.
+    said: Vec<u8>,
+    unsent: usize,
+    in_flight: usize,
+    /// All that came, and how much of it has been read.
+    heard: Vec<u8>,
+    read: usize,
+    /// More was given than one segment takes.
+    is_outgrown: bool,
+    log: Vec<Event>,
+    options: Options,
+}
+
+/// Headers of segments between these ends. The engine's IPv4 stands in for IPv6.
+fn template(local: SocketAddr, remote: SocketAddr, hop_limit: u8) -> [u8; HEADERS] {
+    let mut head = [0; HEADERS];
+    head[..12].copy_from_slice(&[0x45, 0, 0, 0, 0, 0, 0x40, 0, hop_limit, 6, 0, 0]);
+    let (source, destination) = match (local, remote) {
+        (SocketAddr::V4(local), SocketAddr::V4(remote)) => (*local.ip(), *remote.ip()),
+        _ => (LOCAL, REMOTE),
+    };
+    head[12..16].copy_from_slice(&source.octets());
+    head[16..20].copy_from_slice(&destination.octets());
+    head[20..22].copy_from_slice(&local.port().to_be_bytes());
+    head[22..24].copy_from_slice(&remote.port().to_be_bytes());
+    head
+}
+
+impl Brief {
+    /// Whether connections of this kind can be brief.
+    pub(super) fn suits(setup: &Setup) -> bool {
+        setup.congestion == Congestion::None
+    }
+
+    fn new(setup: &Setup, ends: (SocketAddr, SocketAddr), isn: u32) -> Self {
+        let bits = usize::BITS - setup.recv_buffer.leading_zeros();
+        Self {
+            setup: *setup,
+            ends,
+            state: TcpState::SynSent,
+            head: template(ends.0, ends.1, setup.hop_limit.max(1)),
+            isn,
+            next: isn,
+            expected: 0,
+            window: 0,
+            peer_shift: None,
+            mss: DEFAULT_MSS,
+            sack: false,
+            shift: bits.saturating_sub(16) as u8,
+            has_syn: true,
+            has_fin: false,
+            is_owed: false,
+            answer_at: None,
+            again_at: None,
+            since: None,
+            said: Vec::new(),
+            unsent: 0,
+            in_flight: 0,
+            heard: Vec::new(),
+            read: 0,
+            is_outgrown: false,
+            log: Vec::new(),
+            options: Options {
+                bytes: [0; OPTIONS],
+                len: 0,
+            },
+        }
+    }
+
+    /// As new, for another connection, that will send a SYN with the number `isn`.
+    pub(super) fn begin(
+        room: Option<Box<Self>>,
+        setup: &Setup,
+        local: SocketAddr,
+        remote: SocketAddr,
+        isn: u32,
+    ) -> Box<Self> {
+        let mut new = Self::new(setup, (local, remote), isn);
+        let Some(mut brief) = room else {
+            new.log.reserve(EVENTS + 2);
+            return Box::new(new);
+        };
+        let take = core::mem::take::<Vec<u8>>;
+        (new.said, new.heard) = (take(&mut brief.said), take(&mut brief.heard));
+        new.log = core::mem::take(&mut brief.log);
+        new.said.clear();
+        new.heard.clear();
+        new.log.clear();
+        *brief = new;
+        brief
+    }
+
+    /// Takes the SYN that opens a connection from the other side; whether it is a plain one.
+    pub(super) fn accept(&mut self, now: Time, told: &Told, options: &[u8]) -> bool {
+        let is_plain = told.flags & FLAGS == SYN && told.payload == 0;
+        let Some(offer) = Offer::read(options).filter(|_| is_plain) else {
+            return false;
+        };
+        self.meet(told, options, offer);
+        self.log.push(Event::In {
+            at: now,
+            told: *told,
+        });
+        self.state = TcpState::SynReceived;
+        true
+    }
+
+    /// Notes what the other side's SYN says.
+    fn meet(&mut self, told: &Told, options: &[u8], offer: Offer) {
+        if let Some(mss) = offer.mss.filter(|mss| *mss != 0) {
+            self.mss = mss.max(MIN_MSS);
+        }
+        (self.peer_shift, self.sack) = (offer.shift, offer.sack);
+        if offer.shift.is_none() {
+            self.shift = 0;
+        }
+        self.window = usize::from(told.window);
+        self.expected = told.seq.wrapping_add(1);
+        self.options.len = options.len();
+        self.options.bytes[..options.len()].copy_from_slice(options);
+    }
+
+    /// The other side scales its windows.
+    pub(super) const fn scales(&self) -> bool {
+        self.peer_shift.is_some()
+    }
+
+    /// All that was given has been sent.
+    const fn is_all_sent(&self) -> bool {
+        self.unsent == 0 && !self.has_fin && !self.has_syn
+    }
+
+    /// Bytes to read.
+    const fn unread(&self) -> usize {
+        self.heard.len() - self.read
+    }
+
+    fn is_prompt(&self, now: Time) -> bool {
+        let since = self.since;
+        since.is_none_or(|since| ceiling(now).since(since) <= PROMPT)
+    }
+
+    /// There is room for so much data, and no acknowledgement is due for other.
+    fn has_room(&self, payload: u16) -> bool {
+        let payload = usize::from(payload);
+        !self.is_owed
+            && payload <= SEGMENT
+            && self.heard.len() + payload <= BYTES
+            && self.unread() + payload <= self.setup.recv_buffer / 4
+    }
+
+    /// Takes a segment in, if it is one that is plain in this state; whether it was.
+    pub(super) fn hear(&mut self, now: Time, told: &Told, options: &[u8], data: &[u8]) -> bool {
+        if self.is_outgrown || self.log.len() >= EVENTS {
+            return false;
+        }
+        let flags = told.flags & FLAGS & !PSH;
+        let is_next = told.seq == self.expected && told.header == 20;
+        let is_all = told.ack == self.next && self.is_all_sent() && self.is_prompt(now);
+        let is_bare = told.payload == 0;
+        let taken = match (self.state, flags) {
+            (TcpState::SynSent, SYN_ACK) => {
+                let offer = Offer::read(options).filter(|_| is_bare && is_all);
+                if let Some(offer) = offer {
+                    self.meet(told, options, offer);
+                }
+                offer.is_some()
+            }
+            (TcpState::SynSent, RST_ACK) => {
+                told.header == 20 && is_bare && !self.has_syn && told.ack == self.next
+            }
+            (TcpState::SynReceived, ACK) => is_next && is_bare && is_all,
+            (TcpState::SynReceived, RST | RST_ACK) => is_next && is_bare,
+            (_, RST | RST_ACK) => self.state != TcpState::SynSent && is_next && is_bare,
+            (TcpState::Established | TcpState::FinWait1 | TcpState::FinWait2, ACK | FIN_ACK) => {
+                is_next && is_all && (is_bare || self.has_room(told.payload))
+            }
+            (TcpState::CloseWait | TcpState::LastAck, ACK) => is_next && is_all && is_bare,
+            _ => false,
+        };
+        if taken {
+            self.log.push(Event::In {
+                at: now,
+                told: *told,
+            });
+            self.advance(now, flags, told, data);
+        }
+        taken
+    }
+
+    /// What follows from a plain segment.
+    fn advance(&mut self, now: Time, flags: u8, told: &Told, data: &[u8]) {
+        if flags & RST != 0 {
+            self.state = match self.state {
+                TcpState::SynReceived => TcpState::Listen,
+                _ => TcpState::Closed,
+            };
+            return;
+        }
+        (self.again_at, self.since, self.in_flight) = (None, None, 0);
+        if flags == SYN_ACK {
+            self.state = TcpState::Established;
+            self.is_owed = true;
+            return;
+        }
+        self.window = usize::from(told.window) << self.peer_shift.unwrap_or(0);
+        let is_fin = flags & FIN != 0;
+        self.state = match self.state {
+            TcpState::SynReceived => TcpState::Established,
+            TcpState::Established if is_fin => TcpState::CloseWait,
+            TcpState::FinWait1 | TcpState::FinWait2 if is_fin => TcpState::TimeWait,
+            TcpState::FinWait1 => TcpState::FinWait2,
+            TcpState::LastAck => TcpState::Closed,
+            state => state,
+        };
+        if is_fin {
+            // Acknowledged at once, or with the data before it.
+            self.is_owed = true;
+        }
+        if !data.is_empty() {
+            self.heard.extend_from_slice(data);
+            self.is_owed = true;
+            self.answer_at = self.setup.ack_delay.map(|delay| ceiling(now) + delay);
+        }
+        let taken = data.len() as u32 + u32::from(is_fin);
+        self.expected = self.expected.wrapping_add(taken);
+    }
+
+    /// An engine has to take over before anything is sent at this time.
+    pub(super) fn needs_engine(&self, at: Time) -> bool {
+        self.is_outgrown
+            || self.log.len() >= EVENTS
+            || self.again_at.is_some_and(|again| again <= ceiling(at))
+    }
+
+    /// Sends at most one segment; whether it did.
+    pub(super) fn output(&mut self, now: Time, mtu: usize, out: &mut Emitter<'_>) -> bool {
+        let is_due = || {
+            let at = self.answer_at;
+            self.is_owed && at.is_none_or(|at| at <= ceiling(now))
+        };
+        if self.has_syn {
+            self.send_syn(mtu, out);
+            self.next = self.isn.wrapping_add(1);
+        } else if self.unsent > 0 || self.has_fin {
+            self.send_data(out);
+        } else if is_due() {
+            self.send_segment(ACK, &[], 0, out);
+        } else {
+            return false;
+        }
+        if self.has_syn | self.has_fin || self.unsent > 0 {
+            let at = ceiling(now);
+            self.again_at = self.again_at.or(Some(at + MIN_RTO));
+            self.since = self.since.or(Some(at));
+            self.in_flight += self.unsent;
+            (self.unsent, self.has_syn, self.has_fin) = (0, false, false);
+        }
+        (self.is_owed, self.answer_at) = (false, None);
+        self.log.push(Event::Out { at: now });
+        true
+    }
+
+    /// The window field of a segment.
+    fn window_field(&self) -> u16 {
+        let room = (self.setup.recv_buffer - self.unread()) >> self.shift;
+        u16::try_from(room).unwrap_or(u16::MAX)
+    }
+
+    /// A SYN, or a SYN-ACK, for packets of `mtu` bytes.
+    fn send_syn(&self, mtu: usize, out: &mut Emitter<'_>) {
+        let answers = self.state == TcpState::SynReceived;
+        let mut options = [0; 12];
+        let [high, low] = ((mtu - HEADERS) as u16).to_be_bytes();
+        options[..4].copy_from_slice(&[2, 4, high, low]);
+        let mut len = 4;
+        if !answers || self.peer_shift.is_some() {
+            options[len..len + 3].copy_from_slice(&[3, 3, self.shift]);
+            len += 3;
+        }
+        if !answers || self.sack {
+            options[len..len + 2].copy_from_slice(&[4, 2]);
+            len += 2;
+        }
+        let len = len.next_multiple_of(4);
+        let flags = if answers { SYN_ACK } else { SYN };
+        self.send_segment(flags, &options[..len], 0, out);
+    }
+
+    fn send_data(&mut self, out: &mut Emitter<'_>) {
+        let flags = if self.has_fin { FIN_ACK } else { PSH | ACK };
+        self.send_segment(flags, &[], self.unsent, out);
+        let sent = self.unsent as u32 + u32::from(self.has_fin);
+        self.next = self.next.wrapping_add(sent);
+    }
+
+    /// A segment with `options`, and the last `data` bytes that were said.
+    fn send_segment(&self, flags: u8, options: &[u8], data: usize, out: &mut Emitter<'_>) {
+        let header = HEADERS + options.len();
+        let window = match flags & SYN {
+            0 => self.window_field(),
+            _ => u16::try_from(self.setup.recv_buffer).unwrap_or(u16::MAX),
+        };
+        let ack = if flags & ACK != 0 { self.expected } else { 0 };
+        out.segment(header + data, 0, |packet| {
+            let Some((head, rest)) = packet.split_first_chunk_mut::<HEADERS>() else {
+                return;
+            };
+            *head = self.head;
+            head[2..4].copy_from_slice(&((header + data) as u16).to_be_bytes());
+            head[24..28].copy_from_slice(&self.next.to_be_bytes());
+            head[28..32].copy_from_slice(&ack.to_be_bytes());
+            head[32] = ((20 + options.len()) << 2) as u8;
+            head[33] = flags;
+            head[34..36].copy_from_slice(&window.to_be_bytes());
+            rest[..options.len()].copy_from_slice(options);
+            rest[options.len()..].copy_from_slice(&self.said[self.said.len() - data..]);
+        });
+    }
+
+    /// When there is something to send.
+    pub(super) fn next(&self, now: Time) -> Next {
+        let is_over = matches!(self.state, TcpState::Closed | TcpState::Listen);
+        if is_over {
+            return Next::Never;
+        }
+        if !self.is_all_sent() || self.is_owed && self.answer_at.is_none() {
+            return Next::Now;
+        }
+        match self.answer_at.into_iter().chain(self.again_at).min() {
+            None => Next::Never,
+            Some(at) if at <= ceiling(now) => Next::Now,
+            Some(at) => Next::At(at),
+        }
+    }
+
+    /// The state and both queues.
+    pub(super) const fn glance(&self) -> Glance {
+        Glance {
+            state: self.state,
+            recv_queue: self.unread(),
+            send_queue: self.in_flight + self.unsent,
+        }
+    }
+
+    /// Takes data to send in segments of packets of `mtu` bytes; how many bytes.
+    pub(super) fn send(&mut self, mtu: usize, bytes: &[u8]) -> usize {
+        if !matches!(self.state, TcpState::Established | TcpState::CloseWait) {
+            return 0;
+        }
+        let queued = self.in_flight + self.unsent;
+        let taken = bytes.len().min(self.setup.send_buffer - queued);
+        let most = SEGMENT.min(usize::from(self.mss)).min(mtu - HEADERS);
+        let is_plain = self.in_flight == 0
+            && self.unsent + taken <= most.min(self.window)
+            && self.said.len() + taken <= BYTES
+            && taken == bytes.len();
+        self.is_outgrown |= !is_plain;
+        if taken > 0 {
+            self.said.extend_from_slice(&bytes[..taken]);
+            self.unsent += taken;
+            match self.log.last_mut() {
+                Some(Event::Send(before)) => *before += taken,
+                _ => self.log.push(Event::Send(taken)),
+            }
+        }
+        taken
+    }
+
+    /// Gives received data; how many bytes.
+    pub(super) fn recv(&mut self, buffer: &mut [u8]) -> usize {
+        let waiting = &self.heard[self.read..];
+        let count = waiting.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&waiting[..count]);
+        self.take(count);
+        count
+    }
+
+    /// Shows received data and takes what `look` says; how many bytes.
+    pub(super) fn recv_with(&mut self, look: &mut dyn FnMut(&[u8]) -> usize) -> usize {
+        let waiting = &self.heard[self.read..];
+        let count = look(waiting).min(waiting.len());
+        self.take(count);
+        count
+    }
+
+    fn take(&mut self, count: usize) {
+        self.read += count;
+        match self.log.last_mut() {
+            _ if count == 0 => {}
+            Some(Event::Recv(before)) => *before += count,
+            _ => self.log.push(Event::Recv(count)),
+        }
+    }
+
+    /// Closes our half behind the data that is queued.
+    pub(super) fn shutdown(&mut self) {
+        let state = match self.state {
+            TcpState::Established => TcpState::FinWait1,
+            TcpState::CloseWait => TcpState::LastAck,
+            _ => return,
+        };
+        self.state = state;
+        self.has_fin = true;
+        self.log.push(Event::Shut);
+    }
+
+    /// What an engine would be made with.
+    pub(super) const fn setup(&self) -> &Setup {
+        &self.setup
+    }
+
+    /// Switches Nagle's rule off or on; it means nothing while one segment is under way.
+    pub(super) const fn set_nodelay(&mut self, on: bool) {
+        self.setup.nodelay = on;
+    }
+
+    /// Sets the time to live of what is sent.
+    pub(super) const fn set_hop_limit(&mut self, hops: u8) {
+        self.setup.hop_limit = hops;
+        self.head[8] = if hops == 0 { 1 } else { hops };
+    }
+
+    /// Bytes that were sent and that came.
+    pub(super) const fn bytes(&self) -> usize {
+        self.said.len() + self.heard.len()
+    }
+
+    /// Bytes that it has room for.
+    pub(super) const fn room(&self) -> usize {
+        self.said.capacity() + self.heard.capacity()
+    }
+
+    /// Tells `engine`, made as [`setup`](Self::setup) says, all that has happened. What is to be added to its
+    /// sequence numbers, if it has sent its SYN.
+    pub(super) fn replay(
+        &self,
+        engine: &mut Smol,
+        shared: &mut Shared,
+        path: PathIx,
+    ) -> Option<u32> {
+        let (local, remote) = self.ends;
+        let calls = !matches!(self.log.first(), Some(Event::In { .. }));
+        let _begun = if calls {
+            engine.connect(shared, path, local, remote)
+        } else {
+            engine.listen(local)
+        };
+        let mut reply = Reply::new();
+        let (mut sent, mut come, mut shift) = (0, 0, None);
+        for event in &self.log {
+            match *event {
+                Event::In { at, told } => {
+                    let data = &self.heard[come..come + usize::from(told.payload)];
+                    come += data.len();
+                    let mut packet = self.packet(&told, data, shift.unwrap_or(0));
+                    engine.input(shared, path, at, &mut packet, false, &mut reply);
+                    debug_assert!(reply.take().is_empty(), "an answer that was not sent");
+                }
+                Event::Out { at } => {
+                    let first = engine.output_unseen(shared, path, at);
+                    debug_assert!(first.is_some(), "{self:?} sent what smoltcp does not");
+                    shift = shift.or_else(|| Some(self.isn.wrapping_sub(first?)));
+                }
+                Event::Send(count) => {
+                    let taken = engine.send_unseen(&self.said[sent..sent + count]);
+                    debug_assert_eq!(taken, count);
+                    sent += count;
+                }
+                Event::Recv(count) => engine.skip(count),
+                Event::Shut => engine.shutdown(shared, path),
+            }
+        }
+        debug_assert_eq!(engine.glance(), self.glance());
+        shift
+    }
+
+    /// A segment that came, as smoltcp would have got it.
+    fn packet(&self, told: &Told, data: &[u8], shift: u32) -> Vec<u8> {
+        let options = match told.has(SYN) {
+            true => &self.options.bytes[..self.options.len],
+            false => &[],
+        };
+        let len = HEADERS + options.len() + data.len();
+        let mut packet = Vec::with_capacity(len);
+        packet.extend_from_slice(&self.head);
+        packet[2..4].copy_from_slice(&(len as u16).to_be_bytes());
+        packet[12..16].copy_from_slice(&self.head[16..20]);
+        packet[16..20].copy_from_slice(&self.head[12..16]);
+        packet[20..22].copy_from_slice(&self.head[22..24]);
+        packet[22..24].copy_from_slice(&self.head[20..22]);
+        packet[24..28].copy_from_slice(&told.seq.to_be_bytes());
+        let ack = if told.has(ACK) {
+            told.ack.wrapping_sub(shift)
+        } else {
+            0
+        };
+        packet[28..32].copy_from_slice(&ack.to_be_bytes());
+        packet[32] = ((20 + options.len()) << 2) as u8;
+        packet[33] = told.flags;
+        packet[34..36].copy_from_slice(&told.window.to_be_bytes());
+        packet.extend_from_slice(options);
+        packet.extend_from_slice(data);
+        packet
+    }
+}
