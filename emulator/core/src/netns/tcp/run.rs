@@ -592,6 +592,10 @@ impl Tcp {
             return;
         };
         conn.mtu = mtu;
+        if let Some(Machine::Engine(engine)) = &mut conn.engine {
+            // What is sent again at once makes the engine's timeout longer than ping-pong believes.
+            engine.pingpong.forbid();
+        }
         self.repath(slot);
         // New data first: what remains then is when the old data would be sent again.
         self.run(cx, slot, cx.now);

@@ -348,6 +348,38 @@ const CALM: Roughness = Roughness {
     jitter: 0,
 };
 
+/// A narrower path has segments sent again before their time, which makes the engine's timeout longer.
+#[test]
+fn what_is_sent_again_early_has_a_longer_timeout() {
+    let wait = Step::Wait { micros: 100 };
+    let send = |len| Step::Send {
+        end: A,
+        which: 0,
+        len,
+    };
+    let refused = Step::Connect {
+        to: 0,
+        recv_buffer: 96 * 1024,
+        keepalive: true,
+    };
+    let steps = [
+        CONNECT,
+        Step::Narrow { mtu: 739 },
+        wait,
+        send(2098),
+        refused,
+        wait,
+        Step::Narrow { mtu: 500 },
+        refused,
+        refused,
+        wait,
+        send(1),
+    ];
+    let [past, through] = [false, true].map(|long| played(V4, 0, CALM, &steps, long));
+    assert_eq!(past.1, through.1);
+    assert_eq!(past.0, through.0);
+}
+
 /// Or the comparison would compare nothing: a connection is brief from its SYN to its last FIN.
 #[test]
 fn short_connections_pass_smoltcp_by() {
