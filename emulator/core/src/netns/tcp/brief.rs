@@ -15,11 +15,12 @@ use core::time::Duration;
 
 use switch::Time;
 
-use super::emit::{Emitter, Reply};
-use super::engine::{Congestion, Glance, Next, Setup, TcpEngine, TcpState};
+use super::emit::Emitter;
+use super::engine::{Congestion, Glance, Next, Setup, TcpState};
 use super::express::MIN_RTO;
 use super::segment::{ACK, FIN, PSH, RST, SYN};
-use super::smol::{LOCAL, PathIx, REMOTE, Shared, Smol, ceiling};
+use super::smol::{LOCAL, REMOTE, ceiling};
+use super::told::{Offer, Told};
 
 /// Events that are written down, and one or two more.
 const EVENTS: usize = 24;
@@ -27,7 +28,7 @@ const EVENTS: usize = 24;
 const SEGMENT: usize = 1460;
 const BYTES: usize = 4 * SEGMENT;
 /// Headers of IPv4 and TCP without options.
-const HEADERS: usize = 40;
+pub(super) const HEADERS: usize = 40;
 /// The longest options.
 const OPTIONS: usize = 40;
 /// What smoltcp believes of a peer that does not say (RFC 9293 §3.7.1), and the least that it believes.
@@ -40,33 +41,10 @@ const FLAGS: u8 = 0x3f;
 const SYN_ACK: u8 = SYN | ACK;
 const FIN_ACK: u8 = FIN | ACK;
 const RST_ACK: u8 = RST | ACK;
-/// smoltcp takes a larger shift for this one (RFC 7323 §2.3).
-const MAX_SHIFT: u8 = 14;
-
-/// What the header of a segment that came says.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Told {
-    pub(super) seq: u32,
-    pub(super) ack: u32,
-    pub(super) window: u16,
-    /// The byte of the control bits.
-    pub(super) flags: u8,
-    /// Bytes of the TCP header, at least 20.
-    pub(super) header: u8,
-    /// Bytes of data.
-    pub(super) payload: u16,
-}
-
-impl Told {
-    /// All of `flags` are set.
-    const fn has(&self, flags: u8) -> bool {
-        self.flags & flags == flags
-    }
-}
 
 /// Something that an engine would have been told, or have done.
 #[derive(Clone, Copy, Debug)]
-enum Event {
+pub(super) enum Event {
     /// A segment came.
     In { at: Time, told: Told },
     /// A segment was sent.
@@ -81,44 +59,9 @@ enum Event {
 
 /// The options of a SYN as they came, no longer than [`OPTIONS`].
 #[derive(Clone, Copy, Debug)]
-struct Options {
-    bytes: [u8; OPTIONS],
-    len: usize,
-}
-
-/// What a SYN says of its sender.
-#[derive(Clone, Copy, Debug, Default)]
-struct Offer {
-    mss: Option<u16>,
-    shift: Option<u8>,
-    sack: bool,
-}
-
-impl Offer {
-    /// Reads the options of a SYN; `None` if one of them is unknown or malformed.
-    fn read(mut options: &[u8]) -> Option<Self> {
-        let mut offer = Self::default();
-        loop {
-            options = match options {
-                [] | [0, ..] => return Some(offer),
-                [1, rest @ ..] => rest,
-                [2, 4, high, low, rest @ ..] => {
-                    offer.mss = Some(u16::from_be_bytes([*high, *low]));
-                    rest
-                }
-                [3, 3, shift, rest @ ..] => {
-                    offer.shift = Some((*shift).min(MAX_SHIFT));
-                    rest
-                }
-                [4, 2, rest @ ..] => {
-                    offer.sack = true;
-                    rest
-                }
-                [8, 10, rest @ ..] => rest.get(8..)?,
-                _ => return None,
-            };
-        }
-    }
+pub(super) struct Options {
+    pub(super) bytes: [u8; OPTIONS],
+    pub(super) len: usize,
 }
 
 /// A connection that smoltcp has not heard of.
@@ -126,12 +69,12 @@ impl Offer {
 pub(super) struct Brief {
     setup: Setup,
     /// Our end and the other one.
-    ends: (SocketAddr, SocketAddr),
+    pub(super) ends: (SocketAddr, SocketAddr),
     state: TcpState,
     /// Headers of a segment of ours, but for lengths and numbers.
-    head: [u8; HEADERS],
+    pub(super) head: [u8; HEADERS],
     /// The number of our SYN.
-    isn: u32,
+    pub(super) isn: u32,
     /// The next number of ours, and the next one of theirs.
     next: u32,
     expected: u32,
@@ -152,16 +95,16 @@ pub(super) struct Brief {
     again_at: Option<Time>,
     since: Option<Time>,
     /// All that was given to be sent: the last bytes not sent, those before them not acknowledged.
-    said: Vec<u8>,
+    pub(super) said: Vec<u8>,
     unsent: usize,
     in_flight: usize,
     /// All that came, and how much of it has been read.
-    heard: Vec<u8>,
+    pub(super) heard: Vec<u8>,
     read: usize,
     /// More was given than one segment takes.
     is_outgrown: bool,
-    log: Vec<Event>,
-    options: Options,
+    pub(super) log: Vec<Event>,
+    pub(super) options: Options,
 }
 
 /// Headers of segments between these ends. The engine's IPv4 stands in for IPv6.
@@ -449,26 +392,17 @@ impl Brief {
 
     /// A segment with `options`, and the last `data` bytes that were said.
     fn send_segment(&self, flags: u8, options: &[u8], data: usize, out: &mut Emitter<'_>) {
-        let header = HEADERS + options.len();
         let window = match flags & SYN {
             0 => self.window_field(),
             _ => u16::try_from(self.setup.recv_buffer).unwrap_or(u16::MAX),
         };
         let ack = if flags & ACK != 0 { self.expected } else { 0 };
-        out.segment(header + data, 0, |packet| {
-            let Some((head, rest)) = packet.split_first_chunk_mut::<HEADERS>() else {
-                return;
-            };
-            *head = self.head;
-            head[2..4].copy_from_slice(&((header + data) as u16).to_be_bytes());
-            head[24..28].copy_from_slice(&self.next.to_be_bytes());
-            head[28..32].copy_from_slice(&ack.to_be_bytes());
-            head[32] = ((20 + options.len()) << 2) as u8;
-            head[33] = flags;
-            head[34..36].copy_from_slice(&window.to_be_bytes());
-            rest[..options.len()].copy_from_slice(options);
-            rest[options.len()..].copy_from_slice(&self.said[self.said.len() - data..]);
-        });
+        let mut head = self.head;
+        head[24..28].copy_from_slice(&self.next.to_be_bytes());
+        head[28..32].copy_from_slice(&ack.to_be_bytes());
+        head[33] = flags;
+        head[34..36].copy_from_slice(&window.to_be_bytes());
+        out.plain(&head, options, &self.said[self.said.len() - data..]);
     }
 
     /// When there is something to send.
@@ -582,78 +516,5 @@ impl Brief {
     /// Bytes that it has room for.
     pub(super) const fn room(&self) -> usize {
         self.said.capacity() + self.heard.capacity()
-    }
-
-    /// Tells `engine`, made as [`setup`](Self::setup) says, all that has happened. What is to be added to its
-    /// sequence numbers, if it has sent its SYN.
-    pub(super) fn replay(
-        &self,
-        engine: &mut Smol,
-        shared: &mut Shared,
-        path: PathIx,
-    ) -> Option<u32> {
-        let (local, remote) = self.ends;
-        let calls = !matches!(self.log.first(), Some(Event::In { .. }));
-        let _begun = if calls {
-            engine.connect(shared, path, local, remote)
-        } else {
-            engine.listen(local)
-        };
-        let mut reply = Reply::new();
-        let (mut sent, mut come, mut shift) = (0, 0, None);
-        for event in &self.log {
-            match *event {
-                Event::In { at, told } => {
-                    let data = &self.heard[come..come + usize::from(told.payload)];
-                    come += data.len();
-                    let mut packet = self.packet(&told, data, shift.unwrap_or(0));
-                    engine.input(shared, path, at, &mut packet, false, &mut reply);
-                    debug_assert!(reply.take().is_empty(), "an answer that was not sent");
-                }
-                Event::Out { at } => {
-                    let first = engine.output_unseen(shared, path, at);
-                    debug_assert!(first.is_some(), "{self:?} sent what smoltcp does not");
-                    shift = shift.or_else(|| Some(self.isn.wrapping_sub(first?)));
-                }
-                Event::Send(count) => {
-                    let taken = engine.send_unseen(&self.said[sent..sent + count]);
-                    debug_assert_eq!(taken, count);
-                    sent += count;
-                }
-                Event::Recv(count) => engine.skip(count),
-                Event::Shut => engine.shutdown(shared, path),
-            }
-        }
-        debug_assert_eq!(engine.glance(), self.glance());
-        shift
-    }
-
-    /// A segment that came, as smoltcp would have got it.
-    fn packet(&self, told: &Told, data: &[u8], shift: u32) -> Vec<u8> {
-        let options = match told.has(SYN) {
-            true => &self.options.bytes[..self.options.len],
-            false => &[],
-        };
-        let len = HEADERS + options.len() + data.len();
-        let mut packet = Vec::with_capacity(len);
-        packet.extend_from_slice(&self.head);
-        packet[2..4].copy_from_slice(&(len as u16).to_be_bytes());
-        packet[12..16].copy_from_slice(&self.head[16..20]);
-        packet[16..20].copy_from_slice(&self.head[12..16]);
-        packet[20..22].copy_from_slice(&self.head[22..24]);
-        packet[22..24].copy_from_slice(&self.head[20..22]);
-        packet[24..28].copy_from_slice(&told.seq.to_be_bytes());
-        let ack = if told.has(ACK) {
-            told.ack.wrapping_sub(shift)
-        } else {
-            0
-        };
-        packet[28..32].copy_from_slice(&ack.to_be_bytes());
-        packet[32] = ((20 + options.len()) << 2) as u8;
-        packet[33] = told.flags;
-        packet[34..36].copy_from_slice(&told.window.to_be_bytes());
-        packet.extend_from_slice(options);
-        packet.extend_from_slice(data);
-        packet
     }
 }

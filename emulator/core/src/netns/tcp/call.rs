@@ -91,6 +91,7 @@ impl Tcp {
         let conn = Conn::new(cx.now, isn, engine, origin);
         let id = self.slots.insert(Tenant::Conn(Box::new(conn)));
         self.demux.insert(tuple, id.slot);
+        self.expect_plain(id.slot);
         self.run(cx, id.slot, cx.now);
         Ok(id)
     }

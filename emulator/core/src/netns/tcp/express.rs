@@ -213,6 +213,14 @@ pub(in crate::netns) enum Refusal {
 }
 
 impl Tcp {
+    /// Segments for the connection in `slot`, which has just begun, will come soon.
+    #[inline]
+    pub(super) fn expect_plain(&mut self, slot: u32) {
+        if let Some(conn) = self.slots.conn_at(slot) {
+            self.hints.0[conn.incoming.place()] = slot;
+        }
+    }
+
     /// The connection that a segment is for.
     #[inline]
     fn find_plain(&mut self, segment: &Plain) -> Option<u32> {

@@ -5,11 +5,12 @@ use core::ops::Range;
 use switch::Frame;
 use switch::wire::Packet;
 
-use super::brief::{Brief, Told};
+use super::brief::Brief;
 use super::conn::Owner;
 use super::engine::{Setup, TcpState};
 use super::machine::Machine;
 use super::segment::{SYN, Segment};
+use super::told::Told;
 use super::{Tcp, TcpCx};
 
 /// Bytes of a TCP header without options.

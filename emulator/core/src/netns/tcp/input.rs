@@ -257,6 +257,7 @@ impl Tcp {
         conn.meet(segment, scaled);
         let slot = self.slots.insert(Tenant::Conn(Box::new(conn))).slot;
         self.demux.insert(Tuple::new(local, remote), slot);
+        self.expect_plain(slot);
         if let Some(queues) = self.slots.listener_mut(listener) {
             queues.embryos += 1;
         }

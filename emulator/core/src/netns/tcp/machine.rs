@@ -3,7 +3,6 @@
 use switch::Time;
 
 use super::brief::Brief;
-use super::emit::Emitter;
 use super::engine::{Next, TcpEngine, TcpState};
 use super::smol::{PathIx, Shared, Smol};
 
@@ -67,30 +66,6 @@ impl Machine {
         match self {
             Self::Brief(brief) => brief.bytes(),
             Self::Engine(engine) => engine.buffer_bytes(),
-        }
-    }
-
-    /// Only an engine can go on at this time.
-    #[inline]
-    pub(super) fn needs_engine(&self, at: Time) -> bool {
-        match self {
-            Self::Brief(brief) => brief.needs_engine(at),
-            Self::Engine(_) => false,
-        }
-    }
-
-    /// Sends at most one segment; whether it did.
-    #[inline]
-    pub(super) fn output(
-        &mut self,
-        shared: &mut Shared,
-        path: PathIx,
-        now: Time,
-        out: &mut Emitter<'_>,
-    ) -> bool {
-        match self {
-            Self::Brief(brief) => brief.output(now, shared.mtu(path), out),
-            Self::Engine(engine) => engine.output(shared, path, now, out),
         }
     }
 

@@ -23,6 +23,7 @@ mod listen;
 mod machine;
 mod options;
 mod pingpong;
+mod replay;
 mod run;
 mod segment;
 mod slots;
@@ -30,6 +31,7 @@ mod smol;
 mod spare;
 mod timers;
 mod timewait;
+mod told;
 
 #[cfg(test)]
 mod tests;

@@ -113,10 +113,13 @@ impl Tcp {
         let Some(conn) = self.slots.conn_at(slot) else {
             return;
         };
-        if (conn.engine.as_ref()).is_some_and(|engine| engine.needs_engine(at))
-            && !self.catch_up(cx, slot)
-        {
-            return;
+        if let Some(Machine::Brief(brief)) = &conn.engine {
+            if !brief.needs_engine(at) {
+                return self.run_brief(cx, slot, at);
+            }
+            if !self.catch_up(cx, slot) {
+                return;
+            }
         }
         let Some(conn) = self.slots.conn_at(slot) else {
             return;
@@ -128,7 +131,7 @@ impl Tcp {
         let is_open =
             before.state == TcpState::Established && conn.owner == Owner::App && !conn.write_shut;
         let is_stream = is_open && conn.options.congestion == Congestion::None;
-        let Some(engine) = &mut conn.engine else {
+        let Some(Machine::Engine(engine)) = &mut conn.engine else {
             return;
         };
         let mut emitter = Emitter {
@@ -181,6 +184,46 @@ impl Tcp {
                 Some((next, dry)) => self.plan(cx.now, slot, next, dry),
                 None => self.touch(cx.now, slot),
             }
+        }
+    }
+
+    /// Lets a brief connection send, which it does once or not at all, and its state stays as it is.
+    fn run_brief(&mut self, cx: &mut TcpCx<'_>, slot: u32, at: Time) {
+        let Some(conn) = self.slots.conn_at(slot) else {
+            return;
+        };
+        if at != cx.now || conn.armed.is_some_and(|armed| armed <= at) {
+            conn.marks.again |= conn.waits() || conn.send_queue() > 0;
+        }
+        let v6 = conn.v6();
+        let Some(Machine::Brief(brief)) = &mut conn.engine else {
+            return;
+        };
+        let mut emitter = Emitter {
+            pool: cx.pool,
+            out: cx.out,
+            stamp: &mut self.stamp,
+            counters: &mut self.counters,
+            v6,
+            marks: &mut conn.marks,
+            open: None,
+        };
+        let has_sent = brief.output(at, self.shared.mtu(conn.path), &mut emitter);
+        let (next, glance) = (brief.next(at), brief.glance());
+        self.counters.engine_runs += 1;
+        if conn.stalled.is_none() && conn.waits() {
+            conn.stalled = Some(cx.now);
+        }
+        let is_open =
+            glance.state == TcpState::Established && conn.owner == Owner::App && !conn.write_shut;
+        let rests = has_sent && is_open && conn.rests(cx.now);
+        if conn.finds_room() && conn.owner == Owner::App {
+            cx.wake(self.slots.id(slot));
+        }
+        if rests {
+            self.certify(cx.now, slot);
+        } else {
+            self.plan(cx.now, slot, next, !has_sent);
         }
     }
 

@@ -1,0 +1,60 @@
+//! What a segment says to a brief connection.
+
+/// smoltcp takes a larger shift for this one (RFC 7323 §2.3).
+const MAX_SHIFT: u8 = 14;
+
+/// What the header of a segment that came says.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Told {
+    pub(super) seq: u32,
+    pub(super) ack: u32,
+    pub(super) window: u16,
+    /// The byte of the control bits.
+    pub(super) flags: u8,
+    /// Bytes of the TCP header, at least 20.
+    pub(super) header: u8,
+    /// Bytes of data.
+    pub(super) payload: u16,
+}
+
+impl Told {
+    /// All of `flags` are set.
+    pub(super) const fn has(&self, flags: u8) -> bool {
+        self.flags & flags == flags
+    }
+}
+
+/// What a SYN says of its sender.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Offer {
+    pub(super) mss: Option<u16>,
+    pub(super) shift: Option<u8>,
+    pub(super) sack: bool,
+}
+
+impl Offer {
+    /// Reads the options of a SYN; `None` if one of them is unknown or malformed.
+    pub(super) fn read(mut options: &[u8]) -> Option<Self> {
+        let mut offer = Self::default();
+        loop {
+            options = match options {
+                [] | [0, ..] => return Some(offer),
+                [1, rest @ ..] => rest,
+                [2, 4, high, low, rest @ ..] => {
+                    offer.mss = Some(u16::from_be_bytes([*high, *low]));
+                    rest
+                }
+                [3, 3, shift, rest @ ..] => {
+                    offer.shift = Some((*shift).min(MAX_SHIFT));
+                    rest
+                }
+                [4, 2, rest @ ..] => {
+                    offer.sack = true;
+                    rest
+                }
+                [8, 10, rest @ ..] => rest.get(8..)?,
+                _ => return None,
+            };
+        }
+    }
+}
