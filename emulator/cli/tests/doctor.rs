@@ -128,6 +128,14 @@ fn where_loopback_is_down_it_says_so() {
         let way = ways.iter().find(|way| way.0 == name).unwrap();
         assert!(!way.1 && way.3.is_some(), "{way:?}");
     }
+    // Who is root there may make a TAP where `ip` may.
+    let tap = ["-Urn", "ip", "tuntap", "add", "dev", "tap0", "mode", "tap"];
+    if let Ok(output) = Command::new("unshare").args(tap).output() {
+        for name in ["tap", "plain-tap"] {
+            let way = ways.iter().find(|way| way.0 == name).unwrap();
+            assert_eq!(way.1, output.status.success(), "{way:?}");
+        }
+    }
 }
 
 #[test]

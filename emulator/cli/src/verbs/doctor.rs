@@ -5,7 +5,7 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use vethlab::host::attach::trial;
+use vethlab::host::attach::{Opener, trial};
 use vethlab::host::trials::{self, Found};
 use vethlab_cli::args::{DoctorArgs, Format};
 use vethlab_cli::format::table::align;
@@ -45,7 +45,7 @@ const TOOLS: &str =
 const NAMESPACE: &str = "vethlab attach takes another way by itself where one works";
 
 /// Every way, in the order in which it is told.
-static WAYS: [Way; 18] = [
+static WAYS: [Way; 19] = [
     way("real-time", "vethlab up", trials::runtime, VIRTUAL),
     way(
         "control-socket",
@@ -108,12 +108,6 @@ static WAYS: [Way; 18] = [
         NAMESPACE,
     ),
     way(
-        "attach-own-tap",
-        "a TAP of this user",
-        || trial::Way::OwnTap.attempt(),
-        "vethlab attach, where a namespace can be made",
-    ),
-    way(
         "attach-user-tap",
         "attach, TAP in a user namespace",
         || trial::Way::UserTap.attempt(),
@@ -124,6 +118,18 @@ static WAYS: [Way; 18] = [
         "attach, veth in a user namespace",
         || trial::Way::UserVeth.attempt(),
         TOOLS,
+    ),
+    way(
+        "tap",
+        "up --tap, a TAP of this machine",
+        || trial::Way::BareTap(Opener::Own).attempt(),
+        "vethlab attach, where a namespace can be made",
+    ),
+    way(
+        "plain-tap",
+        "up --tap --plain-tap, by tun-tap",
+        || trial::Way::BareTap(Opener::Plain).attempt(),
+        "--tap without --plain-tap, vethlab attach",
     ),
     way(
         "capture",

@@ -34,13 +34,22 @@ pub fn open(name: &str, opener: Opener) -> Result<Frames, String> {
             "{name:?} is no name of an interface: 1 to {NAME} letters, digits, - and _"
         ));
     }
+    is_built(opener)?;
     let opened = match opener {
         Opener::Own => own(name).map(|fd| (fd, true)),
-        Opener::Plain => plain(name)?.map(|fd| (fd, false)),
+        Opener::Plain => plain(name).map(|fd| (fd, false)),
     };
     opened
         .and_then(|(fd, vnet)| Frames::new(fd, vnet))
         .map_err(|error| refused(name, &error))
+}
+
+/// Whether this build has an opener.
+pub(super) fn is_built(opener: Opener) -> Result<(), String> {
+    if opener == Opener::Own || cfg!(feature = "tap") {
+        return Ok(());
+    }
+    Err("this vethlab was built without the feature tap: its own opener is the only one".to_owned())
 }
 
 fn own(name: &str) -> io::Result<OwnedFd> {
@@ -55,14 +64,14 @@ fn own(name: &str) -> io::Result<OwnedFd> {
 }
 
 #[cfg(feature = "tap")]
-fn plain(name: &str) -> Result<io::Result<OwnedFd>, String> {
+fn plain(name: &str) -> io::Result<OwnedFd> {
     let made = tun_tap::Iface::without_packet_info(name, tun_tap::Mode::Tap);
-    Ok(made.and_then(|tap| sys::duplicate(&tap)))
+    made.and_then(|tap| sys::duplicate(&tap))
 }
 
 #[cfg(not(feature = "tap"))]
-fn plain(_: &str) -> Result<io::Result<OwnedFd>, String> {
-    Err("this vethlab was built without the feature tap: its own opener is the only one".to_owned())
+fn plain(_: &str) -> io::Result<OwnedFd> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 fn refused(name: &str, error: &io::Error) -> String {

@@ -5,25 +5,29 @@ use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::process;
 
 use rustix::process::{getegid, geteuid};
 use rustix::thread::UnshareFlags;
 
 use super::space::veth;
 use super::sys;
+use super::tap::{self, Opener};
 
 /// The TAP that a trial makes.
 const NAME: &str = "eth0";
 /// `IFF_TAP` among the flags of a TUN or TAP interface.
 const TAP: u32 = 0x0002;
+/// `IFF_MULTI_QUEUE` there: neither opener takes one of those.
+const MANY_QUEUES: u32 = 0x0100;
 
 /// A way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
     /// A TAP in a network namespace that root makes.
     RootTap,
-    /// A TAP of this machine that belongs to this user.
-    OwnTap,
+    /// A TAP of this machine: for root a new one, else one that belongs to this user.
+    BareTap(Opener),
     /// A TAP in a user namespace.
     UserTap,
     /// A veth pair in a user namespace, with a packet socket at its other end.
@@ -50,7 +54,7 @@ impl Way {
                 make_tap()?;
                 Ok("a TAP in a network namespace of its own".to_owned())
             }
-            Self::OwnTap => own_tap(),
+            Self::BareTap(opener) => bare_tap(opener),
             Self::UserTap => {
                 enter_user_namespace()?;
                 make_tap()?;
@@ -114,6 +118,17 @@ fn make_tap() -> Result<(), String> {
     sys::tap(&tun, NAME).map_err(|error| format!("/dev/net/tun makes no TAP ({error})"))
 }
 
+/// Root makes one where `vethlab up` would, for a moment.
+fn bare_tap(opener: Opener) -> Result<String, String> {
+    tap::is_built(opener)?;
+    if !geteuid().is_root() {
+        return own_tap();
+    }
+    open_tun()?;
+    let _gone = tap::open(&format!("vethlab-{}", process::id()), opener)?;
+    Ok("root makes one where there is none".to_owned())
+}
+
 /// Whether there is a TAP of this user. It is not touched: somebody may be using it.
 fn own_tap() -> Result<String, String> {
     open_tun()?;
@@ -126,16 +141,13 @@ fn own_tap() -> Result<String, String> {
         let flags = read(iface, "tun_flags")?;
         let flags = u32::from_str_radix(flags.trim_start_matches("0x"), 16).ok()?;
         let owner = read(iface, "owner")?.parse::<u32>().ok()?;
-        (flags & TAP != 0 && owner == user).then_some(())
+        (flags & (TAP | MANY_QUEUES) == TAP && owner == user).then_some(())
     };
     let all: io::Result<Vec<_>> = fs::read_dir("/sys/class/net").and_then(Iterator::collect);
     let mut all = all.unwrap_or_default().into_iter();
     if let Some(found) = all.find(|iface| is_own(&iface.path()).is_some()) {
         let name = found.file_name().to_string_lossy().into_owned();
         return Ok(format!("{name} belongs to this user"));
-    }
-    if user == 0 {
-        return Ok("root makes one where there is none".to_owned());
     }
     Err(format!(
         "no TAP belongs to this user: root makes one by `ip tuntap add dev tap0 mode tap user {user}`"
