@@ -145,11 +145,21 @@ fn page(listener: TcpListener, text: &'static str) {
     });
 }
 
+/// A UDP and a TCP socket of one port; another program may have one of a number alone.
+fn both(ip: Ipv4Addr, port: u16) -> (UdpSocket, TcpListener) {
+    for _ in 0..100 {
+        let udp = UdpSocket::bind((ip, port)).unwrap();
+        if let Ok(tcp) = TcpListener::bind(udp.local_addr().unwrap()) {
+            return (udp, tcp);
+        }
+    }
+    panic!("no port is free for both");
+}
+
 /// A resolver that gives every name one address, by UDP and TCP; what it was asked for.
-fn resolver(udp: UdpSocket, address: Ipv4Addr) -> Arc<Mutex<Vec<String>>> {
+fn resolver((udp, tcp): (UdpSocket, TcpListener), address: Ipv4Addr) -> Arc<Mutex<Vec<String>>> {
     let asked = Arc::new(Mutex::new(Vec::new()));
     let (heard, stream_heard) = (Arc::clone(&asked), Arc::clone(&asked));
-    let tcp = TcpListener::bind(udp.local_addr().unwrap()).unwrap();
     std::thread::spawn(move || {
         let mut buffer = [0; 4096];
         while let Ok((count, from)) = udp.recv_from(&mut buffer) {
@@ -272,9 +282,9 @@ fn a_loopback_server_that_is_named_is_reached_and_nothing_else() {
 
 #[test]
 fn names_are_looked_up_where_rules_are_about_them() {
-    let udp = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let server = udp.local_addr().unwrap().to_string();
-    let asked = resolver(udp, Ipv4Addr::new(203, 0, 113, 77));
+    let sockets = both(Ipv4Addr::LOCALHOST, 0);
+    let server = sockets.0.local_addr().unwrap().to_string();
+    let asked = resolver(sockets, Ipv4Addr::new(203, 0, 113, 77));
     let args = ["--egress", "*.example.test:443", "--egress-dns", &server];
     let (shop, _) = Shop::up("names", &args);
     let looked = shop.web(&["nslookup", "api.example.test"], 0);
@@ -446,8 +456,8 @@ fn servers() {
     std::io::stdin().read_line(&mut line).unwrap();
     let any = SocketAddr::new(IpAddr::from([0; 8].map(|_: u16| 0)), 8080);
     page(TcpListener::bind(any).unwrap(), "hello from the world");
-    let udp = UdpSocket::bind((Ipv4Addr::new(203, 0, 113, 80), 53)).unwrap();
-    let _asked = resolver(udp, Ipv4Addr::new(198, 51, 100, 77));
+    let sockets = both(Ipv4Addr::new(203, 0, 113, 80), 53);
+    let _asked = resolver(sockets, Ipv4Addr::new(198, 51, 100, 77));
     let echo = UdpSocket::bind(SocketAddr::new(any.ip(), 7)).unwrap();
     std::thread::spawn(move || {
         let mut buffer = vec![0; 65_536];
