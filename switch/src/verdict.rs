@@ -97,6 +97,9 @@ drop_reasons! {
     Ipv6Disabled = "IPv6 is off on the interface",
     /// The neighbour table is full of neighbours that are being asked for.
     NeighbourTableFull = "neighbour table is full",
+    /// For a connection that the listener on its port does not have (any more). What acknowledges something is
+    /// answered by a reset (RFC 9293 §3.10.7.2).
+    NoConnection = "the listener has no such connection",
     /// Nobody listens for this protocol.
     NoProtocol = "protocol unreachable",
     /// No route to the destination.

@@ -206,10 +206,10 @@ impl Tcp {
                 let (stamp, counters) = (&mut self.stamp, &mut self.counters);
                 send_bare(&bare, cx.pool, cx.out, stamp, counters);
             }
-            let reason = if listener.is_some() {
-                DropReason::TcpRejected
-            } else {
-                DropReason::NoSocket
+            let reason = match listener {
+                None => DropReason::NoSocket,
+                Some(_) if segment.flags & (SYN | ACK | RST) == SYN => DropReason::TcpRejected,
+                Some(_) => DropReason::NoConnection,
             };
             return Err((frame, reason));
         };

@@ -3,7 +3,8 @@
 use super::*;
 use crate::netns::tcp::TcpState;
 use crate::netns::tcp::segment::{ACK, Bare, FIN, RST, SYN};
-use crate::netns::tcp::timewait::TIME_WAIT;
+use crate::netns::tcp::demux::Tuple;
+use crate::netns::tcp::timewait::{MAX_ENTRIES, Rest, TIME_WAIT};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -397,4 +398,34 @@ fn a_syn_into_a_closing_connection_is_not_believed() {
     rig.run_for(Duration::from_secs(2_000));
     assert_eq!(rig.tcp(A).connections(), 0);
     assert_eq!(rig.tcp(A).deadline(), None);
+}
+
+/// As Linux beyond `tcp_max_tw_buckets`: an orphan in FIN_WAIT_2 is forgotten at once, and the other side's FIN is a
+/// segment for a connection that the listener does not have.
+#[test]
+fn a_fin_for_an_orphan_that_found_no_place_is_reset() {
+    let mut rig = Rig::new();
+    let (a, b) = rig.pair(V4);
+    for n in 0..MAX_ENTRIES {
+        let other = ([10, 1, (n >> 8) as u8, n as u8], 9).into();
+        let rest = Rest {
+            send_next: 0,
+            recv_next: 0,
+            window: 0,
+            hop_limit: 64,
+            half: false,
+        };
+        let tuple = Tuple::new(address(V4[1]), other);
+        assert!(rig.tcp(B).waits.insert(Time::ZERO, tuple, rest));
+    }
+    rig.close(B, b);
+    rig.run_for(Duration::from_millis(1));
+    assert_eq!(rig.tcp(A).state(a), TcpState::CloseWait);
+    assert_eq!(rig.tcp(B).connections(), 0);
+    assert_eq!(rig.tcp(B).counters().time_wait_overflows, 1);
+    rig.close(A, a);
+    rig.run_for(Duration::from_millis(1));
+    assert_eq!(rig.ends[B].refused, [DropReason::NoConnection]);
+    assert_eq!(rig.times(B, |segment| segment.has(RST)).len(), 1);
+    assert_eq!((rig.tcp(A).connections(), rig.tcp(A).time_waits()), (0, 0));
 }

@@ -209,7 +209,16 @@ fn the_same_address_is_listened_on_once() {
 
 #[test]
 fn odd_segments_for_a_listener() {
-    for (flags, answered) in [(ACK, true), (RST, false), (FIN, false), (SYN | FIN, false)] {
+    let (gone, odd) = (DropReason::NoConnection, DropReason::TcpRejected);
+    for (flags, answered, reason) in [
+        (ACK, true, gone),
+        (FIN | ACK, true, gone),
+        (SYN | ACK, true, gone),
+        (RST, false, gone),
+        (RST | ACK, false, gone),
+        (FIN, false, gone),
+        (SYN | FIN, false, odd),
+    ] {
         let mut rig = Rig::new();
         rig.listen(V4[1], 1);
         let bare = crate::netns::tcp::segment::Bare {
@@ -224,7 +233,7 @@ fn odd_segments_for_a_listener() {
         let frame = bare.emit(&mut rig.pool).unwrap();
         rig.pool.meta_mut(&frame).csum_partial = true;
         rig.deliver(B, frame);
-        assert_eq!(rig.ends[B].refused, [DropReason::TcpRejected]);
+        assert_eq!(rig.ends[B].refused, [reason]);
         rig.flush();
         assert_eq!(rig.log.len(), usize::from(answered));
         if answered {
