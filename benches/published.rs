@@ -7,6 +7,7 @@
 //! *Bulk*: a client writes 64 KiB at a time. The anchor is a plain splice: one thread between two loopback sockets, which
 //! reads up to 64 KiB and writes it to a server, which another thread drains. *Round trip*: one byte to and fro; above
 //! the same with an echo on a thread of this process. *Held*: connections that all have said something and are open.
+//! Both sides of each pair have the same cores: the scheduler would put them in different places.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -15,6 +16,7 @@ use std::process::{Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::common::cores::{Cores, pin, pin_process};
 use crate::common::{Report, Row, rate, rounds, smoke};
 use crate::projects::binary;
 
@@ -41,18 +43,21 @@ struct Up {
     binary: PathBuf,
     folder: PathBuf,
     process: u32,
+    /// The real server behind it.
+    sink: SocketAddr,
     published: Vec<(String, SocketAddr)>,
 }
 
 impl Up {
-    fn start(binary: &Path, real: u16) -> Self {
+    fn start(binary: &Path, sink: SocketAddr) -> Self {
         let folder = std::env::temp_dir().join(format!("vl-bench-{}", std::process::id()));
         std::fs::create_dir_all(&folder).expect("a folder");
-        std::fs::write(folder.join("compose.yaml"), compose(real)).expect("a file");
+        std::fs::write(folder.join("compose.yaml"), compose(sink.port())).expect("a file");
         let mut up = Self {
             binary: binary.to_owned(),
             folder,
             process: 0,
+            sink,
             published: Vec::new(),
         };
         let told = up.run(&["up", "-d", "--format", "json"]);
@@ -164,26 +169,38 @@ fn splice(mut client: TcpStream, to: SocketAddr) {
     }
 }
 
-fn bulk(report: &mut Report, up: &Up, sink: SocketAddr) {
-    let anchor = server(move |client| splice(client, sink));
+/// Client and real server on one core, whatever is between them on the other.
+fn bulk(report: &mut Report, up: &Up, cores: Cores) {
+    let sink = up.sink;
+    let anchor = server(move |client| {
+        pin(cores.second);
+        splice(client, sink);
+    });
+    pin(cores.first);
+    pin_process(up.process, cores.second);
     let chunk = vec![7; CHUNK];
     for (name, service, target) in [
         ("bulk to a server in the lab", "sink", Some(0.6)),
         ("bulk to a real server behind the lab", "real", None),
     ] {
         let (mut ours, mut plain) = (client(up.port(service)), client(anchor));
+        let pour = |stream: &mut TcpStream| {
+            rate(rounds(), || {
+                stream.write_all(&chunk).expect("it takes more");
+                CHUNK as u64
+            })
+        };
+        let (ours, plain): (Vec<f64>, Vec<f64>) = (0..rounds().count)
+            .map(|_| (pour(&mut ours), pour(&mut plain)))
+            .unzip();
         let mut row = Row::rate(name, "B/s");
         if let Some(target) = target {
             row = row.ratio(target);
         }
-        let pour = |stream: &mut TcpStream| {
-            stream.write_all(&chunk).expect("it takes more");
-            CHUNK as u64
-        };
-        row.against(
+        row.record(
             report,
-            ("published", |rounds| rate(rounds, || pour(&mut ours))),
-            ("a plain splice", |rounds| rate(rounds, || pour(&mut plain))),
+            ("published", &ours),
+            Some(("a plain splice", &plain)),
         );
     }
 }
@@ -204,11 +221,34 @@ fn trip(stream: &mut TcpStream, trips: usize) -> f64 {
     each[each.len() / 2]
 }
 
-fn round_trip(report: &mut Report, name: &str, up: &Up, target: Option<f64>) {
-    let (mut ours, mut plain) = (client(up.port("echo")), client(server(echo)));
+/// Once with client and server on one core, once on two.
+fn round_trips(report: &mut Report, name: &str, up: &Up, cores: Cores, target: Option<f64>) {
+    pin(cores.first);
+    round_trip(
+        report,
+        &format!("{name}, on one core"),
+        up,
+        cores.first,
+        target,
+    );
+    let name = format!("{name}, on two cores");
+    if cores.are_two() {
+        round_trip(report, &name, up, cores.second, target);
+    } else {
+        report.skip(&format!("round trip of 1 B{name}"), "there is one");
+    }
+}
+
+/// With the server, or `up`, on this core.
+fn round_trip(report: &mut Report, name: &str, up: &Up, core: usize, target: Option<f64>) {
+    pin_process(up.process, core);
+    let echo = server(move |client| {
+        pin(core);
+        echo(client);
+    });
+    let (mut ours, mut plain) = (client(up.port("echo")), client(echo));
     let trips = if smoke() { 10 } else { 4000 };
-    let rounds = rounds().count;
-    let pairs: Vec<(f64, f64)> = (0..rounds)
+    let pairs: Vec<(f64, f64)> = (0..rounds().count)
         .map(|_| (trip(&mut ours, trips), trip(&mut plain, trips)))
         .collect();
     let (ours, plain): (Vec<f64>, Vec<f64>) = pairs.iter().copied().unzip();
@@ -225,7 +265,7 @@ fn round_trip(report: &mut Report, name: &str, up: &Up, target: Option<f64>) {
     row.record(report, ("published", &above), None);
 }
 
-fn held(report: &mut Report, up: &Up) {
+fn held(report: &mut Report, up: &Up, cores: Cores) {
     let count = if smoke() { 100 } else { HELD };
     let before = up.resident();
     let mut clients: Vec<TcpStream> = (0..count).map(|_| client(up.port("echo"))).collect();
@@ -238,7 +278,7 @@ fn held(report: &mut Report, up: &Up) {
         ("grown", &[each]),
         None,
     );
-    round_trip(report, &format!(" beside {count} held"), up, None);
+    round_trips(report, &format!(" beside {count} held"), up, cores, None);
     for client in &mut clients {
         trip(client, 1);
     }
@@ -266,10 +306,15 @@ pub(crate) fn run(report: &mut Report) {
     // This process holds as many as the other one.
     vethlab::host::limits::raise_descriptors();
     report.about("vethlab up as a process; real clients on loopback; docker-proxy and docker0's rules on the way");
-    let sink = server(swallow);
-    let up = Up::start(&binary, sink.port());
+    let cores = Cores::here();
+    let sink = server(move |client| {
+        pin(cores.first);
+        swallow(client);
+    });
+    let up = Up::start(&binary, sink);
     idle(report, &up);
-    round_trip(report, "", &up, Some(30e-6));
-    bulk(report, &up, sink);
-    held(report, &up);
+    round_trips(report, "", &up, cores, Some(30e-6));
+    bulk(report, &up, cores);
+    held(report, &up, cores);
+    cores.free();
 }

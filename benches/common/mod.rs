@@ -5,6 +5,7 @@
 //! `--smoke` runs one short round of each, to see that it works.
 
 pub(crate) mod alloc;
+pub(crate) mod cores;
 pub(crate) mod lab;
 pub(crate) mod machine;
 pub(crate) mod many;

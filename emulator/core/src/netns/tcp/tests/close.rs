@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::netns::tcp::TcpState;
-use crate::netns::tcp::segment::{ACK, Bare, FIN, RST, SYN};
 use crate::netns::tcp::demux::Tuple;
+use crate::netns::tcp::segment::{ACK, Bare, FIN, RST, SYN};
 use crate::netns::tcp::timewait::{MAX_ENTRIES, Rest, TIME_WAIT};
 
 const MS: Duration = Duration::from_millis(1);
