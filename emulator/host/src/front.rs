@@ -17,7 +17,7 @@ use crate::held::Held;
 use crate::means::{AGAIN, Means};
 use crate::reactor::Events;
 use crate::runtime::{Attachment, Cx};
-use crate::splice::{self, Opening, Splice};
+use crate::splice::{self, ON_THE_WAY, Opening, Splice};
 
 /// The listener's key.
 const LISTENER: u64 = 0;
@@ -110,6 +110,7 @@ fn listen(cx: &mut Cx<'_>, ns: NsId, port: u16) -> Result<SockId, Errno> {
         .set(sock, SockOpt::ReuseAddr(true))
         .and_then(|()| sys.set(sock, SockOpt::NoDelay(true)))
         .and_then(|()| sys.set(sock, SockOpt::RecvBuffer(UNSCALED)))
+        .and_then(|()| sys.set(sock, SockOpt::SendBuffer(ON_THE_WAY)))
         .and_then(|()| sys.bind(sock, (Ipv6Addr::UNSPECIFIED, port).into()))
         .and_then(|()| sys.listen(sock, BACKLOG));
     match listens {

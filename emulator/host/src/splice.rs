@@ -21,6 +21,10 @@ use crate::runtime::Cx;
 /// Bytes that are read at a time: what a stream of the lab takes at once.
 const CHUNK: usize = 32 << 10;
 
+/// Bytes that a stream may have on their way to who may be outside, and needs a wake-up or two of other processes to answer:
+/// with less in flight a stream waits more than it moves.
+pub(crate) const ON_THE_WAY: usize = 256 << 10;
+
 /// Whether a connection goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Course {
