@@ -1,6 +1,8 @@
 //! `vethlab up` with published ports: real clients from this machine.
 #![cfg(target_os = "linux")]
 
+mod rig;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -60,17 +62,6 @@ impl Drop for Project {
     }
 }
 
-/// Whether this machine has a loopback that carries; says so if it has none.
-fn loopback() -> bool {
-    let there = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-        .and_then(|listener| TcpStream::connect(listener.local_addr()?))
-        .is_ok();
-    if !there {
-        let _said = writeln!(std::io::stderr().lock(), "SKIPPED: no loopback here");
-    }
-    there
-}
-
 /// What is answered to somebody who says this and ends.
 fn answer(to: SocketAddr, said: &str) -> String {
     let mut client = TcpStream::connect(to).unwrap();
@@ -84,7 +75,7 @@ fn answer(to: SocketAddr, said: &str) -> String {
 
 #[test]
 fn real_clients_reach_what_a_project_publishes() {
-    if !loopback() {
+    if !rig::loopback() {
         return;
     }
     let compose = "\
@@ -163,7 +154,7 @@ fn a_port_that_is_taken_is_told_as_docker_tells_it() {
 
 #[test]
 fn of_a_range_the_next_free_port_is_taken() {
-    if !loopback() {
+    if !rig::loopback() {
         return;
     }
     let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -207,7 +198,7 @@ fn of_a_range_the_next_free_port_is_taken() {
 
 #[test]
 fn what_is_in_the_network_of_the_host_is_there() {
-    if !loopback() {
+    if !rig::loopback() {
         return;
     }
     let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -233,7 +224,7 @@ fn what_is_in_the_network_of_the_host_is_there() {
 
 #[test]
 fn datagrams_find_services_by_name_through_a_proxy() {
-    if !loopback() {
+    if !rig::loopback() {
         return;
     }
     let compose = "\
@@ -306,7 +297,7 @@ networks: {net: {}}
 /// With few descriptors, who is connected goes on, who comes waits, and both is said; the verbs answer.
 #[test]
 fn where_descriptors_run_out_old_clients_go_on() {
-    if !loopback() {
+    if !rig::loopback() {
         return;
     }
     let compose = "\
@@ -413,7 +404,7 @@ fn curl(args: &[&str]) -> (String, bool) {
 
 #[test]
 fn curl_finds_services_by_name_through_a_proxy() {
-    if !loopback() {
+    if !rig::loopback() {
         return;
     }
     if Command::new("curl").arg("--version").output().is_err() {
@@ -474,7 +465,7 @@ networks: {net: {}}
 
 #[test]
 fn a_service_may_be_real() {
-    if !loopback() {
+    if !rig::loopback() {
         return;
     }
     let real = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();

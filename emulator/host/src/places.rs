@@ -43,6 +43,12 @@ impl<T> Places<T> {
         self.places.get_mut(number as usize)?.as_mut()
     }
 
+    /// All of them, by number.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
+        let numbered = (0..).zip(&self.places);
+        numbered.filter_map(|(number, place)| Some((number, place.as_ref()?)))
+    }
+
     pub(crate) fn remove(&mut self, number: u32) -> Option<T> {
         let item = self.places.get_mut(number as usize)?.take()?;
         self.free.push(number);
@@ -68,6 +74,7 @@ mod tests {
         assert_eq!(places.insert('c'), 0);
         assert_eq!(places.at(0), Some(&mut 'c'));
         assert_eq!(places.at(7), None);
+        assert_eq!(Vec::from_iter(places.iter()), [(0, &'c'), (1, &'b')]);
         assert_eq!((places.remove(0), places.remove(1)), (Some('c'), Some('b')));
         assert_eq!((places.len(), places.next()), (0, 0));
     }

@@ -3,6 +3,8 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 use std::fs;
+use std::io::Write;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -16,6 +18,17 @@ pub(crate) fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_vethlab"));
     command.args(args).current_dir(root()).env_clear();
     command
+}
+
+/// Whether this machine has a loopback that carries; says so if it has none.
+pub(crate) fn loopback() -> bool {
+    let there = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+        .and_then(|listener| TcpStream::connect(listener.local_addr()?))
+        .is_ok();
+    if !there {
+        let _said = writeln!(std::io::stderr().lock(), "SKIPPED: no loopback here");
+    }
+    there
 }
 
 /// What came of it.

@@ -92,6 +92,26 @@ pub(super) fn bind_packet(socket: impl AsFd, interface: u32) -> io::Result<()> {
     })
 }
 
+/// Has a socket say what the path to its peer answers, besides what the peer itself does (`IP_RECVERR`).
+pub(crate) fn hear_path_errors(socket: impl AsFd, v6: bool) -> io::Result<()> {
+    let (level, option) = if v6 {
+        (libc::SOL_IPV6, libc::IPV6_RECVERR)
+    } else {
+        (libc::SOL_IP, libc::IP_RECVERR)
+    };
+    let on: libc::c_int = 1;
+    // SAFETY: the kernel reads one int of the size that is stated, which lives till after the call.
+    checked(unsafe {
+        libc::setsockopt(
+            socket.as_fd().as_raw_fd(),
+            level,
+            option,
+            (&raw const on).cast(),
+            size_of::<libc::c_int>() as libc::socklen_t,
+        )
+    })
+}
+
 /// Has the process of a command be the first of a PID namespace that was left for: it sees the `/proc` of that, where one
 /// may be mounted, ends when this process does, however that ends, and inherits `lifeline` and the standard streams.
 pub(super) fn as_first(command: &mut Command, lifeline: impl AsFd) {

@@ -71,6 +71,8 @@ struct Question {
 struct Stream {
     sock: SockId,
     inbox: Vec<u8>,
+    /// Nothing more is asked there; it is closed when all has been answered.
+    ended: bool,
 }
 
 /// The resolver.
@@ -234,6 +236,7 @@ impl Dns {
                     self.learn(cx.now(), &question.name, &read);
                 }
                 self.answer(cx, question.client, Some(message));
+                self.answered(cx, question.client);
             }
         }
     }
@@ -266,7 +269,7 @@ impl Dns {
                 let failure = failure.finish(usize::from(u16::MAX), Fit::Compress);
                 self.answer(cx, client, Some(failure));
             }
-            return;
+            return self.answered(cx, client);
         };
         let until = cx.now() + PATIENCE;
         self.alarms.set(cx, until, key);
@@ -291,6 +294,7 @@ impl Dns {
             let number = self.streams.insert(Stream {
                 sock,
                 inbox: Vec::new(),
+                ended: false,
             });
             cx.own(sock, STREAM | u64::from(number));
             self.read(cx, number);
@@ -308,10 +312,11 @@ impl Dns {
             match cx.lab.sys(self.ns).recv(sock, &mut chunk) {
                 Ok(count) if count > 0 => stream.inbox.extend_from_slice(&chunk[..count]),
                 Err(Errno::WouldBlock) => return,
-                _ => {
-                    self.streams.remove(number);
-                    return cx.close(sock);
+                Ok(_) => {
+                    stream.ended = true;
+                    return self.close_answered(cx, number);
                 }
+                Err(_) => return self.close(cx, number),
             }
             loop {
                 let Some(stream) = self.streams.at(number) else {
@@ -321,8 +326,7 @@ impl Dns {
                 let whole = head.map(|len| 2 + usize::from(u16::from_be_bytes(*len)));
                 let Some(whole) = whole else { break };
                 if whole > QUESTION {
-                    self.streams.remove(number);
-                    return cx.close(sock);
+                    return self.close(cx, number);
                 }
                 if stream.inbox.len() < whole {
                     break;
@@ -330,6 +334,35 @@ impl Dns {
                 let query: Vec<u8> = stream.inbox.drain(..whole).skip(2).collect();
                 self.ask(cx, Client::Stream(sock), &query);
             }
+        }
+    }
+}
+
+impl Dns {
+    fn close(&mut self, cx: &mut Cx<'_>, number: u32) {
+        if let Some(stream) = self.streams.remove(number) {
+            cx.close(stream.sock);
+        }
+    }
+
+    /// Closes a stream on which nothing more is asked, if nobody waits for an answer there.
+    fn close_answered(&mut self, cx: &mut Cx<'_>, number: u32) {
+        let Some(stream) = self.streams.at(number).filter(|stream| stream.ended) else {
+            return;
+        };
+        let sock = stream.sock;
+        let waits = |(_, question): (u32, &Question)| matches!(question.client, Client::Stream(own) if own == sock);
+        if !self.questions.iter().any(waits) {
+            self.close(cx, number);
+        }
+    }
+
+    /// A client has its answer.
+    fn answered(&mut self, cx: &mut Cx<'_>, client: Client) {
+        let Client::Stream(sock) = client else { return };
+        let stream = self.streams.iter().find(|(_, stream)| stream.sock == sock);
+        if let Some((number, _)) = stream {
+            self.close_answered(cx, number);
         }
     }
 }

@@ -19,7 +19,7 @@ use super::policy::Policy;
 use super::{FLOW, Proto, real, rule};
 use crate::means::Share;
 use crate::places::Places;
-use crate::reactor::{Interest, Watch};
+use crate::reactor::{Events, Interest, Watch};
 use crate::runtime::Cx;
 
 /// Flows of datagrams at a time.
@@ -213,7 +213,7 @@ impl Flows {
     }
 
     /// A real socket is ready.
-    pub(super) fn ready(&mut self, cx: &mut Cx<'_>, number: u32) {
+    pub(super) fn ready(&mut self, cx: &mut Cx<'_>, number: u32, events: Events) {
         let mut buffer = core::mem::take(&mut self.buffer);
         buffer.resize(DATAGRAM, 0);
         for _ in 0..ROUND {
@@ -238,6 +238,11 @@ impl Flows {
             }
         }
         self.buffer = buffer;
+        if events.error
+            && let Some(flow) = self.flows.at(number)
+        {
+            real::forget_path_errors(&flow.fd);
+        }
     }
 
     /// An alarm of a flow.

@@ -31,6 +31,7 @@ use core::cell::Cell;
 use std::io;
 use std::rc::Rc;
 
+use emulator_core::app::{SockOpt, Sys};
 use emulator_core::id::{NsId, SockId};
 use emulator_core::netns::{Asked, HeldId, Ruling};
 
@@ -44,6 +45,7 @@ pub use tcp::DIALS;
 use crate::means::Means;
 use crate::reactor::Events;
 use crate::runtime::{Attachment, Cx};
+use crate::splice::ON_THE_WAY;
 use alarms::Alarms;
 use flows::Flows;
 use policy::Policy;
@@ -83,6 +85,8 @@ impl Egress {
     ) -> io::Result<Self> {
         let other = |errno: emulator_core::netns::Errno| io::Error::other(errno.to_string());
         let sock = cx.lab.open_internet().map_err(other)?;
+        let sized = SockOpt::SendBuffer(ON_THE_WAY);
+        cx.lab.sys(sock.ns).set(sock, sized).map_err(other)?;
         cx.own(sock, WAY);
         let policy = Policy::new(rules, Rc::clone(&counts), means);
         let gateway = cx.lab.places().gateway;
@@ -174,7 +178,7 @@ impl Attachment for Egress {
             TCP => self
                 .tcp
                 .ready(cx, &self.policy, &mut self.alarms, number, events),
-            FLOW => self.flows.ready(cx, number),
+            FLOW => self.flows.ready(cx, number, events),
             _ => {}
         }
     }

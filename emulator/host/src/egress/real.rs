@@ -7,9 +7,12 @@ use std::os::fd::OwnedFd;
 use emulator_core::netns::{Ruling, Unreachable};
 use emulator_core::switch::DropReason;
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto};
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvFlags, SocketFlags, SocketType, ipproto,
+};
 
 use super::Proto;
+use crate::attach::sys::hear_path_errors;
 
 /// A socket of this kind that is connected to `to`, or about to be.
 pub(super) fn connect(proto: Proto, to: SocketAddr) -> io::Result<OwnedFd> {
@@ -28,11 +31,20 @@ pub(super) fn connect(proto: Proto, to: SocketAddr) -> io::Result<OwnedFd> {
     let fd = rustix::net::socket_with(family, kind, flags, protocol)?;
     if proto == Proto::Tcp {
         rustix::net::sockopt::set_tcp_nodelay(&fd, true)?;
+    } else {
+        hear_path_errors(&fd, to.is_ipv6())?;
     }
     match rustix::net::connect(&fd, &to) {
         Ok(()) | Err(Errno::INPROGRESS) => Ok(fd),
         Err(errno) => Err(errno.into()),
     }
+}
+
+/// Forgets what is queued of errors of the path, of which the socket has said the last: it would be ready for ever.
+pub(super) fn forget_path_errors(fd: &OwnedFd) {
+    let mut control = RecvAncillaryBuffer::new(&mut []);
+    let flags = RecvFlags::ERRQUEUE | RecvFlags::DONTWAIT;
+    while rustix::net::recvmsg(fd, &mut [], &mut control, flags).is_ok() {}
 }
 
 /// Whether this machine lets this user ping, by IPv4 or IPv6 alike.
