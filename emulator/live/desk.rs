@@ -476,6 +476,11 @@ impl Service for Desk {
         self.spread(cx, clients, new);
     }
 
+    fn alarm(&mut self, cx: &mut Cx<'_>, _clients: &mut Clients) {
+        let now = cx.now();
+        self.guests.leave(cx, now);
+    }
+
     fn woken(&mut self, cx: &mut Cx<'_>, clients: &mut Clients) {
         while let Some(sentence) = self.notices.take() {
             // The screen has shown it.

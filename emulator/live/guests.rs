@@ -1,12 +1,14 @@
 //! Programs outside on a network of the project: each is a container of the model as long as its client is there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::{TcpListener, UdpSocket};
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use emulator_compose::Project;
 use emulator_core::docker::spec::ContainerSpec;
 use emulator_core::lab::Lab;
+use emulator_core::switch::Time;
 use emulator_host::attach::{Frames, Front, Guest, IMAGE, Tally};
 use emulator_host::control::ClientId;
 use emulator_host::runtime::{AttachmentId, Cx};
@@ -19,10 +21,31 @@ const GUESTS: usize = 32;
 /// What stands where a container has its service.
 const SERVICE: &str = "(attached)";
 
+/// How long the interface of a program that is gone is there still, if nobody else comes: what it sent last is on its way.
+const LAST: Duration = Duration::from_millis(20);
+
+/// A program that is gone, and its container, which is not yet.
+#[derive(Debug)]
+struct Leaving {
+    until: Time,
+    attachment: AttachmentId,
+    container: String,
+}
+
+impl Leaving {
+    fn end(self, cx: &mut Cx<'_>) {
+        cx.end(self.attachment);
+        // Nobody else takes it away.
+        let _there = cx.lab.remove(&self.container, true);
+    }
+}
+
 /// The programs outside.
 #[derive(Debug, Default)]
 pub(super) struct Guests {
     all: BTreeMap<ClientId, (AttachmentId, String, Tally)>,
+    /// Those who are gone, the first one first.
+    leaving: VecDeque<Leaving>,
     /// The containers of bare TAPs.
     taps: Vec<(String, Tally)>,
     /// How many there were.
@@ -68,6 +91,8 @@ impl Guests {
         let number = self.count + 1;
         let given = request["name"].as_str().map(str::to_owned);
         let name = given.unwrap_or_else(|| format!("{}-attached-{number}", project.name));
+        // Their names and addresses are free.
+        self.leave(cx, Time::MAX);
         let spec = ContainerSpec {
             name: Some(name.clone()),
             image: IMAGE.to_owned(),
@@ -99,12 +124,25 @@ impl Guests {
 
     /// A client is gone, and with it its container.
     pub(super) fn gone(&mut self, cx: &mut Cx<'_>, up: &mut Up, client: ClientId) {
-        if let Some((attachment, name, _)) = self.all.remove(&client) {
-            cx.end(attachment);
-            // Nobody else takes it away.
-            let _there = cx.lab.remove(&name, true);
-            up.containers.retain(|started| started.container != name);
+        if let Some((attachment, container, _)) = self.all.remove(&client) {
+            up.containers
+                .retain(|started| started.container != container);
+            self.leaving.push_back(Leaving {
+                until: cx.now() + LAST,
+                attachment,
+                container,
+            });
+            self.leave(cx, cx.now());
         }
+    }
+
+    /// Takes away those who have been gone long enough at a time, and sees to the others later.
+    pub(super) fn leave(&mut self, cx: &mut Cx<'_>, now: Time) {
+        while let Some(gone) = self.leaving.pop_front_if(|gone| gone.until <= now) {
+            gone.end(cx);
+        }
+        let next = self.leaving.front().map_or(Time::MAX, |gone| gone.until);
+        cx.wake_at(next);
     }
 
     /// Whether a container is one of these.
