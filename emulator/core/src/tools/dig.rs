@@ -1,17 +1,16 @@
-//! `dig` 9.18, as netshoot carries it: one question, the full form or `+short`.
+//! `dig` 9.18, as netshoot carries it: one question, the full form or `+short`; over TCP when the answer was cut.
 //!
 //! Left out: the WHEN line (there is no date), `+tcp`, `+trace`, batches, EDNS in the query.
 
 use core::net::IpAddr;
 use core::time::Duration;
 
-use dns::Message;
 use dns::message::{Data, Record, qtype};
 use switch::Time;
 
 use super::Context;
 use super::args::Failure;
-use super::resolve::{Answer, Ask, Resolve, preferred, resolv_conf};
+use super::resolve::{Answer, Ask, Resolve, Told, preferred, resolv_conf};
 use crate::app::{App, Step, Sys};
 
 const TYPES: [(&str, u16); 10] = [
@@ -215,9 +214,9 @@ impl App for Dig {
                 sys.print(&format!("{head};; no servers could be reached\n"));
                 Step::Exit(9)
             }
-            Some(Answer::Message(message, length, server)) => {
+            Some(Answer::Message(told)) => {
                 let took = sys.now().since(self.started);
-                sys.print(&self.text(&message, length, server, took));
+                sys.print(&self.text(&told, took));
                 Step::Exit(0)
             }
         }
@@ -249,15 +248,21 @@ impl Dig {
         format!("\n; <<>> DiG 9.18.25 <<>> {line}\n;; global options: +cmd\n")
     }
 
-    fn text(&self, message: &Message, length: usize, server: IpAddr, took: Duration) -> String {
+    fn text(&self, told: &Told, took: Duration) -> String {
+        let (message, server, length) = (&told.message, told.server, told.length);
+        let mut out = String::new();
+        if told.by_stream && self.sections.comments {
+            out += ";; Truncated, retrying in TCP mode.\n";
+        }
         if self.short {
             let lines = message
                 .answers
                 .iter()
                 .filter_map(|record| data(&record.data));
-            return lines.map(|(_, text)| format!("{text}\n")).collect();
+            out.extend(lines.map(|(_, text)| format!("{text}\n")));
+            return out;
         }
-        let mut out = self.head();
+        out += &self.head();
         let answers = message.answers.len();
         if self.sections.comments {
             let flags = [
@@ -297,8 +302,9 @@ impl Dig {
         }
         if self.sections.stats {
             let millis = took.as_millis();
+            let by = if told.by_stream { "TCP" } else { "UDP" };
             out += &format!(
-                ";; Query time: {millis} msec\n;; SERVER: {server}#53({server}) (UDP)\n;; MSG SIZE  rcvd: {length}\n\n"
+                ";; Query time: {millis} msec\n;; SERVER: {server}#53({server}) ({by})\n;; MSG SIZE  rcvd: {length}\n\n"
             );
         }
         out
@@ -330,7 +336,8 @@ fn data(data: &Data) -> Option<(&'static str, String)> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fake::Fake;
+    use super::super::fake::{Fake, Server};
+    use crate::netns::Errno;
 
     #[test]
     fn forms() {
@@ -355,6 +362,34 @@ mod tests {
         fake.stdout.clear();
         assert_eq!(fake.run("dig +noall +answer nosuch"), 0);
         assert_eq!(fake.stdout, "");
+    }
+
+    #[test]
+    fn an_answer_that_was_cut_is_asked_for_by_tcp() {
+        let mut fake = Fake::default();
+        for last in 1..=40 {
+            fake.names("many", &format!("172.18.1.{last}"));
+        }
+        fake.serves("127.0.0.11:53", Server::Resolves);
+        assert_eq!(fake.run("dig many"), 0);
+        let out = &fake.stdout;
+        assert!(
+            out.starts_with(";; Truncated, retrying in TCP mode.\n\n; <<>> DiG"),
+            "{out}"
+        );
+        assert!(
+            out.contains("flags: qr rd ra; QUERY: 1, ANSWER: 40,"),
+            "{out}"
+        );
+        assert!(
+            out.contains(";; SERVER: 127.0.0.11#53(127.0.0.11) (TCP)\n;; MSG SIZE  rcvd: 822\n"),
+            "{out}"
+        );
+        // A server that does not speak TCP is asked as often as one that is silent.
+        fake.stdout.clear();
+        fake.serves("127.0.0.11:53", Server::Fails(Errno::ConnRefused));
+        assert_eq!(fake.run("dig +short many"), 9);
+        assert_eq!(fake.stdout, ";; no servers could be reached\n");
     }
 
     #[test]

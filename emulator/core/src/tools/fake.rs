@@ -19,6 +19,8 @@ use crate::netns::{Errno, Netns};
 pub(super) enum Server {
     /// It sends this when the client's request is complete (an empty line), and closes.
     Answers(&'static str),
+    /// The resolver, over TCP.
+    Resolves,
     /// The connect ends so.
     Fails(Errno),
 }
@@ -223,7 +225,7 @@ impl Fake {
         sock
     }
 
-    fn dns_reply(&self, bytes: &[u8]) -> Option<Vec<u8>> {
+    fn dns_reply(&self, bytes: &[u8], limit: usize) -> Option<Vec<u8>> {
         if self.silent_dns {
             return None;
         }
@@ -251,7 +253,7 @@ impl Fake {
         if let Some((name, _)) = pointed {
             reply.pointer(600, &format!("{name}.net")).expect("a name");
         }
-        Some(reply.finish(512, Fit::Compress))
+        Some(reply.finish(limit, Fit::Compress))
     }
 
     /// What comes back for a datagram that was sent.
@@ -288,7 +290,7 @@ impl Fake {
                 self.sock(id).datagrams.push_back(datagram);
             }
         } else if to.port() == 53
-            && let Some(reply) = self.dns_reply(bytes)
+            && let Some(reply) = self.dns_reply(bytes, 512)
         {
             self.sock(id).datagrams.push_back((now, to, reply));
         }
@@ -403,7 +405,7 @@ impl Sys for Fake {
             return Ok(());
         }
         match server {
-            Some(Server::Answers(_)) => own.connected = true,
+            Some(Server::Answers(_) | Server::Resolves) => own.connected = true,
             Some(Server::Fails(errno)) => own.error = Some(errno),
             None => {}
         }
@@ -424,6 +426,14 @@ impl Sys for Fake {
         own.sent.extend_from_slice(bytes);
         let whole = String::from_utf8_lossy(&own.sent).contains("\r\n\r\n");
         match self.servers.get(&peer) {
+            Some(Server::Resolves) => {
+                let asked = self.sock(sock).sent.get(2..).map(<[u8]>::to_vec);
+                let reply = asked.and_then(|asked| self.dns_reply(&asked, 65_535));
+                let reply = reply.unwrap_or_default();
+                let own = self.sock(sock);
+                own.stream.extend((reply.len() as u16).to_be_bytes());
+                own.stream.extend(reply);
+            }
             Some(&Server::Answers(text)) if whole => {
                 let own = self.sock(sock);
                 own.stream.extend(text.bytes());

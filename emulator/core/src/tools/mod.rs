@@ -6,6 +6,7 @@
 //! out. [`spawn`] finds a program by its argument vector.
 
 mod args;
+mod by_stream;
 mod curl;
 mod dig;
 pub mod getent;

@@ -1,5 +1,5 @@
 //! Asking names of the sandbox's resolver over its own UDP sockets: [`Resolve`] is `getaddrinfo`,
-//! [`Ask`] one question of any type, as `dig` and reverse look-ups put it.
+//! [`Ask`] one question of any type, as `dig` and reverse look-ups put it, over TCP if its answer was cut.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::time::Duration;
@@ -10,12 +10,13 @@ use dns::{Families, Lookup, Message, ResolvConf};
 use switch::Time;
 
 use super::Libc;
+use super::by_stream::ByStream;
 use crate::app::{Family, SockKind, Sys};
 use crate::id::SockId;
 use crate::netns::Errno;
 
 /// The port of DNS.
-const PORT: u16 = 53;
+pub(super) const PORT: u16 = 53;
 /// Enough for any reply over UDP.
 const REPLY_MAX: usize = 4096;
 
@@ -152,10 +153,21 @@ impl Resolve {
 /// How a question ended.
 #[derive(Debug)]
 pub(super) enum Answer {
-    /// With this message, so long, from that server.
-    Message(Message, usize, IpAddr),
+    /// With this message.
+    Message(Told),
     /// With silence from every server.
     Silence,
+}
+
+/// What a server answered.
+#[derive(Debug)]
+pub(super) struct Told {
+    pub(super) message: Message,
+    /// Its bytes.
+    pub(super) length: usize,
+    pub(super) server: IpAddr,
+    /// Over TCP, because the answer over UDP was cut.
+    pub(super) by_stream: bool,
 }
 
 /// One question to the servers in turn.
@@ -168,6 +180,8 @@ pub(super) struct Ask {
     next: usize,
     deadline: Time,
     sockets: Sockets,
+    /// The answer was cut, and this asks for the whole.
+    stream: Option<ByStream>,
 }
 
 impl Ask {
@@ -189,6 +203,7 @@ impl Ask {
             next: 0,
             deadline: Time::ZERO,
             sockets: Sockets::default(),
+            stream: None,
         })
     }
 
@@ -203,37 +218,84 @@ impl Ask {
 
     /// Goes on; `None` while it waits, with the timer set.
     pub(super) fn run(&mut self, sys: &mut dyn Sys) -> Option<Answer> {
-        let mut buffer = [0; REPLY_MAX];
-        while let Some(result) = self.sockets.receive(sys, &mut buffer) {
-            let Ok(length) = result else {
-                self.deadline = Time::ZERO;
-                continue;
-            };
-            let Ok(message) = Message::parse(&buffer[..length]) else {
-                continue;
-            };
-            if Some(message.id) == dns::message::id_of(&self.bytes) {
-                self.sockets.close(sys);
-                sys.wake_at(Time::MAX);
-                let server =
-                    self.servers[(self.next + self.servers.len() - 1) % self.servers.len()];
-                return Some(Answer::Message(message, length, server));
+        let told = match self.hear(sys) {
+            Some(told) if told.message.truncated && !told.by_stream => {
+                self.stream = ByStream::new(sys, told.server, &self.bytes).ok();
+                self.deadline = match self.stream {
+                    Some(_) => sys.now() + self.timeout,
+                    None => Time::ZERO,
+                };
+                self.hear(sys)
             }
+            heard => heard,
+        };
+        if let Some(told) = told {
+            self.end(sys);
+            return Some(Answer::Message(told));
         }
         while self.deadline <= sys.now() {
             if self.left == 0 {
-                self.sockets.close(sys);
-                sys.wake_at(Time::MAX);
+                self.end(sys);
                 return Some(Answer::Silence);
             }
             self.left -= 1;
             let server = self.servers[self.next % self.servers.len()];
             self.next += 1;
+            self.hang_up(sys);
             if self.sockets.send(sys, server, &self.bytes).is_ok() {
                 self.deadline = sys.now() + self.timeout;
             }
         }
         sys.wake_at(self.deadline);
         None
+    }
+
+    /// The answer, if it has come. Where there will be none the deadline has passed then.
+    fn hear(&mut self, sys: &mut dyn Sys) -> Option<Told> {
+        if let Some(stream) = &mut self.stream {
+            return match stream.run(sys)? {
+                Ok(bytes) => self.told(&bytes, true),
+                Err(_) => {
+                    self.deadline = Time::ZERO;
+                    None
+                }
+            };
+        }
+        let mut buffer = [0; REPLY_MAX];
+        while let Some(result) = self.sockets.receive(sys, &mut buffer) {
+            match result {
+                Ok(length) => {
+                    if let Some(told) = self.told(&buffer[..length], false) {
+                        return Some(told);
+                    }
+                }
+                Err(_) => self.deadline = Time::ZERO,
+            }
+        }
+        None
+    }
+
+    /// What a message says, if it answers the question.
+    fn told(&self, bytes: &[u8], by_stream: bool) -> Option<Told> {
+        let message = Message::parse(bytes).ok()?;
+        let server = self.servers[(self.next + self.servers.len() - 1) % self.servers.len()];
+        (Some(message.id) == dns::message::id_of(&self.bytes)).then_some(Told {
+            message,
+            length: bytes.len(),
+            server,
+            by_stream,
+        })
+    }
+
+    fn hang_up(&mut self, sys: &mut dyn Sys) {
+        if let Some(stream) = self.stream.take() {
+            stream.close(sys);
+        }
+    }
+
+    fn end(&mut self, sys: &mut dyn Sys) {
+        self.hang_up(sys);
+        self.sockets.close(sys);
+        sys.wake_at(Time::MAX);
     }
 }

@@ -230,10 +230,10 @@ impl Traceroute {
 }
 
 fn name_in(answer: &Answer) -> Option<String> {
-    let Answer::Message(message, ..) = answer else {
+    let Answer::Message(told) = answer else {
         return None;
     };
-    message
+    told.message
         .answers
         .iter()
         .find_map(|record| match &record.data {
