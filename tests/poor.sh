@@ -29,7 +29,7 @@ run() { # run NAME PREFIX...: every test program behind a prefix
     while read -r folder binary; do
         if ! (cd "$folder" && "$@" env -i "PATH=$PATH" "TMPDIR=$work" "$binary" --nocapture) >"$out" 2>&1 </dev/null; then
             echo "$name: FAILED: $binary"
-            grep -E '^test .*FAILED|panicked at|^error' "$out" | head -40
+            grep -E '^test .* \.\.\. FAILED|panicked at|^error' "$out" | head -40
             code=1
         fi
         grep -E '^test result' "$out" || true

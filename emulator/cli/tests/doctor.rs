@@ -57,6 +57,9 @@ fn interfaces() -> Vec<String> {
 
 #[test]
 fn it_finds_what_works_and_leaves_nothing() {
+    if !rig::loopback() {
+        return;
+    }
     let scratch = Scratch::new("here");
     let before = interfaces();
     let run = |args: &[&str]| {

@@ -191,8 +191,14 @@ mod tests {
     #[test]
     fn what_works_here_is_found() {
         assert!(runtime().is_ok());
-        assert!(published_streams().unwrap().contains("IPv4"));
-        assert!(datagrams().unwrap().contains("IPv4"));
+        let loopback = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+            .and_then(|listener| TcpStream::connect(listener.local_addr()?));
+        for found in [published_streams(), datagrams()] {
+            match found {
+                Ok(works) => assert!(works.contains("IPv4")),
+                Err(why) => assert!(loopback.is_err(), "{why}"),
+            }
+        }
         // Whatever they say, they say it.
         for found in [pings(), resolvers(), way_out()] {
             let (Ok(sentence) | Err(sentence)) = found;
