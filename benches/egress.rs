@@ -13,6 +13,7 @@ use std::sync::mpsc::channel;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Signal, set_parent_process_death_signal};
 use vethlab::core::app::{App, Family, SockKind, SockOpt, Step, Sys};
 use vethlab::core::id::SockId;
 use vethlab::core::lab::LabConfig;
@@ -43,6 +44,8 @@ enum Way {
 
 /// The process behind somebody else's network.
 pub(crate) fn client(work: &str) {
+    // pasta, killed, leaves its command behind.
+    set_parent_process_death_signal(Some(Signal::KILL)).expect("Linux has it");
     let (way, to) = work.split_once(' ').expect("a way and an address");
     let to: SocketAddr = to.parse().expect("an address");
     let begin = Instant::now();
