@@ -148,9 +148,14 @@ impl Leases {
             })
     }
 
+    /// An address is a machine's for so long, or for as long as it is already.
     fn give(&mut self, at: usize, client: Vec<u8>, now: Time, span: Duration) {
-        let until = now + span;
-        self.addresses[at].holder = Some(Holder {
+        let address = &mut self.addresses[at];
+        let held = address.holder.take();
+        let held = held.filter(|holder| holder.client.as_ref() == Some(&client));
+        let until = held.map_or(Time::ZERO, |holder| holder.until);
+        let until = until.max(now + span);
+        address.holder = Some(Holder {
             client: Some(client),
             until,
         });
@@ -406,6 +411,19 @@ mod tests {
         // An offer that nobody took is free after a minute.
         server.1 = Time::ZERO + OFFER;
         assert!(seen(&server.ask(Kind::Discover, 99, &[])).is_some());
+    }
+
+    #[test]
+    fn who_asks_again_keeps_its_lease() {
+        let mut server = Server::new();
+        server.ask(Kind::Discover, 1, &[]);
+        server.take(1, IP);
+        let again = server.ask(Kind::Discover, 1, &[]);
+        assert_eq!(seen(&again), Some((Kind::Offer, IP)));
+        // An offer would have ended.
+        server.1 = Time::ZERO + 2 * OFFER;
+        assert_eq!(seen(&server.take(2, IP)).unwrap().0, Kind::Nak);
+        assert_eq!(server.ask(Kind::Discover, 2, &[]), Answer::Wanting);
     }
 
     #[test]
