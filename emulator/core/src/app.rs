@@ -51,12 +51,6 @@ pub enum Family {
     V6,
 }
 
-/// The largest receive buffer ([`SockOpt::RecvBuffer`]) whose window is told to the byte, without scaling. For streams whose
-/// reader is often slower than its writer: smoltcp 0.14 asks a closed window for its size with the first byte of what it
-/// sends next; what comes with that byte may end behind a window whose scaled size was rounded down, begins before it, and is
-/// taken for a segment outside of the window, until it is sent again a second later.
-pub const UNSCALED: usize = 65_535;
-
 /// An option of a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SockOpt {

@@ -7,7 +7,7 @@ use core::net::{Ipv6Addr, SocketAddr};
 use std::io;
 use std::os::fd::OwnedFd;
 
-use emulator_core::app::{Family, SockKind, SockOpt, Sys, UNSCALED};
+use emulator_core::app::{Family, SockKind, SockOpt, Sys};
 use emulator_core::id::{NsId, SockId};
 use emulator_core::netns::Errno;
 use emulator_core::switch::Time;
@@ -109,7 +109,6 @@ fn listen(cx: &mut Cx<'_>, ns: NsId, port: u16) -> Result<SockId, Errno> {
     let listens = sys
         .set(sock, SockOpt::ReuseAddr(true))
         .and_then(|()| sys.set(sock, SockOpt::NoDelay(true)))
-        .and_then(|()| sys.set(sock, SockOpt::RecvBuffer(UNSCALED)))
         .and_then(|()| sys.set(sock, SockOpt::SendBuffer(ON_THE_WAY)))
         .and_then(|()| sys.bind(sock, (Ipv6Addr::UNSPECIFIED, port).into()))
         .and_then(|()| sys.listen(sock, BACKLOG));

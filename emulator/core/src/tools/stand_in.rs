@@ -12,7 +12,7 @@ use hashbrown::HashMap;
 use super::Libc;
 use super::probe::{datagram, drain, report};
 use super::web::listener;
-use crate::app::{App, SockOpt, Step, Sys, UNSCALED};
+use crate::app::{App, Step, Sys};
 use crate::docker::spec::{Listening, Port, Proto};
 use crate::id::SockId;
 use crate::netns::Errno;
@@ -106,11 +106,8 @@ impl StandIn {
     fn open(&mut self, sys: &mut dyn Sys) {
         for &Listening { address, port } in &self.on {
             let opened = match port.proto {
-                Proto::Tcp => listener(sys, address, port.number).map(|sock| {
-                    // It stops reading while its client does not.
-                    let _kept = sys.set(sock, SockOpt::RecvBuffer(UNSCALED));
-                    self.listeners.push((sock, port));
-                }),
+                Proto::Tcp => listener(sys, address, port.number)
+                    .map(|sock| self.listeners.push((sock, port))),
                 Proto::Udp => datagram(sys, address, port.number)
                     .map(|sock| self.datagrams.push(sock))
                     .map_err(|errno| ("bind", errno)),

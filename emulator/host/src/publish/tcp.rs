@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 
-use emulator_core::app::{Family, SockKind, SockOpt, Sys, UNSCALED};
+use emulator_core::app::{Family, SockKind, SockOpt, Sys};
 use emulator_core::id::SockId;
 use emulator_core::netns::Errno;
 use emulator_core::switch::Time;
@@ -178,7 +178,6 @@ pub(crate) fn dial(
     let sock = sys.socket(SockKind::Tcp, family)?;
     let begun = sys
         .set(sock, SockOpt::NoDelay(true))
-        .and_then(|()| sys.set(sock, SockOpt::RecvBuffer(UNSCALED)))
         .and_then(|()| sys.connect(sock, to));
     match begun {
         Ok(()) | Err(Errno::InProgress) => {

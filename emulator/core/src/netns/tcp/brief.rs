@@ -15,6 +15,7 @@ use core::time::Duration;
 
 use switch::Time;
 
+use super::conn::window_shift;
 use super::emit::Emitter;
 use super::engine::{Congestion, Glance, Next, Setup, TcpState};
 use super::express::MIN_RTO;
@@ -129,7 +130,6 @@ impl Brief {
     }
 
     fn new(setup: &Setup, ends: (SocketAddr, SocketAddr), isn: u32) -> Self {
-        let bits = usize::BITS - setup.recv_buffer.leading_zeros();
         Self {
             setup: *setup,
             ends,
@@ -142,7 +142,7 @@ impl Brief {
             peer_shift: None,
             mss: DEFAULT_MSS,
             sack: false,
-            shift: bits.saturating_sub(16) as u8,
+            shift: window_shift(setup.recv_buffer),
             has_syn: true,
             has_fin: false,
             is_owed: false,

@@ -134,11 +134,19 @@ pub(super) enum Overdue {
     Window,
 }
 
+/// What windows of a buffer of this size are scaled by, if they are (RFC 7323).
+pub(super) const fn window_shift(recv_buffer: usize) -> u8 {
+    let bits = usize::BITS - recv_buffer.leading_zeros();
+    bits.saturating_sub(16) as u8
+}
+
 /// What an engine for these options and this MTU is made with.
 pub(super) fn setup(options: &TcpOptions, mtu: usize) -> Setup {
     let small = mtu < LARGE_MTU;
+    let recv_buffer = options.recv_buffer.clamp(MIN_BUFFER, MAX_BUFFER);
     Setup {
-        recv_buffer: options.recv_buffer.clamp(MIN_BUFFER, MAX_BUFFER),
+        // More than the largest window is of no use.
+        recv_buffer: recv_buffer.min(usize::from(u16::MAX) << window_shift(recv_buffer)),
         send_buffer: options.send_buffer.clamp(MIN_BUFFER, MAX_BUFFER),
         nodelay: options.nodelay,
         hop_limit: options.hop_limit,
@@ -228,17 +236,12 @@ impl Conn {
     pub(super) fn meet(&mut self, segment: &Segment, scales: bool) {
         self.peer_isn = segment.seq;
         let capacity = self.engine.as_ref().map_or(0, Machine::recv_capacity);
-        let bits = usize::BITS - capacity.leading_zeros();
-        self.shift = if scales {
-            bits.saturating_sub(16) as u8
-        } else {
-            0
-        };
+        self.shift = if scales { window_shift(capacity) } else { 0 };
     }
 
     /// The window field that the engine would send now.
     pub(super) fn window(&self) -> u16 {
-        let room = |engine: &Machine| engine.recv_capacity() - engine.recv_queue();
+        let room = |engine: &Machine| engine.recv_capacity().saturating_sub(engine.recv_queue());
         let room = self.engine.as_ref().map_or(0, room) >> self.shift;
         room.min(usize::from(u16::MAX)) as u16
     }
@@ -249,10 +252,18 @@ impl Conn {
         let Some(engine) = &self.engine else {
             return false;
         };
-        let room = engine.recv_capacity() - engine.recv_queue();
+        let (capacity, queued) = (engine.recv_capacity(), engine.recv_queue());
+        // The engine may know of a little more room than it tells of, and is asked rather once more.
+        let spare = (1 << window_shift(capacity)) - 1;
+        let room = (capacity + spare).saturating_sub(queued);
+        (room >> self.shift) / 2 >= self.known_room() >> self.shift
+    }
+
+    /// How much the other side knows that it may send.
+    fn known_room(&self) -> usize {
         let edge = (self.marks.acking).wrapping_add(u32::from(self.marks.window) << self.shift);
-        let known = edge.wrapping_sub(self.recv_next()) as usize;
-        (room >> self.shift) / 2 >= known >> self.shift
+        let left = edge.wrapping_sub(self.recv_next()) as i32;
+        usize::try_from(left).unwrap_or(0)
     }
 
     /// A third of the send buffer is free (`sk_stream_is_writeable`).
@@ -412,13 +423,20 @@ impl Conn {
 
     /// A segment without data: what is sent when the engine is not asked.
     pub(super) fn bare(&self, seq: u32, flags: u8) -> Bare {
+        // No more than the engine has told, which it refuses; after a FIN nothing more will come.
+        let window = if self.ended {
+            self.marks.window
+        } else {
+            let known = self.known_room() >> self.shift;
+            self.window().min(u16::try_from(known).unwrap_or(u16::MAX))
+        };
         Bare {
             local: self.local,
             remote: self.remote,
             seq,
             ack: self.recv_next(),
             flags: flags | ACK,
-            window: self.marks.window,
+            window,
             hop_limit: self.options.hop_limit,
         }
     }

@@ -102,6 +102,11 @@ impl Reply {
         }
     }
 
+    /// The answer, if there is one.
+    pub(super) fn bytes_mut(&mut self) -> Option<&mut [u8]> {
+        (self.len > 0).then(|| &mut self.bytes[..self.len])
+    }
+
     /// The answer, taken out; empty if there is none.
     pub(super) fn take(&mut self) -> &[u8] {
         let len = core::mem::take(&mut self.len);

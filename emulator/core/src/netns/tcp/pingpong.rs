@@ -38,8 +38,9 @@ const DEFAULT_MSS: u16 = 536;
 const MIN_MSS: u16 = 48;
 /// An acknowledgement that took longer makes smoltcp's retransmission timeout depend on what it has seen.
 const PROMPT: Duration = Duration::from_millis(100);
-/// MSS and SACK options.
+/// MSS, window scale and SACK options.
 const KIND_MSS: u8 = 2;
+pub(super) const KIND_SCALE: u8 = 3;
 const KIND_SACK: u8 = 5;
 
 /// A connection's ping-pong. Numbers are those of the wire, but for the initial sequence number's shift.
@@ -374,7 +375,7 @@ impl Pingpong {
 }
 
 /// Where the data of a TCP option stands in an IPv4 packet without options of its own.
-fn option(packet: &[u8], wanted: u8) -> Option<Range<usize>> {
+pub(super) fn option(packet: &[u8], wanted: u8) -> Option<Range<usize>> {
     let header = usize::from(packet.get(32)? >> 4) * 4;
     let end = packet.len().min(20 + header);
     let mut at = HEADERS;
@@ -410,8 +411,9 @@ impl Smol {
             let mut void = Void::default();
             let at = instant(now + ACK_DELAY);
             let _sent = shared.iface(path).poll_egress(at, &mut void, &mut self.set);
-            let len = void.len;
-            self.pingpong.wrote(&mut void.bytes[..len]);
+            let packet = &mut void.bytes[..void.len];
+            self.window().tell(packet);
+            self.pingpong.wrote(packet);
         }
         let turn = &mut self.pingpong;
         turn.is_on = turn.is_current && turn.head[33] & (FIN | SYN | RST) == 0;

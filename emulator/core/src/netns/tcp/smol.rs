@@ -10,6 +10,11 @@
 //! mechanism sends super-segments in both families, Nagle's rule and delayed acknowledgements
 //! with the true segment size included; smoltcp 0.14 itself would lose super-segments over IPv6.
 //!
+//! smoltcp rounds a window down to what its scale can say, from the number on that it acknowledges. So after an odd
+//! number of bytes it takes back what it told before, and then refuses what the other side sends into it;
+//! RFC 7323 §2.4 wants whatever was once in a told window to be taken. Here its receive buffer is longer by all that
+//! rounding can take, and what is told leaves that out.
+//!
 //! Left as smoltcp has them: retransmission after at least 1 s (Linux: 200 ms), one SACK block sent and
 //! none used, no timestamps, no ECN.
 
@@ -26,9 +31,11 @@ use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::{HardwareAddress, IpAddress, IpEndpoint, IpListenEndpoint};
 use switch::Time;
 
+use super::conn::window_shift;
 use super::emit::{Emitter, Reply};
 use super::engine::{Congestion, Glance, Next, Setup, TcpEngine, TcpState};
-use super::pingpong::Pingpong;
+use super::pingpong::{KIND_SCALE, Pingpong, option};
+use super::segment::SYN;
 
 /// Segment sizes that a namespace uses at once; asked for more, it takes the next smaller one.
 const MAX_PATHS: usize = 32;
@@ -91,13 +98,12 @@ pub(super) fn capabilities(mtu: usize, burst: usize) -> DeviceCapabilities {
 struct Inbound<'a> {
     packet: Option<&'a [u8]>,
     reply: &'a mut Reply,
-    pingpong: &'a mut Pingpong,
     mtu: usize,
     burst: usize,
 }
 
 struct RxBytes<'a>(&'a [u8]);
-struct ReplyToken<'a>(&'a mut Reply, &'a mut Pingpong);
+struct ReplyToken<'a>(&'a mut Reply);
 
 impl RxToken for RxBytes<'_> {
     fn consume<R, F: FnOnce(&[u8]) -> R>(self, f: F) -> R {
@@ -107,11 +113,7 @@ impl RxToken for RxBytes<'_> {
 
 impl TxToken for ReplyToken<'_> {
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
-        self.0.write(len, |packet| {
-            let result = f(packet);
-            self.1.wrote(packet);
-            result
-        })
+        self.0.write(len, f)
     }
 }
 
@@ -127,7 +129,7 @@ impl Device for Inbound<'_> {
 
     fn receive(&mut self, _: Instant) -> Option<(RxBytes<'_>, ReplyToken<'_>)> {
         let packet = self.packet.take()?;
-        Some((RxBytes(packet), ReplyToken(self.reply, self.pingpong)))
+        Some((RxBytes(packet), ReplyToken(self.reply)))
     }
 
     fn transmit(&mut self, _: Instant) -> Option<ReplyToken<'_>> {
@@ -139,12 +141,34 @@ impl Device for Inbound<'_> {
     }
 }
 
+/// The window that a connection tells of.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Window {
+    /// Bytes that there is room for.
+    room: usize,
+    /// What it is scaled by.
+    shift: u8,
+}
+
+impl Window {
+    /// Writes it into a segment that smoltcp made. In a SYN, windows are not scaled.
+    pub(super) fn tell(self, packet: &mut [u8]) {
+        if let Some(head) = packet.first_chunk_mut::<40>()
+            && head[33] & SYN == 0
+        {
+            let field = u16::try_from(self.room >> self.shift).unwrap_or(u16::MAX);
+            head[34..36].copy_from_slice(&field.to_be_bytes());
+        }
+    }
+}
+
 /// The device of one call of `poll_egress`.
-struct Outbound<'a, 'e>(&'a mut Emitter<'e>, &'a mut Pingpong);
+struct Outbound<'a, 'e>(&'a mut Emitter<'e>, &'a mut Pingpong, Window);
 
 struct EmitToken<'a, 'e> {
     emitter: &'a mut Emitter<'e>,
     pingpong: &'a mut Pingpong,
+    window: Window,
     gso_size: u16,
 }
 
@@ -152,6 +176,7 @@ impl TxToken for EmitToken<'_, '_> {
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
         self.emitter.segment(len, self.gso_size, |packet| {
             let result = f(packet);
+            self.window.tell(packet);
             self.pingpong.wrote(packet);
             result
         })
@@ -180,6 +205,7 @@ impl<'e> Device for Outbound<'_, 'e> {
         Some(EmitToken {
             emitter: self.0,
             pingpong: self.1,
+            window: self.2,
             gso_size: 0,
         })
     }
@@ -191,7 +217,7 @@ impl<'e> Device for Outbound<'_, 'e> {
 }
 
 /// The device of a call whose packet nobody sees; its sequence number.
-struct Unseen<'a>(&'a mut Pingpong, Option<u32>);
+struct Unseen<'a>(&'a mut Pingpong, Window, Option<u32>);
 
 struct UnseenToken<'t, 'a>(&'t mut Unseen<'a>);
 
@@ -199,9 +225,10 @@ impl TxToken for UnseenToken<'_, '_> {
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
         let mut packet = vec![0; len];
         let result = f(&mut packet);
+        self.0.1.tell(&mut packet);
         self.0.0.wrote(&mut packet);
         let seq = packet.get(24..).and_then(<[u8]>::first_chunk);
-        self.0.1 = seq.map(|seq| u32::from_be_bytes(*seq));
+        self.0.2 = seq.map(|seq| u32::from_be_bytes(*seq));
         result
     }
 }
@@ -289,7 +316,6 @@ impl Shared {
         let mut device = Inbound {
             packet: None,
             reply: &mut Reply::new(),
-            pingpong: &mut Pingpong::default(),
             mtu,
             burst,
         };
@@ -331,12 +357,24 @@ fn state(socket: &Socket<'static>) -> TcpState {
     }
 }
 
+/// Bytes of smoltcp's receive buffer for a window of so many.
+const fn ring(window: usize) -> usize {
+    window + (1 << window_shift(window)) - 1
+}
+
+/// The window that there is a receive buffer of so many bytes for.
+const fn told(ring: usize) -> usize {
+    ring + 1 - (1 << window_shift(ring))
+}
+
 /// One connection.
 #[derive(Debug)]
 pub(super) struct Smol {
     pub(super) set: SocketSet<'static>,
     pub(super) handle: SocketHandle,
     pub(super) pingpong: Pingpong,
+    /// What our windows are scaled by.
+    shift: u8,
     /// Acknowledgements that may have been repeats; see [`TcpEngine::is_worn`].
     repeats: u8,
 }
@@ -344,6 +382,7 @@ pub(super) struct Smol {
 impl Smol {
     fn set_up(&mut self, setup: &Setup) {
         self.pingpong.reset();
+        self.shift = 0;
         if setup.congestion != Congestion::None {
             self.pingpong.forbid();
         }
@@ -362,8 +401,26 @@ impl Smol {
         self.set.get(self.handle)
     }
 
+    /// The window that is told of.
+    #[inline]
+    pub(super) fn window(&self) -> Window {
+        let socket = self.socket();
+        Window {
+            room: told(socket.recv_capacity()).saturating_sub(socket.recv_queue()),
+            shift: self.shift,
+        }
+    }
+
     fn socket_mut(&mut self) -> &mut Socket<'static> {
         self.set.get_mut(self.handle)
+    }
+
+    /// The segment `packet` was the first one that smoltcp got, or one that it refused.
+    fn meet(&mut self, packet: &[u8]) {
+        let is_taken = !matches!(self.socket().state(), State::Listen | State::SynSent);
+        if is_taken && option(packet, KIND_SCALE).is_some() {
+            self.shift = window_shift(self.socket().recv_capacity());
+        }
     }
 
     /// As [`output`](TcpEngine::output), but what was sent was sent before; its sequence number.
@@ -374,10 +431,11 @@ impl Smol {
         now: Time,
     ) -> Option<u32> {
         self.pingpong.tell(now);
-        let mut device = Unseen(&mut self.pingpong, None);
+        let window = self.window();
+        let mut device = Unseen(&mut self.pingpong, window, None);
         let iface = shared.iface(path);
         iface.poll_egress(instant(now), &mut device, &mut self.set);
-        let seq = device.1;
+        let seq = device.2;
         if self.socket().recv_queue() > 0 {
             self.pingpong.outdate();
         }
@@ -421,7 +479,7 @@ impl TcpEngine for Smol {
 
     fn new(setup: &Setup) -> Self {
         let socket = Socket::new(
-            SocketBuffer::new(vec![0; setup.recv_buffer]),
+            SocketBuffer::new(vec![0; ring(setup.recv_buffer)]),
             SocketBuffer::new(vec![0; setup.send_buffer]),
         );
         let storage: Vec<SocketStorage<'static>> = Vec::with_capacity(1);
@@ -431,6 +489,7 @@ impl TcpEngine for Smol {
             set,
             handle,
             pingpong: Pingpong::default(),
+            shift: 0,
             repeats: 0,
         };
         engine.set_up(setup);
@@ -498,16 +557,23 @@ impl TcpEngine for Smol {
         }
         let queues = |socket: &Socket<'static>| (socket.send_queue(), socket.recv_queue());
         let before = queues(self.socket());
+        let meets = matches!(self.socket().state(), State::Listen | State::SynSent);
         let mut device = Inbound {
             packet: Some(packet),
             reply,
-            pingpong: &mut self.pingpong,
             mtu: 0,
             burst: 0,
         };
         shared
             .iface(path)
             .poll_ingress_single(instant(now), &mut device, &mut self.set);
+        if meets {
+            self.meet(packet);
+        }
+        if let Some(answer) = reply.bytes_mut() {
+            self.window().tell(answer);
+            self.pingpong.wrote(answer);
+        }
         let after = queues(self.socket());
         self.pingpong.took(packet, before, after);
         if after.0 == before.0 && (before.0 > 0 || self.state().waits_for_fin()) {
@@ -535,7 +601,8 @@ impl TcpEngine for Smol {
             self.catch_up(shared, path);
         }
         self.pingpong.tell(now);
-        let mut device = Outbound(out, &mut self.pingpong);
+        let window = self.window();
+        let mut device = Outbound(out, &mut self.pingpong, window);
         let iface = shared.iface(path);
         let result = iface.poll_egress(instant(now), &mut device, &mut self.set);
         if self.socket().recv_queue() > 0 {
@@ -645,11 +712,11 @@ impl TcpEngine for Smol {
     }
 
     fn buffer_bytes(&self) -> usize {
-        self.socket().recv_capacity() + self.socket().send_capacity()
+        self.recv_capacity() + self.send_capacity()
     }
 
     fn recv_capacity(&self) -> usize {
-        self.socket().recv_capacity()
+        told(self.socket().recv_capacity())
     }
 
     fn send_capacity(&self) -> usize {

@@ -6,7 +6,7 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
 use super::family;
-use crate::app::{App, SockKind, SockOpt, Step, Sys, UNSCALED};
+use crate::app::{App, SockKind, SockOpt, Step, Sys};
 use crate::id::SockId;
 use crate::netns::Errno;
 
@@ -128,7 +128,6 @@ pub struct TcpProxy {
     /// The place of both sockets of each connection.
     places: HashMap<SockId, u32, FixedState>,
     chunk: Vec<u8>,
-    started: bool,
 }
 
 impl TcpProxy {
@@ -142,7 +141,6 @@ impl TcpProxy {
             free: Vec::new(),
             places: HashMap::with_hasher(FixedState::with_seed(0)),
             chunk: Vec::new(),
-            started: false,
         }
     }
 
@@ -152,7 +150,6 @@ impl TcpProxy {
         let server = sys.socket(SockKind::Tcp, family(&self.target))?;
         let begun = sys
             .set(server, SockOpt::NoDelay(true))
-            .and_then(|()| sys.set(server, SockOpt::RecvBuffer(UNSCALED)))
             .and_then(|()| sys.connect(server, self.target));
         match begun {
             Ok(()) | Err(Errno::InProgress) => Ok(Splice {
@@ -215,10 +212,6 @@ impl TcpProxy {
 
 impl App for TcpProxy {
     fn run(&mut self, sys: &mut dyn Sys) -> Step {
-        if !core::mem::replace(&mut self.started, true) {
-            // Whoever connects later has it from here.
-            let _kept = sys.set(self.listener, SockOpt::RecvBuffer(UNSCALED));
-        }
         while let Ok((client, _)) = sys.accept(self.listener) {
             match self.dial(sys, client) {
                 Ok(splice) => self.insert(splice),

@@ -9,6 +9,7 @@ mod listen;
 mod open;
 mod path;
 mod pingpong;
+mod slow;
 mod spare;
 
 use core::net::SocketAddr;
