@@ -340,6 +340,10 @@ fn this_folders_project_if_none_is_named() {
     );
     let near = said(&["why", "wed", "db"], 2);
     assert!(near.contains("did you mean `web`?"), "{near}");
+    for words in [&["why"][..], &["why", "web"]] {
+        let none = said(words, 2);
+        assert!(none.contains("`vethlab why web db:5432`"), "{none}");
+    }
     let half = said(&["why", "compose.yaml", "web"], 2);
     assert!(half.contains("compose.yaml is a file: who asks"), "{half}");
     // What the files say of the engine counts wherever none is asked for.

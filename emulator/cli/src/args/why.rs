@@ -34,9 +34,9 @@ Exit codes:
 #[derive(Args, Clone, Debug)]
 #[command(after_help = EXAMPLES, override_usage = "vethlab why [OPTIONS] [COMPOSE] <FROM> <TO[:PORT[/udp]]>")]
 pub struct WhyArgs {
-    /// The compose file, a vethlab.yaml, a folder, or the name of a project that is up; this folder if left out. Then
-    /// who asks, and who is asked: TO, TO:PORT, TO:PORT/udp, TO/icmp
-    #[arg(required = true, num_args = 2..=3, value_name = "[COMPOSE] FROM TO")]
+    /// Who asks, and who is asked: TO, TO:PORT, TO:PORT/udp, TO/icmp; before them the compose file, a vethlab.yaml, a
+    /// folder, or the name of a project that is up, if it is not this folder's project
+    #[arg(num_args = 0..=3, value_name = "WORD")]
     pub words: Vec<String>,
     /// More compose files, which override the first
     #[arg(short = 'f', long = "file", value_name = "FILE")]

@@ -36,6 +36,12 @@ pub(crate) fn run(args: &WhyArgs) -> ExitCode {
 }
 
 fn answer(args: &WhyArgs) -> Result<ExitCode, String> {
+    if args.words.len() < 2 {
+        return Err(
+            "vethlab: who asks, and who is asked?\nhint: `vethlab why web db:5432`, or `vethlab why compose.yaml web db:5432`"
+                .to_owned(),
+        );
+    }
     let (from, to) = args.ends();
     if args.compose().is_none() && Path::new(from).is_file() {
         return Err(format!(
