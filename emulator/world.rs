@@ -288,7 +288,11 @@ impl<'p> World<'p> {
         let mut all = self.up.iter_mut();
         if let Some((_, up)) = all.find(|(other, _)| core::ptr::eq(*other, project)) {
             for started in again {
-                self.stranded.remove(&started.container);
+                let name = &started.container;
+                self.stranded.remove(name);
+                if joins(&self.lab, name, &self.stranded) {
+                    self.stranded.insert(name.clone());
+                }
                 let old = up
                     .containers
                     .iter_mut()
@@ -360,6 +364,22 @@ impl<'p> World<'p> {
         };
         matches!(self.lab.probe(ns, &question, LOCAL_LIMIT), Answer::Open(_))
     }
+}
+
+/// Whether a container lives in the namespace of one of `others`.
+fn joins(lab: &Lab, container: &str, others: &BTreeSet<String>) -> bool {
+    let docker = lab.docker();
+    let mut joined = docker.container(container).ok().and_then(|own| own.joined);
+    while let Some(key) = joined {
+        let Some(other) = docker.containers().find(|other| other.key == key) else {
+            return false;
+        };
+        if others.contains(&other.name) {
+            return true;
+        }
+        joined = other.joined;
+    }
+    false
 }
 
 /// The networks that a project makes, by their names in the engine.

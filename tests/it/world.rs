@@ -125,3 +125,29 @@ networks:
         Answer::Timeout
     );
 }
+
+/// `s1` stays behind in a namespace without interfaces when `s0` is made anew, and whoever joins it then is there too.
+#[test]
+fn who_joins_one_that_lost_its_network_has_none() {
+    let text = "services:
+  s0: {image: probe}
+  s1: {image: probe, network_mode: 'service:s0'}
+  s2: {image: probe, network_mode: 'service:s1'}
+";
+    let project = project("p", text);
+    for first in ["s0", "s2"] {
+        let mut world = World::with(&project, &Options::default()).unwrap();
+        let running = |world: &World<'_>| {
+            let assigned = world.assigned();
+            ["p-s0-1", "p-s1-1", "p-s2-1"].map(|name| assigned.container(name).unwrap().running)
+        };
+        assert_eq!(running(&world), [true; 3]);
+        world.recreate(&project, first, false);
+        assert_eq!(running(&world), [true, first != "s0", first != "s0"]);
+        world.recreate(&project, "s2", false);
+        assert_eq!(running(&world), [true, first != "s0", first != "s0"]);
+        world.recreate(&project, "s1", false);
+        world.recreate(&project, "s2", false);
+        assert_eq!(running(&world), [true; 3], "mended in order");
+    }
+}
