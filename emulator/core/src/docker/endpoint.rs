@@ -234,6 +234,7 @@ impl Docker {
             return Err(Error::new(Kind::System, "container has no namespace"));
         };
         check_route_conflicts(container, endpoint)?;
+        self.check_port(network)?;
         let mac = self.choose_mac(container, network, place, endpoint)?;
         endpoint.mac = Some(mac);
         let to = match &network.base {
@@ -363,10 +364,10 @@ fn is_crowded(network: &Network) -> bool {
 }
 
 fn attach_error(container: &Container, network: &Network, plan: &AttachPlan, why: &str) -> Error {
-    let (end, bridge) = match &network.base {
-        Base::Bridge { name, .. } => (&plan.host_name, name.as_str()),
-        _ => (&plan.name, network.name()),
+    let Base::Bridge { name: bridge, .. } = &network.base else {
+        return Error::new(Kind::System, why);
     };
+    let end = &plan.host_name;
     Error::new(
         Kind::System,
         format!(

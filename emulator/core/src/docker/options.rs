@@ -251,7 +251,7 @@ pub fn ipvlan_mode(labels: &Labels, engine: Engine) -> Result<ChildKind, Error> 
         Some("vepa") => IpvlanFlag::Vepa,
         Some(other) => {
             return Err(invalid(format!(
-                "requested ipvlan flag '{other}' is not valid, 'bridge' is the ipvlan driver default flag"
+                "requested ipvlan flag '{other}' is not valid, 'bridge' is the ipvlan driver default"
             )));
         }
     };

@@ -44,12 +44,11 @@ impl Docker {
             Some(parent) if !parent.contains('.') => AttachTo::Uplink(mode),
             _ => {
                 // A dummy, or a tagged sub-interface: nobody else is on that VLAN of the uplink.
-                let prefix = if network.driver == Driver::Macvlan {
-                    "dm"
-                } else {
-                    "di"
-                };
-                let name = format!("{prefix}-{}", ids::short(&network.id));
+                let name = format!(
+                    "{}-{}",
+                    dummy_prefix(network.driver),
+                    ids::short(&network.id)
+                );
                 let plan = BridgePlan {
                     name: parent.clone().unwrap_or(name),
                     network: network.name().to_owned(),
@@ -78,48 +77,111 @@ impl Docker {
         mode: ChildKind,
     ) -> Result<(), Error> {
         if parent == "lo" {
-            return Err(invalid(
-                "loopback interface is not a valid parent link".to_owned(),
-            ));
+            let driver = network.driver.name();
+            return Err(invalid(format!(
+                "loopback interface is not a valid {driver} parent link"
+            )));
         }
         let host = world.plumb.iface_names(self.config.host_ns);
         let has = |name: &str| host.iter().any(|n| n == name);
         if !has(parent) {
-            let (base, vlan) = parent.split_once('.').unwrap_or((parent, ""));
-            if vlan.is_empty() {
-                return Err(invalid(format!(
-                    "invalid subinterface vlan name {parent}, example formatting is eth0.10"
-                )));
-            }
-            if !has(base) || !vlan.parse::<u16>().is_ok_and(|v| (1..4095).contains(&v)) {
-                return Err(invalid(format!(
-                    "failed to find master interface {base} on the Docker host: Link not found"
-                )));
-            }
+            check_tag(parent, has)?;
         }
-        let passthru = |mode| mode == ChildKind::Macvlan(MacvlanMode::Passthru);
-        for other in self.networks() {
-            let Base::Shared {
-                parent: Some(theirs),
-                mode: their_mode,
-                ..
-            } = &other.base
-            else {
+        self.check_sharing(network, parent, mode)
+    }
+
+    /// 20.10 and the ipvlan driver give a parent to one network of the driver; since 28, macvlan to any number of
+    /// which none is in passthru mode. The drivers know nothing of each other.
+    fn check_sharing(&self, network: &Network, parent: &str, mode: ChildKind) -> Result<(), Error> {
+        let passthru = ChildKind::Macvlan(MacvlanMode::Passthru);
+        for (other, their_mode) in self.sharers(parent) {
+            if other.driver != network.driver {
+                continue;
+            }
+            let alone = network.driver == Driver::Ipvlan || self.config.engine == Engine::V20_10;
+            let id = &other.id;
+            let text = if alone {
+                let (prefix, id) = (dummy_prefix(other.driver), ids::short(id));
+                format!("network {prefix}-{id} is already using parent interface {parent}")
+            } else if mode == passthru {
+                format!(
+                    "cannot use mode passthru, macvlan network {id} is already using parent interface {parent}"
+                )
+            } else if their_mode == passthru {
+                format!(
+                    "macvlan network {id} is already using parent interface {parent} in mode passthru"
+                )
+            } else {
                 continue;
             };
-            let strict = self.config.engine == Engine::V20_10 && other.driver == network.driver;
-            if theirs == parent && (strict || passthru(mode) || passthru(*their_mode)) {
-                let prefix = if other.driver == Driver::Macvlan {
-                    "dm"
-                } else {
-                    "di"
-                };
-                return Err(forbidden(format!(
-                    "network {prefix}-{} is already using parent interface {parent}",
-                    ids::short(&other.id)
-                )));
-            }
+            return Err(forbidden(text));
         }
         Ok(())
     }
+
+    /// The networks that share an interface of the host, with their modes.
+    fn sharers<'a>(&'a self, name: &'a str) -> impl Iterator<Item = (&'a Network, ChildKind)> {
+        self.networks()
+            .filter_map(move |network| match &network.base {
+                Base::Shared {
+                    parent: Some(parent),
+                    mode,
+                    ..
+                } if parent == name => Some((network, *mode)),
+                _ => None,
+            })
+    }
+
+    /// An interface takes macvlan children or ipvlan children: Linux has one place for whoever receives for it.
+    ///
+    /// # Errors
+    /// `failed to create the macvlan port: device or resource busy`.
+    pub(super) fn check_port(&self, network: &Network) -> Result<(), Error> {
+        let Base::Shared {
+            parent: Some(parent),
+            ..
+        } = &network.base
+        else {
+            return Ok(());
+        };
+        let taken = self
+            .sharers(parent)
+            .any(|(other, _)| other.driver != network.driver && !other.endpoints.is_empty());
+        if taken {
+            let driver = network.driver.name();
+            let text = format!("failed to create the {driver} port: device or resource busy");
+            return Err(Error::new(Kind::System, text));
+        }
+        Ok(())
+    }
+}
+
+/// What the name of a network's dummy parent begins with.
+const fn dummy_prefix(driver: Driver) -> &'static str {
+    match driver {
+        Driver::Macvlan => "dm",
+        _ => "di",
+    }
+}
+
+/// `eth0.10`: a tag of an interface that is there.
+fn check_tag(name: &str, has: impl Fn(&str) -> bool) -> Result<(), Error> {
+    let parts: Vec<&str> = name.split('.').collect();
+    let text = match parts[..] {
+        [_] => format!("invalid subinterface vlan name {name}, example formatting is eth0.10"),
+        [base, vlan] => match vlan.parse::<i64>() {
+            Err(_) => {
+                format!("unable to parse a valid vlan id from: {vlan} (ex. eth0.10 for vlan 10)")
+            }
+            Ok(_) if !has(base) => {
+                format!("-o parent interface was not found on the host: {base}")
+            }
+            Ok(1..=4094) => return Ok(()),
+            Ok(vlan) => format!("vlan id must be between 1-4094, received: {vlan}"),
+        },
+        _ => format!(
+            "required interface name format is: name.vlan_id, ex. eth0.10 for vlan 10, instead received {name}"
+        ),
+    };
+    Err(invalid(text))
 }

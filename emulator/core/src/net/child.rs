@@ -11,6 +11,7 @@
 //! ipvlan l3, l3s            siblings by address; all else by the routes of the parent's namespace that lead out
 //!                           of the parent. Nobody asks for neighbours, nothing to all comes or goes.
 //! ```
+//! An interface has children of one of the two only: whoever makes them sees to that.
 //! What comes for an l3s child passes PREROUTING and INPUT of the parent's namespace. Left out: macvlan's source mode;
 //! a passthru child does not take the parent's own frames away.
 
@@ -89,7 +90,7 @@ impl ChildKind {
     fn reaches(self, sibling: Self) -> bool {
         let bridge = Self::Macvlan(MacvlanMode::Bridge);
         match self {
-            Self::Macvlan(_) => self == bridge && (sibling == bridge || sibling.shares_mac()),
+            Self::Macvlan(_) => self == bridge && sibling == bridge,
             Self::Ipvlan(_, flag) => flag == IpvlanFlag::Bridge,
         }
     }

@@ -574,7 +574,7 @@ fn macvlan_and_ipvlan() {
     assert!(!host.docker.network("dummy").unwrap().internal);
     host.net(
         "l3",
-        "driver=ipvlan subnet=10.6.0.0/24 parent=eth0 ipvlan_mode=l3",
+        "driver=ipvlan subnet=10.6.0.0/24 parent=eth0.6 ipvlan_mode=l3",
     )
     .unwrap();
     host.run("ll", "net=l3").unwrap();
@@ -599,19 +599,87 @@ fn macvlan_and_ipvlan() {
     assert_eq!(host.ways("vv").0, "-");
     host.connect("zz", "dd", "").unwrap();
     assert_eq!(host.ways("dd").0, "172.18.0.1", "no way out at all");
-    // The parent is shared unless passthru or 20.10.
-    host.net("mv2", "driver=macvlan subnet=10.8.0.0/24 parent=eth0")
-        .unwrap();
-    let text = host
-        .net(
-            "mv3",
-            "driver=macvlan subnet=10.9.0.0/24 parent=eth0 macvlan_mode=passthru",
+}
+
+/// `libnetwork/drivers/{macvlan,ipvlan}`: `createNetwork`, and what the kernel says when the second kind comes.
+#[test]
+fn who_shares_an_interface_with_whom() {
+    let mut host = Host::new(V29);
+    let mv = |n: u8, more: &str| format!("driver=macvlan subnet=10.8.{n}.0/24 parent={more}");
+    let iv = |n: u8, more: &str| format!("driver=ipvlan subnet=10.9.{n}.0/24 parent={more}");
+    host.net("mv1", &mv(1, "eth0")).unwrap();
+    host.net("mv2", &mv(2, "eth0")).unwrap();
+    let id = host.docker.network("mv1").unwrap().id.clone();
+    let refused = host.net("mv3", &mv(3, "eth0 macvlan_mode=passthru"));
+    assert_eq!(
+        refused.unwrap_err(),
+        format!(
+            "cannot use mode passthru, macvlan network {id} is already using parent interface eth0"
         )
-        .unwrap_err();
-    assert!(
-        text.ends_with(" is already using parent interface eth0"),
-        "{text}"
     );
+    host.net("pt", &mv(4, "eth0.4 macvlan_mode=passthru"))
+        .unwrap();
+    let id = host.docker.network("pt").unwrap().id.clone();
+    let refused = host.net("mv3", &mv(3, "eth0.4"));
+    assert_eq!(
+        refused.unwrap_err(),
+        format!("macvlan network {id} is already using parent interface eth0.4 in mode passthru")
+    );
+    // The other driver's networks are none of its own.
+    host.net("iv1", &iv(1, "eth0")).unwrap();
+    let id = host.docker.network("iv1").unwrap().id.clone();
+    let refused = host.net("iv2", &iv(2, "eth0 ipvlan_mode=l3"));
+    assert_eq!(
+        refused.unwrap_err(),
+        format!(
+            "network di-{} is already using parent interface eth0",
+            &id[..12]
+        )
+    );
+    host.run("aa", "net=mv1").unwrap();
+    host.run("bb", "net=mv2").unwrap();
+    let busy = |driver| {
+        format!(
+            "failed to set up container networking: failed to create the {driver} port: device or resource busy"
+        )
+    };
+    assert_eq!(host.run("cc", "net=iv1").unwrap_err(), busy("ipvlan"));
+    host.run("dd", "net=pt").unwrap();
+}
+
+#[test]
+fn parents_that_are_none() {
+    let mut host = Host::new(V29);
+    for (driver, parent, text) in [
+        (
+            "ipvlan",
+            "lo",
+            "loopback interface is not a valid ipvlan parent link",
+        ),
+        (
+            "macvlan",
+            "eth9.1",
+            "-o parent interface was not found on the host: eth9",
+        ),
+        (
+            "macvlan",
+            "eth0.x",
+            "unable to parse a valid vlan id from: x (ex. eth0.10 for vlan 10)",
+        ),
+        (
+            "ipvlan",
+            "eth0.4095",
+            "vlan id must be between 1-4094, received: 4095",
+        ),
+        (
+            "ipvlan",
+            "eth0.1.2",
+            "required interface name format is: name.vlan_id, ex. eth0.10 for vlan 10, instead received eth0.1.2",
+        ),
+    ] {
+        let refused = host.net("x", &format!("driver={driver} parent={parent}"));
+        assert_eq!(refused.unwrap_err(), text);
+    }
 }
 
 /// 20.10 takes an address for the gateway of every network, and no network for internal that was not asked
