@@ -174,10 +174,8 @@ impl DnsService {
 
     fn serve_datagrams(&mut self, sys: &mut LabSys<'_>, zones: &Zones, now: Duration) {
         let Some(udp) = self.udp else { return };
-        // One for all servers of the lab: clearing it each time would cost more than an answer.
-        let mut buffer = core::mem::take(&mut sys.apps.datagram);
-        buffer.resize(LONGEST_QUERY, 0);
-        while let Ok(got) = sys.recv_from(udp, &mut buffer) {
+        let mut buffer = borrow(sys);
+        while let Ok(got) = sys.recv_from(udp, &mut buffer[..LONGEST_QUERY]) {
             match self.query(zones, now, &buffer[..got.len], Transport::Udp) {
                 Action::Reply(reply) => {
                     // A client that is gone does not miss it.
@@ -371,19 +369,25 @@ impl DnsService {
 }
 
 fn hear_datagram(sys: &mut LabSys<'_>, sock: SockId) -> Result<Option<Vec<u8>>, Errno> {
-    // Of many queries under way, few have an answer: the buffer is made for those.
+    // Of many queries under way, few have an answer.
     if !sys.ready(sock).readable {
         return Ok(None);
     }
-    let mut buffer = vec![0; DATAGRAM];
-    match sys.recv(sock, &mut buffer) {
-        Ok(count) => {
-            buffer.truncate(count);
-            Ok(Some(buffer))
-        }
+    let mut buffer = borrow(sys);
+    let heard = match sys.recv(sock, &mut buffer) {
+        Ok(count) => Ok(Some(buffer[..count].to_vec())),
         Err(Errno::WouldBlock) => Ok(None),
         Err(errno) => Err(errno),
-    }
+    };
+    sys.apps.datagram = buffer;
+    heard
+}
+
+/// Room for a datagram, one for all servers of the lab: clearing it each time would cost more than an answer.
+fn borrow(sys: &mut LabSys<'_>) -> Vec<u8> {
+    let mut buffer = core::mem::take(&mut sys.apps.datagram);
+    buffer.resize(DATAGRAM, 0);
+    buffer
 }
 
 fn hear_stream(
