@@ -19,7 +19,7 @@ impl Source for Disk {
     fn read(&mut self, path: &str) -> Result<String, ReadError> {
         let other = |error: std::io::Error| match error.kind() {
             std::io::ErrorKind::NotFound => ReadError::NotFound,
-            _ => ReadError::Other(error.to_string()),
+            _ => ReadError::Other(words(&error)),
         };
         if fs::metadata(path).map_err(other)?.is_dir() {
             return Err(ReadError::Other("is a directory".to_owned()));
@@ -44,6 +44,15 @@ impl Source for Disk {
         let root = root(Path::new(folder));
         (!path.starts_with(&root)).then(|| root.display().to_string())
     }
+}
+
+/// An error of the system in Docker's way: `permission denied`.
+fn words(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or_default();
+    let mut letters = text.chars();
+    let first = letters.next().map(|letter| letter.to_ascii_lowercase());
+    first.into_iter().chain(letters).collect()
 }
 
 /// Where a text ceases to be UTF-8.
@@ -102,4 +111,17 @@ pub fn load_with(mut options: Options) -> Result<Project, Errors> {
 fn absolute_folder(file: &Path) -> Option<String> {
     let file = fs::canonicalize(file).ok()?;
     file.parent()?.to_str().map(str::to_owned)
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_of_the_system_in_dockers_way() {
+        let denied = std::io::Error::from_raw_os_error(13);
+        assert_eq!(words(&denied), "permission denied");
+        let custom = std::io::Error::other("stream did not contain valid UTF-8");
+        assert_eq!(words(&custom), "stream did not contain valid UTF-8");
+    }
 }

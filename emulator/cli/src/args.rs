@@ -30,7 +30,19 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use vethlab::core::docker::spec::Engine;
 
-const EXIT_CODES: &str = "\
+const EXAMPLES: &str = "\
+Examples:
+  vethlab check
+      who reaches whom in this folder's compose project, and why not
+  vethlab why web db:5432
+      one pair, step by step, with what would change it
+  vethlab test
+      the expectations of every project below this folder, for CI
+  vethlab up -d
+      the project in real time, in the background
+
+`vethlab COMMAND --help` has more of each.
+
 Exit codes:
   0  everything ran, and is as expected
   1  there are differences
@@ -69,7 +81,7 @@ Exit codes:
 
 /// Docker's network inside one process.
 #[derive(Debug, Parser)]
-#[command(name = "vethlab", version, after_help = EXIT_CODES)]
+#[command(name = "vethlab", version, after_help = EXAMPLES)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -117,7 +129,7 @@ pub enum Verb {
     Play(PlayArgs),
     /// Try what is expected of the networks of compose projects
     Test(test::TestArgs),
-    /// Try them again whenever a file changes
+    /// Try what is expected again whenever a file changes
     Watch(WatchArgs),
 }
 

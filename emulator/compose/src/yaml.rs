@@ -61,7 +61,11 @@ fn scan_fault(error: &parser::ScanError, file: u32) -> Fault {
         parser::ErrorKind::RecursionLimitExceeded => ErrorKind::TooLarge,
         _ => ErrorKind::Yaml,
     };
-    Fault::new(kind, at, format!("yaml: {text}"))
+    let fault = Fault::new(kind, at, format!("yaml: {text}"));
+    if text.contains("tabs disallowed") {
+        return fault.hint("YAML indents with spaces");
+    }
+    fault
 }
 
 fn place(file: u32, at: &Marker, length: usize) -> Place {

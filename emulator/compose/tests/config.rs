@@ -350,7 +350,8 @@ fn wrong_expectations_are_told_with_their_file() {
  --> vethlab.yaml:4:12
   |
 4 |   - web -> bd allow
-  |            ^^"
+  |            ^^
+  = hint: its services are: db, web"
     );
 }
 

@@ -300,10 +300,16 @@ fn what_is_refused_where_and_with_which_hint() {
             22,
             4,
             "`deny` is not understood",
-            "",
+            "`only` says it",
         ),
         ("vote -> \"redis allow", 9, 12, "a quote is not closed", ""),
-        ("é -> redis allow", 1, 1, "no service or group `é`", ""),
+        (
+            "é -> redis allow",
+            1,
+            1,
+            "no service or group `é`",
+            "its services are",
+        ),
     ];
     let project = shop();
     for (text, column, length, message, hint) in cases {

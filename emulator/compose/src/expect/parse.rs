@@ -371,7 +371,12 @@ impl<'n> Parser<'n> {
             text => {
                 let known = ["after", "before", "resolve", "allow", "deny", "via", "sees"];
                 let message = format!("`{text}` is not understood here");
-                let hint = near::hint(text, known);
+                let hint = match (&expectation.claim, text) {
+                    (Claim::Only { .. }, "allow" | "deny") => {
+                        Some("`only` says it: these are allowed, nobody else is".to_owned())
+                    }
+                    _ => near::hint(text, known),
+                };
                 let wrong = wrong(word.range.clone(), message);
                 return Err(Wrong { hint, ..wrong });
             }
@@ -477,7 +482,17 @@ impl<'n> Parser<'n> {
             false => "the project has no",
         };
         let message = format!("{what} service or group `{name}`");
-        undefined(range, message, near::hint(name, self.names.parties()))
+        let hint = near::hint(name, self.names.parties()).or_else(|| {
+            let services = &self.names.services;
+            let few: Vec<&str> = services.iter().copied().take(8).collect();
+            let more = if services.len() > few.len() {
+                ", …"
+            } else {
+                ""
+            };
+            (!few.is_empty()).then(|| format!("its services are: {}{more}", few.join(", ")))
+        });
+        undefined(range, message, hint)
     }
 
     fn targets(&mut self) -> Read<Vec<Target>> {

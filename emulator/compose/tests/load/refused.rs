@@ -23,6 +23,13 @@ fn what_is_refused_and_where() {
         ("[]", Invalid, 1, 1, "top-level object must be a mapping"),
         ("a: [", Yaml, 1, 4, "yaml: unclosed bracket '['"),
         (
+            "a:\n\tb: 1\n",
+            Yaml,
+            2,
+            2,
+            "yaml: tabs disallowed within this context (block indentation)",
+        ),
+        (
             "a: 1\na: 2\n",
             Yaml,
             2,
@@ -201,6 +208,8 @@ fn what_is_refused_and_where() {
         );
         assert!(seen.3 == *message, "{}", seen.3);
     }
+    let tab = load_str("a:\n\tb: 1\n").unwrap_err().0.remove(0);
+    assert_eq!(tab.hint.as_deref(), Some("YAML indents with spaces"));
     let empty = refused("");
     assert_eq!((empty.1, empty.2), (1, 1));
     assert_eq!(empty.3, "empty compose file");
