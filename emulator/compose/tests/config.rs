@@ -488,6 +488,11 @@ fn nonsense_about_a_machine_is_refused_kindly() {
             "198.51.100.4 is in 198.51.100.0/24",
             "documentation",
         ),
+        (
+            "addresses: [{ifname: eth0, addr_info: [{local: 203.0.113.10, prefixlen: 24}]}]",
+            "the link of 203.0.113.10/24 has 203.0.113.0/30 in it",
+            "documentation",
+        ),
         ("mtu: 20", "is no MTU", ""),
         ("mtu: big", "is no MTU", ""),
         (

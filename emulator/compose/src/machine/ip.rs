@@ -101,14 +101,15 @@ fn interface(item: &Node) -> Result<HostInterface, Fault> {
             continue;
         };
         let address: IpAddr = parsed(local, "IP address")?;
-        apart(address, local)?;
         let length = info.get("prefixlen").and_then(read::integer);
         let length = length.and_then(|length| u8::try_from(length).ok());
         let net = match length {
             None => Some(IpNet::from(address)),
             Some(length) => IpNet::new(address, length).ok(),
         };
-        addresses.push(net.ok_or_else(|| Fault::invalid(info.at, "a prefix that is too long"))?);
+        let net = net.ok_or_else(|| Fault::invalid(info.at, "a prefix that is too long"))?;
+        apart(net, local)?;
+        addresses.push(net);
     }
     let mtu = item.get("mtu").map(mtu).transpose()?;
     Ok(HostInterface {
@@ -118,15 +119,19 @@ fn interface(item: &Node) -> Result<HostInterface, Fault> {
     })
 }
 
-/// Refuses an address where the internet is.
-fn apart(address: IpAddr, node: &Node) -> Result<(), Fault> {
+/// Refuses an address where the internet is, or with a link that the internet would be on.
+fn apart(own: IpNet, node: &Node) -> Result<(), Fault> {
     let nets = INTERNET.iter().filter_map(|net| net.parse::<IpNet>().ok());
-    match nets.into_iter().find(|net| net.contains(&address)) {
-        Some(net) => {
-            let message = format!("{address} is in {net}, where the internet of a world is");
-            Err(Fault::invalid(node.at, message)
-                .hint("the prefix is set apart for documentation: take the machine's own address"))
-        }
-        None => Ok(()),
-    }
+    let over = |net: &IpNet| net.contains(&own) || own.contains(net);
+    let Some(net) = nets.into_iter().find(over) else {
+        return Ok(());
+    };
+    let address = own.addr();
+    let message = if net.contains(&address) {
+        format!("{address} is in {net}, where the internet of a world is")
+    } else {
+        format!("the link of {own} has {net} in it, where the internet of a world is")
+    };
+    Err(Fault::invalid(node.at, message)
+        .hint("the prefix is set apart for documentation: take the machine's own address"))
 }
