@@ -1,9 +1,15 @@
-//! The tutorial, typed: every `$ vethlab …` of its console blocks is run in a folder with the files that the page
+//! The tutorial and the page of keys, typed: every `$ vethlab …` of its console blocks is run in a folder with the files that the page
 //! shows, and prints what stands below it. `VETHLAB_BLESS=1` writes what was printed into the page.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+/// What may stand under `x-vethlab` and in a `vethlab.yaml`, but for the keys of networks.
+const KEYS: [&str; 16] = [
+    "allow", "dial", "engine", "env_file", "expect", "files", "host", "hosts", "images", "listen",
+    "name", "profiles", "projects", "upstream", "variants", "groups",
+];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -63,17 +69,32 @@ fn played(page: &str, folder: &Path) -> (String, usize) {
     (out, commands)
 }
 
-#[test]
-fn the_tutorial_prints_what_it_says() {
-    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("tutorial");
+fn prints_what_it_says(page: &str, least: usize) {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(page);
     let _gone = fs::remove_dir_all(&folder);
     fs::create_dir_all(&folder).unwrap();
-    let path = root().join("docs/tutorial.md");
-    let page = fs::read_to_string(&path).unwrap();
-    let (out, commands) = played(&page, &folder);
-    assert!(commands >= 7, "{commands}");
+    let path = root().join("docs").join(page);
+    let text = fs::read_to_string(&path).unwrap();
+    let (out, commands) = played(&text, &folder);
+    assert!(commands >= least, "{commands}");
     if std::env::var_os("VETHLAB_BLESS").is_some() {
         fs::write(&path, &out).unwrap();
     }
     assert_eq!(out, fs::read_to_string(&path).unwrap());
+}
+
+#[test]
+fn the_tutorial_prints_what_it_says() {
+    prints_what_it_says("tutorial.md", 7);
+}
+
+/// Its keys are all that there are, and every expectation of it holds.
+#[test]
+fn the_page_of_keys_prints_what_it_says() {
+    prints_what_it_says("x-vethlab.md", 7);
+    let text = fs::read_to_string(root().join("docs/x-vethlab.md")).unwrap();
+    assert!(!text.contains("\n  fail"), "{text}");
+    for key in KEYS {
+        assert!(text.contains(&format!("`{key}`")), "{key}");
+    }
 }
