@@ -11,6 +11,7 @@ use emulator_core::lab::probe::{Answer, Question};
 use emulator_core::lab::{Lab, Output};
 use emulator_core::net::CaptureAt;
 use emulator_core::netns::Errno;
+use emulator_core::netns::socket::{PORT_FIRST, PORT_LAST};
 use emulator_core::tools;
 use switch::DropReason;
 
@@ -286,6 +287,33 @@ fn what_is_told_during_a_probe_is_told_after_it() {
     assert!(!matches!(answer, Answer::Open(_)), "{answer:?}");
     assert_eq!(lab.poll(), Output::Exited(sleep, 0));
     assert!(matches!(lab.poll(), Output::Idle(_)));
+}
+
+/// Of its own address a socket may be given the very port that it connects to; Linux connects it to itself.
+#[test]
+fn a_probe_does_not_hear_itself() {
+    let mut stage = stage();
+    let lan = stage.ns("lan");
+    let lab = &mut stage.lab;
+    let free = [40_000, 40_001];
+    for kind in [SockKind::Udp, SockKind::Tcp] {
+        let mut sys = lab.sys(lan);
+        for port in (PORT_FIRST..=PORT_LAST).filter(|port| !free.contains(port)) {
+            let sock = sys.socket(kind, Family::V4).unwrap();
+            sys.bind(sock, (Ipv4Addr::UNSPECIFIED, port).into())
+                .unwrap();
+        }
+    }
+    for port in free.repeat(8) {
+        let to = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        for question in [Question::Udp(to, b"?"), Question::Tcp(to, b"")] {
+            assert_eq!(
+                lab.probe(lan, &question, SECOND),
+                Answer::Failed(Errno::ConnRefused),
+                "{question:?}"
+            );
+        }
+    }
 }
 
 /// A query for `box1` of type A, with a length before it.

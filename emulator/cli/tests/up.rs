@@ -438,7 +438,8 @@ fn a_crash_leaves_nothing_in_the_way() {
     signal(process, "KILL");
     until("it is gone", || !lives(process));
     assert!(scratch.control("shop.sock").exists());
-    assert!(scratch.says(&["ps"], 2).contains("no project is up"));
+    let told = scratch.says(&["ps"], 2);
+    assert!(told.contains("no project is up"), "{told}");
     scratch.says(&["up", "-d"], 0);
     assert_ne!(scratch.process("shop"), process);
     scratch.says(&["down"], 0);

@@ -104,19 +104,42 @@ impl Lab {
             Question::Tcp(to, _) => (SockKind::Tcp, to),
             Question::Udp(to, _) => (SockKind::Udp, to),
         };
-        let family = if to.is_ipv4() { Family::V4 } else { Family::V6 };
+        let sock = self.connect_to_another(ns, kind, to)?;
         let mut sys = self.sys(ns);
-        let sock = sys.socket(kind, family)?;
-        let sent = match sys.connect(sock, to) {
-            Ok(()) | Err(Errno::InProgress) => match *question {
-                Question::Ping(_) => sys.send(sock, &[0; 56]).map(|_| ()),
-                Question::Udp(_, bytes) => sys.send(sock, bytes).map(|_| ()),
-                Question::Tcp(..) => Ok(()),
-            },
-            Err(errno) => Err(errno),
+        let sent = match *question {
+            Question::Ping(_) => sys.send(sock, &[0; 56]).map(|_| ()),
+            Question::Udp(_, bytes) => sys.send(sock, bytes).map(|_| ()),
+            Question::Tcp(..) => Ok(()),
         };
         sent.inspect_err(|_| sys.close(sock))?;
         Ok(sock)
+    }
+
+    /// A socket that is connected, or about to be, to somebody else: of an address of its own a socket may be given the
+    /// very port that it asks for, and would hear itself.
+    fn connect_to_another(
+        &mut self,
+        ns: NsId,
+        kind: SockKind,
+        to: SocketAddr,
+    ) -> Result<SockId, Errno> {
+        let family = if to.is_ipv4() { Family::V4 } else { Family::V6 };
+        let mut sys = self.sys(ns);
+        let sock = sys.socket(kind, family)?;
+        match sys.connect(sock, to) {
+            Ok(()) | Err(Errno::InProgress) => {}
+            Err(errno) => {
+                sys.close(sock);
+                return Err(errno);
+            }
+        }
+        if kind == SockKind::Ping || sys.local_addr(sock) != Some(to) {
+            return Ok(sock);
+        }
+        // Meanwhile the port is taken.
+        let other = self.connect_to_another(ns, kind, to);
+        self.sys(ns).close(sock);
+        other
     }
 
     fn probe_datagram(&mut self, sock: SockId, limit: Duration) -> Answer {
