@@ -104,12 +104,16 @@ fn signal(process: u32, name: &str) {
     assert!(status.unwrap().success());
 }
 
-/// Whether the process is there and no zombie.
+/// Whether any thread of the process is there and no zombie: the first may have ended while another still holds what they share.
 fn lives(process: u32) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
-    stat.rsplit(") ")
-        .next()
-        .is_some_and(|rest| !rest.is_empty() && !rest.starts_with('Z'))
+    let Ok(threads) = fs::read_dir(format!("/proc/{process}/task")) else {
+        return false;
+    };
+    threads.filter_map(Result::ok).any(|thread| {
+        let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        let state = stat.rsplit(") ").next().unwrap_or_default();
+        !state.is_empty() && !state.starts_with(['Z', 'X'])
+    })
 }
 
 fn until(what: &str, mut done: impl FnMut() -> bool) {
