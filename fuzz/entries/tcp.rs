@@ -241,7 +241,7 @@ impl World {
             return;
         };
         let mut buffer = vec![0; usize::from(script.u16())];
-        if let Ok(len) = self.ends[end].tcp.recv(id, &mut buffer) {
+        if let Ok(len) = self.ends[end].tcp.recv(&mut self.pool, id, &mut buffer) {
             let (_, received) = self.moved.entry((end, id)).or_default();
             let same = buffer[..len]
                 .iter()
@@ -258,7 +258,8 @@ impl World {
         };
         self.with(end, |tcp, cx| tcp.close(cx, id));
         self.ends[end].open.retain(|&open| open != id);
-        assert_eq!(self.ends[end].tcp.recv(id, &mut [0; 8]), Err(Errno::BadFd));
+        let none = self.ends[end].tcp.recv(&mut self.pool, id, &mut [0; 8]);
+        assert_eq!(none, Err(Errno::BadFd));
     }
 
     fn option(&mut self, end: usize, script: &mut Script<'_>) {

@@ -603,6 +603,13 @@ impl Pool {
         self.small.has_room(count) && self.large.has_room(count)
     }
 
+    /// Three quarters of the large buffers are free: some may wait for a while.
+    #[must_use]
+    #[inline]
+    pub const fn is_roomy(&self) -> bool {
+        self.large.in_use() <= self.large.limit / 4
+    }
+
     /// Buffers that somebody owns now: 0 when a lab is at rest.
     #[must_use]
     pub const fn in_use(&self) -> usize {

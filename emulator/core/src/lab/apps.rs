@@ -558,7 +558,7 @@ impl Sys for LabSys<'_> {
         sock: SockId,
         look: &mut dyn FnMut(&[u8]) -> usize,
     ) -> Result<usize, Errno> {
-        self.call(sock, |netns, _| netns.recv_with(sock, look))
+        self.call(sock, |netns, cx| netns.recv_with(cx, sock, look))
     }
 
     fn recv_from(&mut self, sock: SockId, buffer: &mut [u8]) -> Result<Received, Errno> {

@@ -465,8 +465,16 @@ impl Netns {
 
     /// Takes data; what follows from it is sent by [`Netns::poll`].
     #[inline]
-    pub(super) fn stream_send(&mut self, sock: SockId, bytes: &[u8]) -> Result<usize, Errno> {
+    pub(super) fn stream_send(
+        &mut self,
+        cx: &mut Cx<'_>,
+        sock: SockId,
+        bytes: &[u8],
+    ) -> Result<usize, Errno> {
         let id = self.stream_of(sock, Errno::Pipe)?;
+        if self.streams.tcp(self.offload).0.holds(id) {
+            self.with_tcp(cx, |tcp, cx| tcp.part(cx, id));
+        }
         self.streams.tcp(self.offload).0.send(id, bytes)
     }
 
@@ -477,24 +485,34 @@ impl Netns {
 
     /// Gives data; what follows from it is sent by [`Netns::poll`].
     #[inline]
-    pub(super) fn stream_recv(&mut self, sock: SockId, buffer: &mut [u8]) -> Result<usize, Errno> {
+    pub(super) fn stream_recv(
+        &mut self,
+        cx: &mut Cx<'_>,
+        sock: SockId,
+        buffer: &mut [u8],
+    ) -> Result<usize, Errno> {
         let id = self.stream_of(sock, Errno::NotConn)?;
-        self.streams.tcp(self.offload).0.recv(id, buffer)
+        self.streams.tcp(self.offload).0.recv(cx.pool, id, buffer)
     }
 
     /// The same without a copy.
     pub(super) fn stream_recv_with(
         &mut self,
+        cx: &mut Cx<'_>,
         sock: SockId,
         look: &mut dyn FnMut(&[u8]) -> usize,
     ) -> Result<usize, Errno> {
         let id = self.stream_of(sock, Errno::NotConn)?;
-        self.streams.tcp(self.offload).0.recv_with(id, look)
+        let (tcp, ..) = self.streams.tcp(self.offload);
+        tcp.recv_with(cx.pool, id, look)
     }
 
     pub(super) fn stream_shutdown(&mut self, cx: &mut Cx<'_>, sock: SockId) -> Result<(), Errno> {
         let id = self.stream_of(sock, Errno::NotConn)?;
-        self.with_tcp(cx, |tcp, _| tcp.shutdown_write(id))
+        self.with_tcp(cx, |tcp, cx| {
+            let _still_there = tcp.part(cx, id);
+            tcp.shutdown_write(id)
+        })
     }
 
     pub(super) fn stream_close(&mut self, cx: &mut Cx<'_>, id: TcpId) {

@@ -177,7 +177,7 @@ impl Netns {
     pub fn send(&mut self, cx: &mut Cx<'_>, sock: SockId, bytes: &[u8]) -> Result<usize, Errno> {
         let socket = self.sockets.get(sock)?;
         match (socket.kind, socket.peer) {
-            (SockKind::Tcp, _) => self.stream_send(sock, bytes),
+            (SockKind::Tcp, _) => self.stream_send(cx, sock, bytes),
             (SockKind::Udp, Some(peer)) => self.udp_send(cx, sock, bytes, peer, None),
             (SockKind::Ping, Some(mut peer)) => {
                 let socket = self.sockets.get_mut(sock)?;
@@ -204,7 +204,7 @@ impl Netns {
         let socket = self.sockets.get(sock)?;
         match socket.kind {
             SockKind::Tcp if socket.tcp.is_none() => Err(Errno::Pipe),
-            SockKind::Tcp => self.stream_send(sock, bytes),
+            SockKind::Tcp => self.stream_send(cx, sock, bytes),
             SockKind::Udp if to.port() == 0 => Err(Errno::Invalid),
             SockKind::Udp => self.udp_send(cx, sock, bytes, to, None),
             SockKind::Ping => self.ping_send(cx, sock, bytes, to),
@@ -244,7 +244,7 @@ impl Netns {
         buffer: &mut [u8],
     ) -> Result<usize, Errno> {
         if self.sockets.get(sock)?.kind == SockKind::Tcp {
-            return self.stream_recv(sock, buffer);
+            return self.stream_recv(cx, sock, buffer);
         }
         self.recv_from(cx, sock, buffer)
             .map(|received| received.len)
@@ -268,11 +268,12 @@ impl Netns {
     /// [`Errno::WouldBlock`], or the pending error of the socket; [`Errno::NotSupported`] on others than streams.
     pub fn recv_with(
         &mut self,
+        cx: &mut Cx<'_>,
         sock: SockId,
         look: &mut dyn FnMut(&[u8]) -> usize,
     ) -> Result<usize, Errno> {
         match self.sockets.get(sock)?.kind {
-            SockKind::Tcp => self.stream_recv_with(sock, look),
+            SockKind::Tcp => self.stream_recv_with(cx, sock, look),
             SockKind::Ping | SockKind::Udp => Err(Errno::NotSupported),
         }
     }

@@ -2,6 +2,8 @@
 
 use core::net::SocketAddr;
 
+use switch::Pool;
+
 use super::conn::{Conn, Origin, Owner, setup};
 use super::demux::Tuple;
 use super::emit::initial_sequence;
@@ -181,17 +183,18 @@ impl Tcp {
     }
 
     /// `recv(2)`: bytes given; 0 is the end of the stream. Data that came before a reset is still
-    /// given.
+    /// given. `pool` is that of the frames.
     ///
     /// # Errors
     /// The pending error, once; [`Errno::WouldBlock`]; [`Errno::NotConn`] on a listener;
     /// [`Errno::BadFd`].
-    pub fn recv(&mut self, id: TcpId, buffer: &mut [u8]) -> Result<usize, Errno> {
+    pub fn recv(&mut self, pool: &mut Pool, id: TcpId, buffer: &mut [u8]) -> Result<usize, Errno> {
         let conn = self.reader(id)?;
         if buffer.is_empty() {
             return Ok(0);
         }
-        let given = conn.engine.as_mut().map_or(0, |engine| engine.recv(buffer));
+        let engine = conn.engine.as_mut();
+        let given = engine.map_or(0, |engine| engine.recv(pool, buffer));
         self.received(id.slot, given)
     }
 
@@ -202,12 +205,13 @@ impl Tcp {
     /// As [`Self::recv`].
     pub fn recv_with(
         &mut self,
+        pool: &mut Pool,
         id: TcpId,
         look: &mut dyn FnMut(&[u8]) -> usize,
     ) -> Result<usize, Errno> {
         let conn = self.reader(id)?;
         match conn.engine.as_mut() {
-            Some(engine) if engine.recv_queue() > 0 => match engine.recv_with(look) {
+            Some(engine) if engine.recv_queue() > 0 => match engine.recv_with(pool, look) {
                 0 => Ok(0),
                 taken => self.received(id.slot, taken),
             },
@@ -289,7 +293,7 @@ impl Tcp {
             || state == TcpState::SynReceived
         {
             self.reset(cx, id.slot);
-        } else {
+        } else if self.part(cx, id) {
             self.orphan(cx, id.slot);
         }
     }

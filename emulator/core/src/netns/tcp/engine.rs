@@ -8,7 +8,7 @@ use core::fmt;
 use core::net::SocketAddr;
 use core::time::Duration;
 
-use switch::Time;
+use switch::{Pool, Time};
 
 use super::emit::{Emitter, Reply};
 
@@ -212,9 +212,9 @@ pub(super) trait TcpEngine: Sized + fmt::Debug {
         bytes: &[u8],
     ) -> usize;
     /// Gives received data; how many bytes.
-    fn recv(&mut self, buffer: &mut [u8]) -> usize;
+    fn recv(&mut self, pool: &mut Pool, buffer: &mut [u8]) -> usize;
     /// Shows received data, or the first part of it, and takes what `look` says; how many bytes.
-    fn recv_with(&mut self, look: &mut dyn FnMut(&[u8]) -> usize) -> usize;
+    fn recv_with(&mut self, pool: &mut Pool, look: &mut dyn FnMut(&[u8]) -> usize) -> usize;
     /// Closes our half behind the data that is queued.
     fn shutdown(&mut self, shared: &mut Self::Shared, path: Self::Path);
     /// Closes at once; the next [`output`](Self::output) is a reset.

@@ -18,6 +18,7 @@ use super::conn::{ACK_DELAY, Conn, LARGE_MTU, Owner, Seen};
 use super::demux::Tuple;
 use super::emit::Emitter;
 use super::engine::{Next, TcpEngine, TcpState};
+use super::held::{Heard, Kept};
 use super::listen::Listener;
 use super::machine::Machine;
 use super::run::guarded;
@@ -97,6 +98,21 @@ impl Plain {
             flags: self.flags & 0x3f,
             window: self.window,
             payload: self.payload as u32,
+        }
+    }
+
+    /// What it says to a stream whose acknowledgements are off by `shift`.
+    #[inline]
+    fn heard(&self, bytes: &[u8], burst: bool, shift: Option<u32>) -> Heard {
+        let seq = bytes.get(ETHER_LEN + 24..).and_then(<[u8]>::first_chunk);
+        Heard {
+            seq: seq.map_or(0, |seq| u32::from_be_bytes(*seq)),
+            ack: self.ack.wrapping_sub(shift.unwrap_or(0)),
+            window: self.window,
+            flags: self.flags,
+            header: self.len - 20 - self.payload,
+            len: self.payload,
+            burst,
         }
     }
 
@@ -271,11 +287,20 @@ impl Tcp {
         if before.state != TcpState::Established || conn.owner != Owner::App {
             return self.input_event(cx, frame, segment);
         }
+        let may_keep = engine.held.is_eager() && cx.pool.is_roomy();
         let Some((meta, bytes)) = cx.pool.view_unique(&frame) else {
             return Err(Refusal::Unread(frame));
         };
         if !segment.is_sound(bytes, meta.csum_partial) {
             return Err(Refusal::Unread(frame));
+        }
+        let mut kept = Kept::Not;
+        if may_keep {
+            let heard = segment.heard(bytes, meta.gso_size > 0, conn.marks.shift);
+            kept = engine.keep(cx.now, &heard, &mut self.reply);
+        }
+        if kept == Kept::Not && engine.held.is_on() {
+            return self.input_event(cx, frame, segment);
         }
         self.now = cx.now;
         self.counters.segments_in += 1;
@@ -292,11 +317,19 @@ impl Tcp {
         let (shared, path, reply) = (&mut self.shared, conn.path, &mut self.reply);
         let is_burst = meta.gso_size > 0;
         self.counters.engine_runs += 1;
-        let after = guarded(|| {
-            engine.input(shared, path, cx.now, packet, is_burst, reply);
-            engine.glance()
-        });
-        cx.pool.free(frame);
+        let after = match kept {
+            Kept::Not => guarded(|| {
+                engine.input(shared, path, cx.now, packet, is_burst, reply);
+                engine.glance()
+            }),
+            _ => Some(engine.glance()),
+        };
+        if let Kept::Waits(new) = kept {
+            let end = ETHER_LEN + segment.len;
+            engine.held.push(frame, end - new, end);
+        } else {
+            cx.pool.free(frame);
+        }
         let Some(after) = after else {
             self.crashed(slot);
             return Ok(());

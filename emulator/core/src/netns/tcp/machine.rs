@@ -1,6 +1,6 @@
 //! A connection's state machine: the brief one while that will do, an engine afterwards.
 
-use switch::Time;
+use switch::{Pool, Time};
 
 use super::brief::Brief;
 use super::engine::{Next, TcpEngine, TcpState};
@@ -95,19 +95,23 @@ impl Machine {
 
     /// Gives received data; how many bytes.
     #[inline]
-    pub(super) fn recv(&mut self, buffer: &mut [u8]) -> usize {
+    pub(super) fn recv(&mut self, pool: &mut Pool, buffer: &mut [u8]) -> usize {
         match self {
             Self::Brief(brief) => brief.recv(buffer),
-            Self::Engine(engine) => engine.recv(buffer),
+            Self::Engine(engine) => engine.recv(pool, buffer),
         }
     }
 
     /// Shows received data, or the first part of it, and takes what `look` says; how many bytes.
     #[inline]
-    pub(super) fn recv_with(&mut self, look: &mut dyn FnMut(&[u8]) -> usize) -> usize {
+    pub(super) fn recv_with(
+        &mut self,
+        pool: &mut Pool,
+        look: &mut dyn FnMut(&[u8]) -> usize,
+    ) -> usize {
         match self {
             Self::Brief(brief) => brief.recv_with(look),
-            Self::Engine(engine) => engine.recv_with(look),
+            Self::Engine(engine) => engine.recv_with(pool, look),
         }
     }
 

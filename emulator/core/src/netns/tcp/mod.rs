@@ -18,6 +18,7 @@ mod emit;
 mod engine;
 mod express;
 mod hear;
+mod held;
 mod input;
 mod listen;
 mod machine;
@@ -115,6 +116,8 @@ pub struct Tcp {
     reply: Reply,
     /// Whose engine panicked outside of a call that could say so.
     lost: Vec<(TcpId, Bare)>,
+    /// Frames that waited for the readers of these.
+    strays: Vec<Frame>,
     now: Time,
     counters: Counters,
     /// No connection is brief or plays ping-pong, to compare.
@@ -145,6 +148,7 @@ impl Tcp {
             offload: false,
             reply: Reply::new(),
             lost: Vec::new(),
+            strays: Vec::new(),
             now: Time::ZERO,
             counters: Counters::default(),
             #[cfg(test)]
@@ -325,6 +329,20 @@ impl Tcp {
             Some(machine::Machine::Engine(engine)) => engine.pingpong.is_on(),
             _ => false,
         }
+    }
+
+    /// Frames that wait for readers.
+    #[cfg(test)]
+    pub(super) fn frames_held(&self) -> usize {
+        let engines = self.slots.iter().filter_map(|(_, tenant)| match tenant {
+            Tenant::Conn(conn) => conn.engine.as_ref(),
+            Tenant::Listener(_) => None,
+        });
+        let held = engines.map(|engine| match engine {
+            machine::Machine::Engine(engine) => engine.held.frames(),
+            machine::Machine::Brief(_) => 0,
+        });
+        held.sum()
     }
 
     #[cfg(test)]

@@ -29,7 +29,7 @@ use super::smol::{PathIx, Shared, Smol, capabilities, ceiling, instant};
 /// The longest message.
 const LIMIT: usize = 512;
 /// Headers of IPv4 and TCP without options.
-const HEADERS: usize = 40;
+pub(super) const HEADERS: usize = 40;
 /// Segments with data that smoltcp sends first.
 const AFTER: u8 = 4;
 /// RFC 9293 §3.7.1: what a peer takes that does not say.
@@ -50,6 +50,8 @@ pub(super) struct Pingpong {
     is_on: bool,
     /// Never on this connection.
     is_off: bool,
+    /// smoltcp may have data that came out of order.
+    has_gap: bool,
     /// `head` acknowledges all that smoltcp has had, with the window of an empty buffer.
     is_current: bool,
     /// Segments with data sent by smoltcp, up to [`AFTER`].
@@ -61,6 +63,8 @@ pub(super) struct Pingpong {
     since: Option<Time>,
     /// The window field that smoltcp knows of, if that is sure.
     window: Option<u16>,
+    /// What smoltcp acknowledged last and the window field that it had for that, if both are sure; its number.
+    told: Option<(u32, u16)>,
     /// The headers that smoltcp wrote last.
     head: [u8; HEADERS],
     /// What follows the last byte sent, and the last byte that came.
@@ -84,12 +88,14 @@ impl Default for Pingpong {
         Self {
             is_on: false,
             is_off: false,
+            has_gap: false,
             is_current: false,
             sent: 0,
             mss: DEFAULT_MSS,
             now: Time::ZERO,
             since: None,
             window: None,
+            told: None,
             head: [0; HEADERS],
             next: 0,
             expected: 0,
@@ -119,7 +125,12 @@ fn put(bytes: &mut [u8], at: usize, value: u32) {
 impl Pingpong {
     /// As new, for another connection.
     pub(super) fn reset(&mut self) {
-        if self.sent == 0 && !self.is_off && self.mss == DEFAULT_MSS {
+        if self.sent == 0
+            && !self.is_off
+            && !self.has_gap
+            && self.told.is_none()
+            && self.mss == DEFAULT_MSS
+        {
             return;
         }
         let (mut heard, mut said) = (
@@ -140,9 +151,66 @@ impl Pingpong {
         self.now = now;
     }
 
+    /// The largest segment that the peer takes, as smoltcp has it.
+    pub(super) const fn mss(&self) -> u16 {
+        self.mss
+    }
+
+    /// What smoltcp acknowledged last, and the window field that it had for that; `None` if that is not sure, or if
+    /// something that came was not in order.
+    pub(super) fn told(&self) -> Option<(u32, u16)> {
+        let (ack, field) = self.told.filter(|_| !self.has_gap)?;
+        Some((ack.wrapping_add(self.come_past), field))
+    }
+
+    /// A segment with this acknowledgement and window tells nothing new.
+    pub(super) fn awaits(&self, ack: u32, window: u16) -> bool {
+        ack == self.next && Some(window) == self.window
+    }
+
+    /// So many bytes more that came are past smoltcp.
+    pub(super) const fn pass(&mut self, count: u32) {
+        self.come_past = self.come_past.wrapping_add(count);
+    }
+
+    /// The headers of a segment without data that acknowledges all before `ack`.
+    pub(super) fn bare(&self, ack: u32, hops: u8) -> [u8; HEADERS] {
+        let mut head = self.head;
+        head[8] = hops;
+        head[2..4].copy_from_slice(&(HEADERS as u16).to_be_bytes());
+        head[24..28].copy_from_slice(&self.next.to_be_bytes());
+        head[28..32].copy_from_slice(&ack.to_be_bytes());
+        head[33] = ACK;
+        head
+    }
+
+    /// A segment that brings `data` from the number `seq` on and nothing else that is new.
+    pub(super) fn incoming(&self, seq: u32, data: &[u8]) -> Vec<u8> {
+        let mut packet = Vec::with_capacity(HEADERS + data.len());
+        packet.extend_from_slice(&self.answering(HEADERS + data.len()));
+        put(&mut packet, 24, seq);
+        put(&mut packet, 28, self.next);
+        packet.extend_from_slice(data);
+        packet
+    }
+
+    /// The headers of a packet of `len` bytes from the other side, but for its numbers.
+    fn answering(&self, len: usize) -> [u8; HEADERS] {
+        let mut head = self.head;
+        head[2..4].copy_from_slice(&(len as u16).to_be_bytes());
+        head[12..16].copy_from_slice(&self.head[16..20]);
+        head[16..20].copy_from_slice(&self.head[12..16]);
+        head[20..22].copy_from_slice(&self.head[22..24]);
+        head[22..24].copy_from_slice(&self.head[20..22]);
+        head[33] = ACK | PSH;
+        head[34..36].copy_from_slice(&self.window.unwrap_or(0).to_be_bytes());
+        head
+    }
+
     /// Off for good.
     pub(super) const fn forbid(&mut self) {
         self.is_off = true;
+        self.has_gap = true;
     }
 
     /// What smoltcp wrote last has the window of a buffer that is not empty.
@@ -170,8 +238,15 @@ impl Pingpong {
         self.head[8] = hops;
     }
 
-    /// Moves a packet that smoltcp wrote to the true numbers, and notes what it says.
-    pub(super) fn wrote(&mut self, packet: &mut [u8]) {
+    /// Moves a packet that smoltcp wrote to the true numbers, and notes what it says; `field` is the window field that
+    /// smoltcp had in it.
+    pub(super) fn wrote(&mut self, packet: &mut [u8], field: u16) {
+        // A probe of one byte leaves no trace in smoltcp.
+        let is_plain =
+            |head: &&[u8; HEADERS]| head[32] == 0x50 && head[33] & (FIN | SYN | RST | ACK) == ACK;
+        let head = packet.first_chunk().filter(is_plain);
+        let head = head.filter(|_| packet.len() != HEADERS + 1);
+        self.told = head.map(|head| (word(head, 28), field));
         if (self.sent_past | self.come_past) != 0 {
             self.lift(packet);
         }
@@ -234,6 +309,14 @@ impl Pingpong {
         let data = len.saturating_sub(20 + header);
         let grown = now.1.wrapping_sub(before.1);
         self.is_off |= grown != data;
+        // A probe of a closed window begins with the first byte that is missing, and what comes again before it.
+        let seq = word(packet, 24);
+        let is_late = self.told.is_some_and(|(ack, _)| !after(seq, ack));
+        self.has_gap |= grown != data && !is_late;
+        if is_late && data > 0 && grown == 0 {
+            // Refused whatever its window is.
+            return;
+        }
         self.is_current &= data == 0 && now.1 == 0;
         let is_sure = now.0 < before.0 || grown > 0;
         self.window = is_sure.then(|| (word(packet, 32) & 0xffff) as u16);
@@ -357,18 +440,11 @@ impl Pingpong {
     fn packet_heard(&self, packet: &mut [u8; HEADERS + LIMIT]) -> usize {
         let len = HEADERS + self.heard.len();
         let said = self.said_at.map_or(0, |_| self.said.len() as u32);
-        packet[..HEADERS].copy_from_slice(&self.head);
-        packet[2..4].copy_from_slice(&(len as u16).to_be_bytes());
-        packet[12..16].copy_from_slice(&self.head[16..20]);
-        packet[16..20].copy_from_slice(&self.head[12..16]);
-        packet[20..22].copy_from_slice(&self.head[22..24]);
-        packet[22..24].copy_from_slice(&self.head[20..22]);
+        packet[..HEADERS].copy_from_slice(&self.answering(len));
         let seq = self.expected.wrapping_sub(self.heard.len() as u32);
         put(packet, 24, seq.wrapping_sub(self.come_past));
         let ack = self.next.wrapping_sub(said);
         put(packet, 28, ack.wrapping_sub(self.sent_past));
-        packet[33] = ACK | PSH;
-        packet[34..36].copy_from_slice(&self.window.unwrap_or(0).to_be_bytes());
         packet[HEADERS..len].copy_from_slice(&self.heard);
         len
     }
@@ -412,8 +488,8 @@ impl Smol {
             let at = instant(now + ACK_DELAY);
             let _sent = shared.iface(path).poll_egress(at, &mut void, &mut self.set);
             let packet = &mut void.bytes[..void.len];
-            self.window().tell(packet);
-            self.pingpong.wrote(packet);
+            let field = self.window().tell(packet);
+            self.pingpong.wrote(packet, field);
         }
         let turn = &mut self.pingpong;
         turn.is_on = turn.is_current && turn.head[33] & (FIN | SYN | RST) == 0;
@@ -425,6 +501,7 @@ impl Smol {
     #[inline(never)]
     pub(super) fn catch_up(&mut self, shared: &mut Shared, path: PathIx) {
         let Self { set, pingpong, .. } = self;
+        pingpong.told = None;
         let iface = shared.iface(path);
         let mut packet = [0; HEADERS + LIMIT];
         let mut void = Void::default();
@@ -458,7 +535,7 @@ impl Smol {
     }
 }
 
-fn is_at_rest(socket: &Socket<'static>) -> bool {
+pub(super) fn is_at_rest(socket: &Socket<'static>) -> bool {
     socket.state() == State::Established
         && socket.send_queue() == 0
         && socket.recv_queue() == 0

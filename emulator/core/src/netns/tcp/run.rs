@@ -38,6 +38,9 @@ impl Tcp {
     /// been emptied.
     pub fn poll(&mut self, cx: &mut TcpCx<'_>) -> bool {
         self.now = cx.now;
+        for frame in self.strays.drain(..) {
+            cx.pool.free(frame);
+        }
         for (id, bare) in core::mem::take(&mut self.lost) {
             send_bare(&bare, cx.pool, cx.out, &mut self.stamp, &mut self.counters);
             cx.wake(id);
@@ -227,7 +230,8 @@ impl Tcp {
         }
     }
 
-    /// Has an engine take over a connection that was brief so far; whether the connection is still there.
+    /// Has an engine take over a connection that was brief so far, or what waits in frames; whether the connection is
+    /// still there.
     #[cold]
     #[inline(never)]
     pub(super) fn catch_up(&mut self, cx: &mut TcpCx<'_>, slot: u32) -> bool {
@@ -235,7 +239,8 @@ impl Tcp {
             return false;
         };
         let Some(Machine::Brief(brief)) = &conn.engine else {
-            return true;
+            let id = self.slots.id(slot);
+            return self.part(cx, id);
         };
         let mut engine = cx.spares.engine(brief.setup());
         let (shared, path) = (&mut self.shared, conn.path);
@@ -402,7 +407,7 @@ impl Tcp {
     pub(super) fn release(&mut self, cx: &mut TcpCx<'_>, slot: u32) {
         self.unmap(slot);
         let engine = self.vacate(slot);
-        cx.spares.keep(engine);
+        Self::retire(cx, engine);
     }
 
     /// Sends the connection's reset. The engine is asked what its number is before the connection is open, and
@@ -486,7 +491,7 @@ impl Tcp {
             cx.wake(self.slots.id(slot));
         }
         let engine = self.leave(slot, error);
-        cx.spares.keep(engine);
+        Self::retire(cx, engine);
     }
 
     /// Takes an unmapped connection to where its owner will find it; its engine if that is not needed any more.
@@ -526,7 +531,9 @@ impl Tcp {
             return;
         };
         let last = conn.bare(conn.marks.sent, RST);
-        conn.engine = None;
+        if let Some(Machine::Engine(mut engine)) = conn.engine.take() {
+            self.strays.extend(engine.held.drain());
+        }
         self.lost.push((id, last));
         self.leave(slot, Some(Errno::ConnReset));
     }
@@ -563,7 +570,7 @@ impl Tcp {
             self.counters.time_wait_overflows += 1;
         }
         let engine = self.leave(slot, None);
-        cx.spares.keep(engine);
+        Self::retire(cx, engine);
     }
 
     /// The path reported an error about the segment of ours that started at `seq`. Ignored unless

@@ -29,12 +29,13 @@ use smoltcp::phy::{
 use smoltcp::socket::tcp::{CongestionControl, Socket, SocketBuffer, State};
 use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::{HardwareAddress, IpAddress, IpEndpoint, IpListenEndpoint};
-use switch::Time;
+use switch::{Pool, Time};
 
 use super::conn::window_shift;
 use super::emit::{Emitter, Reply};
 use super::engine::{Congestion, Glance, Next, Setup, TcpEngine, TcpState};
-use super::pingpong::{KIND_SCALE, Pingpong, option};
+use super::held::Held;
+use super::pingpong::{KIND_SCALE, Pingpong, is_at_rest, option};
 use super::segment::SYN;
 
 /// Segment sizes that a namespace uses at once; asked for more, it takes the next smaller one.
@@ -151,14 +152,18 @@ pub(super) struct Window {
 }
 
 impl Window {
-    /// Writes it into a segment that smoltcp made. In a SYN, windows are not scaled.
-    pub(super) fn tell(self, packet: &mut [u8]) {
-        if let Some(head) = packet.first_chunk_mut::<40>()
-            && head[33] & SYN == 0
-        {
+    /// Writes it into a segment that smoltcp made, and gives back the field that was there. In a SYN, windows are not
+    /// scaled.
+    pub(super) fn tell(self, packet: &mut [u8]) -> u16 {
+        let Some(head) = packet.first_chunk_mut::<40>() else {
+            return 0;
+        };
+        let was = u16::from_be_bytes([head[34], head[35]]);
+        if head[33] & SYN == 0 {
             let field = u16::try_from(self.room >> self.shift).unwrap_or(u16::MAX);
             head[34..36].copy_from_slice(&field.to_be_bytes());
         }
+        was
     }
 }
 
@@ -176,8 +181,8 @@ impl TxToken for EmitToken<'_, '_> {
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
         self.emitter.segment(len, self.gso_size, |packet| {
             let result = f(packet);
-            self.window.tell(packet);
-            self.pingpong.wrote(packet);
+            let field = self.window.tell(packet);
+            self.pingpong.wrote(packet, field);
             result
         })
     }
@@ -225,8 +230,8 @@ impl TxToken for UnseenToken<'_, '_> {
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
         let mut packet = vec![0; len];
         let result = f(&mut packet);
-        self.0.1.tell(&mut packet);
-        self.0.0.wrote(&mut packet);
+        let field = self.0.1.tell(&mut packet);
+        self.0.0.wrote(&mut packet, field);
         let seq = packet.get(24..).and_then(<[u8]>::first_chunk);
         self.0.2 = seq.map(|seq| u32::from_be_bytes(*seq));
         result
@@ -373,8 +378,9 @@ pub(super) struct Smol {
     pub(super) set: SocketSet<'static>,
     pub(super) handle: SocketHandle,
     pub(super) pingpong: Pingpong,
+    pub(super) held: Held,
     /// What our windows are scaled by.
-    shift: u8,
+    pub(super) shift: u8,
     /// Acknowledgements that may have been repeats; see [`TcpEngine::is_worn`].
     repeats: u8,
 }
@@ -382,6 +388,7 @@ pub(super) struct Smol {
 impl Smol {
     fn set_up(&mut self, setup: &Setup) {
         self.pingpong.reset();
+        self.held.reset();
         self.shift = 0;
         if setup.congestion != Congestion::None {
             self.pingpong.forbid();
@@ -406,9 +413,33 @@ impl Smol {
     pub(super) fn window(&self) -> Window {
         let socket = self.socket();
         Window {
-            room: told(socket.recv_capacity()).saturating_sub(socket.recv_queue()),
+            room: told(socket.recv_capacity()).saturating_sub(self.recv_queue()),
             shift: self.shift,
         }
+    }
+
+    /// Bytes of smoltcp's receive buffer.
+    pub(super) fn ring_capacity(&self) -> usize {
+        self.socket().recv_capacity()
+    }
+
+    /// The time to live of what is sent.
+    pub(super) fn hop_limit(&self) -> u8 {
+        self.socket().hop_limit().unwrap_or(64)
+    }
+
+    /// smoltcp is open and has nothing to send or to give.
+    pub(super) fn is_at_rest(&self) -> bool {
+        !self.pingpong.is_on() && is_at_rest(self.socket())
+    }
+
+    pub(super) const fn repeats(&self) -> u8 {
+        self.repeats
+    }
+
+    /// What smoltcp was given just now came before, and repeated nothing.
+    pub(super) const fn set_repeats(&mut self, repeats: u8) {
+        self.repeats = repeats;
     }
 
     fn socket_mut(&mut self) -> &mut Socket<'static> {
@@ -489,6 +520,7 @@ impl TcpEngine for Smol {
             set,
             handle,
             pingpong: Pingpong::default(),
+            held: Held::default(),
             shift: 0,
             repeats: 0,
         };
@@ -548,6 +580,10 @@ impl TcpEngine for Smol {
             }
             self.catch_up(shared, path);
         }
+        debug_assert!(!self.held.is_on());
+        if burst {
+            self.held.count();
+        }
         self.pingpong.tell(now);
         self.pingpong.lower(packet);
         // smoltcp would take it for one segment and have the acknowledgement wait for a second one.
@@ -571,8 +607,8 @@ impl TcpEngine for Smol {
             self.meet(packet);
         }
         if let Some(answer) = reply.bytes_mut() {
-            self.window().tell(answer);
-            self.pingpong.wrote(answer);
+            let field = self.window().tell(answer);
+            self.pingpong.wrote(answer, field);
         }
         let after = queues(self.socket());
         self.pingpong.took(packet, before, after);
@@ -600,6 +636,9 @@ impl TcpEngine for Smol {
             }
             self.catch_up(shared, path);
         }
+        if self.held.is_on() {
+            return self.say(now, out);
+        }
         self.pingpong.tell(now);
         let window = self.window();
         let mut device = Outbound(out, &mut self.pingpong, window);
@@ -614,6 +653,9 @@ impl TcpEngine for Smol {
     fn next(&self, shared: &mut Shared, path: PathIx, now: Time) -> Next {
         if self.pingpong.is_on() {
             return self.pingpong.next(now);
+        }
+        if self.held.is_on() {
+            return self.next_said(now);
         }
         let now = instant(now);
         match shared.iface(path).poll_at(now, &self.set) {
@@ -643,13 +685,15 @@ impl TcpEngine for Smol {
         let socket = self.socket();
         Glance {
             state: state(socket),
-            recv_queue: socket.recv_queue(),
+            recv_queue: socket.recv_queue() + self.held.unread(),
             send_queue: socket.send_queue(),
         }
     }
 
     fn send(&mut self, shared: &mut Shared, path: PathIx, now: Time, bytes: &[u8]) -> usize {
-        if self.pingpong.is_on() || self.begin(shared, path, now, bytes.len()) {
+        self.held.turn();
+        let may_begin = !self.held.is_on();
+        if self.pingpong.is_on() || may_begin && self.begin(shared, path, now, bytes.len()) {
             if self.pingpong.say(bytes) {
                 return bytes.len();
             }
@@ -658,7 +702,10 @@ impl TcpEngine for Smol {
         self.socket_mut().send_slice(bytes).unwrap_or(0)
     }
 
-    fn recv(&mut self, buffer: &mut [u8]) -> usize {
+    fn recv(&mut self, pool: &mut Pool, buffer: &mut [u8]) -> usize {
+        if self.held.is_on() {
+            return self.held.recv(pool, buffer);
+        }
         if self.pingpong.is_on() {
             let waiting = self.pingpong.waiting();
             let count = waiting.len().min(buffer.len());
@@ -669,7 +716,10 @@ impl TcpEngine for Smol {
         self.socket_mut().recv_slice(buffer).unwrap_or(0)
     }
 
-    fn recv_with(&mut self, look: &mut dyn FnMut(&[u8]) -> usize) -> usize {
+    fn recv_with(&mut self, pool: &mut Pool, look: &mut dyn FnMut(&[u8]) -> usize) -> usize {
+        if self.held.is_on() {
+            return self.held.recv_with(pool, look);
+        }
         if self.pingpong.is_on() {
             let waiting = self.pingpong.waiting();
             let count = look(waiting).min(waiting.len());
@@ -700,7 +750,7 @@ impl TcpEngine for Smol {
     fn recv_queue(&self) -> usize {
         match self.pingpong.is_on() {
             true => self.pingpong.unread(),
-            false => self.socket().recv_queue(),
+            false => self.socket().recv_queue() + self.held.unread(),
         }
     }
 

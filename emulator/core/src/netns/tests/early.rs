@@ -19,6 +19,8 @@ enum Step {
     Recv(usize, usize),
     /// One side asks so often, in so many bytes, and the other answers.
     Exchange(usize, usize, usize),
+    /// One side sends so often, in so many bytes, and the other reads no more than so many of them each time.
+    Stream(usize, usize, usize, usize),
     Wait(u64),
     /// What this side sends is lost, or not.
     Cut(usize, bool),
@@ -116,6 +118,16 @@ impl Side {
                     results.push(count);
                 }
             }
+            Step::Stream(from, times, len, most) => {
+                for turn in 0..times {
+                    let data: Vec<u8> = (0..len).map(|i| (i * 7 + turn) as u8).collect();
+                    results.push(world.with(from, |ns, cx| ns.send(cx, socks[from], &data)));
+                    let (to, mut heard) = (1 - from, vec![0; most]);
+                    let count = world.with(to, |ns, cx| ns.recv(cx, socks[to], &mut heard));
+                    got.extend(&heard[..count.unwrap_or(0)]);
+                    results.push(count);
+                }
+            }
             Step::Wait(micros) => world.advance(world.now + Duration::from_micros(micros)),
             Step::Cut(ns, on) => {
                 let end = (ns, IfId(2 + ns as u32));
@@ -202,7 +214,10 @@ fn step() -> impl Strategy<Value = Step> {
         8 => (ns.clone(), 1_usize..40).prop_map(|(ns, len)| Step::Send(ns, len)),
         12 => (ns.clone(), 1_usize..6, prop_oneof![1_usize..40, 1_usize..700])
             .prop_map(|(ns, times, len)| Step::Exchange(ns, times, len)),
+        4 => (ns.clone(), 1_usize..10, 1_usize..40_000, prop_oneof![1_usize..20_000, Just(200_000)])
+            .prop_map(|(ns, times, len, most)| Step::Stream(ns, times, len, most)),
         12 => (ns.clone(), 1_usize..9000).prop_map(|(ns, len)| Step::Recv(ns, len)),
+        2 => (ns.clone(), 1_usize..100_000).prop_map(|(ns, len)| Step::Recv(ns, len)),
         4 => (0_u64..30_000).prop_map(Step::Wait),
         2 => (0_u64..3_000_000).prop_map(Step::Wait),
         2 => (ns.clone(), any::<bool>()).prop_map(|(ns, on)| Step::Cut(ns, on)),
@@ -219,6 +234,39 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// Streams above all, some of whose segments are lost.
+fn flow() -> impl Strategy<Value = Step> {
+    let ns = 0_usize..2;
+    prop_oneof![
+        12 => (ns.clone(), 1_usize..8, 1_usize..50_000, prop_oneof![1_usize..30_000, Just(200_000)])
+            .prop_map(|(ns, times, len, most)| Step::Stream(ns, times, len, most)),
+        3 => (ns.clone(), 1_usize..60_000).prop_map(|(ns, len)| Step::Send(ns, len)),
+        3 => (ns.clone(), 1_usize..100_000).prop_map(|(ns, len)| Step::Recv(ns, len)),
+        2 => (ns.clone(), 1_usize..3, 1_usize..700)
+            .prop_map(|(ns, times, len)| Step::Exchange(ns, times, len)),
+        2 => (0_u64..30_000).prop_map(Step::Wait),
+        2 => (0_u64..3_000_000).prop_map(Step::Wait),
+        3 => (ns.clone(), any::<bool>()).prop_map(|(ns, on)| Step::Cut(ns, on)),
+        1 => (0_usize..4, 0_usize..60, 0_u8.., prop::bool::weighted(0.2))
+            .prop_map(|(back, byte, xor, short)| Step::Again(back, byte, xor, short)),
+        1 => ns.prop_map(Step::Shutdown),
+    ]
+}
+
+/// The same steps are the same both ways.
+fn assert_alike(steps: &[Step], buffer: usize) -> Result<(), TestCaseError> {
+    let (mut early, mut late) = (Side::new(false, buffer), Side::new(true, buffer));
+    for step in steps {
+        prop_assert_eq!(early.take(step), late.take(step), "{:?}", step);
+        prop_assert_eq!(early.state(), late.state(), "{:?}", step);
+    }
+    prop_assert_eq!(&early.world.seen, &late.world.seen);
+    prop_assert_eq!(&early.world.wakes, &late.world.wakes);
+    let held: usize = early.world.ns.iter().map(frames_held).sum();
+    prop_assert_eq!(early.world.pool.in_use() - held, late.world.pool.in_use());
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 600, ..ProptestConfig::default() })]
 
@@ -227,15 +275,43 @@ proptest! {
         steps in vec(step(), 1..60),
         buffer in prop_oneof![Just(RECV_BUFFER), 1_usize..3000],
     ) {
-        let (mut early, mut late) = (Side::new(false, buffer), Side::new(true, buffer));
-        for step in &steps {
-            prop_assert_eq!(early.take(step), late.take(step), "{:?}", step);
-            prop_assert_eq!(early.state(), late.state(), "{:?}", step);
-        }
-        prop_assert_eq!(&early.world.seen, &late.world.seen);
-        prop_assert_eq!(&early.world.wakes, &late.world.wakes);
-        prop_assert_eq!(early.world.pool.in_use(), late.world.pool.in_use());
+        assert_alike(&steps, buffer)?;
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 100, ..ProptestConfig::default() })]
+
+    #[test]
+    fn streams_are_as_late(
+        steps in vec(flow(), 1..30),
+        buffer in prop_oneof![Just(RECV_BUFFER), 20_000_usize..400_000],
+    ) {
+        assert_alike(&steps, buffer)?;
+    }
+}
+
+fn frames_held(netns: &Netns) -> usize {
+    let tcp = netns.streams.tcp.as_ref();
+    tcp.map_or(0, |tcp| tcp.frames_held())
+}
+
+/// Likewise.
+#[test]
+fn streams_are_held() {
+    let mut side = Side::new(false, RECV_BUFFER);
+    side.take(&Step::Stream(0, 8, 20_000, 20_000));
+    side.take(&Step::Send(0, 20_000));
+    assert_eq!(frames_held(&side.world.ns[1]), 1);
+    // Something goes the other way: what waits is copied after all.
+    side.take(&Step::Send(1, 1));
+    assert_eq!(frames_held(&side.world.ns[1]), 0);
+    side.take(&Step::Recv(1, 20_000));
+    side.take(&Step::Stream(0, 8, 20_000, 20_000));
+    side.take(&Step::Send(0, 20_000));
+    assert_eq!(frames_held(&side.world.ns[1]), 1);
+    side.take(&Step::Close(1));
+    side.world.end();
 }
 
 /// Or the comparison would compare nothing.

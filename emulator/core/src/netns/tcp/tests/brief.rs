@@ -184,7 +184,7 @@ impl Play {
             Step::Send { len, .. } => format!("{:?}", rig.tcp(end).send(id, &pattern(len))),
             Step::Recv { len, .. } => {
                 let mut buffer = vec![0; len];
-                let taken = rig.tcp(end).recv(id, &mut buffer);
+                let taken = rig.with(end, |tcp, cx| tcp.recv(cx.pool, id, &mut buffer));
                 format!("{taken:?} {buffer:?}")
             }
             Step::Shut { .. } => format!("{:?}", rig.tcp(end).shutdown_write(id)),

@@ -77,20 +77,27 @@ fn bytes_are_read_where_they_lie() {
             got.extend_from_slice(&bytes[..taken]);
             taken
         };
-        while rig.with(B, |tcp, _| tcp.recv_with(b, &mut look)).is_ok() {}
+        while rig
+            .with(B, |tcp, cx| tcp.recv_with(cx.pool, b, &mut look))
+            .is_ok()
+        {}
     });
     assert!(got == data, "{} bytes", got.len());
     let nothing = &mut |_: &[u8]| 0;
-    let none = rig.tcp(B).recv_with(b, nothing);
+    let none = rig.with(B, |tcp, cx| tcp.recv_with(cx.pool, b, nothing));
     assert_eq!(none, Err(Errno::WouldBlock));
     rig.tcp(A).send(a, b"left alone").unwrap();
     rig.run_for(Duration::from_millis(1));
-    assert_eq!(rig.tcp(B).recv_with(b, nothing), Ok(0));
+    assert_eq!(
+        rig.with(B, |tcp, cx| tcp.recv_with(cx.pool, b, nothing)),
+        Ok(0)
+    );
     assert_eq!(rig.recv(B, b), Ok(b"left alone".to_vec()));
     rig.tcp(A).shutdown_write(a).unwrap();
     rig.run_for(Duration::from_millis(1));
     assert_eq!(
-        rig.tcp(B).recv_with(b, &mut |_| panic!("at the end")),
+        rig.with(B, |tcp, cx| tcp
+            .recv_with(cx.pool, b, &mut |_| panic!("at the end"))),
         Ok(0)
     );
     rig.close(A, a);

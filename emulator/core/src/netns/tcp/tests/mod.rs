@@ -186,7 +186,7 @@ impl Rig {
 
     pub(super) fn recv(&mut self, end: usize, id: TcpId) -> Result<Vec<u8>, Errno> {
         let mut buffer = vec![0; 64 * 1024];
-        let len = self.tcp(end).recv(id, &mut buffer)?;
+        let len = self.with(end, |tcp, cx| tcp.recv(cx.pool, id, &mut buffer))?;
         buffer.truncate(len);
         Ok(buffer)
     }

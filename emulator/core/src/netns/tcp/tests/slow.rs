@@ -61,7 +61,7 @@ impl Stream {
                 }
             };
             write(&mut rig);
-            match rig.tcp(B).recv(b, &mut buffer) {
+            match rig.with(B, |tcp, cx| tcp.recv(cx.pool, b, &mut buffer)) {
                 Ok(count) => {
                     got.extend_from_slice(&buffer[..count]);
                     heard = rig.now;

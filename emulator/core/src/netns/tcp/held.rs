@@ -1,0 +1,442 @@
+//! Held: a stream that comes in bursts is read where it came, from its frames.
+//!
+//! After Linux's receive queue, whose buffers are those that the device filled. While super-segments come in order and
+//! nothing goes the other way, smoltcp would copy what is in them into its buffer, move its numbers along and acknowledge.
+//! Here the frames themselves wait for the reader, and acknowledgements and windows are told as smoltcp would. Its
+//! sequence numbers are behind the true ones by what has been read, as [ping-pong](super::pingpong) keeps them.
+//! Whatever else happens first has smoltcp [take over](Smol::part): it is given what waits to be read, told what was
+//! said last, and is then where it would have been. What leaves is byte by byte what smoltcp would have
+//! sent. Tests run the same traffic both ways.
+
+use std::collections::VecDeque;
+
+use switch::{Frame, Pool, Time};
+
+use super::conn::ACK_DELAY;
+use super::emit::{Emitter, Reply};
+use super::engine::{Next, TcpEngine, TcpState};
+use super::machine::Machine;
+use super::pingpong::HEADERS;
+use super::run::guarded;
+use super::segment::{ACK, PSH};
+use super::smol::{PathIx, Shared, Smol, ceiling};
+use super::{Tcp, TcpCx, TcpId};
+
+/// Frames that wait for a reader; one more, and smoltcp's buffer takes them all.
+const MOST: usize = 16;
+/// Super-segments that smoltcp takes first.
+const AFTER: u8 = 4;
+/// Bytes of data in one of the segments that smoltcp is given at the end.
+const PIECE: usize = 60_000;
+
+/// The time to live of what smoltcp answers at once.
+const REPLY_HOPS: u8 = 64;
+
+/// What becomes of a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kept {
+    /// smoltcp has to take it.
+    Not,
+    /// Its frame waits for the reader in place of its last so many bytes, and is to be [given](Held::push).
+    Waits(usize),
+    /// It found the window closed and is to be answered.
+    Refused,
+}
+
+/// A segment of a stream, as its header has it, but for the initial sequence number's shift in the acknowledgement.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Heard {
+    pub(super) seq: u32,
+    pub(super) ack: u32,
+    pub(super) window: u16,
+    pub(super) flags: u8,
+    /// Bytes of the TCP header.
+    pub(super) header: usize,
+    /// Bytes of data.
+    pub(super) len: usize,
+    /// It is a super-segment.
+    pub(super) burst: bool,
+}
+
+/// Data in a frame.
+#[derive(Debug)]
+struct Parcel {
+    frame: Frame,
+    start: usize,
+    end: usize,
+}
+
+/// What was acknowledged last, and the window field that smoltcp had for it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Said {
+    ack: u32,
+    field: u16,
+    at: Time,
+    /// It was said here, and so much was unread then.
+    unread: Option<usize>,
+}
+
+/// Data that has not been acknowledged: the first segment of it, and when the last one came.
+#[derive(Clone, Copy, Debug)]
+struct Owed {
+    len: usize,
+    at: Time,
+    burst: bool,
+    last_at: Time,
+    /// When it is acknowledged; at once if there is no time.
+    due: Option<Time>,
+}
+
+/// The frames that wait. Numbers are those of the wire, but for the initial sequence number's shift.
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    is_on: bool,
+    /// Super-segments that smoltcp took since it was given data to send, up to [`AFTER`].
+    streak: u8,
+    parcels: VecDeque<Parcel>,
+    /// Bytes in them.
+    unread: usize,
+    /// The next number to come.
+    expected: u32,
+    said: Said,
+    owed: Option<Owed>,
+    /// Bytes that smoltcp has not seen and that had been read when something was said last, and those read since.
+    past: u32,
+    read: usize,
+}
+
+impl Held {
+    #[inline]
+    pub(super) const fn is_on(&self) -> bool {
+        self.is_on
+    }
+
+    /// Frames wait, or may once smoltcp is at rest.
+    #[inline]
+    pub(super) const fn is_eager(&self) -> bool {
+        self.is_on || self.streak >= AFTER
+    }
+
+    /// Bytes to read.
+    #[inline]
+    pub(super) const fn unread(&self) -> usize {
+        self.unread
+    }
+
+    /// A super-segment came to smoltcp.
+    pub(super) fn count(&mut self) {
+        self.streak = (self.streak + 1).min(AFTER);
+    }
+
+    /// Data was given to be sent.
+    #[inline]
+    pub(super) const fn turn(&mut self) {
+        self.streak = 0;
+    }
+
+    /// Takes the frame of a segment that was [kept](Smol::keep), whose data is there.
+    pub(super) fn push(&mut self, frame: Frame, start: usize, end: usize) {
+        self.parcels.push_back(Parcel { frame, start, end });
+    }
+
+    /// Shows `look` the first bytes that wait, and takes as many as it says.
+    pub(super) fn recv_with(
+        &mut self,
+        pool: &mut Pool,
+        look: &mut dyn FnMut(&[u8]) -> usize,
+    ) -> usize {
+        let Some(first) = self.parcels.front_mut() else {
+            return 0;
+        };
+        let bytes = &pool.bytes(&first.frame)[first.start..first.end];
+        let count = look(bytes).min(bytes.len());
+        first.start += count;
+        self.unread -= count;
+        self.read += count;
+        if first.start == first.end
+            && let Some(parcel) = self.parcels.pop_front()
+        {
+            pool.free(parcel.frame);
+        }
+        count
+    }
+
+    /// Gives the bytes that wait, as many as `buffer` takes; how many.
+    pub(super) fn recv(&mut self, pool: &mut Pool, buffer: &mut [u8]) -> usize {
+        let mut given = 0;
+        while given < buffer.len() && self.unread > 0 {
+            let rest = &mut buffer[given..];
+            given += self.recv_with(pool, &mut |bytes| {
+                let count = bytes.len().min(rest.len());
+                rest[..count].copy_from_slice(&bytes[..count]);
+                count
+            });
+        }
+        given
+    }
+
+    /// Gives the frames up.
+    pub(super) fn drain(&mut self) -> impl Iterator<Item = Frame> + '_ {
+        self.is_on = false;
+        self.unread = 0;
+        self.parcels.drain(..).map(|parcel| parcel.frame)
+    }
+
+    /// Frames that wait.
+    #[cfg(test)]
+    pub(super) fn frames(&self) -> usize {
+        self.parcels.len()
+    }
+
+    /// As new, for another connection.
+    pub(super) fn reset(&mut self) {
+        debug_assert!(self.parcels.is_empty(), "frames without a reader");
+        let mut parcels = core::mem::take(&mut self.parcels);
+        parcels.clear();
+        *self = Self {
+            parcels,
+            ..Self::default()
+        };
+    }
+}
+
+impl Smol {
+    /// What is to be done with a segment. It is noted if it is kept, or its answer written.
+    #[inline]
+    pub(super) fn keep(&mut self, now: Time, heard: &Heard, reply: &mut Reply) -> Kept {
+        let is_plain = heard.flags & !PSH == ACK && heard.header == 20 && heard.len > 0;
+        if !is_plain || !self.held.is_on && !self.may_hold() {
+            return Kept::Not;
+        }
+        let (capacity, held) = (self.recv_capacity(), &mut self.held);
+        let edge = (held.said.ack).wrapping_add(u32::from(held.said.field) << self.shift);
+        let room = edge.wrapping_sub(held.expected) as usize;
+        // A probe may have brought the first of it.
+        let known = held.expected.wrapping_sub(heard.seq) as usize;
+        let new = heard.len.saturating_sub(known);
+        let fits = new <= room && held.unread + new <= capacity && held.parcels.len() < MOST;
+        let is_next = new > 0 && self.pingpong.awaits(heard.ack, heard.window);
+        if room == 0 && known == 0 && is_next && held.is_on && held.owed.is_none() {
+            self.refuse(now, reply);
+            return Kept::Refused;
+        }
+        if !fits || !is_next {
+            return Kept::Not;
+        }
+        held.is_on = true;
+        held.expected = held.expected.wrapping_add(new as u32);
+        held.unread += new;
+        let mss = u32::from(self.pingpong.mss());
+        let is_much = held.expected.wrapping_sub(held.said.ack) > mss;
+        match &mut held.owed {
+            Some(owed) => {
+                owed.last_at = now;
+                if is_much {
+                    owed.due = None;
+                }
+            }
+            None => {
+                let delay = if heard.burst {
+                    core::time::Duration::ZERO
+                } else {
+                    ACK_DELAY
+                };
+                held.owed = Some(Owed {
+                    len: new,
+                    at: now,
+                    burst: heard.burst,
+                    last_at: now,
+                    due: Some(ceiling(now) + delay),
+                });
+            }
+        }
+        Kept::Waits(new)
+    }
+
+    /// Answers what asks for a closed window.
+    #[cold]
+    fn refuse(&mut self, now: Time, reply: &mut Reply) {
+        let mut head = self.pingpong.bare(self.held.expected, REPLY_HOPS);
+        self.window().tell(&mut head);
+        reply.write(HEADERS, |packet| packet.copy_from_slice(&head));
+        self.said(now);
+    }
+
+    /// smoltcp is at rest, and what it said last is known.
+    fn may_hold(&mut self) -> bool {
+        if !self.held.is_eager() || !self.is_at_rest() {
+            return false;
+        }
+        let Some((ack, field)) = self.pingpong.told() else {
+            return false;
+        };
+        let held = &mut self.held;
+        (held.past, held.read, held.unread, held.owed) = (0, 0, 0, None);
+        held.expected = ack;
+        held.said = Said {
+            ack,
+            field,
+            ..Said::default()
+        };
+        true
+    }
+
+    /// The window field that smoltcp would send.
+    fn field(&self) -> u16 {
+        let room = self.ring_capacity() - self.held.unread;
+        u16::try_from(room >> self.shift).unwrap_or(u16::MAX)
+    }
+
+    /// The window has opened far enough to be told.
+    fn has_opened(&self) -> bool {
+        let (held, field) = (&self.held, self.field());
+        let edge = (held.said.ack).wrapping_add(u32::from(held.said.field) << self.shift);
+        let known = edge.wrapping_sub(held.expected) >> self.shift;
+        field > 0 && u32::from(field / 2) >= known.min(u32::from(u16::MAX))
+    }
+
+    /// When there is something to say.
+    pub(super) fn next_said(&self, now: Time) -> Next {
+        if self.has_opened() {
+            return Next::Now;
+        }
+        match self.held.owed.map(|owed| owed.due) {
+            None => Next::Never,
+            Some(Some(at)) if at > ceiling(now) => Next::At(at),
+            Some(_) => Next::Now,
+        }
+    }
+
+    /// Acknowledges what came or tells the window, if either is due; whether it did.
+    pub(super) fn say(&mut self, now: Time, out: &mut Emitter<'_>) -> bool {
+        let due = self.held.owed.map(|owed| owed.due);
+        let is_due = due.is_some_and(|at| at.is_none_or(|at| at <= ceiling(now)));
+        if !is_due && !self.has_opened() {
+            return false;
+        }
+        let mut head = self.pingpong.bare(self.held.expected, self.hop_limit());
+        self.window().tell(&mut head);
+        out.segment(HEADERS, 0, |packet| packet.copy_from_slice(&head));
+        self.said(now);
+        true
+    }
+
+    /// All that came has been acknowledged, and the window told.
+    fn said(&mut self, now: Time) {
+        let field = self.field();
+        let held = &mut self.held;
+        held.past = held.past.wrapping_add(held.read as u32);
+        (held.read, held.owed) = (0, None);
+        held.said = Said {
+            ack: held.expected,
+            field,
+            at: now,
+            unread: Some(held.unread),
+        };
+    }
+
+    /// Ends: smoltcp is given what waits and told what was said.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn part(&mut self, shared: &mut Shared, path: PathIx, pool: &mut Pool) {
+        let held = &mut self.held;
+        let (said, owed, past, read) = (held.said, held.owed.take(), held.past, held.read);
+        let came = held.expected.wrapping_sub(said.ack) as usize;
+        // What has been read is nobody's any more: any bytes will do.
+        let mut bytes = vec![0; read];
+        for parcel in held.parcels.drain(..) {
+            bytes.extend_from_slice(&pool.bytes(&parcel.frame)[parcel.start..parcel.end]);
+            pool.free(parcel.frame);
+        }
+        (held.is_on, held.unread, held.streak) = (false, 0, 0);
+        let repeats = self.repeats();
+        let mut seq = said.ack.wrapping_sub(said.unread.unwrap_or(0) as u32);
+        let mut rest = &bytes[..];
+        if let Some(unread) = said.unread {
+            // A byte that has been read, for smoltcp to acknowledge with all of its window.
+            self.pingpong.pass(past.wrapping_sub(1));
+            self.feed(shared, path, (seq.wrapping_sub(1), said.at, true), &[0]);
+            self.skip(1);
+            self.say_unseen(shared, path, said.at);
+            let (first, others) = rest.split_at(unread);
+            if unread > 0 {
+                self.feed(shared, path, (seq, said.at, true), first);
+                self.say_unseen(shared, path, said.at);
+            }
+            (seq, rest) = (said.ack, others);
+        }
+        debug_assert_eq!(rest.len(), came);
+        if let Some(owed) = owed {
+            let (first, others) = rest.split_at(owed.len);
+            self.feed(shared, path, (seq, owed.at, owed.burst), first);
+            seq = seq.wrapping_add(first.len() as u32);
+            self.feed(shared, path, (seq, owed.last_at, true), others);
+        }
+        self.skip(read);
+        self.set_repeats(repeats);
+        debug_assert_eq!(self.state(), TcpState::Established);
+    }
+
+    /// Has smoltcp acknowledge what it was given, which was said before.
+    fn say_unseen(&mut self, shared: &mut Shared, path: PathIx, at: Time) {
+        let told = self.output_unseen(shared, path, at);
+        debug_assert!(told.is_some(), "smoltcp has nothing to say");
+    }
+
+    /// Gives smoltcp data from the number `seq` on, in super-segments if it was one.
+    fn feed(
+        &mut self,
+        shared: &mut Shared,
+        path: PathIx,
+        (seq, at, burst): (u32, Time, bool),
+        bytes: &[u8],
+    ) {
+        let mut reply = Reply::new();
+        let mut seq = seq;
+        for piece in bytes.chunks(PIECE) {
+            let mut packet = self.pingpong.incoming(seq, piece);
+            self.input(shared, path, at, &mut packet, burst, &mut reply);
+            debug_assert!(reply.take().is_empty(), "an answer that was not sent");
+            seq = seq.wrapping_add(piece.len() as u32);
+        }
+    }
+}
+
+impl Tcp {
+    /// Whether frames wait for the reader of this connection, so that it has to [part](Self::part) with them before
+    /// anything is asked of it that changes what it sends.
+    #[inline]
+    pub(in crate::netns) fn holds(&self, id: TcpId) -> bool {
+        let engine = self.slots.conn(id).and_then(|conn| conn.engine.as_ref());
+        matches!(engine, Some(Machine::Engine(engine)) if engine.held.is_on())
+    }
+
+    /// Has smoltcp take over what waits in frames, if any do; whether the connection is still there.
+    pub(in crate::netns) fn part(&mut self, cx: &mut TcpCx<'_>, id: TcpId) -> bool {
+        let Some(conn) = self.slots.conn_mut(id) else {
+            return false;
+        };
+        let Some(Machine::Engine(engine)) = &mut conn.engine else {
+            return true;
+        };
+        if !engine.held.is_on() {
+            return true;
+        }
+        let (shared, path) = (&mut self.shared, conn.path);
+        let sound = guarded(|| engine.part(shared, path, cx.pool));
+        if sound.is_none() {
+            self.crashed(id.slot);
+        }
+        sound.is_some()
+    }
+
+    /// Puts the machine of a connection that is over where the next one finds it.
+    pub(super) fn retire(cx: &mut TcpCx<'_>, mut machine: Option<Machine>) {
+        if let Some(Machine::Engine(engine)) = &mut machine {
+            for frame in engine.held.drain() {
+                cx.pool.free(frame);
+            }
+        }
+        cx.spares.keep(machine);
+    }
+}
