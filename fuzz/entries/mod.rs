@@ -12,6 +12,7 @@ mod compose;
 mod compose_files;
 #[cfg(target_os = "linux")]
 mod control;
+mod divert;
 mod dns_message;
 mod dns_upstream_reply;
 mod expect;
@@ -33,6 +34,7 @@ pub use compose::compose;
 pub use compose_files::compose_files;
 #[cfg(target_os = "linux")]
 pub use control::control;
+pub use divert::divert;
 pub use dns_message::dns_message;
 pub use dns_upstream_reply::dns_upstream_reply;
 pub use expect::expect;
@@ -59,6 +61,7 @@ pub const TARGETS: &[(&str, Entry)] = &[
     ("compose_files", compose_files),
     #[cfg(target_os = "linux")]
     ("control", control),
+    ("divert", divert),
     ("dns_message", dns_message),
     ("dns_upstream_reply", dns_upstream_reply),
     ("expect", expect),

@@ -31,7 +31,7 @@ const SOCKETS: usize = 24;
 /// Turns of one step.
 const TURNS: usize = 100_000;
 
-struct World {
+pub(super) struct World {
     now: Time,
     pool: Pool,
     trace: Trace,
@@ -61,12 +61,12 @@ fn mac(iface: IfId, own: bool) -> [u8; 6] {
     [2, 0x42, 0, 0, u8::from(own), iface.0 as u8]
 }
 
-fn at(ip: impl Into<IpAddr>, port: u16) -> SocketAddr {
+pub(super) fn at(ip: impl Into<IpAddr>, port: u16) -> SocketAddr {
     SocketAddr::new(ip.into(), port)
 }
 
 /// An address of the world: its own, its neighbours', groups, broadcasts, and others.
-fn address(script: &mut Script<'_>) -> IpAddr {
+pub(super) fn address(script: &mut Script<'_>) -> IpAddr {
     match script.below(20) {
         0 | 1 => Ipv4Addr::new(172, 17, 0, 1).into(),
         2 => Ipv4Addr::new(192, 0, 2, 2).into(),
@@ -88,12 +88,12 @@ fn address(script: &mut Script<'_>) -> IpAddr {
     }
 }
 
-fn port(script: &mut Script<'_>) -> u16 {
+pub(super) fn port(script: &mut Script<'_>) -> u16 {
     [0, 53, 80, 8080, 40_000, 32_768, 65_535, 7][usize::from(script.below(8))]
 }
 
 impl World {
-    fn new(bits: u8) -> Self {
+    pub(super) fn new(bits: u8) -> Self {
         let mut world = Self {
             now: Time::ZERO,
             pool: Pool::default(),
@@ -206,7 +206,7 @@ impl World {
         }
     }
 
-    fn with<R>(&mut self, call: impl FnOnce(&mut Netns, &mut Cx<'_>) -> R) -> R {
+    pub(super) fn with<R>(&mut self, call: impl FnOnce(&mut Netns, &mut Cx<'_>) -> R) -> R {
         let mut cx = Cx {
             now: self.now,
             pool: &mut self.pool,
@@ -218,7 +218,7 @@ impl World {
         call(&mut self.ns, &mut cx)
     }
 
-    fn step(&mut self, step: u8, script: &mut Script<'_>) {
+    pub(super) fn step(&mut self, step: u8, script: &mut Script<'_>) {
         let iface = if step & 0x80 == 0 { INSIDE } else { OUTSIDE };
         match step & 0x1f {
             0 => self.input(iface, script.block(), step & 0x40 != 0),
@@ -473,7 +473,7 @@ impl World {
     }
 
     /// Lets the namespace finish, and takes what it sends.
-    fn drain(&mut self) {
+    pub(super) fn drain(&mut self) {
         let mut more = true;
         for _ in 0..TURNS {
             more = self.with(|ns, cx| ns.poll(cx));
@@ -518,7 +518,7 @@ impl World {
         );
     }
 
-    fn end(&mut self) {
+    pub(super) fn end(&mut self) {
         self.pass(Duration::from_secs(60));
         self.with(Netns::clear);
         while let Some((_, frame)) = self.tx.pop_front() {

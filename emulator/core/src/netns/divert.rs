@@ -29,7 +29,7 @@ const BACKLOG: usize = 4096;
 /// Bytes of an echo message in front of its payload.
 const ECHO_HEADER: usize = 8;
 
-/// A packet that waits for a ruling.
+/// A packet that waits for a ruling; each diversion has numbers of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HeldId(u64);
 
