@@ -139,13 +139,19 @@ pub(crate) fn close_rest(command: &mut Command) {
 fn on_exec_close_rest() -> io::Result<()> {
     // SAFETY: it only sets a flag on this process's descriptors, which takes effect at exec, when nobody is left
     // who uses one.
-    checked(unsafe {
-        libc::close_range(
+    let closed = unsafe {
+        // By its number, as musl has no function for it.
+        libc::syscall(
+            libc::SYS_close_range,
             3,
             libc::c_uint::MAX,
-            libc::CLOSE_RANGE_CLOEXEC as libc::c_int,
+            libc::CLOSE_RANGE_CLOEXEC,
         )
-    })
+    };
+    match closed {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 /// Another descriptor of what `tap` has open, which is gone with the last of them.
