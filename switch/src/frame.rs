@@ -10,6 +10,7 @@
 //! the pseudo-header sum already in the field.
 
 use core::fmt;
+use core::ops::Range;
 
 /// Bytes kept free in front of a new frame, for an Ethernet header and a VLAN tag.
 pub const HEADROOM: usize = 64;
@@ -168,20 +169,20 @@ impl<const SIZE: usize> Class<SIZE> {
     #[inline]
     fn bytes(&self, index: usize) -> &[u8] {
         let slot = &self.slots[index];
-        &self.buffers[index].0[slot.start as usize..][..slot.len as usize]
+        &self.buffers[index].0[slot.place()]
     }
 
     #[inline]
     fn bytes_mut(&mut self, index: usize) -> &mut [u8] {
         let slot = &self.slots[index];
         debug_assert_eq!(slot.refs, 1, "a shared frame is not written");
-        &mut self.buffers[index].0[slot.start as usize..][..slot.len as usize]
+        &mut self.buffers[index].0[slot.place()]
     }
 
     #[inline(always)]
     fn view_unique(&mut self, index: usize) -> Option<(Meta, &mut [u8])> {
         let slot = &self.slots[index];
-        let bytes = &mut self.buffers[index].0[slot.start as usize..][..slot.len as usize];
+        let bytes = &mut self.buffers[index].0[slot.place()];
         (slot.refs == 1).then_some((slot.meta, bytes))
     }
 
@@ -198,7 +199,7 @@ impl<const SIZE: usize> Class<SIZE> {
     fn parts_mut(&mut self, index: usize) -> (&mut Meta, &mut [u8]) {
         let slot = &mut self.slots[index];
         debug_assert_eq!(slot.refs, 1, "a shared frame is not written");
-        let bytes = &mut self.buffers[index].0[slot.start as usize..][..slot.len as usize];
+        let bytes = &mut self.buffers[index].0[slot.place()];
         (&mut slot.meta, bytes)
     }
 
@@ -236,7 +237,7 @@ impl<const SIZE: usize> Class<SIZE> {
         let slot = &mut self.slots[index];
         debug_assert!(slot.refs > 0, "frame given back twice");
         slot.refs -= 1;
-        let looked = look(&self.buffers[index].0[slot.start as usize..][..slot.len as usize]);
+        let looked = look(&self.buffers[index].0[slot.place()]);
         if slot.refs == 0 {
             self.free.push(index as u32);
         }
@@ -257,15 +258,19 @@ impl<const SIZE: usize> Class<SIZE> {
         self.slots[target] = from.copied();
         if let Ok([source, target]) = self.buffers.get_disjoint_mut([source, target]) {
             let len = from.len as usize;
-            copy_bytes(
-                &mut target.0[HEADROOM..][..len],
-                &source.0[from.start as usize..][..len],
-            );
+            copy_bytes(&mut target.0[HEADROOM..][..len], &source.0[from.place()]);
         }
     }
 }
 
 impl Slot {
+    /// Where its frame's bytes are.
+    #[inline(always)]
+    const fn place(&self) -> Range<usize> {
+        let start = self.start as usize;
+        start..start + self.len as usize
+    }
+
     /// A slot for a new frame.
     #[inline]
     const fn new(id: u64, len: usize) -> Self {
