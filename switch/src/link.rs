@@ -104,6 +104,23 @@ struct Way {
     open: bool,
 }
 
+/// A way that [is clear](Link::clear) for a frame.
+#[derive(Debug)]
+pub struct Clear<'a>(&'a mut Way);
+
+impl Clear<'_> {
+    /// Sends the frame, of `len` bytes. The same as [`Link::carry`].
+    #[inline(always)]
+    pub fn carry(self, pool: &mut Pool, frame: Frame, len: u64) {
+        let frame = match self.0.mode {
+            Mode::Move => frame,
+            Mode::Copy => pool.renew(frame).unwrap_or_else(|frame| frame),
+        };
+        self.0.ring.put(frame);
+        self.0.count(1, len);
+    }
+}
+
 /// A veth pair with a bounded ring in each direction.
 ///
 /// An idle link owns no memory besides this value, which is smaller than 200 bytes.
@@ -279,6 +296,14 @@ impl Link {
         };
         debug_assert!(all, "the way was not clear");
         way.count(wire_frames, wire_bytes);
+    }
+
+    /// The way from one end to the other, if one ordinary frame of `len` bytes would cross now and, in [`Mode::Copy`], the
+    /// pool has room for it.
+    #[inline(always)]
+    pub fn clear(&mut self, from: Side, len: usize) -> Option<Clear<'_>> {
+        let way = self.way_mut(from.peer());
+        way.takes(len, 1).then_some(Clear(way))
     }
 
     /// The frames that wait for `side`, the longest first, to look at.

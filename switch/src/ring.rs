@@ -90,6 +90,13 @@ impl Ring {
         if self.len() >= bound {
             return Err(frame);
         }
+        self.put(frame);
+        Ok(())
+    }
+
+    /// Puts `frame` at the end. The caller has seen that there is room.
+    #[inline]
+    pub fn put(&mut self, frame: Frame) {
         self.rewind();
         match self.few.get_mut(self.end as usize) {
             Some(place) if !self.crowded => {
@@ -98,7 +105,6 @@ impl Ring {
             }
             _ => self.crowd(1).push(frame),
         }
-        Ok(())
     }
 
     /// Takes the frame that waits longest.
@@ -190,7 +196,7 @@ impl Ring {
 
     /// Where `count` more frames are about to be put; those that wait in the ring itself move there first. The
     /// places of frames that went are used again when half of the memory is of such.
-    #[inline]
+    #[inline(never)]
     fn crowd(&mut self, count: usize) -> &mut Vec<Frame> {
         let many = &mut self.many.get_or_insert_default().0;
         let head = self.head as usize;

@@ -37,6 +37,8 @@ enum Kind {
     Odd(u8),
     /// Another protocol over Ethernet.
     Other,
+    /// The same, with what would be `Udp` in it.
+    Foreign(u8),
     /// As `Udp`, in a VLAN.
     Tagged,
 }
@@ -82,6 +84,7 @@ fn any_kind() -> impl Strategy<Value = Kind> {
         6 => (0u8..2, flags).prop_map(|(flow, flags)| Kind::Tcp(flow, flags)),
         1 => (0u8..4).prop_map(Kind::Odd),
         2 => Just(Kind::Other),
+        2 => (0u8..3).prop_map(Kind::Foreign),
         1 => Just(Kind::Tagged),
     ]
 }
@@ -89,14 +92,13 @@ fn any_kind() -> impl Strategy<Value = Kind> {
 fn any_part() -> impl Strategy<Value = Part> {
     let to = prop_oneof![8 => 0u8..HOSTS as u8, 1 => 3u8..9];
     let as_from = prop_oneof![8 => Just(None), 2 => (0u8..9).prop_map(Some)];
-    (to, as_from, any_kind(), 1u8..12, 60u16..1600).prop_map(|(to, as_from, kind, count, len)| {
-        Part {
-            to,
-            as_from,
-            kind,
-            count,
-            len,
-        }
+    let count = prop_oneof![Just(1), 1u8..12];
+    (to, as_from, any_kind(), count, 60u16..1600).prop_map(|(to, as_from, kind, count, len)| Part {
+        to,
+        as_from,
+        kind,
+        count,
+        len,
     })
 }
 
@@ -208,7 +210,7 @@ impl World {
         let source = part.as_from.unwrap_or(from as u8);
         let mut frame = [self.mac(part.to), self.mac(source)].concat();
         match part.kind {
-            Kind::Other => frame.extend_from_slice(&[0x88, 0xb5]),
+            Kind::Other | Kind::Foreign(_) => frame.extend_from_slice(&[0x88, 0xb5]),
             Kind::Tagged => frame.extend_from_slice(&[0x81, 0, 0, 7, 8, 0]),
             _ => frame.extend_from_slice(&[8, 0]),
         }
@@ -336,7 +338,7 @@ fn packet(from: [u8; 4], to: [u8; 4], part: &Part) -> Vec<u8> {
             upper[13] = flags;
             (6, flow, upper.to_vec())
         }
-        Kind::Udp(flow) => (17, flow, vec![0; 26]),
+        Kind::Udp(flow) | Kind::Foreign(flow) => (17, flow, vec![0; 26]),
         _ => (17, 0, vec![0; 26]),
     };
     let mut upper = upper;
@@ -420,6 +422,42 @@ proptest! {
         let mode = if moved { Mode::Move } else { Mode::Copy };
         compare(config(mode, tight), &steps);
     }
+}
+
+/// What looks like a packet of a flow that goes on, in a frame that says it is something else, is not asked about as one.
+#[test]
+fn what_only_looks_like_a_packet_has_no_course() {
+    let one = |kind| Part {
+        to: 1,
+        as_from: None,
+        kind,
+        count: 1,
+        len: 60,
+    };
+    let mut steps = vec![Step::Send(
+        1,
+        vec![Part {
+            to: 0,
+            ..one(Kind::Udp(0))
+        }],
+        false,
+    )];
+    for kind in [
+        Kind::Udp(0),
+        Kind::Foreign(0),
+        Kind::Udp(0),
+        Kind::Foreign(0),
+    ] {
+        for turn in 0..8 {
+            let part = one(kind);
+            let parts = match turn % 2 {
+                0 => vec![part],
+                _ => vec![part, one(Kind::Udp(1)), part],
+            };
+            steps.extend([Step::Send(0, parts, true), Step::Settle]);
+        }
+    }
+    compare(config(Mode::Copy, Tight::Nothing), &steps);
 }
 
 /// The steps above lead to what a burst may meet.

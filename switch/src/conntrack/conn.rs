@@ -157,7 +157,7 @@ impl Conn {
     }
 
     /// [`Self::advance`] by a packet of nothing but data, in a connection that [is open](Self::is_open).
-    #[inline]
+    #[inline(always)]
     pub(crate) fn advance_open(&mut self, now: Time, direction: Direction) {
         let is_answer = direction == Direction::Reply;
         if self.tcp.is_none() {
@@ -196,7 +196,7 @@ impl Conn {
     }
 
     /// The packet that makes the answer known still counts as before it, as in Linux.
-    #[inline]
+    #[inline(always)]
     fn advance_udp(&mut self, now: Time) {
         let stream = self.seen_reply && now > self.stream_at;
         self.assured |= stream;
@@ -230,6 +230,7 @@ impl Conn {
 
     /// Whether it has run out.
     #[must_use]
+    #[inline]
     pub fn is_expired(&self, now: Time) -> bool {
         now >= self.expires
     }

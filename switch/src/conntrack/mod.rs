@@ -175,6 +175,7 @@ impl Conntrack {
         slot.conn.as_ref()
     }
 
+    #[inline]
     pub(crate) fn conn_mut(&mut self, at: ConnRef) -> Option<&mut Conn> {
         let slot = self.slots.get_mut(at.slot as usize)?;
         if slot.generation != at.generation {

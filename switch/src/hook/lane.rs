@@ -289,6 +289,39 @@ pub struct Tally {
     weight: Counter,
 }
 
+/// A packet of nothing but data, alone: all that its way depends on, if that is known.
+#[derive(Clone, Copy, Debug)]
+pub struct Datum {
+    flow: [u64; 2],
+    len: u32,
+}
+
+impl Datum {
+    /// The packet that `bytes` start with. `None` if it has to be shown to the hooks: it would make no [`Run`] that
+    /// [may grow](Run::may_grow).
+    #[must_use]
+    #[inline(always)]
+    pub fn of(bytes: &[u8]) -> Option<Self> {
+        let head = Head::of(bytes)?;
+        let is_data = match head.protocol() {
+            UDP => head.is_sound_datagram(bytes),
+            TCP => sound(bytes, &head).is_some_and(|(_, flags)| is_data(flags)),
+            _ => false,
+        };
+        is_data.then_some(Self {
+            flow: head.flow,
+            len: head.len as u32,
+        })
+    }
+
+    /// Whose packet it is, as [`Run::flow`] has it.
+    #[must_use]
+    #[inline]
+    pub const fn flow(&self) -> [u64; 2] {
+        self.flow
+    }
+}
+
 /// Packets of one flow that cross a bridge one after the other at one moment.
 #[derive(Clone, Copy, Debug)]
 pub struct Run {
@@ -408,6 +441,11 @@ impl Head {
     const fn protocol(&self) -> u8 {
         (self.flow[0] >> 48) as u8
     }
+
+    #[inline(always)]
+    const fn is_sound_datagram(&self, bytes: &[u8]) -> bool {
+        self.len <= bytes.len() && self.datagram >= 8 && self.len >= 20 + self.datagram
+    }
 }
 
 /// The flags of a segment that is nothing but data or an acknowledgement.
@@ -424,7 +462,7 @@ fn sound(bytes: &[u8], head: &Head) -> Option<(usize, u8)> {
         return None;
     }
     match head.protocol() {
-        UDP if head.datagram >= 8 && len >= 20 + head.datagram => Some((len, 0)),
+        UDP if head.is_sound_datagram(bytes) => Some((len, 0)),
         TCP => {
             let &offset = bytes.get(32)?;
             let &flags = bytes.get(33)?;
@@ -527,11 +565,38 @@ impl Netfilter {
 
     /// The same for packets of nothing but data whose way is known and [holds](Self::passages): in a connection that is open
     /// and as it was.
-    #[inline(always)]
+    #[inline]
     pub fn pass_along(
         &mut self,
         now: Time,
         run: &Run,
+        passage: &Passage,
+        tally: &mut Tally,
+    ) -> bool {
+        self.pass_open(now, (run.packets, run.weight), passage, tally)
+    }
+
+    /// The same for one packet, which is one frame.
+    #[inline(always)]
+    pub fn pass_one(
+        &mut self,
+        now: Time,
+        datum: &Datum,
+        passage: &Passage,
+        tally: &mut Tally,
+    ) -> bool {
+        let weight = Counter {
+            packets: 1,
+            bytes: u64::from(datum.len),
+        };
+        self.pass_open(now, (1, weight), passage, tally)
+    }
+
+    #[inline(always)]
+    fn pass_open(
+        &mut self,
+        now: Time,
+        (packets, weight): (u32, Counter),
         passage: &Passage,
         tally: &mut Tally,
     ) -> bool {
@@ -548,7 +613,7 @@ impl Netfilter {
         let (mut last, was_assured) = (conn.expires, conn.assured);
         conn.advance_open(now, passage.direction);
         let mut is_shorter = conn.expires < last;
-        if run.packets > 1 {
+        if packets > 1 {
             last = conn.expires;
             conn.advance_open(now, passage.direction);
             is_shorter |= conn.expires < last;
@@ -556,7 +621,7 @@ impl Netfilter {
         if is_shorter || conn.assured != was_assured {
             self.conntrack.settle(passage.conn);
         }
-        self.tally(tally, u32::from(passage.trail), run.weight);
+        self.tally(tally, u32::from(passage.trail), weight);
         true
     }
 
@@ -771,23 +836,7 @@ impl Netfilter {
     }
 }
 
-/// Accounts for packets of a connection in a direction and state, unless the first ends or changes that:
-/// what the hooks would count.
-#[inline]
-pub(super) fn express(
-    nf: &mut Netfilter,
-    now: Time,
-    run: &Run,
-    of: (ConnRef, Direction, State),
-    trail: &Trail,
-) -> bool {
-    let passes = advance(&mut nf.conntrack, now, run, of);
-    if passes {
-        count(&mut nf.rules, trail, run.weight);
-    }
-    passes
-}
-
+/// Counts at the rules what passed the hooks along a trail.
 pub(super) fn count(rules: &mut Ruleset, trail: &Trail, weight: Counter) {
     if let (Some(raw), Some(forward)) = (RAW, FORWARD) {
         rules.count_passed(raw, weight);
@@ -800,7 +849,7 @@ pub(super) fn count(rules: &mut Ruleset, trail: &Trail, weight: Counter) {
 /// To its connection the second packet of a moment and every later one mean the same: whether there was
 /// an answer, the state and the timer are then as they leave them. So two are enough.
 #[inline]
-fn advance(
+pub(super) fn advance(
     conntrack: &mut Conntrack,
     now: Time,
     run: &Run,

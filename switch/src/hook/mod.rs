@@ -37,7 +37,7 @@ mod tests;
 
 use core::net::IpAddr;
 
-pub use self::lane::{Passage, Run, Tally};
+pub use self::lane::{Datum, Passage, Run, Tally};
 pub use self::routed::{Crossing, Exit, Passed};
 pub use self::shape::Shape;
 

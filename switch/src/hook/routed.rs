@@ -13,11 +13,11 @@
 
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use super::lane::{FORWARD, Key, NAT, Plain, RAW, Run, count, express, plain};
+use super::lane::{FORWARD, Key, NAT, Plain, RAW, Run, advance, count, plain};
 use super::like::{Answers, Like};
 use super::{Netfilter, Path};
-use crate::conntrack::{Conn, ConnRef, Direction, Tuple};
-use crate::filter::{ChainId, Facts, State, Target, Trail};
+use crate::conntrack::{Conn, ConnRef, Conntrack, Direction, Tuple};
+use crate::filter::{ChainId, Facts, Ruleset, State, Target, Trail};
 use crate::time::Time;
 use crate::verdict::{IfId, Rewrite};
 use crate::wire::{add, address_sum, updated};
@@ -169,21 +169,21 @@ impl Netfilter {
             is_known && flow.key == plain.key && plain.is_data()
         });
         let is_lane = of_lane.is_some();
+        let run = Run::one(plain, u64::from(crossing.frames));
+        let fits = |flow: &Flow, bytes: &[u8]| crossing.wire_len <= flow.exit.mtu && bytes[8] > 1;
         if let Some(flow) = of_lane
-            .copied()
-            .or_else(|| self.flow_like(&plain, crossing))
-            && crossing.wire_len <= flow.exit.mtu
-            && bytes[8] > 1
+            && fits(flow, bytes)
+            && flow.express(now, &run, &mut self.conntrack, &mut self.rules)
         {
-            let of = (flow.conn, flow.direction, flow.state);
-            let run = Run::one(plain, u64::from(crossing.frames));
-            if express(self, now, &run, of, &flow.trail) {
-                self.rules.clear_last();
-                if !is_lane {
-                    self.went_on(&plain, flow);
-                }
-                return Some(flow.pass(bytes, crossing.csum_partial));
-            }
+            return Some(flow.pass(bytes, crossing.csum_partial));
+        }
+        if !is_lane
+            && let Some(flow) = self.flow_like(&plain, crossing)
+            && fits(&flow, bytes)
+            && flow.express(now, &run, &mut self.conntrack, &mut self.rules)
+        {
+            self.went_on(&plain, flow);
+            return Some(flow.pass(bytes, crossing.csum_partial));
         }
         if let Some(flow) = self.flow_first(now, &plain, crossing, bytes[8]) {
             self.rules.clear_last();
@@ -484,6 +484,25 @@ impl Flow {
             to_ports,
             mend: mend(from, to),
         })
+    }
+
+    /// Accounts for packets of the flow, unless the first ends its connection or changes its state: what the hooks
+    /// would count.
+    #[inline]
+    fn express(
+        &self,
+        now: Time,
+        run: &Run,
+        conntrack: &mut Conntrack,
+        rules: &mut Ruleset,
+    ) -> bool {
+        let of = (self.conn, self.direction, self.state);
+        let passes = advance(conntrack, now, run, of);
+        if passes {
+            count(rules, &self.trail, run.weight);
+            rules.clear_last();
+        }
+        passes
     }
 
     /// Translates a packet of the flow.

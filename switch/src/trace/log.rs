@@ -163,9 +163,9 @@ impl Record {
     /// `next` says the same of the frames that come next. Never of more than [`EVENTS`] in all.
     #[inline]
     fn is_followed_by(&self, next: &Self) -> bool {
-        self.first.wrapping_add(u64::from(self.count)) == next.first
+        self.place == next.place
+            && self.first.wrapping_add(u64::from(self.count)) == next.first
             && self.at == next.at
-            && self.place == next.place
             && self.step == next.step
     }
 

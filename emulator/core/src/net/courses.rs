@@ -5,10 +5,10 @@
 //! is not asked about address by address. It holds until the bridge, the rules or the connection changes, or until the
 //! destination has been silent for too long; counters, timers and events are as without it.
 
-use switch::Time;
-use switch::hook::Passage;
+use switch::hook::{Datum, Passage};
 use switch::link::Side;
 use switch::wire::ETHER_LEN;
+use switch::{Frame, Pool, Time};
 
 use crate::id::{IfId, LinkId};
 
@@ -21,6 +21,8 @@ const FIRST_COURSES: usize = 64;
 const PLACES: usize = 4;
 /// Bits of a time that a course does not keep: about a second.
 const COARSE: u32 = 30;
+/// The type of frames that have courses: IPv4.
+const TYPE: [u8; 2] = [0x08, 0x00];
 
 /// What the frames of a flow at one port have in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +35,15 @@ pub(super) struct Key {
     back: u32,
     /// The interface that is the port.
     inlet: IfId,
+}
+
+/// A frame of nothing but data, which may have a course.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Single {
+    pub(super) number: u64,
+    pub(super) len: usize,
+    pub(super) datum: Datum,
+    pub(super) key: Key,
 }
 
 /// Where they go.
@@ -64,13 +75,14 @@ pub(super) struct Courses {
 }
 
 impl Key {
-    /// The frame that `bytes` start with, of this flow, came in at this port.
-    #[inline]
+    /// The frame that `bytes` start with, of this flow, came in at this port. `None` if it is not of IPv4, whatever it
+    /// looks like.
+    #[inline(always)]
     pub(super) fn of(bytes: &[u8], flow: [u64; 2], inlet: IfId) -> Option<Self> {
         let head = bytes.first_chunk::<ETHER_LEN>()?;
         let (front, rest) = head.split_first_chunk::<8>()?;
-        let back = rest.first_chunk::<4>()?;
-        Some(Self {
+        let (back, kind) = rest.split_first_chunk::<4>()?;
+        (kind == TYPE).then_some(Self {
             flow,
             front: u64::from_be_bytes(*front),
             back: u32::from_be_bytes(*back),
@@ -96,6 +108,22 @@ impl Key {
         let rest = self.flow[1] << 16 ^ self.flow[0] >> 48;
         let mixed = (addresses ^ rest).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         (mixed >> 48) as usize & places.wrapping_sub(PLACES)
+    }
+}
+
+impl Single {
+    /// The frame that waits at this port. `None` if it has no course.
+    #[inline(always)]
+    pub(super) fn of(pool: &Pool, frame: &Frame, inlet: IfId) -> Option<Self> {
+        let (meta, bytes) = pool.view(frame);
+        let datum = Datum::of(bytes.get(ETHER_LEN..)?)?;
+        let key = Key::of(bytes, datum.flow(), inlet)?;
+        (meta.gso_size == 0).then_some(Self {
+            number: meta.id,
+            len: bytes.len(),
+            datum,
+            key,
+        })
     }
 }
 

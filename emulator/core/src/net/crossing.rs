@@ -3,58 +3,49 @@
 use std::collections::VecDeque;
 
 use switch::bridge::{Bridge, Decision, PortId};
-use switch::hook::{Netfilter, Run, Tally};
-use switch::link::{Link, Side};
+use switch::hook::{Netfilter, Tally};
+use switch::link::{Clear, Link, Side};
 use switch::ring::Waiting;
 use switch::trace::Trace;
 use switch::verdict::What;
-use switch::wire::ETHER_LEN;
-use switch::{Pool, Time};
+use switch::{Frame, Pool, Time};
 
-use super::courses::{Course, Courses, Key};
+use super::courses::{Course, Courses, Key, Single};
 use super::row::{Row, header};
 use super::run::{Inlet, Next};
-use super::{Plug, Reader, Socket, Work, mark};
-use crate::id::{BridgeId, IfId, LinkId};
+use super::{Plug, QUANTUM, Reader, Socket, Work, mark};
+use crate::id::{BridgeId, IfId};
 
 /// What says whether a frame goes along a course.
 pub(super) struct Known<'a> {
     pub(super) now: Time,
+    pub(super) port: PortId,
     pub(super) bridge: &'a mut Bridge,
-    pub(super) courses: &'a Courses,
     pub(super) guard: &'a mut Netfilter,
     pub(super) tally: &'a mut Tally,
-    pub(super) pool: &'a Pool,
-    pub(super) links: &'a [Option<Box<Link>>],
+    pub(super) links: &'a mut [Option<Box<Link>>],
+    /// A source that the bridge knows to be at the port now.
+    pub(super) renewed: Option<u64>,
 }
 
 impl Known<'_> {
-    /// The course of one frame of `len` bytes from a port, if it holds and there is room for the frame: the bridge and the
-    /// hooks have accounted for it then, but for the tally and the bridge's counters. `None`, and nothing has happened, if it
-    /// has to be looked at.
+    /// The way of a frame along a course, if that holds and there is room for the frame (in the pool its caller has seen
+    /// some, and the veth pair that it came by is not in its place): the bridge and the hooks have accounted for it then,
+    /// but for the tally and the bridge's counters. `None`, and nothing has happened, if it has to be looked at.
     #[inline(always)]
-    pub(super) fn course(self, inlet: &Inlet, run: &Run, key: &Key, len: usize) -> Option<Leave> {
-        let course = self.courses.of(self.now, key)?;
-        let target = self.links.get(course.link().0 as usize)?.as_deref()?;
-        let goes_on = course.link() != inlet.link
-            && target.is_clear(self.pool, course.side(), 1, len)
-            && self.bridge.renew(self.now, inlet.port, key.source())
-            && (self.guard).pass_along(self.now, run, &course.passage, self.tally);
-        goes_on.then(|| Leave {
-            out: course.out,
-            peer: course.peer,
-            link: course.link(),
-            side: course.side(),
-        })
+    pub(super) fn way(&mut self, course: &Course, single: &Single) -> Option<Clear<'_>> {
+        let target = self.links.get_mut(course.link().0 as usize)?;
+        let way = target.as_deref_mut()?.clear(course.side(), single.len)?;
+        let source = single.key.source();
+        if self.renewed != Some(source) {
+            if !self.bridge.renew(self.now, self.port, source) {
+                return None;
+            }
+            self.renewed = Some(source);
+        }
+        let passes = (self.guard).pass_one(self.now, &single.datum, &course.passage, self.tally);
+        passes.then_some(way)
     }
-}
-
-/// How a frame leaves a bridge: by an interface, whose veth pair ends at a peer.
-pub(super) struct Leave {
-    pub(super) out: IfId,
-    pub(super) peer: IfId,
-    pub(super) link: LinkId,
-    pub(super) side: Side,
 }
 
 /// A bridge at work, and all that its frames touch on their way.
@@ -140,66 +131,89 @@ impl Crossing<'_> {
         let Some(first) = waiting.first() else {
             return Err(Next::Nothing);
         };
-        let (meta, bytes) = self.pool.view(first);
-        let second = waiting.get(1).map(|second| self.pool.bytes(second));
-        let is_one = second.is_none_or(|second| header(second) != header(bytes));
         let asked = core::mem::take(&mut self.asked);
-        if is_one && !asked && meta.gso_size == 0 && self.guard.is_some() {
-            let run = bytes.split_at_checked(ETHER_LEN);
-            let run = run.and_then(|(_, packet)| Run::of(packet, self.own, 1));
-            if let Some(run) = run.filter(Run::may_grow)
-                && let Some(key) = Key::of(bytes, run.flow(), inlet.iface)
-                && self.follow_one(inlet, source, (meta.id, bytes.len()), &run, &key)
-            {
-                return Ok(1);
+        if (self.pool.bytes(first)).starts_with(&self.bridge.address().0) {
+            return Err(self.local(inlet, first));
+        }
+        if !asked && self.guard.is_some() && self.is_alone(waiting) {
+            let moved = self.follow_each(inlet, source, most);
+            if moved > 0 {
+                return Ok(moved);
             }
         }
-        self.row_of_many(inlet, source, most, is_one)
+        self.row_of_many(inlet, source, most)
     }
 
-    /// Moves the first frame that waits, of this number and length, along the course of its flow. False, and nothing has
-    /// happened, if it has to be looked at.
+    /// What comes next is a frame for the bridge's own interface: such go one by one.
+    #[inline(never)]
+    fn local(&mut self, inlet: &Inlet, frame: &Frame) -> Next {
+        let (meta, bytes) = self.pool.view(frame);
+        if meta.gso_size != 0 {
+            return Next::Alone;
+        }
+        let decision = self.bridge.judge(self.now, inlet.port, bytes);
+        let weight = (1, bytes.len() as u64);
+        self.bridge.account(inlet.port, decision, weight);
+        self.learned(inlet, meta.id);
+        Next::Decided(decision)
+    }
+
+    /// The first frame that waits does not go the way of the second, or none does.
     #[inline]
-    fn follow_one(
-        &mut self,
-        inlet: &Inlet,
-        source: &mut Waiting<'_>,
-        (number, len): (u64, usize),
-        run: &Run,
-        key: &Key,
-    ) -> bool {
+    fn is_alone(&self, waiting: &[Frame]) -> bool {
+        let head = |at: usize| header(self.pool.bytes(waiting.get(at)?));
+        head(1).is_none_or(|second| Some(second) != head(0))
+    }
+
+    /// Moves the first frames that wait, at most `most`, along the courses of their flows: as long as each has one that
+    /// holds, and is not of the flow of the one before. How many; nothing has happened to those behind them.
+    #[inline(never)]
+    fn follow_each(&mut self, inlet: &Inlet, source: &mut Waiting<'_>, most: usize) -> u32 {
         let Some(guard) = self.guard.as_deref_mut() else {
-            return false;
+            return 0;
         };
-        let known = Known {
+        if !self.pool.has_room(QUANTUM) {
+            return 0;
+        }
+        let mut known = Known {
             now: self.now,
+            port: inlet.port,
             bridge: self.bridge,
-            courses: self.courses,
             guard,
             tally: &mut self.tally,
-            pool: self.pool,
             links: self.links,
+            renewed: None,
         };
-        let Some(leave) = known.course(inlet, run, key, len) else {
-            return false;
-        };
-        let Leave {
-            out,
-            peer,
-            link,
-            side,
-        } = leave;
-        self.passed.0 += 1;
-        self.passed.1 += len as u64;
-        let what = What::Forwarded(out);
-        self.trace.event(self.now, number, out, what);
-        if let Some(frame) = source.take()
-            && let Some(target) = self.links[link.0 as usize].as_deref_mut()
-        {
-            target.carry_one(self.pool, side, frame, len as u64);
+        let (mut moved, mut bytes) = (0, 0);
+        let mut last: Option<&Course> = None;
+        while moved < most {
+            let Some(single) = (source.frames().first())
+                .and_then(|frame| Single::of(self.pool, frame, inlet.iface))
+            else {
+                break;
+            };
+            let Some(course) = self.courses.of(self.now, &single.key) else {
+                break;
+            };
+            if last.is_some_and(|last| core::ptr::eq(last, course)) {
+                break;
+            }
+            let Some(way) = known.way(course, &single) else {
+                break;
+            };
+            let what = What::Forwarded(course.out);
+            self.trace.event(self.now, single.number, course.out, what);
+            if let Some(frame) = source.take() {
+                way.carry(self.pool, frame, single.len as u64);
+            }
+            mark(self.sockets, self.work, course.peer);
+            moved += 1;
+            bytes += single.len as u64;
+            last = Some(course);
         }
-        mark(self.sockets, self.work, peer);
-        true
+        self.passed.0 += moved as u64;
+        self.passed.1 += bytes;
+        moved as u32
     }
 
     /// Moves the next row, of at most `most` frames. If it is only one, its course was looked for.
@@ -209,7 +223,6 @@ impl Crossing<'_> {
         inlet: &Inlet,
         source: &mut Waiting<'_>,
         most: usize,
-        is_one: bool,
     ) -> Result<u32, Next> {
         let waiting = source.frames();
         let waiting = &waiting[..most.min(waiting.len())];
@@ -223,8 +236,7 @@ impl Crossing<'_> {
         };
         let data = row.packets.as_ref().filter(|run| run.may_grow());
         let key = data.and_then(|run| Key::of(bytes, run.flow(), inlet.iface));
-        if !is_one
-            && let Some(key) = &key
+        if let Some(key) = &key
             && let Some(&course) = self.courses.of(self.now, key)
         {
             row.extend(self.pool, bytes, waiting);
@@ -284,17 +296,14 @@ impl Crossing<'_> {
         };
         let bytes = self.pool.bytes(first);
         let decision = self.bridge.judge(self.now, inlet.port, bytes);
-        if self.bridge.learned().is_some() {
-            let what = What::Learned(inlet.iface);
-            self.trace.event(self.now, row.first, self.own, what);
-        }
         let len = bytes.len();
+        self.learned(inlet, row.first);
         let Decision::Port(to) = decision else {
             return self.alone(inlet, decision, len);
         };
         // Only now: what the stack takes comes one by one, and others would be looked at each time.
         if row.count == 1 {
-            row.extend(self.pool, bytes, waiting);
+            row.extend(self.pool, self.pool.bytes(first), waiting);
         }
         let moved = self.forward(inlet, source, to, len, &row);
         self.renew_courses();
@@ -302,6 +311,15 @@ impl Crossing<'_> {
             self.keep_course(inlet, key, to, &row);
         }
         moved
+    }
+
+    /// Reports what the bridge learned from a frame of this number.
+    #[inline]
+    fn learned(&mut self, inlet: &Inlet, number: u64) {
+        if self.bridge.learned().is_some() {
+            let what = What::Learned(inlet.iface);
+            self.trace.event(self.now, number, self.own, what);
+        }
     }
 
     /// Courses are found out anew if anything that they depend on has changed.

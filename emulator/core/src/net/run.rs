@@ -9,13 +9,13 @@
 
 use switch::Frame;
 use switch::bridge::{Decision, PortId};
-use switch::hook::{Run, Tally};
+use switch::hook::Tally;
 use switch::link::Side;
+use switch::ring::Waiting;
 use switch::verdict::What;
-use switch::wire::ETHER_LEN;
 
-use super::courses::Key;
-use super::crossing::{Crossing, Known, Leave};
+use super::courses::Single;
+use super::crossing::{Crossing, Known};
 use super::{Net, QUANTUM, mark};
 use crate::id::{BridgeId, IfId, LinkId};
 
@@ -99,29 +99,31 @@ impl Net {
     }
 
     /// Moves the one frame that waits at a port along the course of its flow: what [`Self::port_rows`] does, without
-    /// looking out for others. False, and nothing has happened, if there are more, or it has to be looked at.
+    /// looking out for others. False, and nothing has happened, if it has to be looked at.
     #[inline]
     fn follow_alone(&mut self, inlet: &Inlet) -> bool {
+        let Some(mut source) = self.links[inlet.link.0 as usize].take() else {
+            return false;
+        };
+        let follows = self.follow_from(inlet, &mut source.waiting_for(inlet.side));
+        self.links[inlet.link.0 as usize] = Some(source);
+        follows
+    }
+
+    #[inline]
+    fn follow_from(&mut self, inlet: &Inlet, source: &mut Waiting<'_>) -> bool {
         let Some(slot) = self.bridges[inlet.bridge.0 as usize].as_deref_mut() else {
             return false;
         };
-        let source = self.links[inlet.link.0 as usize].as_deref();
-        let Some([frame]) = source.map(|link| link.front(inlet.side)) else {
+        let Some(frame) = source.frames().first() else {
             return false;
         };
-        let (meta, bytes) = self.pool.view(frame);
-        let is_ordinary = meta.gso_size == 0 && bytes.len() >= ETHER_LEN;
         // What the stack takes has none.
-        let is_local = bytes.starts_with(&slot.bridge.address().0);
-        if !is_ordinary || is_local || self.trace.is_capturing() {
+        let is_local = (self.pool.bytes(frame)).starts_with(&slot.bridge.address().0);
+        if is_local || self.trace.is_capturing() || !self.pool.has_room(1) {
             return false;
         }
-        let len = bytes.len();
-        let own = slot.bridge.interface();
-        let Some(run) = Run::of(&bytes[ETHER_LEN..], own, 1).filter(Run::may_grow) else {
-            return false;
-        };
-        let Some(key) = Key::of(bytes, run.flow(), inlet.iface) else {
+        let Some(single) = Single::of(&self.pool, frame, inlet.iface) else {
             return false;
         };
         let owner = slot.owner.filter(|_| slot.filtered);
@@ -131,36 +133,32 @@ impl Net {
         };
         let (rules, lanes) = guard.passages();
         slot.courses.renew((slot.bridge.change(), rules, lanes));
-        let mut tally = Tally::default();
-        let known = Known {
-            now: self.now,
-            bridge: &mut slot.bridge,
-            courses: &slot.courses,
-            guard: &mut *guard,
-            tally: &mut tally,
-            pool: &self.pool,
-            links: &self.links,
-        };
-        let Some(leave) = known.course(inlet, &run, &key, len) else {
+        let Some(course) = slot.courses.of(self.now, &single.key) else {
             return false;
         };
-        let Leave {
-            out,
-            peer,
-            link,
-            side,
-        } = leave;
+        let mut tally = Tally::default();
+        let mut known = Known {
+            now: self.now,
+            port: inlet.port,
+            bridge: &mut slot.bridge,
+            guard: &mut *guard,
+            tally: &mut tally,
+            links: &mut self.links,
+            renewed: None,
+        };
+        let Some(way) = known.way(course, &single) else {
+            return false;
+        };
+        if let Some(frame) = source.take() {
+            way.carry(&mut self.pool, frame, single.len as u64);
+        }
+        let (out, peer) = (course.out, course.peer);
         guard.count(&mut tally);
-        let weight = (1, len as u64);
+        let weight = (1, single.len as u64);
         slot.bridge
             .account(inlet.port, Decision::Port(inlet.port), weight);
         let what = What::Forwarded(out);
-        self.trace.event(self.now, meta.id, out, what);
-        if let Some(frame) = self.inlet_receive(inlet)
-            && let Some(target) = self.links[link.0 as usize].as_deref_mut()
-        {
-            target.carry_one(&mut self.pool, side, frame, len as u64);
-        }
+        self.trace.event(self.now, single.number, out, what);
         self.mark(peer);
         true
     }
