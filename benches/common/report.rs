@@ -70,6 +70,8 @@ impl Report {
     pub(crate) fn push(&mut self, row: Measured) {
         let same = |had: &Measured| had.question == row.question && had.name == row.name;
         assert!(!self.rows.iter().any(same), "{} is there twice", row.name);
+        let is_about = |(question, _): &(&str, String)| *question == row.question;
+        assert!(self.about.iter().any(is_about), "rows of what?");
         self.rows.push(row);
     }
 
