@@ -423,6 +423,20 @@ impl Bridge {
         is_known
     }
 
+    /// The port that an ordinary frame from `port` is forwarded to, if the bridge knows both its addresses: what
+    /// [`Self::judge`] decides about it then, and all that it does. `None` if that has to decide.
+    #[inline]
+    pub fn between(&mut self, now: Time, port: PortId, frame: &[u8]) -> Option<PortId> {
+        let (header, flags) = self.admit(port, frame).ok()?;
+        if !flags.learning || header.is_to_group() || !self.renew(now, port, header.source) {
+            return None;
+        }
+        let (kind, to) = self.fdb.known(now, header.destination)?;
+        let to = to.filter(|_| kind != Kind::Local)?;
+        let refusal = self.refusal(Some((port, flags)), to);
+        refusal.is_none().then_some(to)
+    }
+
     /// A frame like the last one would change nothing: the table knows its source, or need not. Else the
     /// table is full, and each such frame makes it look for room again.
     #[must_use]

@@ -353,12 +353,14 @@ impl Fdb {
     /// [`Self::lookup`] in VLAN 0, or in the VLAN that stands above the address in `key`.
     #[inline]
     pub(crate) fn lookup_key(&mut self, now: Time, key: u64) -> Option<(Kind, Option<PortId>)> {
-        if let Some((_, slot)) = self.hinted(key)
-            && !self.is_old(now, slot)
-        {
-            return Some((slot.kind, slot.port()));
-        }
-        self.look_up(now, key)
+        self.known(now, key).or_else(|| self.look_up(now, key))
+    }
+
+    /// The same, if a hint says so.
+    #[inline]
+    pub(crate) fn known(&self, now: Time, key: u64) -> Option<(Kind, Option<PortId>)> {
+        let (_, slot) = self.hinted(key)?;
+        (!self.is_old(now, slot)).then_some((slot.kind, slot.port()))
     }
 
     fn look_up(&mut self, now: Time, key: u64) -> Option<(Kind, Option<PortId>)> {

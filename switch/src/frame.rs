@@ -537,7 +537,7 @@ impl Pool {
     ///
     /// # Errors
     /// The frame itself, when there is no other buffer.
-    #[inline]
+    #[inline(always)]
     pub fn renew(&mut self, frame: Frame) -> Result<Frame, Frame> {
         let slot = self.slot_mut(&frame);
         if slot.meta.written {
@@ -546,6 +546,11 @@ impl Pool {
                 return Ok(frame);
             }
         }
+        self.renew_by_copy(frame)
+    }
+
+    #[inline(never)]
+    fn renew_by_copy(&mut self, frame: Frame) -> Result<Frame, Frame> {
         if frame.is_large() {
             return match self.copy(&frame) {
                 Some(copy) => {

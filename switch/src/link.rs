@@ -111,13 +111,33 @@ pub struct Clear<'a>(&'a mut Way);
 impl Clear<'_> {
     /// Sends the frame, of `len` bytes. The same as [`Link::carry`].
     #[inline(always)]
-    pub fn carry(self, pool: &mut Pool, frame: Frame, len: u64) {
-        let frame = match self.0.mode {
+    pub fn carry(mut self, pool: &mut Pool, frame: Frame, len: u64) {
+        let frame = self.cross(pool, frame, len);
+        self.wait(frame);
+    }
+
+    /// The first half of it: the frame has crossed, and is the caller's, who lets it [wait](Self::wait) or has the
+    /// receiver take it at once.
+    #[inline(always)]
+    pub fn cross(&mut self, pool: &mut Pool, frame: Frame, len: u64) -> Frame {
+        self.0.count(1, len);
+        match self.0.mode {
             Mode::Move => frame,
             Mode::Copy => pool.renew(frame).unwrap_or_else(|frame| frame),
-        };
+        }
+    }
+
+    /// The second half: the frame waits for the receiver.
+    #[inline(always)]
+    pub fn wait(&mut self, frame: Frame) {
         self.0.ring.put(frame);
-        self.0.count(1, len);
+    }
+
+    /// No frame waits for the receiver.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_idle(&self) -> bool {
+        self.0.ring.is_empty()
     }
 }
 
@@ -333,6 +353,11 @@ impl Link {
     #[inline]
     pub fn receive(&mut self, side: Side) -> Option<Frame> {
         self.way_mut(side).ring.pop()
+    }
+
+    /// Has a frame that [crossed](Clear::cross) before wait for `side` behind those that do.
+    pub fn wait(&mut self, side: Side, frame: Frame) {
+        self.way_mut(side).ring.put(frame);
     }
 
     /// Number of frames that wait for `side`.

@@ -7,6 +7,7 @@ mod determinism;
 mod engine;
 mod expect;
 mod fuzz;
+mod hand;
 mod joining;
 mod kernel;
 mod lab;

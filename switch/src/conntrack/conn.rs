@@ -144,16 +144,24 @@ impl Conn {
         matches!(self.tcp, None | Some(TcpState::Established))
     }
 
-    /// Whether a packet in `direction` belongs to it and neither ends it nor starts another.
+    /// [`Self::advance`] by a packet that neither ends it nor starts another. False, and nothing has happened, if it
+    /// may do that or does not belong to it.
     #[inline]
-    pub(crate) const fn goes_on_with(&self, direction: Direction, flags: u8) -> bool {
-        let Some(state) = self.tcp else { return true };
+    pub(crate) fn advance_living(&mut self, now: Time, direction: Direction, flags: u8) -> bool {
+        let Some(state) = self.tcp else {
+            return self.advance(now, direction, flags) == Advance::Live;
+        };
         let Some(segment) = Segment::of(flags) else {
             return false;
         };
-        let is_refusal = matches!(segment, Segment::Rst) && !self.seen_reply;
-        let step = tcp::step(state, direction, segment);
-        !is_refusal && matches!(step, Step::To(_) | Step::Ignore)
+        let is_refusal = segment == Segment::Rst && !self.seen_reply;
+        match tcp::step(state, direction, segment) {
+            Step::To(next) if !is_refusal => self.become_tcp(now, direction, state, next),
+            Step::Ignore if !is_refusal => {}
+            _ => return false,
+        }
+        self.seen_reply |= direction == Direction::Reply;
+        true
     }
 
     /// [`Self::advance`] by a packet of nothing but data, in a connection that [is open](Self::is_open).
@@ -213,11 +221,19 @@ impl Conn {
             Step::Invalid => return Advance::Invalid,
             Step::Reopen => return Advance::Reopen,
         };
-        self.tcp = Some(next);
         if !self.seen_reply && segment == Segment::Rst {
+            self.tcp = Some(next);
             self.expires = now;
             return Advance::Over;
         }
+        self.become_tcp(now, direction, state, next);
+        Advance::Live
+    }
+
+    /// A segment in `direction` has moved it from one state on to the next.
+    #[inline]
+    fn become_tcp(&mut self, now: Time, direction: Direction, state: TcpState, next: TcpState) {
+        self.tcp = Some(next);
         let answered = self.seen_reply || direction == Direction::Reply;
         self.expires = match next {
             TcpState::Established if !answered => now + tcp::UNACKNOWLEDGED,
@@ -225,7 +241,6 @@ impl Conn {
         };
         let opened = matches!(state, TcpState::SynRecv | TcpState::Established);
         self.assured |= answered && opened && next == TcpState::Established;
-        Advance::Live
     }
 
     /// Whether it has run out.

@@ -11,6 +11,7 @@
 //! Left out: expectations and helpers, zones, events, accounting, TCP windows (see `tcp`).
 
 mod conn;
+mod index;
 mod tcp;
 #[cfg(test)]
 mod tests;
@@ -22,7 +23,6 @@ use std::collections::VecDeque;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
-use hashbrown::hash_map::Entry;
 
 pub(crate) use conn::Advance;
 pub use conn::{Conn, Line};
@@ -30,6 +30,7 @@ pub use tcp::TcpState;
 pub(crate) use tuple::Flow;
 pub use tuple::Tuple;
 
+use index::Index;
 use unassured::Unassured;
 
 use crate::agenda::Agenda;
@@ -102,7 +103,7 @@ pub struct Conntrack {
     limits: Limits,
     slots: Vec<Slot>,
     free: Vec<u32>,
-    index: HashMap<Tuple, (u32, Direction), FixedState>,
+    index: Index,
     middles: HashMap<Tuple, u32, FixedState>,
     sources: HashMap<Source, u32, FixedState>,
     timers: Agenda,
@@ -194,7 +195,7 @@ impl Conntrack {
     /// The live connection that a packet with `tuple` belongs to as it comes off the wire. One that
     /// has run out is removed.
     pub(crate) fn find(&mut self, now: Time, tuple: &Tuple) -> Option<(ConnRef, Direction)> {
-        let &(slot, direction) = self.index.get(tuple)?;
+        let (slot, direction) = self.index.of(tuple)?;
         let at = self.at(slot);
         if self.conn(at).is_some_and(|conn| conn.is_expired(now)) {
             self.remove(at);
@@ -203,9 +204,10 @@ impl Conntrack {
         Some((at, direction))
     }
 
-    /// The same, live or not.
-    pub(crate) fn peek(&self, tuple: &Tuple) -> Option<(ConnRef, Direction)> {
-        let &(slot, direction) = self.index.get(tuple)?;
+    /// The same, live or not, for a packet of IPv4: its [flow](crate::hook::Run::flow).
+    #[inline]
+    pub(crate) fn peek_words(&self, words: [u64; 2]) -> Option<(ConnRef, Direction)> {
+        let (slot, direction) = self.index.of_words(words)?;
         Some((self.at(slot), direction))
     }
 
@@ -276,7 +278,7 @@ impl Conntrack {
             conn.destination_nat = (conn.reply.source, conn.reply.source_port) != to;
             (conn.reply.source, conn.reply.source_port) = to;
         }
-        if self.index.contains_key(&conn.reply) {
+        if self.index.of(&conn.reply).is_some() {
             return None;
         }
         conn.source_done = true;
@@ -398,8 +400,8 @@ impl Conntrack {
         let (original, reply, number, expires) =
             (conn.original, conn.reply, conn.number, conn.expires);
         let (middle, source) = (conn.middle, conn.source_nat.then(|| source_of(conn)));
-        self.index.insert(reply, (at.slot, Direction::Reply));
-        self.index.insert(original, (at.slot, Direction::Original));
+        self.index.insert(&reply, at.slot, Direction::Reply);
+        self.index.insert(&original, at.slot, Direction::Original);
         if let Some(middle) = middle {
             self.middles.insert(middle, at.slot);
         }
@@ -455,13 +457,8 @@ impl Conntrack {
             return;
         }
         self.confirmed -= 1;
-        for tuple in [conn.original, conn.reply] {
-            if let Entry::Occupied(held) = self.index.entry(tuple)
-                && held.get().0 == at.slot
-            {
-                held.remove();
-            }
-        }
+        self.index.remove(&conn.original, at.slot);
+        self.index.remove(&conn.reply, at.slot);
         if let Some(middle) = conn.middle
             && self.middles.get(&middle) == Some(&at.slot)
         {

@@ -135,9 +135,9 @@ fn consistent(table: &Conntrack) {
     let unassured = held.iter().filter(|conn| conn.confirmed && !conn.assured);
     assert_eq!(table.unassured.len(), unassured.count());
     for conn in held.iter().filter(|conn| conn.confirmed) {
-        assert!(table.timers.due(table.index[&conn.original].0) <= conn.expires);
-        assert!(table.index.contains_key(&conn.original));
-        assert!(table.index.contains_key(&conn.reply));
+        assert!(table.timers.due(table.index.of(&conn.original).unwrap().0) <= conn.expires);
+        assert!(table.index.of(&conn.original).is_some());
+        assert!(table.index.of(&conn.reply).is_some());
     }
     assert_eq!(table.slots.len(), held.len() + table.free.len());
 }

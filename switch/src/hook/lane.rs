@@ -17,7 +17,7 @@ use indexmap::IndexSet;
 use super::like::{Answers, Like};
 use super::{Env, Hook, Netfilter, Outcome, Path};
 use crate::conntrack::tuple::{TCP, UDP};
-use crate::conntrack::{Advance, ConnRef, Conntrack, Direction, Flow, Tuple};
+use crate::conntrack::{Conn, ConnRef, Conntrack, Direction, Flow, Tuple};
 use crate::filter::{ChainId, Counter, Facts, Family, Ruleset, State, Table, Target, Trail};
 use crate::time::Time;
 use crate::verdict::{IfId, Verdict};
@@ -353,6 +353,16 @@ impl Run {
         }
     }
 
+    /// The one packet, if it is nothing but data.
+    #[must_use]
+    #[inline]
+    pub fn datum(&self) -> Option<Datum> {
+        (self.packets == 1 && self.may_grow()).then_some(Datum {
+            flow: self.first.key.flow,
+            len: self.first.len,
+        })
+    }
+
     /// The length of the packet that `bytes` start with, if it is one of this flow and nothing but data as
     /// well.
     #[must_use]
@@ -548,8 +558,9 @@ impl Netfilter {
         tally: &mut Tally,
     ) -> bool {
         let rules = self.rules.change();
-        let lane = self.lanes.of(&run.first.key, rules);
-        if let Some(lane) = lane.filter(|_| run.first.is_data()) {
+        if run.first.is_data()
+            && let Some(lane) = self.lanes.of(&run.first.key, rules)
+        {
             let (trail, of) = (lane.trail, (lane.conn, lane.direction, lane.state));
             if advance(&mut self.conntrack, now, run, of) {
                 self.tally(tally, trail, run.weight);
@@ -650,28 +661,27 @@ impl Netfilter {
 
     /// The way of packets without a lane, if the rules have said it of others like them and all that the
     /// connection needs is to be told.
+    #[inline]
     fn pass_like(&mut self, now: Time, run: &Run, addresses: Option<u64>) -> Option<u32> {
         let first = &run.first;
-        let tuple = first.key.tuple();
-        let Some((at, direction)) = self.conntrack.peek(&tuple) else {
-            return self.pass_first(now, run, tuple, addresses);
+        let Some((at, direction)) = self.conntrack.peek_words(first.key.flow) else {
+            return self.pass_first(now, run, addresses);
         };
-        let conn = self.conntrack.conn(at)?;
-        if conn.is_translated() {
+        let conn = self.conntrack.conn_mut(at)?;
+        if conn.is_translated() || conn.is_expired(now) {
             return None;
         }
         let state = match direction {
             Direction::Original if !conn.seen_reply => State::New,
             _ => State::Established,
         };
-        let like = self.bridged_like(&first.key, state);
+        let like = bridged_like(&self.rules, &first.key, state);
         let trail = self.lanes.said_of(&like, self.rules.change())?;
-        let of = (at, direction, state);
-        if !advance(&mut self.conntrack, now, run, of) {
-            return None;
+        if tell(conn, now, run, direction)? {
+            self.conntrack.settle(at);
         }
         if first.is_data() {
-            self.open(first, of, trail);
+            self.open(first, (at, direction, state), trail);
         }
         Some(trail)
     }
@@ -688,22 +698,16 @@ impl Netfilter {
     }
 
     /// The way of a packet that starts a connection, if the rules have said it of others like it.
-    fn pass_first(
-        &mut self,
-        now: Time,
-        run: &Run,
-        tuple: Tuple,
-        addresses: Option<u64>,
-    ) -> Option<u32> {
+    fn pass_first(&mut self, now: Time, run: &Run, addresses: Option<u64>) -> Option<u32> {
         let first = &run.first;
-        let like = self.bridged_like(&first.key, State::New);
+        let like = bridged_like(&self.rules, &first.key, State::New);
         let opening = *self.lanes.opening_of(&like, self.rules.change())?;
         let holds = opening.addresses.is_none() || opening.addresses == addresses;
         if !holds || run.packets != 1 {
             return None;
         }
         let flow = Flow {
-            tuple,
+            tuple: first.key.tuple(),
             flags: first.flags,
         };
         let at = self.conntrack.enter_plain(now, &flow, None)?;
@@ -745,7 +749,7 @@ impl Netfilter {
             return;
         }
         let rules = self.rules.change();
-        let like = self.bridged_like(&plain.key, known.state);
+        let like = bridged_like(&self.rules, &plain.key, known.state);
         let said = self.lanes.said_of(&like, rules);
         let Some(trail) = said.or_else(|| {
             let trail = self.trail(plain, path, known.state)?;
@@ -794,16 +798,6 @@ impl Netfilter {
             .keep(like, u64::from(self.lanes.epoch), opening);
     }
 
-    #[inline]
-    fn bridged_like(&self, key: &Key, state: State) -> Like {
-        Like::of(
-            key,
-            state,
-            key.destination_bits(),
-            self.rules.named(key.ports()),
-        )
-    }
-
     /// The rules that a packet of a known connection meets, if they will say the same of the next one like it.
     fn trail(&self, plain: &Plain, path: &Path, state: State) -> Option<Trail> {
         let raw = plain.facts(path);
@@ -844,10 +838,14 @@ pub(super) fn count(rules: &mut Ruleset, trail: &Trail, weight: Counter) {
     }
 }
 
+/// What a packet that a bridge passes is to the rules.
+#[inline]
+fn bridged_like(rules: &Ruleset, key: &Key, state: State) -> Like {
+    let ports = rules.named(key.ports());
+    Like::of(key, state, key.destination_bits(), ports)
+}
+
 /// Accounts for packets at their connection, if it is as it was.
-///
-/// To its connection the second packet of a moment and every later one mean the same: whether there was
-/// an answer, the state and the timer are then as they leave them. So two are enough.
 #[inline]
 pub(super) fn advance(
     conntrack: &mut Conntrack,
@@ -859,31 +857,35 @@ pub(super) fn advance(
         return false;
     };
     let answered = direction == Direction::Reply || conn.seen_reply;
-    let now_is = if answered {
-        State::Established
-    } else {
-        State::New
-    };
-    if now_is != state || conn.is_expired(now) {
+    if answered != (state == State::Established) || conn.is_expired(now) {
         return false;
     }
+    match tell(conn, now, run, direction) {
+        None => return false,
+        Some(true) => conntrack.settle(at),
+        Some(false) => {}
+    }
+    true
+}
+
+/// Tells a living connection of its packets; whether its place in the table is to be [settled](Conntrack::settle).
+/// `None` if they do more to it than to go on.
+///
+/// To a connection the second packet of a moment and every later one mean the same: whether there was
+/// an answer, the state and the timer are then as they leave them. So two are enough.
+#[inline]
+fn tell(conn: &mut Conn, now: Time, run: &Run, direction: Direction) -> Option<bool> {
     let flags = run.first.flags;
     let is_open = conn.is_open() && run.first.is_data();
-    if !is_open && !conn.goes_on_with(direction, flags) {
-        return false;
-    }
     let (mut is_shorter, was_assured) = (false, conn.assured);
     for _ in 0..run.packets.min(2) {
         let before = conn.expires;
         if is_open {
             conn.advance_open(now, direction);
-        } else if conn.advance(now, direction, flags) != Advance::Live {
-            return false;
+        } else if !conn.advance_living(now, direction, flags) {
+            return None;
         }
         is_shorter |= conn.expires < before;
     }
-    if is_shorter || conn.assured != was_assured {
-        conntrack.settle(at);
-    }
-    true
+    Some(is_shorter || conn.assured != was_assured)
 }

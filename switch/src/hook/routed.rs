@@ -210,7 +210,7 @@ impl Netfilter {
             .of(&self.first_like(&plain.key), rules)?;
         let may_pass =
             said.routes == crossing.routes && crossing.wire_len <= said.exit.mtu && hop_limit > 1;
-        if !may_pass || self.conntrack.peek(&tuple).is_some() {
+        if !may_pass || self.conntrack.peek_words(plain.key.flow).is_some() {
             return None;
         }
         let to = to.map(|(address, port)| (address, port.unwrap_or(tuple.destination_port)));
@@ -240,7 +240,7 @@ impl Netfilter {
 
     /// What a lane of this packet's flow would be, if rules and routes have said it of others like it.
     fn flow_like(&self, plain: &Plain, crossing: &Crossing) -> Option<Flow> {
-        let (at, direction) = self.conntrack.peek(&plain.key.tuple())?;
+        let (at, direction) = self.conntrack.peek_words(plain.key.flow)?;
         let conn = self.conntrack.conn(at)?;
         if !is_settled(conn) {
             return None;

@@ -15,7 +15,7 @@ use super::{Net, Reader};
 use crate::id::{BridgeId, IfId, NsId};
 
 impl Net {
-    fn bridge_drop(&mut self, frame: Frame, place: IfId, reason: DropReason) {
+    pub(super) fn bridge_drop(&mut self, frame: Frame, place: IfId, reason: DropReason) {
         self.trace
             .drop(self.now, &mut self.pool, frame, place, reason);
     }

@@ -5,7 +5,8 @@
 //! is not asked about address by address. It holds until the bridge, the rules or the connection changes, or until the
 //! destination has been silent for too long; counters, timers and events are as without it.
 
-use switch::hook::{Datum, Passage};
+use switch::bridge::{Bridge, PortId};
+use switch::hook::{Datum, Netfilter, Passage};
 use switch::link::Side;
 use switch::wire::ETHER_LEN;
 use switch::{Frame, Pool, Time};
@@ -65,6 +66,13 @@ pub(super) struct Course {
 
 /// All that a course depends on besides its connection and its age: the change of the bridge, and those of the rules.
 pub(super) type Seen = (u64, u64, u32);
+
+/// What courses depend on, as it is now.
+#[inline]
+pub(super) const fn seen(bridge: &Bridge, guard: &Netfilter) -> Seen {
+    let (rules, lanes) = guard.passages();
+    (bridge.change(), rules, lanes)
+}
 
 /// The courses of a bridge.
 #[derive(Debug, Default)]
@@ -130,7 +138,7 @@ impl Single {
 impl Course {
     /// A course that is kept by [`Courses::keep`], which gives it its epoch. `None` if the number of the veth pair is
     /// beyond all bounds.
-    pub(super) fn new(
+    fn new(
         key: Key,
         passage: Passage,
         (out, peer): (IfId, IfId),
@@ -192,9 +200,25 @@ impl Courses {
         (course.epoch == self.epoch && !is_old).then_some(course)
     }
 
+    /// A packet that makes its flow one that goes on was just forwarded from a port of the bridge, out of the first
+    /// interface, whose other end is the second: others will go the same way.
+    pub(super) fn found(
+        &mut self,
+        key: Key,
+        passage: Passage,
+        (bridge, port): (&Bridge, PortId),
+        (ends, way): ((IfId, IfId), (LinkId, Side)),
+    ) {
+        if let Some(old_at) = bridge.old_at(port, key.destination())
+            && let Some(course) = Course::new(key, passage, ends, way, old_at)
+        {
+            self.keep(course);
+        }
+    }
+
     /// Keeps a course: in its flow's place if it had one before, else in the first that is free or closed by a change,
     /// else in that of another flow once there are as many as there may be.
-    pub(super) fn keep(&mut self, course: Course) {
+    fn keep(&mut self, course: Course) {
         let course = Course {
             epoch: self.epoch,
             ..course

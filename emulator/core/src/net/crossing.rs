@@ -10,7 +10,7 @@ use switch::trace::Trace;
 use switch::verdict::What;
 use switch::{Frame, Pool, Time};
 
-use super::courses::{Course, Courses, Key, Single};
+use super::courses::{Course, Courses, Key, Single, seen};
 use super::row::{Row, header};
 use super::run::{Inlet, Next};
 use super::{Plug, QUANTUM, Reader, Socket, Work, mark};
@@ -54,8 +54,6 @@ pub(super) struct Crossing<'a> {
     pub(super) own: IfId,
     pub(super) bridge: &'a mut Bridge,
     pub(super) courses: &'a mut Courses,
-    /// The next frame has no course that holds.
-    pub(super) asked: bool,
     /// The hooks that packets meet.
     pub(super) guard: Option<&'a mut Netfilter>,
     /// What passed the hooks and is not counted there yet.
@@ -131,11 +129,10 @@ impl Crossing<'_> {
         let Some(first) = waiting.first() else {
             return Err(Next::Nothing);
         };
-        let asked = core::mem::take(&mut self.asked);
         if (self.pool.bytes(first)).starts_with(&self.bridge.address().0) {
             return Err(self.local(inlet, first));
         }
-        if !asked && self.guard.is_some() && self.is_alone(waiting) {
+        if self.guard.is_some() && self.is_alone(waiting) {
             let moved = self.follow_each(inlet, source, most);
             if moved > 0 {
                 return Ok(moved);
@@ -326,8 +323,7 @@ impl Crossing<'_> {
     #[inline]
     pub(super) fn renew_courses(&mut self) {
         if let Some(guard) = &self.guard {
-            let (rules, lanes) = guard.passages();
-            self.courses.renew((self.bridge.change(), rules, lanes));
+            self.courses.renew(seen(self.bridge, guard));
         }
     }
 
@@ -338,15 +334,12 @@ impl Crossing<'_> {
         let Some(passage) = guard.zip(run).and_then(|(guard, run)| guard.passage(run)) else {
             return;
         };
-        let old_at = self.bridge.old_at(inlet.port, key.destination());
-        let (Some(old_at), Some(port)) = (old_at, self.bridge.port(to)) else {
+        let Some(out) = self.bridge.port(to).map(|port| port.interface) else {
             return;
         };
-        let out = port.interface;
-        if let Plug::Veth { link, side, peer } = self.sockets[out.0 as usize].plug
-            && let Some(course) = Course::new(key, passage, (out, peer), (link, side), old_at)
-        {
-            self.courses.keep(course);
+        if let Plug::Veth { link, side, peer } = self.sockets[out.0 as usize].plug {
+            let way = ((out, peer), (link, side));
+            (self.courses).found(key, passage, (self.bridge, inlet.port), way);
         }
     }
 

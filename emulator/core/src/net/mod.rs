@@ -14,6 +14,8 @@ mod bridging;
 mod child;
 mod courses;
 mod crossing;
+mod hand;
+mod lone;
 mod raw;
 mod row;
 mod run;
@@ -179,6 +181,7 @@ pub struct Net {
     taps: watch::Taps,
     pub(crate) wires: Option<NsId>,
     work: VecDeque<Work>,
+    hand: hand::Hand,
     /// When namespaces want to run, by number.
     alarms: Agenda,
     pub(crate) tx: VecDeque<(IfId, Frame)>,
@@ -219,6 +222,7 @@ impl Net {
             taps: watch::Taps::default(),
             wires: None,
             work: VecDeque::new(),
+            hand: hand::Hand::default(),
             alarms: Agenda::default(),
             tx: VecDeque::new(),
             wakes: Vec::new(),
@@ -381,7 +385,15 @@ impl Net {
 
     /// Out of the way of those who ask and find nothing.
     #[inline(never)]
-    fn work_from(&mut self, mut work: Work) -> Worked {
+    fn work_from(&mut self, work: Work) -> Worked {
+        self.hand.open = true;
+        let worked = self.work_on(work);
+        self.hand.open = false;
+        worked
+    }
+
+    #[inline(always)]
+    fn work_on(&mut self, mut work: Work) -> Worked {
         loop {
             match work {
                 Work::Receive(iface) => self.receive(iface),
@@ -391,8 +403,15 @@ impl Net {
                 }
                 Work::Run(app) => return Worked::Till(app),
             }
-            if !self.wakes.is_empty() || self.trace.is_capturing() {
-                return Worked::Something;
+            loop {
+                if !self.wakes.is_empty() || self.trace.is_capturing() {
+                    self.put_down();
+                    return Worked::Something;
+                }
+                match self.take_hand() {
+                    Some((iface, frame)) => self.take_in(iface, frame),
+                    None => break,
+                }
             }
             work = match self.work.pop_front() {
                 Some(work) => work,
@@ -551,7 +570,7 @@ impl Net {
         self.carry_over(iface, link, side, peer, frame);
     }
 
-    #[inline]
+    #[inline(always)]
     fn carry_over(&mut self, iface: IfId, link: LinkId, side: Side, peer: IfId, frame: Frame) {
         self.trace.frame(
             self.now,
@@ -560,7 +579,7 @@ impl Net {
             iface,
             switch::capture::Direction::Out,
         );
-        let Some(link) = self.links[link.0 as usize].as_mut() else {
+        let Some(wires) = self.links[link.0 as usize].as_deref_mut() else {
             self.trace.drop(
                 self.now,
                 &mut self.pool,
@@ -569,6 +588,33 @@ impl Net {
                 DropReason::InterfaceDown,
             );
             return;
+        };
+        let len = self.pool.len(&frame);
+        if self.pool.meta(&frame).gso_size == 0
+            && self.pool.has_room(1)
+            && let Some(mut way) = wires.clear(side, len)
+        {
+            let frame = way.cross(&mut self.pool, frame, len as u64);
+            let arrival = (peer, frame);
+            hand::arrive(
+                &mut self.hand,
+                &mut self.sockets,
+                &mut self.work,
+                way,
+                arrival,
+            );
+            return;
+        }
+        // The ring has to be as it would be without a frame at hand.
+        self.put_down();
+        self.carry_by(link, side, peer, frame);
+    }
+
+    /// The same for a super-segment, or what does not get through.
+    #[inline(never)]
+    fn carry_by(&mut self, link: LinkId, side: Side, peer: IfId, frame: Frame) {
+        let Some(link) = self.links[link.0 as usize].as_mut() else {
+            return self.pool.free(frame);
         };
         match link.carry(&mut self.pool, side, frame) {
             Ok(()) => self.mark(peer),

@@ -7,8 +7,8 @@ use switch::{Frame, Pool};
 
 use crate::id::IfId;
 
-const IPV4: [u8; 2] = [0x08, 0x00];
-const IPV6: [u8; 2] = [0x86, 0xdd];
+pub(super) const IPV4: [u8; 2] = [0x08, 0x00];
+pub(super) const IPV6: [u8; 2] = [0x86, 0xdd];
 
 /// Ordinary frames with the same Ethernet header.
 pub(super) struct Row {

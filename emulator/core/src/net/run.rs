@@ -11,11 +11,8 @@ use switch::Frame;
 use switch::bridge::{Decision, PortId};
 use switch::hook::Tally;
 use switch::link::Side;
-use switch::ring::Waiting;
-use switch::verdict::What;
 
-use super::courses::Single;
-use super::crossing::{Crossing, Known};
+use super::crossing::Crossing;
 use super::{Net, QUANTUM, mark};
 use crate::id::{BridgeId, IfId, LinkId};
 
@@ -43,23 +40,44 @@ pub(super) enum Next {
 
 impl Net {
     /// Takes up to a quantum of frames from a port, and so from each other port of the bridge whose mark is
-    /// next. Never inlined: it needs a large frame of the stack, which a poll with nothing to do would pay for.
-    #[inline(never)]
+    /// next.
+    #[inline(always)]
     pub(super) fn receive_at_ports(&mut self, first: Inlet) {
-        let link = self.links[first.link.0 as usize].as_deref();
-        let is_alone = link.is_some_and(|link| link.waiting(first.side) == 1);
-        if is_alone && self.follow_alone(&first) {
+        let Some(link) = self.links[first.link.0 as usize].as_deref_mut() else {
             return;
+        };
+        if link.waiting(first.side) == 1
+            && let Some(frame) = link.receive(first.side)
+        {
+            return self.receive_lone(first, frame);
         }
-        let (mut inlet, mut left, mut asked) = (first, QUANTUM, is_alone);
+        self.receive_rows(first);
+    }
+
+    /// Takes a frame that came in at a port where no other waits. Never inlined: it needs a large frame of the stack,
+    /// which a poll with nothing to do would pay for.
+    #[inline(never)]
+    pub(super) fn receive_lone(&mut self, inlet: Inlet, frame: Frame) {
+        if let Err(frame) = self.lone(&inlet, frame) {
+            if let Some(link) = self.links[inlet.link.0 as usize].as_deref_mut() {
+                link.wait(inlet.side, frame);
+            }
+            self.receive_rows(inlet);
+        }
+    }
+
+    #[inline(never)]
+    fn receive_rows(&mut self, first: Inlet) {
+        let (mut inlet, mut left) = (first, QUANTUM);
         loop {
             let next = if self.trace.is_capturing() {
                 Next::Alone
             } else {
-                self.port_rows(&mut inlet, &mut left, asked)
+                self.port_rows(&mut inlet, &mut left)
             };
-            asked = false;
             let moved = self.port_next(&inlet, next);
+            // It comes before what the next rows find marked.
+            self.put_down();
             if moved == 0 {
                 return;
             }
@@ -98,75 +116,9 @@ impl Net {
         link.receive(inlet.side)
     }
 
-    /// Moves the one frame that waits at a port along the course of its flow: what [`Self::port_rows`] does, without
-    /// looking out for others. False, and nothing has happened, if it has to be looked at.
-    #[inline]
-    fn follow_alone(&mut self, inlet: &Inlet) -> bool {
-        let Some(mut source) = self.links[inlet.link.0 as usize].take() else {
-            return false;
-        };
-        let follows = self.follow_from(inlet, &mut source.waiting_for(inlet.side));
-        self.links[inlet.link.0 as usize] = Some(source);
-        follows
-    }
-
-    #[inline]
-    fn follow_from(&mut self, inlet: &Inlet, source: &mut Waiting<'_>) -> bool {
-        let Some(slot) = self.bridges[inlet.bridge.0 as usize].as_deref_mut() else {
-            return false;
-        };
-        let Some(frame) = source.frames().first() else {
-            return false;
-        };
-        // What the stack takes has none.
-        let is_local = (self.pool.bytes(frame)).starts_with(&slot.bridge.address().0);
-        if is_local || self.trace.is_capturing() || !self.pool.has_room(1) {
-            return false;
-        }
-        let Some(single) = Single::of(&self.pool, frame, inlet.iface) else {
-            return false;
-        };
-        let owner = slot.owner.filter(|_| slot.filtered);
-        let owner = owner.and_then(|ns| self.namespaces.get_mut(ns.0 as usize)?.as_deref_mut());
-        let Some(guard) = owner.and_then(|owner| owner.guard()?) else {
-            return false;
-        };
-        let (rules, lanes) = guard.passages();
-        slot.courses.renew((slot.bridge.change(), rules, lanes));
-        let Some(course) = slot.courses.of(self.now, &single.key) else {
-            return false;
-        };
-        let mut tally = Tally::default();
-        let mut known = Known {
-            now: self.now,
-            port: inlet.port,
-            bridge: &mut slot.bridge,
-            guard: &mut *guard,
-            tally: &mut tally,
-            links: &mut self.links,
-            renewed: None,
-        };
-        let Some(way) = known.way(course, &single) else {
-            return false;
-        };
-        if let Some(frame) = source.take() {
-            way.carry(&mut self.pool, frame, single.len as u64);
-        }
-        let (out, peer) = (course.out, course.peer);
-        guard.count(&mut tally);
-        let weight = (1, single.len as u64);
-        slot.bridge
-            .account(inlet.port, Decision::Port(inlet.port), weight);
-        let what = What::Forwarded(out);
-        self.trace.event(self.now, single.number, out, what);
-        self.mark(peer);
-        true
-    }
-
     /// Moves frames row by row, at most `left` at the port and a quantum at each whose mark is next, until one
-    /// has to go alone: from the port that is `inlet` then, where `left` more may go. The first has no course if it
-    /// was `asked` for that already.
-    fn port_rows(&mut self, inlet: &mut Inlet, left: &mut usize, asked: bool) -> Next {
+    /// has to go alone: from the port that is `inlet` then, where `left` more may go.
+    fn port_rows(&mut self, inlet: &mut Inlet, left: &mut usize) -> Next {
         let Some(slot) = self.bridges[inlet.bridge.0 as usize].as_deref_mut() else {
             return Next::Alone;
         };
@@ -186,7 +138,6 @@ impl Net {
             own: slot.bridge.interface(),
             bridge: &mut slot.bridge,
             courses: &mut slot.courses,
-            asked,
             guard,
             tally: Tally::default(),
             addresses,
