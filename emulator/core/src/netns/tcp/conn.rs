@@ -13,7 +13,7 @@ use super::TcpId;
 use super::demux::Tuple;
 use super::emit::Marks;
 use super::engine::{Next, Setup, TcpState};
-use super::express::Ends;
+use super::express::{Ends, MIN_RTO};
 use super::machine::Machine;
 use super::options::{MAX_BUFFER, MIN_BUFFER, TcpOptions};
 use super::segment::{ACK, Bare, Segment, after};
@@ -101,6 +101,8 @@ pub(super) struct Conn {
     pub(super) asked: u8,
     /// The time that it is armed for.
     pub(super) armed: Option<Time>,
+    /// It counts as an [unanswered orphan](super::MAX_UNANSWERED).
+    pub(super) unanswered: bool,
 }
 
 /// How a connection comes about.
@@ -185,6 +187,7 @@ impl Conn {
             ask_at: None,
             asked: 0,
             armed: None,
+            unanswered: false,
         };
         conn.incoming = conn.ends();
         conn
@@ -366,6 +369,12 @@ impl Conn {
         let (idle, interval, _) = self.options.keepalive?;
         let quiet = !opening && !self.marks.outstanding();
         quiet.then(|| self.heard + idle + interval.saturating_mul(self.probes))
+    }
+
+    /// Nobody holds it, and the other side has left what was sent unacknowledged for so long that it is sent again.
+    pub(super) fn is_unanswered(&self, now: Time) -> bool {
+        let since = self.stalled.filter(|_| self.owner == Owner::Nobody);
+        since.is_some_and(|since| now.since(since) >= MIN_RTO)
     }
 
     /// Something sent has not been acknowledged. An acknowledgement of our FIN that the engine did not

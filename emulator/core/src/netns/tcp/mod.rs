@@ -64,6 +64,12 @@ use timewait::TimeWaits;
 /// Connections of a namespace at a time; one more is `ENOBUFS`, or a SYN dropped.
 pub const MAX_CONNECTIONS: usize = 65_536;
 
+/// Connections of a namespace that no application holds any more, whose last bytes or FIN their peers leave unacknowledged:
+/// each keeps its buffers for `tcp_orphan_retries`, so that a hostile peer could fill the memory with them. More of them are
+/// reset, as Linux does beyond `tcp_max_orphans` when one has to send again (`tcp_out_of_resources`). With buffers of
+/// the default size they hold 64 MiB.
+pub const MAX_UNANSWERED: usize = 512;
+
 /// A TCP socket of a namespace. A closed socket's slot comes back with another generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TcpId {
@@ -118,6 +124,8 @@ pub struct Tcp {
     lost: Vec<(TcpId, Bare)>,
     /// Frames that waited for the readers of these.
     strays: Vec<Frame>,
+    /// Of [`MAX_UNANSWERED`].
+    unanswered: usize,
     now: Time,
     counters: Counters,
     /// No connection is brief or plays ping-pong, to compare.
@@ -149,6 +157,7 @@ impl Tcp {
             reply: Reply::new(),
             lost: Vec::new(),
             strays: Vec::new(),
+            unanswered: 0,
             now: Time::ZERO,
             counters: Counters::default(),
             #[cfg(test)]

@@ -156,6 +156,9 @@ pub struct Counters {
     pub out_of_frames: u64,
     /// Connections that skipped TIME_WAIT because the table was full.
     pub time_wait_overflows: u64,
+    /// Connections that nobody held any more, reset because there were [too many](super::MAX_UNANSWERED) whose peers did
+    /// not answer (`TCPAbortOnMemory`).
+    pub orphans_reset: u64,
     /// Connections given up because nobody answered.
     pub timeouts: u64,
 }

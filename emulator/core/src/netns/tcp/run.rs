@@ -15,7 +15,7 @@ use super::options::IcmpKind;
 use super::segment::{ACK, Bare, FIN, RST, Segment, after};
 use super::slots::Tenant;
 use super::timewait::Rest;
-use super::{Tcp, TcpCx, TcpId};
+use super::{MAX_UNANSWERED, Tcp, TcpCx, TcpId};
 use crate::netns::Errno;
 
 /// Packets that may wait in `out` before [`Tcp::poll`] stops.
@@ -70,6 +70,14 @@ impl Tcp {
                 continue;
             };
             conn.armed = None;
+            if conn.is_unanswered(cx.now) && !self.admit_unanswered(slot) {
+                self.counters.orphans_reset += 1;
+                self.reset(cx, slot);
+                continue;
+            }
+            let Some(conn) = self.slots.conn_at(slot) else {
+                continue;
+            };
             conn.marks.again |= conn.waits() || conn.send_queue() > 0;
             match conn.overdue(cx.now) {
                 None => self.touch(cx.now, slot),
@@ -98,6 +106,17 @@ impl Tcp {
                 }
             }
         }
+    }
+
+    /// Counts a connection among the unanswered orphans; false if there are too many (`tcp_out_of_resources`).
+    fn admit_unanswered(&mut self, slot: u32) -> bool {
+        let Some(conn) = self.slots.conn_at(slot).filter(|conn| !conn.unanswered) else {
+            return true;
+        };
+        let has_room = self.unanswered < MAX_UNANSWERED;
+        conn.unanswered = has_room;
+        self.unanswered += usize::from(has_room);
+        has_room
     }
 
     /// Queues a connection to be run.
@@ -516,7 +535,10 @@ impl Tcp {
     /// Empties a slot.
     fn vacate(&mut self, slot: u32) -> Option<Machine> {
         match self.slots.remove(slot)? {
-            Tenant::Conn(conn) => conn.engine,
+            Tenant::Conn(conn) => {
+                self.unanswered -= usize::from(conn.unanswered);
+                conn.engine
+            }
             Tenant::Listener(_) => None,
         }
     }

@@ -1,10 +1,10 @@
 //! How connections end: half-close, resets, orphans, TIME_WAIT, keepalive.
 
 use super::*;
-use crate::netns::tcp::TcpState;
 use crate::netns::tcp::demux::Tuple;
 use crate::netns::tcp::segment::{ACK, Bare, FIN, RST, SYN};
 use crate::netns::tcp::timewait::{MAX_ENTRIES, Rest, TIME_WAIT};
+use crate::netns::tcp::{MAX_UNANSWERED, TcpState};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -163,6 +163,67 @@ fn an_orphan_gives_up_sooner_than_a_socket() {
     rig.run_until(start + Duration::from_secs(103));
     assert_eq!((rig.tcp(A).connections(), rig.tcp(A).time_waits()), (0, 0));
     assert_eq!(resets(&rig, A), 0);
+}
+
+/// `tcp_out_of_resources`: a peer that leaves the ends of its connections unacknowledged holds no more memory than so.
+#[test]
+fn only_so_many_orphans_wait_for_an_answer() {
+    const MORE: usize = 60;
+    let mut rig = Rig::new();
+    let listener = rig.listen(V4[1], MAX_UNANSWERED + MORE);
+    for port in 0..MAX_UNANSWERED + MORE {
+        rig.connect(&format!("10.0.0.1:{}", 10_000 + port), V4[1]);
+    }
+    rig.run_for(20 * MS);
+    // From now on it says nothing any more.
+    rig.wire = Box::new(nothing);
+    for number in 0..MAX_UNANSWERED + MORE {
+        let (sock, _) = rig.tcp(B).accept(listener).unwrap();
+        if number % 2 == 0 {
+            rig.tcp(B).send(sock, b"never heard").unwrap();
+        }
+        rig.close(B, sock);
+    }
+    // All of them have said it once: none is in the way.
+    rig.run_for(500 * MS);
+    assert_eq!(rig.tcp(B).connections(), MAX_UNANSWERED + MORE);
+    assert_eq!(rig.tcp(B).counters().orphans_reset, 0);
+    rig.run_for(Duration::from_secs(2));
+    assert_eq!(rig.tcp(B).connections(), MAX_UNANSWERED);
+    assert_eq!(rig.tcp(B).counters().orphans_reset, MORE as u64);
+    assert_eq!(resets(&rig, B), MORE);
+    assert!(rig.tcp(B).buffer_bytes() <= 66 << 20);
+    // Those give up in their time, and there is room for others again.
+    rig.run_for(Duration::from_secs(103));
+    assert_eq!(rig.tcp(B).connections(), 0);
+    rig.wire = Box::new(all);
+    rig.connect("10.0.0.1:50000", V4[1]);
+    rig.run_for(20 * MS);
+    rig.wire = Box::new(nothing);
+    let (sock, _) = rig.tcp(B).accept(listener).unwrap();
+    rig.close(B, sock);
+    rig.run_for(Duration::from_secs(2));
+    assert_eq!(rig.tcp(B).connections(), 1);
+}
+
+/// An orphan whose peer answers, however many there are, is not in question.
+#[test]
+fn answered_orphans_are_not_counted() {
+    let mut rig = Rig::new();
+    let listener = rig.listen(V4[1], 2 * MAX_UNANSWERED);
+    for port in 0..2 * MAX_UNANSWERED {
+        rig.connect(&format!("10.0.0.1:{}", 10_000 + port), V4[1]);
+    }
+    rig.run_for(20 * MS);
+    for _ in 0..2 * MAX_UNANSWERED {
+        let (sock, _) = rig.tcp(B).accept(listener).unwrap();
+        rig.tcp(B).send(sock, &pattern(20_000)).unwrap();
+        rig.close(B, sock);
+    }
+    rig.run_for(Duration::from_secs(5));
+    assert_eq!(rig.tcp(B).counters().orphans_reset, 0);
+    assert_eq!(resets(&rig, B), 0);
+    assert_eq!(rig.tcp(B).time_waits(), 2 * MAX_UNANSWERED);
 }
 
 /// `tcp_retries2` 15 is 924.6 s.
