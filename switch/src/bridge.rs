@@ -458,6 +458,17 @@ impl Bridge {
         self.count_decision(decision, frames);
     }
 
+    /// Counts a frame of so many bytes that came in at `port` and was forwarded.
+    #[inline(always)]
+    pub fn forwarded(&mut self, port: PortId, bytes: u64) {
+        if let Some(port) = self.port_mut(port) {
+            port.counters.frames += 1;
+            port.counters.bytes += bytes;
+        }
+        self.counters.received += 1;
+        self.counters.forwarded += 1;
+    }
+
     #[inline]
     fn decide_input(&mut self, now: Time, port: PortId, frame: &[u8]) -> Decision {
         let (header, flags) = match self.admit(port, frame) {

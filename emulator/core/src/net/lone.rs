@@ -1,81 +1,46 @@
 //! Lone frames: the only one that waits at a port of a bridge, as those of short connections and requests do.
 //!
 //! Such a frame makes no row and shares nothing with others, so it is read once and asked about once: it goes along the
-//! course of its flow if there is one, else to where the bridge knows its destination to be, if the hooks let packets
+//! course of its flow if there is one, else by the [hop](super::hops) between its two stations, if the hooks let packets
 //! like it pass. Nothing differs from a row of one frame but the cost. What is out of the ordinary (new addresses,
 //! groups, super-segments, captures, packets of no flow, full rings) goes that way.
 
 use switch::bridge::{Bridge, Decision};
-use switch::hook::{Run, Tally};
-use switch::link::Side;
+use switch::hook::{Netfilter, Run, Tally};
+use switch::link::{Link, Side};
 use switch::verdict::What;
 use switch::wire::ETHER_LEN;
-use switch::{DropReason, Frame, Pool};
+use switch::{DropReason, Frame, Time};
 
-use super::courses::{Key, Single, seen};
+use super::courses::{Courses, Key, Single, seen};
 use super::crossing::Known;
 use super::hand::arrive;
+use super::hops::{Hop, Hops, Pair};
 use super::row::{IPV4, IPV6};
 use super::run::Inlet;
-use super::{Net, Plug};
+use super::{Net, Plug, Socket};
 use crate::id::{IfId, LinkId};
 
 /// What becomes of a frame.
 enum Way {
-    Out(Exit),
+    /// It leaves by this interface, whose other end is the second, over this veth pair.
+    Out((IfId, IfId), (LinkId, Side)),
     /// The bridge decided so, and the hooks have to see it.
     Decided(Decision),
 }
 
-/// Where a frame leaves a bridge.
-struct Exit {
-    number: u64,
-    len: usize,
-    out: IfId,
-    peer: IfId,
-    link: LinkId,
-    side: Side,
-}
-
-/// An ordinary frame, and the packet in it if hooks want to see that.
-struct Lone<'a> {
-    number: u64,
+/// A bridge at work on one frame.
+struct Gate<'a> {
+    now: Time,
+    inlet: &'a Inlet,
+    bridge: &'a mut Bridge,
+    courses: &'a mut Courses,
+    hops: &'a mut Hops,
+    links: &'a mut [Option<Box<Link>>],
+    sockets: &'a [Socket],
+    /// The frame, and its number.
     bytes: &'a [u8],
-    packet: Option<Run>,
-}
-
-impl<'a> Lone<'a> {
-    /// The frame that waits alone; with hooks on the bridge `guarded` by. `None` if it goes as a row.
-    #[inline(always)]
-    fn of(pool: &'a Pool, frame: &Frame, bridge: &Bridge, guarded: bool) -> Option<Self> {
-        let (meta, bytes) = pool.view(frame);
-        let (head, payload) = bytes.split_first_chunk::<ETHER_LEN>()?;
-        // What the stack takes goes one by one.
-        if meta.gso_size != 0 || head.starts_with(&bridge.address().0) {
-            return None;
-        }
-        let packet = match [head[12], head[13]] {
-            IPV4 | IPV6 if guarded => Some(Run::of(payload, bridge.interface(), 1)?),
-            _ => None,
-        };
-        Some(Self {
-            number: meta.id,
-            bytes,
-            packet,
-        })
-    }
-
-    /// What of it may have a course.
-    #[inline(always)]
-    fn single(&self, inlet: IfId) -> Option<Single> {
-        let datum = self.packet.as_ref()?.datum()?;
-        Some(Single {
-            number: self.number,
-            len: self.bytes.len(),
-            datum,
-            key: Key::of(self.bytes, datum.flow(), inlet)?,
-        })
-    }
+    number: u64,
 }
 
 impl Net {
@@ -87,16 +52,13 @@ impl Net {
     #[inline(always)]
     pub(super) fn lone(&mut self, inlet: &Inlet, frame: Frame) -> Result<(), Frame> {
         match self.lone_way(inlet, &frame) {
-            None => Err(frame),
-            Some(Way::Out(exit)) => {
-                self.leave(exit, frame);
-                Ok(())
-            }
+            None => return Err(frame),
+            Some(Way::Out(ends, way)) => self.leave(ends, way, frame),
             Some(Way::Decided(decision)) => {
                 self.bridge_obey(inlet.bridge, inlet.port, frame, decision);
-                Ok(())
             }
         }
+        Ok(())
     }
 
     /// Where it goes; the bridge and its hooks have accounted for it then.
@@ -106,91 +68,48 @@ impl Net {
             return None;
         }
         let slot = self.bridges[inlet.bridge.0 as usize].as_deref_mut()?;
-        let mut addresses = None;
-        let mut guard = None;
-        if slot.filtered
-            && let Some(ns) = slot.owner
-            && let Some(owner) = self.namespaces.get_mut(ns.0 as usize)?.as_deref_mut()
-        {
-            addresses = Some(owner.addresses_change());
-            guard = owner.guard()?;
-        }
-        let lone = Lone::of(&self.pool, frame, &slot.bridge, guard.is_some())?;
-        let (number, len) = (lone.number, lone.bytes.len());
-        let mut tally = Tally::default();
-
-        let single = lone.single(inlet.iface);
-        if let (Some(guard), Some(single)) = (guard.as_deref_mut(), &single) {
-            slot.courses.renew(seen(&slot.bridge, guard));
-            let mut known = Known {
-                now: self.now,
-                port: inlet.port,
-                bridge: &mut slot.bridge,
-                guard: &mut *guard,
-                tally: &mut tally,
-                links: &mut self.links,
-                renewed: None,
-            };
-            if let Some(course) = slot.courses.of(self.now, &single.key)
-                && known.way(course, single).is_some()
-            {
-                guard.count(&mut tally);
-                (slot.bridge).account(inlet.port, Decision::Port(inlet.port), (1, len as u64));
-                return Some(Way::Out(Exit {
-                    number,
-                    len,
-                    out: course.out,
-                    peer: course.peer,
-                    link: course.link(),
-                    side: course.side(),
-                }));
-            }
-        }
-
-        let to = (slot.bridge).between(self.now, inlet.port, lone.bytes)?;
-        let out = slot.bridge.port(to)?.interface;
-        let Plug::Veth { link, side, peer } = self.sockets[out.0 as usize].plug else {
+        let (meta, bytes) = self.pool.view(frame);
+        // What the stack takes goes one by one.
+        if meta.gso_size != 0 || bytes.starts_with(&slot.bridge.address().0) {
             return None;
+        }
+        let owner = slot.owner.filter(|_| slot.filtered);
+        let owner = owner.and_then(|ns| self.namespaces.get_mut(ns.0 as usize)?.as_deref_mut());
+        let addresses = owner.as_ref().map(|owner| owner.addresses_change());
+        let guard = match owner {
+            None => None,
+            Some(owner) => owner.guard()?,
         };
-        let target = self.links.get_mut(link.0 as usize)?.as_deref_mut()?;
-        if link == inlet.link || target.clear(side, len).is_none() {
-            return None;
+        let mut gate = Gate {
+            now: self.now,
+            inlet,
+            bridge: &mut slot.bridge,
+            courses: &mut slot.courses,
+            hops: &mut slot.hops,
+            links: &mut self.links,
+            sockets: &self.sockets,
+            bytes,
+            number: meta.id,
+        };
+        match guard {
+            Some(guard) if is_packet(bytes) => gate.guarded(guard, addresses),
+            _ => gate.unguarded(),
         }
-        (slot.bridge).account(inlet.port, Decision::Port(to), (1, len as u64));
-        if let (Some(guard), Some(packet)) = (guard, &lone.packet) {
-            if !guard.pass_bridged(self.now, packet, addresses, &mut tally) {
-                return Some(Way::Decided(Decision::Port(to)));
-            }
-            guard.count(&mut tally);
-            if let Some(single) = single
-                && let Some(passage) = guard.passage(packet)
-            {
-                slot.courses.renew(seen(&slot.bridge, guard));
-                let way = ((out, peer), (link, side));
-                (slot.courses).found(single.key, passage, (&slot.bridge, inlet.port), way);
-            }
-        }
-        Some(Way::Out(Exit {
-            number,
-            len,
-            out,
-            peer,
-            link,
-            side,
-        }))
     }
 
     /// A frame leaves a bridge over a veth pair whose way is clear.
     #[inline(always)]
-    fn leave(&mut self, exit: Exit, frame: Frame) {
-        let what = What::Forwarded(exit.out);
-        self.trace.event(self.now, exit.number, exit.out, what);
-        let target = self.links[exit.link.0 as usize].as_deref_mut();
-        let Some(mut way) = target.and_then(|target| target.clear(exit.side, exit.len)) else {
-            return self.bridge_drop(frame, exit.out, DropReason::RingFull);
+    fn leave(&mut self, ends: (IfId, IfId), (link, side): (LinkId, Side), frame: Frame) {
+        let (out, peer) = ends;
+        let (number, len) = (self.pool.meta(&frame).id, self.pool.len(&frame));
+        let what = What::Forwarded(out);
+        self.trace.event(self.now, number, out, what);
+        let target = self.links[link.0 as usize].as_deref_mut();
+        let Some(mut way) = target.and_then(|target| target.clear(side, len)) else {
+            return self.bridge_drop(frame, out, DropReason::RingFull);
         };
-        let frame = way.cross(&mut self.pool, frame, exit.len as u64);
-        let arrival = (exit.peer, frame);
+        let frame = way.cross(&mut self.pool, frame, len as u64);
+        let arrival = (peer, frame);
         arrive(
             &mut self.hand,
             &mut self.sockets,
@@ -198,5 +117,122 @@ impl Net {
             way,
             arrival,
         );
+    }
+}
+
+/// What is in the frame meets the hooks.
+#[inline(always)]
+fn is_packet(bytes: &[u8]) -> bool {
+    let kind = bytes
+        .get(ETHER_LEN - 2..)
+        .and_then(|kind| kind.first_chunk());
+    matches!(kind, Some(&IPV4 | &IPV6))
+}
+
+impl Gate<'_> {
+    /// A frame that no hooks see.
+    #[inline(always)]
+    fn unguarded(&mut self) -> Option<Way> {
+        let hop = self.hop()?;
+        self.account();
+        Some(Way::Out((hop.out, hop.peer), (hop.link, hop.side)))
+    }
+
+    /// A frame with a packet that meets these hooks.
+    #[inline(always)]
+    fn guarded(&mut self, guard: &mut Netfilter, addresses: Option<u64>) -> Option<Way> {
+        let packet = Run::of(self.bytes.get(ETHER_LEN..)?, self.bridge.interface(), 1)?;
+        let single = self.single(&packet);
+        if let Some(single) = &single
+            && let Some(way) = self.along(guard, single)
+        {
+            return Some(way);
+        }
+        let hop = self.hop()?;
+        let mut tally = Tally::default();
+        self.account();
+        if !guard.pass_bridged(self.now, &packet, addresses, &mut tally) {
+            return Some(Way::Decided(Decision::Port(hop.port)));
+        }
+        guard.count(&mut tally);
+        let (ends, way) = ((hop.out, hop.peer), (hop.link, hop.side));
+        if let Some(single) = single
+            && let Some(passage) = guard.passage(&packet)
+        {
+            self.courses.renew(seen(self.bridge, guard));
+            let from = (&*self.bridge, self.inlet.port);
+            self.courses.found(single.key, passage, from, (ends, way));
+        }
+        Some(Way::Out(ends, way))
+    }
+
+    /// What of the frame may have a course.
+    #[inline(always)]
+    fn single(&self, packet: &Run) -> Option<Single> {
+        let datum = packet.datum()?;
+        Some(Single {
+            number: self.number,
+            len: self.bytes.len(),
+            datum,
+            key: Key::of(self.bytes, datum.flow(), self.inlet.iface)?,
+        })
+    }
+
+    /// Along the course of its flow.
+    #[inline(always)]
+    fn along(&mut self, guard: &mut Netfilter, single: &Single) -> Option<Way> {
+        self.courses.renew(seen(self.bridge, guard));
+        let course = self.courses.of(self.now, &single.key)?;
+        let mut tally = Tally::default();
+        let mut known = Known {
+            now: self.now,
+            port: self.inlet.port,
+            bridge: &mut *self.bridge,
+            guard: &mut *guard,
+            tally: &mut tally,
+            links: &mut *self.links,
+            renewed: None,
+        };
+        known.way(course, single)?;
+        guard.count(&mut tally);
+        let way = Way::Out((course.out, course.peer), (course.link(), course.side()));
+        self.account();
+        Some(way)
+    }
+
+    /// Where the bridge forwards it to, if the way is clear.
+    #[inline(always)]
+    fn hop(&mut self) -> Option<Hop> {
+        let pair = Pair::of(self.bytes.first_chunk()?, self.inlet.iface)?;
+        let held = self.hops.of(self.now, self.bridge, &pair).copied();
+        let hop = match held {
+            Some(hop) if self.bridge.renew(self.now, self.inlet.port, pair.source()) => hop,
+            _ => self.hop_anew(pair)?,
+        };
+        let target = self.links.get_mut(hop.link.0 as usize)?.as_deref_mut()?;
+        target.clear(hop.side, self.bytes.len())?;
+        Some(hop)
+    }
+
+    #[inline(never)]
+    fn hop_anew(&mut self, pair: Pair) -> Option<Hop> {
+        let from = self.inlet.port;
+        let to = (self.bridge).between(self.now, from, self.bytes)?;
+        let out = self.bridge.port(to)?.interface;
+        let Plug::Veth { link, side, peer } = self.sockets[out.0 as usize].plug else {
+            return None;
+        };
+        if link == self.inlet.link {
+            return None;
+        }
+        let hop = Hop::new(self.bridge, pair, (from, to), (out, peer), (link, side))?;
+        self.hops.keep(hop);
+        Some(hop)
+    }
+
+    #[inline(always)]
+    fn account(&mut self) {
+        self.bridge
+            .forwarded(self.inlet.port, self.bytes.len() as u64);
     }
 }

@@ -15,6 +15,7 @@ mod child;
 mod courses;
 mod crossing;
 mod hand;
+mod hops;
 mod lone;
 mod raw;
 mod row;
@@ -122,6 +123,8 @@ pub(crate) struct BridgeSlot {
     pub(crate) filtered: bool,
     /// The ways of flows that go on.
     courses: courses::Courses,
+    /// Those between its stations.
+    hops: hops::Hops,
 }
 
 /// How a data plane is made.

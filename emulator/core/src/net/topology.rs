@@ -12,6 +12,7 @@ use switch::wire::EthernetAddress;
 use switch::{DropReason, Time};
 
 use super::courses::Courses;
+use super::hops::Hops;
 use super::{BridgeSlot, ChildKind, Net, Plug, Reader, Socket};
 use crate::id::{BridgeId, IfId, LinkId, NsId};
 use crate::netns::{Errno, IfaceConfig, IfaceKind, LO, Netns, Peer, link_local, link_local_shared};
@@ -226,6 +227,7 @@ impl Net {
             far: false,
             filtered: true,
             courses: Courses::default(),
+            hops: Hops::default(),
         })));
         self.watch(iface);
         (id, iface)

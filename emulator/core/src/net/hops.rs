@@ -1,0 +1,116 @@
+//! Hops: from which station to which frames go through a bridge, and where they leave it.
+//!
+//! What a bridge and its wiring say of a frame between two stations is the same each time, until the bridge changes or
+//! the destination has been silent for too long. A hop keeps it, for frames that have no [course](super::courses)
+//! because their flow is short. That the source was seen again the bridge is told each time.
+
+use switch::Time;
+use switch::bridge::{Bridge, PortId};
+use switch::link::Side;
+use switch::wire::ETHER_LEN;
+
+use crate::id::{IfId, LinkId};
+
+/// Hops that a bridge keeps, 4 KiB; pairs with the same place take turns. Memory is taken with the first.
+const HOPS: usize = 64;
+
+/// Two addresses, and the interface that is the port where the frame came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Pair {
+    /// The destination, and where the source begins.
+    front: u64,
+    /// Where the source ends.
+    back: u32,
+    inlet: IfId,
+}
+
+/// Where frames between two stations leave the bridge.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Hop {
+    pair: Pair,
+    pub(super) port: PortId,
+    /// The interface that is this port, and the other end of its veth pair.
+    pub(super) out: IfId,
+    pub(super) peer: IfId,
+    pub(super) link: LinkId,
+    pub(super) side: Side,
+    /// When the destination is too old.
+    old_at: Time,
+    /// The bridge as it was.
+    change: u64,
+}
+
+/// The hops of a bridge.
+#[derive(Debug, Default)]
+pub(super) struct Hops(Vec<Option<Hop>>);
+
+impl Pair {
+    #[inline(always)]
+    pub(super) fn of(head: &[u8; ETHER_LEN], inlet: IfId) -> Option<Self> {
+        let (front, rest) = head.split_first_chunk::<8>()?;
+        let back = rest.first_chunk::<4>()?;
+        Some(Self {
+            front: u64::from_be_bytes(*front),
+            back: u32::from_be_bytes(*back),
+            inlet,
+        })
+    }
+
+    /// The destination address as a number, its first byte highest.
+    #[inline(always)]
+    pub(super) const fn destination(&self) -> u64 {
+        self.front >> 16
+    }
+
+    /// The source address as a number, its first byte highest.
+    #[inline(always)]
+    pub(super) const fn source(&self) -> u64 {
+        (self.front & 0xffff) << 32 | self.back as u64
+    }
+
+    #[inline(always)]
+    const fn place(&self) -> usize {
+        let mixed = (self.front ^ (self.back as u64) << 24).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        (mixed >> 58) as usize % HOPS
+    }
+}
+
+impl Hop {
+    /// What `bridge` has just said of a frame between these two that came in at `from`: it leaves by `port`. `None` if
+    /// the bridge has to look at each.
+    pub(super) fn new(
+        bridge: &Bridge,
+        pair: Pair,
+        (from, port): (PortId, PortId),
+        (out, peer): (IfId, IfId),
+        (link, side): (LinkId, Side),
+    ) -> Option<Self> {
+        Some(Self {
+            pair,
+            port,
+            out,
+            peer,
+            link,
+            side,
+            old_at: bridge.old_at(from, pair.destination())?,
+            change: bridge.change(),
+        })
+    }
+}
+
+impl Hops {
+    /// The hop of frames between these two, if it holds.
+    #[inline(always)]
+    pub(super) fn of(&self, now: Time, bridge: &Bridge, pair: &Pair) -> Option<&Hop> {
+        let hop = self.0.get(pair.place())?.as_ref()?;
+        let holds = hop.pair == *pair && hop.change == bridge.change() && now < hop.old_at;
+        holds.then_some(hop)
+    }
+
+    pub(super) fn keep(&mut self, hop: Hop) {
+        if self.0.is_empty() {
+            self.0.resize(HOPS, None);
+        }
+        self.0[hop.pair.place()] = Some(hop);
+    }
+}
