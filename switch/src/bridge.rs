@@ -407,7 +407,13 @@ impl Bridge {
     #[must_use]
     pub fn old_at(&self, port: PortId, destination: u64) -> Option<Time> {
         let learning = self.port(port)?.flags.learning;
-        self.fdb.old_at(destination).filter(|_| learning)
+        self.known_until(destination).filter(|_| learning)
+    }
+
+    /// Until when the bridge knows where `destination` (its first byte highest) is, if that is silent.
+    #[must_use]
+    pub fn known_until(&self, destination: u64) -> Option<Time> {
+        self.fdb.old_at(destination)
     }
 
     /// One more frame with the addresses of an earlier one came in at the same port: true if nothing has
@@ -546,6 +552,22 @@ impl Bridge {
         self.counters.sent += frames;
         self.count_decision(decision, frames);
         decision
+    }
+
+    /// The port that an ordinary frame of the bridge's own interface leaves by, if the bridge knows its destination: what
+    /// [`Self::output`] decides about it then. `None` if that has to decide.
+    #[must_use]
+    pub fn towards(&self, now: Time, frame: &[u8]) -> Option<PortId> {
+        let header = Header::of(frame).filter(|header| self.up && !header.is_to_group())?;
+        let (_, to) = self.fdb.known(now, header.destination)?;
+        to.filter(|&to| self.refusal(None, to).is_none())
+    }
+
+    /// Counts a frame of the bridge's own interface that was forwarded.
+    #[inline(always)]
+    pub fn sent(&mut self) {
+        self.counters.sent += 1;
+        self.counters.forwarded += 1;
     }
 
     fn decide_output(&mut self, now: Time, frame: &[u8]) -> Decision {

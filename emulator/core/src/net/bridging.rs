@@ -115,6 +115,9 @@ impl Net {
 
     /// A frame from the bridge's own interface.
     pub(super) fn bridge_output(&mut self, bridge: BridgeId, iface: IfId, frame: Frame) {
+        let Err(frame) = self.lone_output(bridge, iface, frame) else {
+            return;
+        };
         let Some(slot) = self.bridges[bridge.0 as usize].as_mut() else {
             return self.bridge_drop(frame, iface, DropReason::InterfaceDown);
         };

@@ -56,9 +56,20 @@ impl Pair {
         })
     }
 
+    /// Frames to this destination from the bridge's own interface, which is the `inlet`.
+    #[inline(always)]
+    pub(super) fn to(head: &[u8; ETHER_LEN], own: IfId) -> Option<Self> {
+        let front = u64::from_be_bytes(*head.first_chunk::<8>()?);
+        Some(Self {
+            front: front >> 16 << 16,
+            back: 0,
+            inlet: own,
+        })
+    }
+
     /// The destination address as a number, its first byte highest.
     #[inline(always)]
-    pub(super) const fn destination(&self) -> u64 {
+    const fn destination(&self) -> u64 {
         self.front >> 16
     }
 
@@ -76,12 +87,11 @@ impl Pair {
 }
 
 impl Hop {
-    /// What `bridge` has just said of a frame between these two that came in at `from`: it leaves by `port`. `None` if
-    /// the bridge has to look at each.
+    /// What `bridge` has just said of a frame between these two: it leaves by `port`.
     pub(super) fn new(
         bridge: &Bridge,
         pair: Pair,
-        (from, port): (PortId, PortId),
+        port: PortId,
         (out, peer): (IfId, IfId),
         (link, side): (LinkId, Side),
     ) -> Option<Self> {
@@ -92,7 +102,7 @@ impl Hop {
             peer,
             link,
             side,
-            old_at: bridge.old_at(from, pair.destination())?,
+            old_at: bridge.known_until(pair.destination())?,
             change: bridge.change(),
         })
     }

@@ -19,13 +19,18 @@ use super::hops::{Hop, Hops, Pair};
 use super::row::{IPV4, IPV6};
 use super::run::Inlet;
 use super::{Net, Plug, Socket};
-use crate::id::{IfId, LinkId};
+use crate::id::{BridgeId, IfId, LinkId};
+
+/// An interface, and the other end of its veth pair.
+type Ends = (IfId, IfId);
+/// A veth pair and the end of it where a frame goes in.
+type Wire = (LinkId, Side);
 
 /// What becomes of a frame.
 enum Way {
     /// It leaves by this interface, whose other end is the second, over this veth pair.
-    Out((IfId, IfId), (LinkId, Side)),
-    /// The bridge decided so, and the hooks have to see it.
+    Out(Ends, Wire),
+    /// The bridge decided so: the stack takes it, or the hooks have to see it.
     Decided(Decision),
 }
 
@@ -69,9 +74,18 @@ impl Net {
         }
         let slot = self.bridges[inlet.bridge.0 as usize].as_deref_mut()?;
         let (meta, bytes) = self.pool.view(frame);
-        // What the stack takes goes one by one.
-        if meta.gso_size != 0 || bytes.starts_with(&slot.bridge.address().0) {
+        if meta.gso_size != 0 {
             return None;
+        }
+        if bytes.starts_with(&slot.bridge.address().0) {
+            let bridge = &mut slot.bridge;
+            let decision = bridge.input(self.now, inlet.port, bytes);
+            if bridge.learned().is_some() {
+                let what = What::Learned(inlet.iface);
+                self.trace
+                    .event(self.now, meta.id, bridge.interface(), what);
+            }
+            return Some(Way::Decided(decision));
         }
         let owner = slot.owner.filter(|_| slot.filtered);
         let owner = owner.and_then(|ns| self.namespaces.get_mut(ns.0 as usize)?.as_deref_mut());
@@ -97,9 +111,61 @@ impl Net {
         }
     }
 
+    /// An ordinary frame of the bridge's own interface `own` leaves by the hop to its destination. It comes back, and nothing has
+    /// happened, if the bridge has to look at it.
+    ///
+    /// # Errors
+    /// The frame.
+    #[inline(always)]
+    pub(super) fn lone_output(
+        &mut self,
+        bridge: BridgeId,
+        own: IfId,
+        frame: Frame,
+    ) -> Result<(), Frame> {
+        let exit = self.lone_exit(bridge, own, &frame);
+        match exit {
+            None => Err(frame),
+            Some((ends, way)) => {
+                self.leave(ends, way, frame);
+                Ok(())
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn lone_exit(&mut self, bridge: BridgeId, own: IfId, frame: &Frame) -> Option<(Ends, Wire)> {
+        if self.trace.is_capturing() || !self.pool.has_room(1) {
+            return None;
+        }
+        let (meta, bytes) = self.pool.view(frame);
+        if meta.gso_size != 0 {
+            return None;
+        }
+        let slot = self.bridges[bridge.0 as usize].as_deref_mut()?;
+        let pair = Pair::to(bytes.first_chunk()?, own)?;
+        let hop = match slot.hops.of(self.now, &slot.bridge, &pair) {
+            Some(hop) => *hop,
+            None => {
+                let to = slot.bridge.towards(self.now, bytes)?;
+                let out = slot.bridge.port(to)?.interface;
+                let Plug::Veth { link, side, peer } = self.sockets[out.0 as usize].plug else {
+                    return None;
+                };
+                let hop = Hop::new(&slot.bridge, pair, to, (out, peer), (link, side))?;
+                slot.hops.keep(hop);
+                hop
+            }
+        };
+        let target = self.links.get_mut(hop.link.0 as usize)?.as_deref_mut()?;
+        target.clear(hop.side, bytes.len())?;
+        slot.bridge.sent();
+        Some(((hop.out, hop.peer), (hop.link, hop.side)))
+    }
+
     /// A frame leaves a bridge over a veth pair whose way is clear.
     #[inline(always)]
-    fn leave(&mut self, ends: (IfId, IfId), (link, side): (LinkId, Side), frame: Frame) {
+    fn leave(&mut self, ends: Ends, (link, side): Wire, frame: Frame) {
         let (out, peer) = ends;
         let (number, len) = (self.pool.meta(&frame).id, self.pool.len(&frame));
         let what = What::Forwarded(out);
@@ -225,7 +291,7 @@ impl Gate<'_> {
         if link == self.inlet.link {
             return None;
         }
-        let hop = Hop::new(self.bridge, pair, (from, to), (out, peer), (link, side))?;
+        let hop = Hop::new(self.bridge, pair, to, (out, peer), (link, side))?;
         self.hops.keep(hop);
         Some(hop)
     }
