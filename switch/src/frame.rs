@@ -549,7 +549,7 @@ impl Pool {
         self.renew_by_copy(frame)
     }
 
-    #[inline(never)]
+    #[inline]
     fn renew_by_copy(&mut self, frame: Frame) -> Result<Frame, Frame> {
         if frame.is_large() {
             return match self.copy(&frame) {
