@@ -110,6 +110,9 @@ struct Opening {
     to: Option<(IpAddr, Option<u16>)>,
 }
 
+/// Lanes that are kept of flows that have none yet: a power of two.
+const RECENT: usize = 16;
+
 /// The lanes of a namespace, by key, and the packet that is looked at for one.
 #[derive(Debug, Default)]
 pub(super) struct Flows {
@@ -117,9 +120,24 @@ pub(super) struct Flows {
     said: Answers<Said>,
     openings: Answers<Opening>,
     asked: Option<Plain>,
+    /// Lanes of the last few packets that had none, by key: their flows may end soon.
+    recent: Vec<Option<Flow>>,
 }
 
 impl Flows {
+    /// The lane of a packet like the one before it in a short flow.
+    #[inline]
+    fn recent(&self, key: &Key) -> Option<&Flow> {
+        self.recent.get(key.place() % RECENT)?.as_ref()
+    }
+
+    fn keep_recent(&mut self, flow: Flow) {
+        if self.recent.is_empty() {
+            self.recent.resize(RECENT, None);
+        }
+        self.recent[flow.key.place() % RECENT] = Some(flow);
+    }
+
     /// The place of a flow among those that there are now.
     #[inline]
     const fn place(&self, key: &Key) -> usize {
@@ -164,10 +182,10 @@ impl Netfilter {
     ) -> Option<Passed> {
         self.flows.asked = None;
         let plain = plain(bytes, crossing.input)?;
-        let of_lane = self.flows.at(&plain.key).filter(|flow| {
-            let is_known = flow.rules == self.rules.change() && flow.routes == crossing.routes;
-            is_known && flow.key == plain.key && plain.is_data()
-        });
+        let now_is = (self.rules.change(), crossing.routes);
+        let is_known = |flow: &&Flow| flow.key == plain.key && (flow.rules, flow.routes) == now_is;
+        let of_lane = self.flows.at(&plain.key).filter(is_known);
+        let of_lane = of_lane.filter(|_| plain.is_data());
         let is_lane = of_lane.is_some();
         let run = Run::one(plain, u64::from(crossing.frames));
         let fits = |flow: &Flow, bytes: &[u8]| crossing.wire_len <= flow.exit.mtu && bytes[8] > 1;
@@ -178,10 +196,26 @@ impl Netfilter {
             return Some(flow.pass(bytes, crossing.csum_partial));
         }
         if !is_lane
+            && let Some(flow) = self.flows.recent(&plain.key).filter(is_known)
+            && fits(flow, bytes)
+            && flow.express(now, &run, &mut self.conntrack, &mut self.rules)
+        {
+            let passed = flow.pass(bytes, crossing.csum_partial);
+            if plain.is_data()
+                && let Some(conn) = self.conntrack.conn_mut(flow.conn)
+                && conn.goes_on(flow.direction)
+            {
+                let flow = *flow;
+                self.flows.open(flow);
+            }
+            return Some(passed);
+        }
+        if !is_lane
             && let Some(flow) = self.flow_like(&plain, crossing)
             && fits(&flow, bytes)
             && flow.express(now, &run, &mut self.conntrack, &mut self.rules)
         {
+            self.flows.keep_recent(flow);
             self.went_on(&plain, flow);
             return Some(flow.pass(bytes, crossing.csum_partial));
         }
