@@ -171,7 +171,7 @@ fn link_local_v6(addr: IpAddr) -> bool {
 }
 
 /// Takes one from the time to live, and mends the header checksum by the difference.
-fn decrement(bytes: &mut [u8]) {
+pub(super) fn decrement(bytes: &mut [u8]) {
     if bytes[0] >> 4 == 6 {
         bytes[7] -= 1;
         return;

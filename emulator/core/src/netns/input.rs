@@ -22,7 +22,9 @@ use super::{Arrival, Cx, Iface, LO, Netns};
 impl Netns {
     /// An Ethernet frame arrived at an interface.
     pub fn input(&mut self, cx: &mut Cx<'_>, id: IfId, frame: Frame) {
-        if let Some(frame) = self.early_input(cx, id, frame) {
+        if let Some(frame) = self.early_input(cx, id, frame)
+            && let Some(frame) = self.onward(cx, id, frame)
+        {
             self.full_input(cx, id, frame);
         }
     }

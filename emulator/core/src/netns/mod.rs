@@ -37,6 +37,7 @@ pub mod iface;
 mod input;
 mod nd;
 pub mod neigh;
+mod onward;
 mod output;
 mod ping;
 mod pmtu;

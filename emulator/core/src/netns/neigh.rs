@@ -280,6 +280,16 @@ impl Neighbours {
         Some(entry.mac)
     }
 
+    /// The same for whichever neighbour it is.
+    #[inline]
+    pub(super) fn at_hand(&mut self, now: Time, key: (IfId, IpAddr)) -> Option<Mac> {
+        let again = self.entries.get(self.last).is_some_and(|e| e.key == key);
+        if !again {
+            self.last = self.find(key).ok()?;
+        }
+        self.in_use(now, key)
+    }
+
     /// The MAC to send to without a question, and without keeping anything.
     pub(super) fn mac(&self, key: (IfId, IpAddr)) -> Option<Mac> {
         let entry = &self.entries[self.find(key).ok()?];
