@@ -44,10 +44,44 @@ pub struct Exit {
 pub struct Passed {
     /// Where it leaves.
     pub exit: Exit,
-    /// How PREROUTING translated it.
-    pub prerouting: Option<Rewrite>,
-    /// How POSTROUTING translated it.
-    pub postrouting: Option<Rewrite>,
+    /// Addresses and ports as it came and as it leaves, each source first.
+    from: (u64, u32),
+    to: (u64, u32),
+}
+
+impl Passed {
+    /// It leaves as it came.
+    #[must_use]
+    #[inline]
+    pub fn is_as_it_was(&self) -> bool {
+        self.from == self.to
+    }
+
+    /// How PREROUTING translated it: its destination.
+    #[must_use]
+    pub fn prerouting(&self) -> Option<Rewrite> {
+        let (from_source, from_destination) = sockets(self.from);
+        let (_, to_destination) = sockets(self.to);
+        (from_destination != to_destination).then_some(Rewrite {
+            from_source,
+            from_destination,
+            to_source: from_source,
+            to_destination,
+        })
+    }
+
+    /// How POSTROUTING translated it then: its source.
+    #[must_use]
+    pub fn postrouting(&self) -> Option<Rewrite> {
+        let (from_source, _) = sockets(self.from);
+        let (to_source, to_destination) = sockets(self.to);
+        (from_source != to_source).then_some(Rewrite {
+            from_source,
+            from_destination: to_destination,
+            to_source,
+            to_destination,
+        })
+    }
 }
 
 /// What of a packet to forward is the same for all of its flow.
@@ -484,7 +518,7 @@ fn mend(from: &Tuple, to: &Tuple) -> Mend {
 }
 
 /// The ends of a packet with these addresses and ports.
-fn sockets(addresses: u64, ports: u32) -> (SocketAddr, SocketAddr) {
+fn sockets((addresses, ports): (u64, u32)) -> (SocketAddr, SocketAddr) {
     let socket = |address: u64, port: u32| {
         SocketAddr::from((Ipv4Addr::from_bits(address as u32), port as u16))
     };
@@ -540,30 +574,16 @@ impl Flow {
     }
 
     /// Translates a packet of the flow.
+    #[inline]
     fn pass(&self, bytes: &mut [u8], csum_partial: bool) -> Passed {
-        let mut passed = Passed {
+        let passed = Passed {
             exit: self.exit,
-            prerouting: None,
-            postrouting: None,
+            from: (self.key.addresses(), self.key.ports()),
+            to: (self.to_addresses, self.to_ports),
         };
-        if (self.key.addresses(), self.key.ports()) == (self.to_addresses, self.to_ports) {
-            return passed;
+        if !passed.is_as_it_was() {
+            self.write(bytes, csum_partial);
         }
-        self.write(bytes, csum_partial);
-        let (from_source, from_destination) = sockets(self.key.addresses(), self.key.ports());
-        let (to_source, to_destination) = sockets(self.to_addresses, self.to_ports);
-        passed.prerouting = (from_destination != to_destination).then_some(Rewrite {
-            from_source,
-            from_destination,
-            to_source: from_source,
-            to_destination,
-        });
-        passed.postrouting = (from_source != to_source).then_some(Rewrite {
-            from_source,
-            from_destination: to_destination,
-            to_source,
-            to_destination,
-        });
         passed
     }
 
@@ -720,7 +740,7 @@ mod tests {
                 }
             }
             assert_eq!(fast, slow, "{field:#x} {to:?} {partial}");
-            assert_eq!([passed.prerouting, passed.postrouting], rewrites);
+            assert_eq!([passed.prerouting(), passed.postrouting()], rewrites);
         }
     }
 }

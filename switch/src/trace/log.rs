@@ -230,6 +230,10 @@ impl Iterator for Events<'_> {
         (self.left, Some(self.left))
     }
 
+    fn count(self) -> usize {
+        self.left
+    }
+
     fn fold<T, F: FnMut(T, Event) -> T>(self, start: T, mut tell: F) -> T {
         let mut told = start;
         let (mut rewrites, mut judgements) = (self.rewrites, self.judgements);

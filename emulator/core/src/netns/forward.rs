@@ -6,13 +6,13 @@
 
 use core::net::IpAddr;
 
-use switch::Frame;
 use switch::verdict::{DropReason, What};
 use switch::wire::{Packet, updated};
+use switch::{Frame, IfId};
 
 use super::fib::RouteKind;
 use super::fragment::wire_len;
-use super::hook::{Crossing, Exit, Hook};
+use super::hook::{Crossing, Exit, Hook, Passed};
 use super::icmp::Complaint;
 use super::output::{Way, frame_count};
 use super::{Arrival, Cx, Netns};
@@ -99,13 +99,7 @@ impl Netns {
         };
         decrement(bytes);
         let output = passed.exit.output;
-        if let Some(rewrite) = passed.prerouting {
-            cx.event(&frame, arrival.iface, What::Rewritten(rewrite));
-        }
-        cx.event(&frame, arrival.iface, What::Forwarded(output));
-        if let Some(rewrite) = passed.postrouting {
-            cx.event(&frame, output, What::Rewritten(rewrite));
-        }
+        tell_onward(cx, cx.pool.meta(&frame).id, arrival.iface, &passed);
         self.neighbour_send(cx, frame, &Way::onward(output, passed.exit.next_hop));
         None
     }
@@ -168,6 +162,28 @@ impl Netns {
 
 fn link_local_v6(addr: IpAddr) -> bool {
     matches!(addr, IpAddr::V6(v6) if v6.is_unicast_link_local())
+}
+
+/// Reports what became of a packet of this number that came in at `input`.
+#[inline]
+pub(super) fn tell_onward(cx: &mut Cx<'_>, number: u64, input: IfId, passed: &Passed) {
+    let (now, output) = (cx.now, passed.exit.output);
+    let is_told = cx.trace.is_listening() || cx.trace.is_capturing();
+    if !is_told {
+        return;
+    }
+    if !passed.is_as_it_was()
+        && let Some(rewrite) = passed.prerouting()
+    {
+        cx.trace.event(now, number, input, What::Rewritten(rewrite));
+    }
+    cx.trace.event(now, number, input, What::Forwarded(output));
+    if !passed.is_as_it_was()
+        && let Some(rewrite) = passed.postrouting()
+    {
+        cx.trace
+            .event(now, number, output, What::Rewritten(rewrite));
+    }
 }
 
 /// Takes one from the time to live, and mends the header checksum by the difference.

@@ -7,12 +7,11 @@
 
 use core::net::IpAddr;
 
-use switch::hook::{Crossing, Passed};
-use switch::verdict::What;
+use switch::hook::Crossing;
 use switch::wire::{ETHER_LEN, header_checksum_ok};
 use switch::{Frame, IfId};
 
-use super::forward::decrement;
+use super::forward::{decrement, tell_onward};
 use super::output::Way;
 use super::{Cx, Netns};
 
@@ -60,24 +59,9 @@ impl Netns {
         decrement(packet);
         iface.rx.packets += 1;
         iface.rx.bytes += len as u64;
-        self.tell_onward(cx, meta.id, id, &passed);
+        tell_onward(cx, meta.id, id, &passed);
         self.turn(cx, frame, len, (passed.exit.output, passed.exit.next_hop));
         None
-    }
-
-    #[inline]
-    fn tell_onward(&self, cx: &mut Cx<'_>, number: u64, input: IfId, passed: &Passed) {
-        let output = passed.exit.output;
-        if let Some(rewrite) = passed.prerouting {
-            cx.trace
-                .event(cx.now, number, input, What::Rewritten(rewrite));
-        }
-        cx.trace
-            .event(cx.now, number, input, What::Forwarded(output));
-        if let Some(rewrite) = passed.postrouting {
-            cx.trace
-                .event(cx.now, number, output, What::Rewritten(rewrite));
-        }
     }
 
     /// Sends a frame of `len` bytes as it lies to another station.
