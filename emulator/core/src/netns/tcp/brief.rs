@@ -19,8 +19,8 @@ use super::conn::window_shift;
 use super::emit::Emitter;
 use super::engine::{Congestion, Glance, Next, Setup, TcpState};
 use super::express::MIN_RTO;
+use super::head::{HEADERS, Head, Says};
 use super::segment::{ACK, FIN, PSH, RST, SYN};
-use super::smol::{LOCAL, REMOTE, ceiling};
 use super::told::{Offer, Told};
 
 /// Events that are written down, and one or two more.
@@ -28,8 +28,6 @@ const EVENTS: usize = 24;
 /// Bytes of one segment, and of all of a direction.
 const SEGMENT: usize = 1460;
 const BYTES: usize = 4 * SEGMENT;
-/// Headers of IPv4 and TCP without options.
-pub(super) const HEADERS: usize = 40;
 /// The longest options.
 const OPTIONS: usize = 40;
 /// What smoltcp believes of a peer that does not say (RFC 9293 §3.7.1), and the least that it believes.
@@ -73,7 +71,7 @@ pub(super) struct Brief {
     pub(super) ends: (SocketAddr, SocketAddr),
     state: TcpState,
     /// Headers of a segment of ours, but for lengths and numbers.
-    pub(super) head: [u8; HEADERS],
+    pub(super) head: Head,
     /// The number of our SYN.
     pub(super) isn: u32,
     /// The next number of ours, and the next one of theirs.
@@ -108,21 +106,6 @@ pub(super) struct Brief {
     pub(super) options: Options,
 }
 
-/// Headers of segments between these ends. The engine's IPv4 stands in for IPv6.
-fn template(local: SocketAddr, remote: SocketAddr, hop_limit: u8) -> [u8; HEADERS] {
-    let mut head = [0; HEADERS];
-    head[..12].copy_from_slice(&[0x45, 0, 0, 0, 0, 0, 0x40, 0, hop_limit, 6, 0, 0]);
-    let (source, destination) = match (local, remote) {
-        (SocketAddr::V4(local), SocketAddr::V4(remote)) => (*local.ip(), *remote.ip()),
-        _ => (LOCAL, REMOTE),
-    };
-    head[12..16].copy_from_slice(&source.octets());
-    head[16..20].copy_from_slice(&destination.octets());
-    head[20..22].copy_from_slice(&local.port().to_be_bytes());
-    head[22..24].copy_from_slice(&remote.port().to_be_bytes());
-    head
-}
-
 impl Brief {
     /// Whether connections of this kind can be brief.
     pub(super) fn suits(setup: &Setup) -> bool {
@@ -134,7 +117,7 @@ impl Brief {
             setup: *setup,
             ends,
             state: TcpState::SynSent,
-            head: template(ends.0, ends.1, setup.hop_limit.max(1)),
+            head: Head::new(ends.0, ends.1, setup.hop_limit),
             isn,
             next: isn,
             expected: 0,
@@ -231,9 +214,8 @@ impl Brief {
         self.heard.len() - self.read
     }
 
-    fn is_prompt(&self, now: Time) -> bool {
-        let since = self.since;
-        since.is_none_or(|since| ceiling(now).since(since) <= PROMPT)
+    fn is_prompt(&self, clock: Time) -> bool {
+        self.since.is_none_or(|since| clock.since(since) <= PROMPT)
     }
 
     /// There is room for so much data, and no acknowledgement is due for other.
@@ -245,14 +227,22 @@ impl Brief {
             && self.unread() + payload <= self.setup.recv_buffer / 4
     }
 
-    /// Takes a segment in, if it is one that is plain in this state; whether it was.
-    pub(super) fn hear(&mut self, now: Time, told: &Told, options: &[u8], data: &[u8]) -> bool {
+    /// Takes a segment in, if it is one that is plain in this state; whether it was. `clock` is the [time of
+    /// engines](super::smol::ceiling), here and below.
+    #[inline]
+    pub(super) fn hear(
+        &mut self,
+        (now, clock): (Time, Time),
+        told: &Told,
+        options: &[u8],
+        data: &[u8],
+    ) -> bool {
         if self.is_outgrown || self.log.len() >= EVENTS {
             return false;
         }
         let flags = told.flags & FLAGS & !PSH;
         let is_next = told.seq == self.expected && told.header == 20;
-        let is_all = told.ack == self.next && self.is_all_sent() && self.is_prompt(now);
+        let is_all = told.ack == self.next && self.is_all_sent() && self.is_prompt(clock);
         let is_bare = told.payload == 0;
         let taken = match (self.state, flags) {
             (TcpState::SynSent, SYN_ACK) => {
@@ -279,13 +269,14 @@ impl Brief {
                 at: now,
                 told: *told,
             });
-            self.advance(now, flags, told, data);
+            self.advance(clock, flags, told, data);
         }
         taken
     }
 
     /// What follows from a plain segment.
-    fn advance(&mut self, now: Time, flags: u8, told: &Told, data: &[u8]) {
+    #[inline]
+    fn advance(&mut self, clock: Time, flags: u8, told: &Told, data: &[u8]) {
         if flags & RST != 0 {
             self.state = match self.state {
                 TcpState::SynReceived => TcpState::Listen,
@@ -316,39 +307,46 @@ impl Brief {
         if !data.is_empty() {
             self.heard.extend_from_slice(data);
             self.is_owed = true;
-            self.answer_at = self.setup.ack_delay.map(|delay| ceiling(now) + delay);
+            self.answer_at = self.setup.ack_delay.map(|delay| clock + delay);
         }
         let taken = data.len() as u32 + u32::from(is_fin);
         self.expected = self.expected.wrapping_add(taken);
     }
 
     /// An engine has to take over before anything is sent at this time.
-    pub(super) fn needs_engine(&self, at: Time) -> bool {
+    #[inline]
+    pub(super) fn needs_engine(&self, clock: Time) -> bool {
         self.is_outgrown
             || self.log.len() >= EVENTS
-            || self.again_at.is_some_and(|again| again <= ceiling(at))
+            || self.again_at.is_some_and(|again| again <= clock)
     }
 
     /// Sends at most one segment; whether it did.
-    pub(super) fn output(&mut self, now: Time, mtu: usize, out: &mut Emitter<'_>) -> bool {
-        let is_due = || {
-            let at = self.answer_at;
-            self.is_owed && at.is_none_or(|at| at <= ceiling(now))
-        };
+    #[inline]
+    pub(super) fn output(
+        &mut self,
+        (now, clock): (Time, Time),
+        mtu: usize,
+        out: &mut Emitter<'_>,
+    ) -> bool {
+        let is_due = || self.is_owed && self.answer_at.is_none_or(|at| at <= clock);
         if self.has_syn {
             self.send_syn(mtu, out);
             self.next = self.isn.wrapping_add(1);
-        } else if self.unsent > 0 || self.has_fin {
-            self.send_data(out);
-        } else if is_due() {
-            self.send_segment(ACK, &[], 0, out);
         } else {
-            return false;
+            let flags = match self.has_fin {
+                true => FIN_ACK,
+                false if self.unsent > 0 => PSH | ACK,
+                false if is_due() => ACK,
+                false => return false,
+            };
+            self.send_segment(flags, &[], self.unsent, out);
+            let sent = self.unsent as u32 + u32::from(self.has_fin);
+            self.next = self.next.wrapping_add(sent);
         }
         if self.has_syn | self.has_fin || self.unsent > 0 {
-            let at = ceiling(now);
-            self.again_at = self.again_at.or(Some(at + MIN_RTO));
-            self.since = self.since.or(Some(at));
+            self.again_at = self.again_at.or(Some(clock + MIN_RTO));
+            self.since = self.since.or(Some(clock));
             self.in_flight += self.unsent;
             (self.unsent, self.has_syn, self.has_fin) = (0, false, false);
         }
@@ -364,6 +362,7 @@ impl Brief {
     }
 
     /// A SYN, or a SYN-ACK, for packets of `mtu` bytes.
+    #[inline(never)]
     fn send_syn(&self, mtu: usize, out: &mut Emitter<'_>) {
         let answers = self.state == TcpState::SynReceived;
         let mut options = [0; 12];
@@ -383,30 +382,30 @@ impl Brief {
         self.send_segment(flags, &options[..len], 0, out);
     }
 
-    fn send_data(&mut self, out: &mut Emitter<'_>) {
-        let flags = if self.has_fin { FIN_ACK } else { PSH | ACK };
-        self.send_segment(flags, &[], self.unsent, out);
-        let sent = self.unsent as u32 + u32::from(self.has_fin);
-        self.next = self.next.wrapping_add(sent);
-    }
-
     /// A segment with `options`, and the last `data` bytes that were said.
+    #[inline]
     fn send_segment(&self, flags: u8, options: &[u8], data: usize, out: &mut Emitter<'_>) {
         let window = match flags & SYN {
             0 => self.window_field(),
             _ => u16::try_from(self.setup.recv_buffer).unwrap_or(u16::MAX),
         };
-        let ack = if flags & ACK != 0 { self.expected } else { 0 };
-        let mut head = self.head;
-        head[24..28].copy_from_slice(&self.next.to_be_bytes());
-        head[28..32].copy_from_slice(&ack.to_be_bytes());
-        head[33] = flags;
-        head[34..36].copy_from_slice(&window.to_be_bytes());
-        out.plain(&head, options, &self.said[self.said.len() - data..]);
+        let says = Says {
+            seq: self.next,
+            ack: if flags & ACK != 0 { self.expected } else { 0 },
+            flags,
+            window,
+        };
+        out.plain(
+            &self.head,
+            says,
+            options,
+            &self.said[self.said.len() - data..],
+        );
     }
 
     /// When there is something to send.
-    pub(super) fn next(&self, now: Time) -> Next {
+    #[inline]
+    pub(super) fn next(&self, clock: Time) -> Next {
         let is_over = matches!(self.state, TcpState::Closed | TcpState::Listen);
         if is_over {
             return Next::Never;
@@ -416,7 +415,7 @@ impl Brief {
         }
         match self.answer_at.into_iter().chain(self.again_at).min() {
             None => Next::Never,
-            Some(at) if at <= ceiling(now) => Next::Now,
+            Some(at) if at <= clock => Next::Now,
             Some(at) => Next::At(at),
         }
     }
@@ -503,9 +502,9 @@ impl Brief {
     }
 
     /// Sets the time to live of what is sent.
-    pub(super) const fn set_hop_limit(&mut self, hops: u8) {
+    pub(super) fn set_hop_limit(&mut self, hops: u8) {
         self.setup.hop_limit = hops;
-        self.head[8] = if hops == 0 { 1 } else { hops };
+        self.head.set_hop_limit(hops);
     }
 
     /// Bytes that were sent and that came.

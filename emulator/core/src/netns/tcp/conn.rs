@@ -236,8 +236,8 @@ impl Conn {
     }
 
     /// Notes what the other side's SYN says.
-    pub(super) fn meet(&mut self, segment: &Segment, scales: bool) {
-        self.peer_isn = segment.seq;
+    pub(super) fn meet(&mut self, peer_isn: u32, scales: bool) {
+        self.peer_isn = peer_isn;
         let capacity = self.engine.as_ref().map_or(0, Machine::recv_capacity);
         self.shift = if scales { window_shift(capacity) } else { 0 };
     }
@@ -350,6 +350,7 @@ impl Conn {
         }
     }
 
+    #[inline]
     fn silence_ends(&self, opening: bool) -> Option<Time> {
         if opening {
             return Some(match self.owner {
@@ -387,10 +388,11 @@ impl Conn {
     /// closes the window overtakes a newer one: its retransmission timer runs out against the closed
     /// window and no probe is started. The probe that Linux sends (no data, one before the first
     /// unacknowledged number) makes the other side say its window again.
-    pub(super) fn watch(&mut self, now: Time, next: Next, opening: bool) {
-        let queued = || self.engine.as_ref().map_or(0, Machine::send_queue);
-        let stuck = next == Next::Never && (self.waits() || queued() > 0);
-        if !stuck || opening {
+    #[inline]
+    pub(super) fn watch(&mut self, now: Time, next: Next, state: TcpState, queued: usize) {
+        let waits = || self.marks.outstanding() || state.waits_for_fin();
+        let stuck = next == Next::Never && (waits() || queued > 0);
+        if !stuck || state.opening() {
             self.ask_at = None;
             self.asked = 0;
         } else if self.ask_at.is_none() {
@@ -401,6 +403,7 @@ impl Conn {
     }
 
     /// The first of this layer's own limits.
+    #[inline]
     pub(super) fn limit(&self, opening: bool) -> Option<Time> {
         let mut first = self.silence_ends(opening).unwrap_or(Time::MAX);
         if let Some(at) = self.keepalive_at(opening) {

@@ -153,24 +153,6 @@ impl Emitter<'_> {
         result
     }
 
-    /// A segment that no engine wrote: `head` is its headers of IPv4 and TCP without lengths, ID and checksums.
-    pub(super) fn plain(&mut self, head: &[u8; 40], options: &[u8], data: &[u8]) {
-        let (longer, len) = (self.longer(), head.len() + options.len() + data.len());
-        let Some(frame) = self.pool.alloc(longer + len) else {
-            self.counters.out_of_frames += 1;
-            return;
-        };
-        let bytes = &mut self.pool.bytes_mut(&frame)[longer..];
-        if let Some((start, rest)) = bytes.split_first_chunk_mut::<40>() {
-            *start = *head;
-            start[2..4].copy_from_slice(&(len as u16).to_be_bytes());
-            start[32] = ((20 + options.len()) << 2) as u8;
-            rest[..options.len()].copy_from_slice(options);
-            rest[options.len()..].copy_from_slice(data);
-        }
-        self.finish(frame, 0);
-    }
-
     /// A segment that the engine wrote elsewhere.
     pub(super) fn copy(&mut self, bytes: &[u8]) {
         let longer = self.longer();
@@ -195,7 +177,8 @@ impl Emitter<'_> {
         }
     }
 
-    fn finish(&mut self, frame: Frame, gso_size: u16) {
+    /// Sends the segment in `frame`, with a header of the engine's.
+    pub(super) fn finish(&mut self, frame: Frame, gso_size: u16) {
         let partial = self.stamp.partial || gso_size != 0;
         let (meta, bytes) = self.pool.parts_mut(&frame);
         meta.csum_partial = partial;

@@ -19,11 +19,11 @@ use super::demux::Tuple;
 use super::emit::Emitter;
 use super::engine::{Next, TcpEngine, TcpState};
 use super::held::{Heard, Kept};
-use super::listen::Listener;
 use super::machine::Machine;
 use super::run::guarded;
-use super::segment::{ACK, SYN, Segment};
+use super::segment::{ACK, SYN};
 use super::smol::ceiling;
+use super::told::Told;
 use super::{Tcp, TcpCx};
 
 /// No engine sends again sooner.
@@ -86,19 +86,21 @@ impl Plain {
         })
     }
 
-    /// What it says to the connection between these ends; `bytes` is its frame.
+    /// What it says to a brief connection, its options and its data; `bytes` is its frame, which is
+    /// [long enough](Self::read).
     #[inline]
-    fn segment(&self, bytes: &[u8], local: SocketAddr, remote: SocketAddr) -> Segment {
-        let seq = bytes.get(ETHER_LEN + 24..).and_then(<[u8]>::first_chunk);
-        Segment {
-            local,
-            remote,
-            seq: seq.map_or(0, |seq| u32::from_be_bytes(*seq)),
+    pub(super) fn told<'a>(&self, bytes: &'a [u8]) -> (Told, &'a [u8], &'a [u8]) {
+        let segment = &bytes[ETHER_LEN + IP_HEADER..ETHER_LEN + self.len];
+        let (header, data) = segment.split_at(segment.len() - self.payload);
+        let told = Told {
+            seq: u32::from_be_bytes([header[4], header[5], header[6], header[7]]),
             ack: self.ack,
-            flags: self.flags & 0x3f,
             window: self.window,
-            payload: self.payload as u32,
-        }
+            flags: self.flags,
+            header: header.len() as u8,
+            payload: data.len() as u16,
+        };
+        (told, &header[IP_HEADER..], data)
     }
 
     /// What it says to a stream whose acknowledgements are off by `shift`.
@@ -142,7 +144,7 @@ impl Plain {
 
     /// Whether the checksums of the frame `bytes` are right, the segment's only unless it is `partial`.
     #[inline]
-    fn is_sound(&self, bytes: &[u8], partial: bool) -> bool {
+    pub(super) fn is_sound(&self, bytes: &[u8], partial: bool) -> bool {
         let Some(packet) = bytes.get(ETHER_LEN..ETHER_LEN + self.len) else {
             return false;
         };
@@ -356,7 +358,7 @@ impl Tcp {
                 state: before.state,
                 recv_queue: before.recv_queue,
             };
-            self.settle(cx, slot, before, None);
+            self.settle(cx, slot, before, 0, 0);
             return Ok(());
         }
         let received = after.recv_queue - before.recv_queue;
@@ -381,39 +383,7 @@ impl Tcp {
         Ok(())
     }
 
-    /// The same for a brief connection, which takes any segment that is plain there.
-    #[inline]
-    fn input_brief(
-        &mut self,
-        cx: &mut TcpCx<'_>,
-        slot: u32,
-        frame: Frame,
-        plain: &Plain,
-    ) -> Result<(), Frame> {
-        let Some((meta, bytes)) = cx.pool.view_unique(&frame) else {
-            return Err(frame);
-        };
-        if !plain.is_sound(bytes, meta.csum_partial) {
-            return Err(frame);
-        }
-        let Some(conn) = self.slots.conn_at(slot) else {
-            return Err(frame);
-        };
-        let segment = plain.segment(bytes, conn.local, conn.remote);
-        if let Owner::Embryo(listener) = conn.owner {
-            let listener = self.slots.listener(listener);
-            if listener.is_some_and(Listener::accept_full) {
-                return Err(frame);
-            }
-        }
-        self.now = cx.now;
-        let (start, end) = (ETHER_LEN + IP_HEADER, ETHER_LEN + plain.len);
-        self.hear_brief(cx, slot, frame, start..end, &segment)?;
-        self.counters.segments_in += 1;
-        Ok(())
-    }
-
-    /// The same for any other segment: it is taken as by [`Tcp::input`].
+    /// The same for a segment that is more than data: it is taken as by [`Tcp::input`].
     #[inline(never)]
     fn input_event(
         &mut self,

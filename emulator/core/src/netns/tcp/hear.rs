@@ -2,14 +2,17 @@
 
 use core::ops::Range;
 
-use switch::Frame;
 use switch::wire::Packet;
+use switch::{Frame, Time};
 
 use super::brief::Brief;
-use super::conn::Owner;
-use super::engine::{Setup, TcpState};
+use super::conn::{Conn, Owner, Seen};
+use super::engine::{Glance, Setup, TcpState};
+use super::express::Plain;
+use super::listen::Listener;
 use super::machine::Machine;
-use super::segment::{SYN, Segment};
+use super::segment::{ACK, SYN, Segment};
+use super::smol::ceiling;
 use super::told::Told;
 use super::{Tcp, TcpCx};
 
@@ -51,12 +54,43 @@ pub(super) fn accept_brief(
     Some((brief, scales))
 }
 
+impl Conn {
+    /// Gives a segment to a brief connection that it is plain for; the state and the queues before and afterwards.
+    #[inline]
+    fn take_brief(
+        &mut self,
+        now: Time,
+        told: &Told,
+        options: &[u8],
+        data: &[u8],
+    ) -> Option<(Glance, Glance)> {
+        let Some(Machine::Brief(brief)) = &mut self.engine else {
+            return None;
+        };
+        let is_late = self.owner == Owner::Nobody && told.payload > 0;
+        let before = brief.glance();
+        if is_late || !brief.hear((now, ceiling(now)), told, options, data) {
+            return None;
+        }
+        let after = brief.glance();
+        if before.state == TcpState::SynSent {
+            let scales = told.has(SYN) && brief.scales();
+            self.meet(told.seq, scales);
+        }
+        self.heard = now;
+        self.probes = 0;
+        if told.has(ACK) {
+            self.acknowledged(now, told.ack, told.window);
+        }
+        Some((before, after))
+    }
+}
+
 impl Tcp {
     /// Gives the TCP segment that stands at `place` in a frame to the connection in `slot`.
     ///
     /// # Errors
     /// The frame comes back if the connection is not brief or the segment not plain there.
-    #[inline]
     pub(super) fn hear_brief(
         &mut self,
         cx: &mut TcpCx<'_>,
@@ -68,30 +102,107 @@ impl Tcp {
         let Some(conn) = self.slots.conn_at(slot) else {
             return Err(frame);
         };
-        let before = conn.seen();
-        let Some(Machine::Brief(brief)) = &mut conn.engine else {
-            return Err(frame);
-        };
-        let is_late = conn.owner == Owner::Nobody && segment.payload > 0;
         let (meta, bytes) = cx.pool.view(&frame);
-        if is_late || meta.gso_size > 0 {
-            return Err(frame);
-        }
         let bytes = bytes.get(place).unwrap_or(&[]);
-        let Some((told, header)) = told(bytes, segment) else {
+        let Some((told, header)) = told(bytes, segment).filter(|_| meta.gso_size == 0) else {
             return Err(frame);
         };
-        if !brief.hear(cx.now, &told, &bytes[HEADER..header], &bytes[header..]) {
+        let taken = conn.take_brief(cx.now, &told, &bytes[HEADER..header], &bytes[header..]);
+        let Some((before, after)) = taken else {
+            return Err(frame);
+        };
+        cx.pool.free(frame);
+        self.follow_brief(cx, slot, before, after, &told);
+        Ok(())
+    }
+
+    /// The same for a plain segment, of which nobody else has a share.
+    ///
+    /// # Errors
+    /// As above, also if it is broken or a listener has no room for its connection.
+    #[inline]
+    pub(super) fn input_brief(
+        &mut self,
+        cx: &mut TcpCx<'_>,
+        slot: u32,
+        frame: Frame,
+        plain: &Plain,
+    ) -> Result<(), Frame> {
+        let Some(conn) = self.slots.conn_at(slot) else {
+            return Err(frame);
+        };
+        if let Owner::Embryo(listener) = conn.owner {
+            let listener = self.slots.listener(listener);
+            if listener.is_some_and(Listener::accept_full) {
+                return Err(frame);
+            }
+        }
+        let (Some(conn), Some((meta, bytes))) =
+            (self.slots.conn_at(slot), cx.pool.view_unique(&frame))
+        else {
+            return Err(frame);
+        };
+        if meta.gso_size > 0 || !plain.is_sound(bytes, meta.csum_partial) {
             return Err(frame);
         }
+        let (told, options, data) = plain.told(bytes);
+        let Some((before, after)) = conn.take_brief(cx.now, &told, options, data) else {
+            return Err(frame);
+        };
         cx.pool.free(frame);
-        self.counters.engine_runs += 1;
-        let scales = segment.has(SYN) && brief.scales();
-        if before.state == TcpState::SynSent {
-            conn.meet(segment, scales);
-        }
-        conn.hear(cx.now, segment);
-        self.settle(cx, slot, before, Some(segment));
+        self.now = cx.now;
+        self.counters.segments_in += 1;
+        self.follow_brief(cx, slot, before, after, &told);
         Ok(())
+    }
+
+    /// What follows from a segment that a brief connection has taken.
+    #[inline]
+    fn follow_brief(
+        &mut self,
+        cx: &mut TcpCx<'_>,
+        slot: u32,
+        before: Glance,
+        after: Glance,
+        told: &Told,
+    ) {
+        self.counters.engine_runs += 1;
+        let id = self.slots.id(slot);
+        let Some(conn) = self.slots.conn_at(slot) else {
+            return;
+        };
+        match (before.state, after.state, conn.owner) {
+            (TcpState::Established, TcpState::Established, Owner::App) => {
+                if conn.finds_room() || after.recv_queue > before.recv_queue {
+                    cx.wake(id);
+                }
+                self.touch_brief(cx.now, slot);
+            }
+            (TcpState::SynSent, TcpState::Established, Owner::App) => {
+                let _told_of = conn.finds_room();
+                cx.wake(id);
+                // A SYN-ACK is acknowledged at once.
+                self.mark(slot);
+            }
+            _ => {
+                let before = Seen {
+                    state: before.state,
+                    recv_queue: before.recv_queue,
+                };
+                self.settle(cx, slot, before, told.flags, u32::from(told.payload));
+            }
+        }
+    }
+
+    /// Asks a brief connection when it wants to run, unless it will be run anyway.
+    #[inline]
+    fn touch_brief(&mut self, now: Time, slot: u32) {
+        let Some(conn) = self.slots.conn_at(slot).filter(|conn| !conn.queued) else {
+            return;
+        };
+        if let Some(Machine::Brief(brief)) = &conn.engine {
+            let (next, glance) = (brief.next(ceiling(now)), brief.glance());
+            self.plan_with(now, slot, (next, false), glance.state, glance.send_queue);
+        }
     }
 }

@@ -137,7 +137,7 @@ impl Tcp {
             return Ok(());
         }
         if before.state == TcpState::SynSent && conn.state() != TcpState::SynSent {
-            conn.meet(segment, scales(bytes));
+            conn.meet(segment.seq, scales(bytes));
         }
         cx.pool.free(frame);
         conn.hear(cx.now, segment);
@@ -154,7 +154,7 @@ impl Tcp {
             };
             emitter.copy(answer);
         }
-        self.settle(cx, slot, before, Some(segment));
+        self.settle(cx, slot, before, segment.flags, segment.payload);
         Ok(())
     }
 
@@ -254,7 +254,7 @@ impl Tcp {
             }
         };
         let mut conn = Conn::new(cx.now, isn, machine, origin);
-        conn.meet(segment, scaled);
+        conn.meet(segment.seq, scaled);
         let slot = self.slots.insert(Tenant::Conn(Box::new(conn))).slot;
         self.demux.insert(Tuple::new(local, remote), slot);
         self.expect_plain(slot);

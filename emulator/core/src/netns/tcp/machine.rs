@@ -4,7 +4,7 @@ use switch::{Pool, Time};
 
 use super::brief::Brief;
 use super::engine::{Next, TcpEngine, TcpState};
-use super::smol::{PathIx, Shared, Smol};
+use super::smol::{PathIx, Shared, Smol, ceiling};
 
 /// The machine of a connection.
 #[derive(Debug)]
@@ -73,7 +73,7 @@ impl Machine {
     #[inline]
     pub(super) fn next(&self, shared: &mut Shared, path: PathIx, now: Time) -> Next {
         match self {
-            Self::Brief(brief) => brief.next(now),
+            Self::Brief(brief) => brief.next(ceiling(now)),
             Self::Engine(engine) => engine.next(shared, path, now),
         }
     }

@@ -17,6 +17,7 @@ mod demux;
 mod emit;
 mod engine;
 mod express;
+mod head;
 mod hear;
 mod held;
 mod input;

@@ -1,8 +1,9 @@
 //! How an engine takes over a brief connection: it is told what happened, at the times at which it was.
 
-use super::brief::{Brief, Event, HEADERS};
+use super::brief::{Brief, Event};
 use super::emit::Reply;
 use super::engine::TcpEngine;
+use super::head::HEADERS;
 use super::segment::{ACK, SYN};
 use super::smol::{PathIx, Shared, Smol};
 use super::told::Told;
@@ -60,12 +61,13 @@ impl Brief {
         };
         let len = HEADERS + options.len() + data.len();
         let mut packet = Vec::with_capacity(len);
-        packet.extend_from_slice(&self.head);
+        let head = self.head.bytes();
+        packet.extend_from_slice(head);
         packet[2..4].copy_from_slice(&(len as u16).to_be_bytes());
-        packet[12..16].copy_from_slice(&self.head[16..20]);
-        packet[16..20].copy_from_slice(&self.head[12..16]);
-        packet[20..22].copy_from_slice(&self.head[22..24]);
-        packet[22..24].copy_from_slice(&self.head[20..22]);
+        packet[12..16].copy_from_slice(&head[16..20]);
+        packet[16..20].copy_from_slice(&head[12..16]);
+        packet[20..22].copy_from_slice(&head[22..24]);
+        packet[22..24].copy_from_slice(&head[20..22]);
         packet[24..28].copy_from_slice(&told.seq.to_be_bytes());
         let ack = if told.has(ACK) {
             told.ack.wrapping_sub(shift)

@@ -10,10 +10,12 @@ use super::conn::{Overdue, Owner, Seen};
 use super::demux::Tuple;
 use super::emit::{Emitter, Stamp, send_bare};
 use super::engine::{Congestion, Next, TcpEngine, TcpState};
+use super::head::Says;
 use super::machine::Machine;
 use super::options::IcmpKind;
-use super::segment::{ACK, Bare, FIN, RST, Segment, after};
+use super::segment::{ACK, Bare, FIN, RST, after, is_bare_ack};
 use super::slots::Tenant;
+use super::smol::ceiling;
 use super::timewait::Rest;
 use super::{MAX_UNANSWERED, Tcp, TcpCx, TcpId};
 use crate::netns::Errno;
@@ -135,13 +137,10 @@ impl Tcp {
         let Some(conn) = self.slots.conn_at(slot) else {
             return;
         };
-        if let Some(Machine::Brief(brief)) = &conn.engine {
-            if !brief.needs_engine(at) {
-                return self.run_brief(cx, slot, at);
-            }
-            if !self.catch_up(cx, slot) {
-                return;
-            }
+        if matches!(conn.engine, Some(Machine::Brief(_)))
+            && (self.run_brief(cx, slot, at) || !self.catch_up(cx, slot))
+        {
+            return;
         }
         let Some(conn) = self.slots.conn_at(slot) else {
             return;
@@ -201,7 +200,7 @@ impl Tcp {
             }
             return self.certify(cx.now, slot);
         }
-        if self.transit(cx, slot, before, None) {
+        if self.transit(cx, slot, before, 0) {
             match last {
                 Some((next, dry)) => self.plan(cx.now, slot, next, dry),
                 None => self.touch(cx.now, slot),
@@ -209,35 +208,45 @@ impl Tcp {
         }
     }
 
-    /// Lets a brief connection send, which it does once or not at all, and its state stays as it is.
-    fn run_brief(&mut self, cx: &mut TcpCx<'_>, slot: u32, at: Time) {
+    /// Lets a brief connection send, which it does once or not at all, and its state stays as it is; whether the
+    /// connection was brief and is still.
+    #[inline]
+    fn run_brief(&mut self, cx: &mut TcpCx<'_>, slot: u32, at: Time) -> bool {
         let Some(conn) = self.slots.conn_at(slot) else {
-            return;
+            return false;
         };
-        if at != cx.now || conn.armed.is_some_and(|armed| armed <= at) {
-            conn.marks.again |= conn.waits() || conn.send_queue() > 0;
-        }
         let v6 = conn.v6();
         let Some(Machine::Brief(brief)) = &mut conn.engine else {
-            return;
+            return false;
         };
+        let clock = ceiling(at);
+        if brief.needs_engine(clock) {
+            return false;
+        }
+        let state = brief.glance().state;
+        let marks = &mut conn.marks;
+        if at != cx.now || conn.armed.is_some_and(|armed| armed <= at) {
+            let queued = brief.glance().send_queue;
+            marks.again |= marks.outstanding() || state.waits_for_fin() || queued > 0;
+        }
         let mut emitter = Emitter {
             pool: cx.pool,
             out: cx.out,
             stamp: &mut self.stamp,
             counters: &mut self.counters,
             v6,
-            marks: &mut conn.marks,
+            marks,
             open: None,
         };
-        let has_sent = brief.output(at, self.shared.mtu(conn.path), &mut emitter);
-        let (next, glance) = (brief.next(at), brief.glance());
+        let has_sent = brief.output((at, clock), self.shared.mtu(conn.path), &mut emitter);
+        let (next, queued) = (brief.next(clock), brief.glance().send_queue);
         self.counters.engine_runs += 1;
-        if conn.stalled.is_none() && conn.waits() {
+        let waits = conn.marks.outstanding() || state.waits_for_fin();
+        if conn.stalled.is_none() && waits {
             conn.stalled = Some(cx.now);
         }
         let is_open =
-            glance.state == TcpState::Established && conn.owner == Owner::App && !conn.write_shut;
+            state == TcpState::Established && conn.owner == Owner::App && !conn.write_shut;
         let rests = has_sent && is_open && conn.rests(cx.now);
         if conn.finds_room() && conn.owner == Owner::App {
             cx.wake(self.slots.id(slot));
@@ -245,8 +254,9 @@ impl Tcp {
         if rests {
             self.certify(cx.now, slot);
         } else {
-            self.plan(cx.now, slot, next, !has_sent);
+            self.plan_with(cx.now, slot, (next, !has_sent), state, queued);
         }
+        true
     }
 
     /// Has an engine take over a connection that was brief so far, or what waits in frames; whether the connection is
@@ -273,15 +283,17 @@ impl Tcp {
         true
     }
 
-    /// After an engine was given a segment: what changed, and when it wants to run.
+    /// After an engine was given a segment with these flags, none if they are not known, and so much data: what
+    /// changed, and when it wants to run.
     pub(super) fn settle(
         &mut self,
         cx: &mut TcpCx<'_>,
         slot: u32,
         before: Seen,
-        segment: Option<&Segment>,
+        flags: u8,
+        payload: u32,
     ) {
-        if !self.transit(cx, slot, before, segment) {
+        if !self.transit(cx, slot, before, flags) {
             return;
         }
         let Some(conn) = self.slots.conn_at(slot) else {
@@ -291,7 +303,7 @@ impl Tcp {
             // A SYN-ACK is acknowledged at once.
             (TcpState::SynSent, TcpState::Established) => self.mark(slot),
             (TcpState::SynReceived, TcpState::Established)
-                if segment.is_some_and(Segment::is_bare_ack) && conn.rests(cx.now) =>
+                if is_bare_ack(flags, payload) && conn.rests(cx.now) =>
             {
                 self.certify(cx.now, slot);
             }
@@ -300,13 +312,7 @@ impl Tcp {
     }
 
     /// Acts on a change of state; whether the connection goes on.
-    fn transit(
-        &mut self,
-        cx: &mut TcpCx<'_>,
-        slot: u32,
-        before: Seen,
-        segment: Option<&Segment>,
-    ) -> bool {
+    fn transit(&mut self, cx: &mut TcpCx<'_>, slot: u32, before: Seen, flags: u8) -> bool {
         let id = self.slots.id(slot);
         let Some(conn) = self.slots.conn_at(slot) else {
             return false;
@@ -318,7 +324,7 @@ impl Tcp {
             }
             return true;
         }
-        let has = |flag| segment.is_some_and(|segment| segment.has(flag));
+        let has = |flag| flags & flag != 0;
         match state {
             // A listener's connection was reset before it was one.
             TcpState::Listen => {
@@ -390,11 +396,27 @@ impl Tcp {
     /// Queues or arms a connection whose engine wants to run `next`. `dry`: it has just been run and had
     /// nothing to send.
     fn plan(&mut self, now: Time, slot: u32, next: Next, dry: bool) {
+        if let Some(conn) = self.slots.conn_at(slot) {
+            let (state, queued) = (conn.state(), conn.send_queue());
+            self.plan_with(now, slot, (next, dry), state, queued);
+        }
+    }
+
+    /// The same for one in this state with so many bytes that are not acknowledged.
+    #[inline]
+    pub(super) fn plan_with(
+        &mut self,
+        now: Time,
+        slot: u32,
+        (next, dry): (Next, bool),
+        state: TcpState,
+        queued: usize,
+    ) {
         let Some(conn) = self.slots.conn_at(slot) else {
             return;
         };
-        let opening = conn.state().opening();
-        conn.watch(now, next, opening);
+        conn.watch(now, next, state, queued);
+        let opening = state.opening();
         let engine_at = match conn.wanted(next, opening) {
             Next::Never => None,
             Next::At(at) => Some(at),
@@ -441,12 +463,32 @@ impl Tcp {
             self.engine_reset(cx, slot);
             return;
         }
-        let reset = Bare {
-            window: conn.window(),
-            ..conn.bare(conn.marks.sent, RST)
-        };
+        let (seq, ack, window, v6) = (conn.marks.sent, conn.recv_next(), conn.window(), conn.v6());
         let stamp = self.stamp;
-        send_bare(&reset, cx.pool, cx.out, &mut self.stamp, &mut self.counters);
+        if let Some(Machine::Brief(brief)) = &conn.engine {
+            let says = Says {
+                seq,
+                ack,
+                flags: RST | ACK,
+                window,
+            };
+            let mut emitter = Emitter {
+                pool: cx.pool,
+                out: cx.out,
+                stamp: &mut self.stamp,
+                counters: &mut self.counters,
+                v6,
+                marks: &mut conn.marks,
+                open: None,
+            };
+            emitter.plain(&brief.head, says, &[], &[]);
+        } else {
+            let reset = Bare {
+                window,
+                ..conn.bare(seq, RST)
+            };
+            send_bare(&reset, cx.pool, cx.out, &mut self.stamp, &mut self.counters);
+        }
         if cfg!(debug_assertions) {
             self.compare_reset(cx, slot, stamp);
         }

@@ -46,6 +46,11 @@ pub(super) struct Segment {
     pub(super) payload: u32,
 }
 
+/// A segment with these flags and so much data acknowledges and does nothing else.
+pub(super) const fn is_bare_ack(flags: u8, payload: u32) -> bool {
+    flags & (ACK | SYN | FIN | RST) == ACK && payload == 0
+}
+
 impl Segment {
     /// Reads the TCP header of the IP packet `bytes`.
     pub(super) fn parse(bytes: &[u8], packet: &Packet) -> Result<Self, DropReason> {
@@ -104,11 +109,6 @@ impl Segment {
     /// All of `flags` are set.
     pub(super) const fn has(&self, flags: u8) -> bool {
         self.flags & flags == flags
-    }
-
-    /// It acknowledges and does nothing else.
-    pub(super) fn is_bare_ack(&self) -> bool {
-        self.flags & (ACK | SYN | FIN | RST) == ACK && self.payload == 0
     }
 
     /// The sequence number behind the segment: data, SYN and FIN count.
