@@ -363,7 +363,7 @@ impl LabSys<'_> {
     pub fn socket_in(&mut self, ns: NsId, kind: SockKind, family: Family) -> Result<SockId, Errno> {
         let sock = self
             .net
-            .with_ns(ns, |netns, _| netns.socket(kind, family))
+            .with_hooks(ns, |netns, _| netns.socket(kind, family))
             .unwrap_or(Err(Errno::BadFd))?;
         self.own(sock);
         Ok(sock)
@@ -390,6 +390,9 @@ impl LabSys<'_> {
     }
 
     fn own(&mut self, sock: SockId) {
+        if self.app == AppId(0) {
+            return;
+        }
         if let Some(slot) = self.apps.slots.get_mut(&self.app) {
             slot.socks.insert(sock);
             self.apps.owners.insert(sock, self.app);
@@ -592,7 +595,7 @@ impl Sys for LabSys<'_> {
 
     fn take_error(&mut self, sock: SockId) -> Option<Errno> {
         self.net
-            .with_ns(sock.ns, |netns, _| netns.take_error(sock))
+            .with_hooks(sock.ns, |netns, _| netns.take_error(sock))
             .flatten()
     }
 

@@ -265,6 +265,9 @@ impl Lab {
     /// Out of the way of those who ask and find nothing.
     #[inline(never)]
     fn collect_news(&mut self) -> Option<Output> {
+        if let Some(sock) = self.only_wake() {
+            return Some(Output::Ready(sock));
+        }
         self.net.capture_step();
         while let Some(iface) = self.net.take_told() {
             self.outputs.push_back(Output::Frames(iface));
@@ -284,6 +287,17 @@ impl Lab {
             }
         }
         self.outputs.pop_front()
+    }
+
+    /// The socket that has become ready, if nobody owns it and there is nothing else to tell.
+    #[inline]
+    fn only_wake(&mut self) -> Option<SockId> {
+        let is_all = self.outputs.is_empty() && !self.apps.has_printed();
+        let sock = self.net.only_wake().filter(|_| is_all)?;
+        if self.apps.owner(sock).is_some() {
+            return None;
+        }
+        self.net.take_wakes()
     }
 
     fn collect_printed(&mut self) {

@@ -434,6 +434,15 @@ impl Net {
         self.wakes.pop()
     }
 
+    /// The socket whose readiness changed, if that is all that there is to tell.
+    #[inline]
+    pub(crate) fn only_wake(&self) -> Option<SockId> {
+        match self.wakes[..] {
+            [sock] if self.told.is_empty() && !self.trace.is_capturing() => Some(sock),
+            _ => None,
+        }
+    }
+
     /// When the next namespace wants to run.
     #[must_use]
     pub fn deadline(&self) -> Option<Time> {

@@ -336,22 +336,24 @@ impl Netns {
 
     /// `close(2)`. A socket that is closed already stays so.
     pub fn close(&mut self, cx: &mut Cx<'_>, sock: SockId) {
-        let Some(socket) = self.sockets.remove(sock) else {
+        let Some(mut socket) = self.sockets.remove(sock) else {
             return;
         };
-        for (dev, group) in socket.groups {
+        for (dev, group) in core::mem::take(&mut socket.groups) {
             if let Some(iface) = self.ifaces.get_mut(dev) {
                 iface.leave(group);
             }
         }
-        for datagram in socket.queue {
+        for datagram in core::mem::take(&mut socket.queue) {
             cx.pool.free(datagram.frame);
         }
-        if let Some(id) = socket.tcp {
+        let (stream, listened) = (socket.tcp, socket.listening);
+        self.sockets.keep(socket);
+        if let Some(id) = stream {
             self.stream_close(cx, id);
         }
         self.divert_end(cx, sock);
-        if socket.listening {
+        if listened {
             self.tell_watches(cx);
         }
         if !self.watches.is_empty() {

@@ -70,6 +70,8 @@ pub(in crate::netns) struct Socket {
     pub(in crate::netns) internal: bool,
     /// The name; for ping sockets the port is the identifier.
     pub(in crate::netns) local: Option<SocketAddr>,
+    /// The port of the name is its own, not its listener's.
+    holds_port: bool,
     pub(in crate::netns) peer: Option<SocketAddr>,
     pub(in crate::netns) broadcast: bool,
     pub(in crate::netns) reuse: bool,
@@ -99,6 +101,7 @@ impl Socket {
             family,
             internal: false,
             local: None,
+            holds_port: false,
             peer: None,
             broadcast: false,
             reuse: false,

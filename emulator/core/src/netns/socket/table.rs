@@ -2,9 +2,8 @@
 
 use core::net::SocketAddr;
 
-use foldhash::fast::FixedState;
-use hashbrown::HashMap;
-use hashbrown::hash_map::Entry;
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 
 use super::Socket;
 use crate::app::SockKind;
@@ -20,9 +19,13 @@ pub(super) struct Slot {
     socket: Option<Box<Socket>>,
 }
 
+/// Closed stream sockets whose memory is kept for the next ones.
+const SPARES: usize = 4;
+
 /// The sockets that have a port, the latest bound last: most ports have one.
 #[derive(Debug)]
 struct Holders {
+    port: Port,
     first: u32,
     others: Vec<u32>,
 }
@@ -46,15 +49,31 @@ impl Holders {
     }
 }
 
-/// Which sockets have a port, by kind.
-type PortMap = HashMap<(SockKind, u16), Holders, FixedState>;
+/// A kind of sockets and a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Port(SockKind, u16);
+
+impl Port {
+    /// A number that is another one for each.
+    #[inline]
+    const fn mixed(self) -> u64 {
+        let number = (self.0 as u64) << 16 | self.1 as u64;
+        let mixed = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        mixed ^ mixed >> 32
+    }
+}
+
+/// Which sockets have a port.
+type PortTable = HashTable<Holders>;
 
 /// The socket table.
 #[derive(Debug, Default)]
 pub(in crate::netns) struct Sockets {
     pub(super) slots: Vec<Slot>,
     free: Vec<u32>,
-    ports: PortMap,
+    ports: PortTable,
+    #[allow(clippy::vec_box, reason = "they move from slot to slot")]
+    spares: Vec<Box<Socket>>,
 }
 
 impl Sockets {
@@ -68,7 +87,13 @@ impl Sockets {
             None => return Err(Errno::NoBufs),
         };
         let entry = &mut self.slots[slot as usize];
-        entry.socket = Some(Box::new(socket));
+        entry.socket = Some(match self.spares.pop() {
+            Some(mut room) => {
+                *room = socket;
+                room
+            }
+            None => Box::new(socket),
+        });
         Ok(SockId {
             ns,
             slot,
@@ -84,18 +109,30 @@ impl Sockets {
         let socket = entry.socket.take()?;
         entry.generation = entry.generation.wrapping_add(1);
         self.free.push(id.slot);
-        self.unname(id.slot, socket.kind, socket.local);
+        if socket.holds_port {
+            self.unname(id.slot, socket.kind, socket.local);
+        }
         Some(socket)
     }
 
+    /// Keeps the memory of a socket that has been removed.
+    pub(super) fn keep(&mut self, socket: Box<Socket>) {
+        if socket.kind == SockKind::Tcp && self.spares.len() < SPARES {
+            self.spares.push(socket);
+        }
+    }
+
     fn unname(&mut self, slot: u32, kind: SockKind, local: Option<SocketAddr>) {
-        let Some(port) = local.map(|local| local.port()) else {
+        let Some(port) = local.map(|local| Port(kind, local.port())) else {
             return;
         };
-        if let Some(holders) = self.ports.get_mut(&(kind, port))
-            && holders.remove(slot)
+        let found = self
+            .ports
+            .find_entry(port.mixed(), |held| held.port == port);
+        if let Ok(mut found) = found
+            && found.get_mut().remove(slot)
         {
-            self.ports.remove(&(kind, port));
+            found.remove();
         }
     }
 
@@ -121,8 +158,9 @@ impl Sockets {
         kind: SockKind,
         port: u16,
     ) -> impl DoubleEndedIterator<Item = (u32, &Socket)> {
+        let port = Port(kind, port);
         self.ports
-            .get(&(kind, port))
+            .find(port.mixed(), |held| held.port == port)
             .into_iter()
             .flat_map(Holders::iter)
             .filter_map(|slot| Some((slot, self.slots[slot as usize].socket.as_deref()?)))
@@ -154,15 +192,19 @@ impl Sockets {
 
     pub(super) fn name(&mut self, id: SockId, local: SocketAddr) -> Result<(), Errno> {
         let socket = self.get_mut(id)?;
-        let (kind, old) = (socket.kind, socket.local);
+        let old = socket.local.filter(|_| socket.holds_port);
+        let port = Port(socket.kind, local.port());
         socket.local = Some(local);
+        socket.holds_port = true;
         socket.prepared = None;
         if old.map(|old| old.port()) != Some(local.port()) {
-            self.unname(id.slot, kind, old);
-            match self.ports.entry((kind, local.port())) {
+            self.unname(id.slot, port.0, old);
+            let is_it = |held: &Holders| held.port == port;
+            match (self.ports).entry(port.mixed(), is_it, |held| held.port.mixed()) {
                 Entry::Occupied(held) => held.into_mut().others.push(id.slot),
                 Entry::Vacant(free) => {
                     free.insert(Holders {
+                        port,
                         first: id.slot,
                         others: Vec::new(),
                     });

@@ -39,7 +39,8 @@ impl Tcp {
         let segment = Segment::parse(bytes, packet).ok()?;
         let opens = segment.flags & (SYN | ACK | RST | FIN) == SYN;
         let tuple = Tuple::new(segment.local, segment.remote);
-        (opens && self.demux.get(&tuple).is_none()).then_some((segment.remote, segment.local))
+        (opens && self.demux.get(&self.slots, &tuple).is_none())
+            .then_some((segment.remote, segment.local))
     }
 
     /// Takes a segment as [`Tcp::input`] does, but that the listener for all takes what no other does.

@@ -64,7 +64,7 @@ impl Tcp {
             return Err(Errno::NetUnreach);
         }
         let tuple = Tuple::new(local, remote);
-        if self.demux.get(&tuple).is_some() || self.waits.contains(&tuple) {
+        if self.demux.get(&self.slots, &tuple).is_some() || self.waits.contains(&tuple) {
             return Err(Errno::AddrNotAvail);
         }
         if self.demux.len() >= MAX_CONNECTIONS {
@@ -91,8 +91,8 @@ impl Tcp {
             options: *options,
         };
         let conn = Conn::new(cx.now, isn, engine, origin);
-        let id = self.slots.insert(Tenant::Conn(Box::new(conn)));
-        self.demux.insert(tuple, id.slot);
+        let id = self.slots.insert(Tenant::Conn(cx.spares.room(conn)));
+        self.demux.insert(&self.slots, id.slot);
         self.expect_plain(id.slot);
         self.run(cx, id.slot, cx.now);
         Ok(id)

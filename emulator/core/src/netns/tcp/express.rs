@@ -249,7 +249,7 @@ impl Tcp {
             return Some(hint);
         }
         let tuple = Tuple::incoming(segment.ends.addresses, segment.ends.ports);
-        let slot = self.demux.get(&tuple)?;
+        let slot = self.demux.get(&self.slots, &tuple)?;
         self.hints.0[place] = slot;
         Some(slot)
     }

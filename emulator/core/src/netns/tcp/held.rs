@@ -17,7 +17,7 @@ use super::emit::{Emitter, Reply};
 use super::engine::{Next, TcpEngine, TcpState};
 use super::machine::Machine;
 use super::pingpong::HEADERS;
-use super::run::guarded;
+use super::run::{Left, guarded};
 use super::segment::{ACK, PSH};
 use super::smol::{PathIx, Shared, Smol, ceiling};
 use super::{Tcp, TcpCx, TcpId};
@@ -430,13 +430,15 @@ impl Tcp {
         sound.is_some()
     }
 
-    /// Puts the machine of a connection that is over where the next one finds it.
-    pub(super) fn retire(cx: &mut TcpCx<'_>, mut machine: Option<Machine>) {
+    /// Puts what a connection that is over has left where the next one finds it.
+    pub(super) fn retire(cx: &mut TcpCx<'_>, left: Left) {
+        let Left { mut machine, conn } = left;
         if let Some(Machine::Engine(engine)) = &mut machine {
             for frame in engine.held.drain() {
                 cx.pool.free(frame);
             }
         }
         cx.spares.keep(machine);
+        cx.spares.keep_room(conn);
     }
 }

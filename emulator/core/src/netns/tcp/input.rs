@@ -45,7 +45,7 @@ impl Tcp {
         }
         self.counters.segments_in += 1;
         let tuple = Tuple::new(segment.local, segment.remote);
-        if let Some(slot) = self.demux.get(&tuple) {
+        if let Some(slot) = self.demux.get(&self.slots, &tuple) {
             return self.input_conn(cx, slot, frame, packet, &segment);
         }
         if self.waits.contains(&tuple) {
@@ -172,7 +172,6 @@ impl Tcp {
         let fate = self.waits.input(cx.now, tuple, segment, &mut gone);
         if gone && (reopens || !matches!(fate, Fate::Reopen(_))) {
             self.waits.remove(tuple);
-            self.demux.unwait(tuple);
         }
         match fate {
             Fate::Ignore => {}
@@ -255,8 +254,8 @@ impl Tcp {
         };
         let mut conn = Conn::new(cx.now, isn, machine, origin);
         conn.meet(segment.seq, scaled);
-        let slot = self.slots.insert(Tenant::Conn(Box::new(conn))).slot;
-        self.demux.insert(Tuple::new(local, remote), slot);
+        let slot = self.slots.insert(Tenant::Conn(cx.spares.room(conn))).slot;
+        self.demux.insert(&self.slots, slot);
         self.expect_plain(slot);
         if let Some(queues) = self.slots.listener_mut(listener) {
             queues.embryos += 1;

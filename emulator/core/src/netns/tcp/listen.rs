@@ -100,12 +100,12 @@ impl Listeners {
     /// for IPv4 the wildcard of IPv6, at last, while a segment is admitted, the listener for all.
     pub(super) fn find(&self, local: SocketAddr) -> Option<TcpId> {
         let at = |address: IpAddr| self.table.get(&(local.port(), address));
-        let (specific, any6) = (at(local.ip()), at(Ipv6Addr::UNSPECIFIED.into()));
+        let (specific, any6) = (at(local.ip()), || at(Ipv6Addr::UNSPECIFIED.into()));
         let found = match local.ip() {
-            IpAddr::V6(_) => specific.or(any6),
+            IpAddr::V6(_) => specific.or_else(any6),
             IpAddr::V4(_) => specific
                 .or_else(|| at(Ipv4Addr::UNSPECIFIED.into()))
-                .or_else(|| any6.filter(|(_, v6_only)| !v6_only)),
+                .or_else(|| any6().filter(|(_, v6_only)| !v6_only)),
         };
         let any = self.any.filter(|_| self.admits);
         found.map(|(id, _)| *id).or(any)

@@ -299,13 +299,25 @@ impl Tcp {
         all
     }
 
-    /// What holds `port` of `address`, either of which may be a wildcard.
+    /// What holds `port` of `address`, either of which may be a wildcard. Walks all connections: few sockets are
+    /// bound, and many are connected, which asks nothing here.
     #[must_use]
     pub fn in_use(&self, address: IpAddr, port: u16) -> PortUse {
+        let is_conn = |tenant: &Tenant| match tenant {
+            Tenant::Conn(conn) => {
+                let local = conn.local;
+                conn.mapped && local.port() == port && options::overlap(address, local.ip())
+            }
+            Tenant::Listener(_) => false,
+        };
         if self.listeners.holds(address, port) {
             PortUse::Listening
+        } else if self.slots.iter().any(|(_, tenant)| is_conn(tenant)) {
+            PortUse::Connected
+        } else if self.waits.holds_port(address, port) {
+            PortUse::TimeWait
         } else {
-            self.demux.port_use(address, port)
+            PortUse::Free
         }
     }
 

@@ -6,7 +6,7 @@ use core::time::Duration;
 
 use switch::Time;
 
-use super::conn::{Overdue, Owner, Seen};
+use super::conn::{Conn, Overdue, Owner, Seen};
 use super::demux::Tuple;
 use super::emit::{Emitter, Stamp, send_bare};
 use super::engine::{Congestion, Next, TcpEngine, TcpState};
@@ -34,18 +34,21 @@ pub(super) fn guarded<R>(work: impl FnOnce() -> R) -> Option<R> {
     std::panic::catch_unwind(AssertUnwindSafe(work)).ok()
 }
 
+/// What a connection that is over leaves to the next ones.
+#[derive(Default)]
+pub(super) struct Left {
+    pub(super) machine: Option<Machine>,
+    pub(super) conn: Option<Box<Conn>>,
+}
+
 impl Tcp {
     /// Sends what connections have to send, in turns. Whether more remains: because `cx.out` holds many
     /// packets already, or because there were many connections. To be called again once `cx.out` has
     /// been emptied.
     pub fn poll(&mut self, cx: &mut TcpCx<'_>) -> bool {
         self.now = cx.now;
-        for frame in self.strays.drain(..) {
-            cx.pool.free(frame);
-        }
-        for (id, bare) in core::mem::take(&mut self.lost) {
-            send_bare(&bare, cx.pool, cx.out, &mut self.stamp, &mut self.counters);
-            cx.wake(id);
+        if !self.strays.is_empty() || !self.lost.is_empty() {
+            self.bury(cx);
         }
         while cx.out.len() < OUT_LIMIT {
             let Some(slot) = self.dirty.pop_front() else {
@@ -61,12 +64,22 @@ impl Tcp {
         self.pending()
     }
 
+    /// Resets connections whose engines panicked.
+    #[cold]
+    fn bury(&mut self, cx: &mut TcpCx<'_>) {
+        for frame in self.strays.drain(..) {
+            cx.pool.free(frame);
+        }
+        for (id, bare) in core::mem::take(&mut self.lost) {
+            send_bare(&bare, cx.pool, cx.out, &mut self.stamp, &mut self.counters);
+            cx.wake(id);
+        }
+    }
+
     /// Does what is due by `cx.now`; [`poll`](Self::poll) then sends what follows from it.
     pub fn fire(&mut self, cx: &mut TcpCx<'_>) {
         self.now = cx.now;
-        while let Some(tuple) = self.waits.expire(cx.now) {
-            self.demux.unwait(&tuple);
-        }
+        self.waits.expire(cx.now);
         while let Some(slot) = self.timers.pop(cx.now) {
             let Some(conn) = self.slots.conn_at(slot) else {
                 continue;
@@ -439,7 +452,7 @@ impl Tcp {
             && conn.mapped
         {
             conn.mapped = false;
-            self.demux.remove(&conn.tuple());
+            self.demux.remove(&conn.tuple(), slot);
             self.timers.set(slot, &mut conn.armed, None);
         }
     }
@@ -447,8 +460,8 @@ impl Tcp {
     /// Forgets a connection without a word.
     pub(super) fn release(&mut self, cx: &mut TcpCx<'_>, slot: u32) {
         self.unmap(slot);
-        let engine = self.vacate(slot);
-        Self::retire(cx, engine);
+        let left = self.vacate(slot);
+        Self::retire(cx, left);
     }
 
     /// Sends the connection's reset. The engine is asked what its number is before the connection is open, and
@@ -551,13 +564,15 @@ impl Tcp {
         if conn_is_held(self, slot) {
             cx.wake(self.slots.id(slot));
         }
-        let engine = self.leave(slot, error);
-        Self::retire(cx, engine);
+        let left = self.leave(slot, error);
+        Self::retire(cx, left);
     }
 
-    /// Takes an unmapped connection to where its owner will find it; its engine if that is not needed any more.
-    fn leave(&mut self, slot: u32, error: Option<Errno>) -> Option<Machine> {
-        let conn = self.slots.conn_at(slot)?;
+    /// Takes an unmapped connection to where its owner will find it; what is not needed of it any more.
+    fn leave(&mut self, slot: u32, error: Option<Errno>) -> Left {
+        let Some(conn) = self.slots.conn_at(slot) else {
+            return Left::default();
+        };
         match conn.owner {
             Owner::Nobody => self.vacate(slot),
             Owner::Embryo(listener) => {
@@ -569,19 +584,25 @@ impl Tcp {
             Owner::App | Owner::Queue(_) => {
                 conn.error = error.or(conn.error);
                 let all_read = conn.recv_queue() == 0;
-                conn.engine.take_if(|_| all_read)
+                Left {
+                    machine: conn.engine.take_if(|_| all_read),
+                    conn: None,
+                }
             }
         }
     }
 
     /// Empties a slot.
-    fn vacate(&mut self, slot: u32) -> Option<Machine> {
-        match self.slots.remove(slot)? {
-            Tenant::Conn(conn) => {
+    fn vacate(&mut self, slot: u32) -> Left {
+        match self.slots.remove(slot) {
+            Some(Tenant::Conn(mut conn)) => {
                 self.unanswered -= usize::from(conn.unanswered);
-                conn.engine
+                Left {
+                    machine: conn.engine.take(),
+                    conn: Some(conn),
+                }
             }
-            Tenant::Listener(_) => None,
+            Some(Tenant::Listener(_)) | None => Left::default(),
         }
     }
 
@@ -628,13 +649,11 @@ impl Tcp {
             half,
         };
         self.unmap(slot);
-        if self.waits.insert(self.now, tuple, rest) {
-            self.demux.wait(&tuple);
-        } else {
+        if !self.waits.insert(self.now, tuple, rest) {
             self.counters.time_wait_overflows += 1;
         }
-        let engine = self.leave(slot, None);
-        Self::retire(cx, engine);
+        let left = self.leave(slot, None);
+        Self::retire(cx, left);
     }
 
     /// The path reported an error about the segment of ours that started at `seq`. Ignored unless
@@ -648,7 +667,7 @@ impl Tcp {
         error: IcmpKind,
     ) {
         self.now = cx.now;
-        let Some(slot) = self.demux.get(&Tuple::new(local, remote)) else {
+        let Some(slot) = self.demux.get(&self.slots, &Tuple::new(local, remote)) else {
             return;
         };
         let Some(conn) = self.slots.conn_at(slot) else {
@@ -674,7 +693,7 @@ impl Tcp {
         errno: Errno,
     ) {
         self.now = cx.now;
-        if let Some(slot) = self.demux.get(&Tuple::new(local, remote)) {
+        if let Some(slot) = self.demux.get(&self.slots, &Tuple::new(local, remote)) {
             self.unreachable(cx, slot, errno, true);
         }
     }

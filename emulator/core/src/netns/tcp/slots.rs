@@ -2,6 +2,7 @@
 
 use super::TcpId;
 use super::conn::{Conn, Owner};
+use super::demux::Tuple;
 use super::listen::Listener;
 
 /// What lives in a slot.
@@ -78,6 +79,15 @@ impl Slots {
     pub(super) fn conn(&self, id: TcpId) -> Option<&Conn> {
         match self.tenant(id)? {
             Tenant::Conn(conn) => Some(conn),
+            Tenant::Listener(_) => None,
+        }
+    }
+
+    /// The ends of the connection in `slot`.
+    #[inline]
+    pub(super) fn tuple(&self, slot: u32) -> Option<Tuple> {
+        match self.slots.get(slot as usize)?.tenant.as_ref()? {
+            Tenant::Conn(conn) => Some(conn.tuple()),
             Tenant::Listener(_) => None,
         }
     }

@@ -7,13 +7,14 @@
 use core::net::SocketAddr;
 
 use super::brief::Brief;
+use super::conn::Conn;
 use super::engine::{Setup, TcpEngine};
 use super::machine::Machine;
 use super::smol::Smol;
 
 /// Bytes of buffers that a lab keeps of connections that are over: sixteen engines of default size.
 pub const SPARE_BYTES: usize = 2 * 1024 * 1024;
-/// Brief connections whose memory is kept, and the most that one may hold.
+/// Connections, and brief ones, whose memory is kept, and the most that a brief one may hold.
 const BRIEFS: usize = 64;
 const BRIEF_ROOM: usize = 16 * 1024;
 
@@ -22,6 +23,8 @@ const BRIEF_ROOM: usize = 16 * 1024;
 pub struct Spares {
     #[allow(clippy::vec_box, reason = "they move from connection to connection")]
     engines: Vec<Box<Smol>>,
+    #[allow(clippy::vec_box, reason = "likewise")]
+    rooms: Vec<Box<Conn>>,
     bytes: usize,
     #[allow(clippy::vec_box, reason = "likewise")]
     briefs: Vec<Box<Brief>>,
@@ -55,6 +58,23 @@ impl Spares {
         isn: u32,
     ) -> Box<Brief> {
         Brief::begin(self.briefs.pop(), setup, local, remote, isn)
+    }
+
+    /// Where a connection lives.
+    pub(super) fn room(&mut self, conn: Conn) -> Box<Conn> {
+        match self.rooms.pop() {
+            Some(mut room) => {
+                *room = conn;
+                room
+            }
+            None => Box::new(conn),
+        }
+    }
+
+    /// Keeps the place of one that is over, whose engine is elsewhere.
+    pub(super) fn keep_room(&mut self, conn: Option<Box<Conn>>) {
+        self.rooms
+            .extend(conn.filter(|_| self.rooms.len() < BRIEFS));
     }
 
     /// Keeps an engine; the one that has been here longest goes when there are too many.

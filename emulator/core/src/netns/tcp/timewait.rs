@@ -6,14 +6,15 @@
 //! the other side's FIN is kept here as well, and data for it is answered with a reset.
 //! Left out: `tcp_tw_reuse` for outgoing connections, which needs timestamps.
 
+use core::net::IpAddr;
 use core::time::Duration;
 use std::collections::VecDeque;
 
-use foldhash::fast::FixedState;
-use hashbrown::HashMap;
+use hashbrown::HashTable;
 use switch::Time;
 
 use super::demux::Tuple;
+use super::options::overlap;
 use super::segment::{ACK, Bare, FIN, RST, SYN, Segment, after};
 
 /// `TCP_TIMEWAIT_LEN`, and the default of `tcp_fin_timeout`.
@@ -21,6 +22,8 @@ pub(super) const TIME_WAIT: Duration = Duration::from_secs(60);
 /// Entries of a namespace; more connections than this skip TIME_WAIT, as with Linux's
 /// `tcp_max_tw_buckets`.
 pub(super) const MAX_ENTRIES: usize = 16_384;
+/// An empty table keeps no more room than for so many.
+const ROOM: usize = 256;
 /// Segments without data are answered this often at most (`tcp_invalid_ratelimit`).
 const ANSWER_EVERY: Duration = Duration::from_millis(500);
 
@@ -41,6 +44,7 @@ pub(super) struct Rest {
 
 #[derive(Clone, Copy, Debug)]
 struct Entry {
+    tuple: Tuple,
     rest: Rest,
     expires: Time,
     answered: Option<Time>,
@@ -60,86 +64,142 @@ pub(super) enum Fate {
 /// The entries of a namespace.
 #[derive(Debug, Default)]
 pub(super) struct TimeWaits {
-    entries: HashMap<Tuple, Entry, FixedState>,
+    /// By number; the last one left is the first one taken.
+    entries: Vec<Option<Entry>>,
+    free: Vec<u32>,
+    by_ends: HashTable<u32>,
     /// When each ends: later ones behind earlier ones, because all wait equally long. What an entry has
     /// left behind that ended otherwise, or that waits longer now, is passed over.
-    order: VecDeque<(Time, Tuple)>,
+    order: VecDeque<(Time, u32)>,
+}
+
+/// What an entry is found by.
+fn mixed(entries: &[Option<Entry>], at: u32) -> u64 {
+    let entry = entries[at as usize].as_ref();
+    entry.map_or(0, |entry| entry.tuple.mixed())
 }
 
 impl TimeWaits {
     /// How many.
     pub(super) fn len(&self) -> usize {
-        self.entries.len()
+        self.by_ends.len()
+    }
+
+    #[inline]
+    fn find(&self, tuple: &Tuple) -> Option<u32> {
+        if self.by_ends.is_empty() {
+            return None;
+        }
+        let is_it = |at: &u32| {
+            let entry = self.entries[*at as usize].as_ref();
+            entry.is_some_and(|entry| entry.tuple == *tuple)
+        };
+        self.by_ends.find(tuple.mixed(), is_it).copied()
     }
 
     /// Whether there is one for `tuple`.
+    #[inline]
     pub(super) fn contains(&self, tuple: &Tuple) -> bool {
-        self.entries.contains_key(tuple)
+        self.find(tuple).is_some()
     }
 
-    /// Adds an entry; `false` if the table is full.
+    /// Adds an entry, for ends that no other one has; `false` if the table is full.
     pub(super) fn insert(&mut self, now: Time, tuple: Tuple, rest: Rest) -> bool {
         if self.len() >= MAX_ENTRIES {
             return false;
         }
+        debug_assert!(!self.contains(&tuple));
         let expires = now + TIME_WAIT;
         let entry = Entry {
+            tuple,
             rest,
             expires,
             answered: None,
         };
-        self.entries.insert(tuple, entry);
-        self.order.push_back((expires, tuple));
+        let at = self.free.pop().unwrap_or_else(|| {
+            self.entries.push(None);
+            (self.entries.len() - 1) as u32
+        });
+        self.entries[at as usize] = Some(entry);
+        let entries = &self.entries;
+        (self.by_ends).insert_unique(tuple.mixed(), at, |at| mixed(entries, *at));
+        self.order.push_back((expires, at));
         true
     }
 
     /// Ends an entry.
     pub(super) fn remove(&mut self, tuple: &Tuple) {
-        if self.entries.remove(tuple).is_some() {
+        if let Some(at) = self.find(tuple) {
+            self.take(at, tuple);
             self.tidy();
         }
     }
 
+    fn take(&mut self, at: u32, tuple: &Tuple) {
+        if let Ok(found) = self.by_ends.find_entry(tuple.mixed(), |other| *other == at) {
+            found.remove();
+        }
+        self.entries[at as usize] = None;
+        self.free.push(at);
+    }
+
     /// When the first entry ends.
+    #[inline]
     pub(super) fn deadline(&self) -> Option<Time> {
         self.order.front().map(|(at, _)| *at)
     }
 
-    fn holds(&self, (at, tuple): &(Time, Tuple)) -> bool {
-        let entry = self.entries.get(tuple);
-        entry.is_some_and(|entry| entry.expires == *at)
+    #[inline]
+    fn held(&self, &(time, at): &(Time, u32)) -> Option<&Entry> {
+        let entry = self.entries[at as usize].as_ref();
+        entry.filter(|entry| entry.expires == time)
     }
 
     /// Has the order begin with an entry that is there, and not be much longer than there are entries.
     fn tidy(&mut self) {
-        while self.order.front().is_some_and(|first| !self.holds(first)) {
+        while (self.order.front()).is_some_and(|first| self.held(first).is_none()) {
             self.order.pop_front();
         }
-        if self.order.len() > 2 * self.entries.len() + 64 {
+        if self.by_ends.is_empty() && self.entries.len() > ROOM {
+            *self = Self::default();
+        } else if self.order.len() > 2 * self.len() + 64 {
             let mut order = core::mem::take(&mut self.order);
-            order.retain(|entry| self.holds(entry));
+            order.retain(|place| self.held(place).is_some());
             self.order = order;
         }
     }
 
-    /// Takes out an entry whose time has come.
-    pub(super) fn expire(&mut self, now: Time) -> Option<Tuple> {
-        let (at, tuple) = *self.order.front()?;
-        if at > now {
-            return None;
+    /// Takes out the entries whose time has come.
+    pub(super) fn expire(&mut self, now: Time) {
+        while let Some(&(time, at)) = self.order.front()
+            && time <= now
+        {
+            self.order.pop_front();
+            let entry = self.held(&(time, at));
+            if let Some(tuple) = entry.map(|entry| entry.tuple) {
+                self.take(at, &tuple);
+            }
         }
-        self.remove(&tuple);
-        Some(tuple)
+        self.tidy();
+    }
+
+    /// Whether an entry holds `port` of `address`, which may be a wildcard. Walks all of them.
+    pub(super) fn holds_port(&self, address: IpAddr, port: u16) -> bool {
+        let names = self.entries.iter().flatten();
+        let mut names = names.map(|entry| entry.tuple.local());
+        names.any(|local| local.port() == port && overlap(address, local.ip()))
     }
 
     /// The entries with what is left of them, in the order in which they end.
     pub(super) fn iter(&self) -> impl Iterator<Item = (Tuple, Rest)> + '_ {
-        let mut ordered: Vec<(Time, Tuple)> = (self.order.iter().copied())
-            .filter(|entry| self.holds(entry))
-            .collect();
+        let held = |place: &(Time, u32)| Some((place.0, self.held(place)?.tuple));
+        let mut ordered: Vec<(Time, Tuple)> = self.order.iter().filter_map(held).collect();
         ordered.sort_unstable();
         ordered.dedup();
-        let rest = |tuple: Tuple| Some((tuple, self.entries.get(&tuple)?.rest));
+        let rest = |tuple: Tuple| {
+            let entry = self.entries[self.find(&tuple)? as usize]?;
+            Some((tuple, entry.rest))
+        };
         ordered
             .into_iter()
             .filter_map(move |(_, tuple)| rest(tuple))
@@ -153,7 +213,11 @@ impl TimeWaits {
         segment: &Segment,
         gone: &mut bool,
     ) -> Fate {
-        let Some(entry) = self.entries.get_mut(tuple) else {
+        let found = self.find(tuple);
+        let Some((at, entry)) = found.and_then(|at| {
+            let entry = self.entries[at as usize].as_mut();
+            Some((at, entry?))
+        }) else {
             return Fate::Ignore;
         };
         let (fate, lengthen) = if entry.rest.half {
@@ -164,7 +228,7 @@ impl TimeWaits {
         if lengthen {
             let expires = now + TIME_WAIT;
             if core::mem::replace(&mut entry.expires, expires) != expires {
-                self.order.push_back((expires, *tuple));
+                self.order.push_back((expires, at));
             }
             self.tidy();
         }
@@ -299,9 +363,11 @@ mod tests {
         assert_eq!((bare.seq, bare.ack, bare.flags), (1000, 500, ACK));
         assert!(!gone);
         assert_eq!(table.deadline(), Some(Time::from_secs(70)));
-        assert_eq!(table.expire(Time::from_secs(69)), None);
-        assert_eq!(table.expire(Time::from_secs(70)), Some(tuple(9)));
+        table.expire(Time::from_secs(69));
+        assert!(table.contains(&tuple(9)) && table.holds_port(tuple(9).local().ip(), 80));
+        table.expire(Time::from_secs(70));
         assert_eq!((table.len(), table.deadline()), (0, None));
+        assert!(!table.contains(&tuple(9)) && !table.holds_port(tuple(9).local().ip(), 80));
     }
 
     #[test]
