@@ -303,7 +303,7 @@ impl Desk {
             .iter()
             .filter_map(|word| word.as_str().map(str::to_owned))
             .collect();
-        let stdin = request["stdin"].as_str().unwrap_or_default();
+        let stdin = stdin(request);
         let name = request["box"].as_str().unwrap_or_default();
         if argv.is_empty() || stdin.len() > STDIN || self.execs.len() >= EXECS {
             let sentence = if argv.is_empty() {
@@ -319,7 +319,7 @@ impl Desk {
             Ok(place) => place,
             Err(sentence) => return clients.error(cx, from, &sentence),
         };
-        let context = Context::of_image(&image, stdin.as_bytes().to_vec());
+        let context = Context::of_image(&image, stdin);
         match tools::spawn_in(&argv, &context) {
             Ok(program) => {
                 let app = cx.lab.spawn(ns, program);
@@ -360,12 +360,22 @@ impl Desk {
     /// Hands on what a client's program printed, while the client takes it.
     fn pass(&self, cx: &mut Cx<'_>, clients: &mut Clients, to: ClientId, app: AppId) {
         if clients.has_room(to) {
-            for (error, text) in cx.lab.take_output(app) {
+            for (error, bytes) in cx.lab.take_bytes(app) {
                 let part = if error { Part::Err } else { Part::Out };
-                clients.part(cx, to, part, text.as_bytes());
+                clients.part(cx, to, part, &bytes);
             }
         }
     }
+}
+
+/// What a program reads: text, or bytes as hexadecimal digits.
+fn stdin(request: &Value) -> Vec<u8> {
+    let Some(digits) = request["stdin_hex"].as_str() else {
+        return request["stdin"].as_str().unwrap_or_default().into();
+    };
+    let pairs = digits.as_bytes().chunks(2);
+    let byte = |pair| u8::from_str_radix(core::str::from_utf8(pair).ok()?, 16).ok();
+    pairs.filter_map(byte).collect()
 }
 
 /// How many frames died so far, by reason.
@@ -453,9 +463,9 @@ impl Service for Desk {
     fn exited(&mut self, cx: &mut Cx<'_>, clients: &mut Clients, key: u64, app: AppId, code: u8) {
         if key & PROGRAM == 0 {
             let client = ClientId::of(key);
-            for (error, text) in cx.lab.take_output(app) {
+            for (error, bytes) in cx.lab.take_bytes(app) {
                 let part = if error { Part::Err } else { Part::Out };
-                clients.part(cx, client, part, text.as_bytes());
+                clients.part(cx, client, part, &bytes);
             }
             clients.exit(cx, client, code);
             self.end_exec(cx, client);

@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex};
 
 use emulator_core::app::{App, Family, SockKind, Step, Sys};
 use emulator_core::docker::spec::ContainerSpec;
-use emulator_core::id::{IfId, NsId, SockId};
+use emulator_core::id::{AppId, IfId, NsId, SockId};
 use emulator_core::lab::{Input, Lab, Output};
 use emulator_core::netns::Errno;
-use emulator_core::tools;
+use emulator_core::tools::{self, Context};
 use switch::Time;
 
 use crate::scenes::{Drink, How, Pour, Stage};
@@ -255,6 +255,54 @@ fn what_a_program_prints_is_told_once_until_it_is_taken_and_before_its_end() {
         texts[2].starts_with("64 bytes from 172.17.0.3: seq=1"),
         "{texts:?}"
     );
+}
+
+/// `nc` in both boxes, over TCP or UDP: what box1 hands over, and what box2 prints.
+fn carried(bytes: &[u8], udp: bool) -> (Stage, AppId) {
+    let mut stage = stage();
+    let (from, to) = (stage.ns("box1"), stage.ns("box2"));
+    let flags = if udp { "-nu" } else { "-n" };
+    let context = |stdin: &[u8]| Context::of_image("busybox", stdin.to_vec());
+    let listens = ["nc", flags, "-lp", "7"].map(str::to_owned);
+    let sends = ["nc", flags, "-w", "1", "172.17.0.3", "7"].map(str::to_owned);
+    let lab = &mut stage.lab;
+    let heard = lab.spawn(to, tools::spawn_in(&listens, &context(b"")).unwrap());
+    lab.settle();
+    lab.spawn(from, tools::spawn_in(&sends, &context(bytes)).unwrap());
+    lab.run_for(SECOND * 10);
+    (stage, heard)
+}
+
+#[test]
+fn what_a_program_prints_need_not_be_text() {
+    const LIMIT: usize = 4 << 20;
+    // A character that ends in the next segment, and bytes that are never part of one.
+    let mut sent: Vec<u8> = (0..=255).cycle().take(40_000).collect();
+    sent.extend("é".repeat(10_000).bytes());
+    let (mut stage, heard) = carried(&sent, false);
+    let out = stage.lab.take_bytes(heard);
+    assert!(out == [(false, sent.clone())]);
+    let datagram = &sent[..1000];
+    let (mut stage, heard) = carried(datagram, true);
+    let out = stage.lab.take_bytes(heard);
+    assert!(out == [(false, datagram.to_vec())]);
+    // As text it is one: only what is none is replaced.
+    let (mut stage, heard) = carried(&sent, false);
+    let out = stage.lab.take_output(heard);
+    assert!(out == [(false, String::from_utf8_lossy(&sent).into_owned())]);
+
+    // What is more than 4 MiB is cut between characters.
+    let long = "€".repeat(LIMIT / 3 + 10);
+    let cat = ["cat".to_owned()];
+    let context = Context::of_image("busybox", long.into_bytes());
+    let ns = stage.ns("box1");
+    let cat = tools::spawn_in(&cat, &context).unwrap();
+    let app = stage.lab.spawn(ns, cat);
+    stage.lab.settle();
+    let out = stage.lab.take_output(app);
+    let (text, cut) = out[0].1.split_at(LIMIT / 3 * 3);
+    assert!(text.chars().all(|c| c == '€'));
+    assert_eq!(cut, "\n[output cut]\n");
 }
 
 #[test]

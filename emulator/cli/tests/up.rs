@@ -327,8 +327,10 @@ fn tools_run_inside_with_their_output_as_it_comes_and_their_exit_code() {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    cat.stdin.take().unwrap().write_all(b"hello\n").unwrap();
-    assert_eq!(cat.wait_with_output().unwrap().stdout, b"hello\n");
+    // As much as is taken, which need not be text.
+    let bytes: Vec<u8> = (0..=255).cycle().take(48 << 10).collect();
+    cat.stdin.take().unwrap().write_all(&bytes).unwrap();
+    assert!(cat.wait_with_output().unwrap().stdout == bytes);
 
     // It comes as it is printed, and whoever ends the client ends it in the lab as well.
     let mut ping = Running::start(scratch.vethlab(&["exec", "web", "--", "ping", "db"]));

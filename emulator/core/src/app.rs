@@ -193,6 +193,8 @@ pub trait Sys {
 
     /// Writes to standard output.
     fn print(&mut self, text: &str);
+    /// The same with bytes that need not be text.
+    fn print_bytes(&mut self, bytes: &[u8]);
     /// Writes to standard error.
     fn eprint(&mut self, text: &str);
     /// `gethostname(2)`.

@@ -219,19 +219,24 @@ pub(crate) fn logs(args: &LogsArgs) -> ExitCode {
     ended(done)
 }
 
+/// Bytes as a request carries them, which is text.
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// `vethlab exec`.
 pub(crate) fn exec(args: &ExecArgs) -> ExitCode {
     let done = which(&args.which).and_then(|mut client| {
-        let mut stdin = String::new();
+        let mut stdin = Vec::new();
         if args.interactive {
-            let read = io::stdin().take(STDIN + 1).read_to_string(&mut stdin);
+            let read = io::stdin().take(STDIN + 1).read_to_end(&mut stdin);
             read.map_err(|error| format!("standard input: {error}"))?;
         }
         let request = json!({
             "verb": "exec",
             "box": args.target,
             "argv": args.argv,
-            "stdin": stdin,
+            "stdin_hex": hex(&stdin),
         });
         ask(&mut client, &request, silent)
     });

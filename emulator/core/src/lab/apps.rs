@@ -26,6 +26,22 @@ pub const OUTPUT_LIMIT: usize = 4 << 20;
 /// Calls of sockets that are kept in any case before those are looked for that called twice.
 const READY_MIN: usize = 64;
 
+/// Bytes as text; what is none is replaced.
+fn text(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes)
+        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+}
+
+/// Where bytes are cut that are longer than `room`: not within a character, if they are text.
+fn boundary(bytes: &[u8], room: usize) -> usize {
+    if bytes.len() <= room {
+        return bytes.len();
+    }
+    let goes_on = |at: &usize| bytes[*at] & 0xc0 == 0x80;
+    let first = room.saturating_sub(3);
+    (first..=room).rev().find(|at| !goes_on(at)).unwrap_or(room)
+}
+
 /// What runs.
 #[derive(Debug)]
 enum Program {
@@ -55,7 +71,7 @@ struct Slot {
     held: bool,
     alarm: Time,
     exit: Option<u8>,
-    output: Vec<(bool, String)>,
+    output: Vec<(bool, Vec<u8>)>,
     /// Bytes of it that count against the limit.
     written: usize,
     telling: Telling,
@@ -289,6 +305,12 @@ impl Apps {
 
     /// What an application printed since the last call, in order; true is standard error.
     pub fn take_output(&mut self, app: AppId) -> Vec<(bool, String)> {
+        let pieces = self.take_bytes(app).into_iter();
+        pieces.map(|(error, bytes)| (error, text(bytes))).collect()
+    }
+
+    /// The same as it was written, which need not be text.
+    pub fn take_bytes(&mut self, app: AppId) -> Vec<(bool, Vec<u8>)> {
         let Some(slot) = self.slots.get_mut(&app) else {
             return Vec::new();
         };
@@ -430,7 +452,8 @@ impl LabSys<'_> {
                 Ok(()) => slot.program = Some(Program::Dns(service)),
                 Err(errno) => {
                     slot.exit = Some(1);
-                    slot.output.push((true, format!("embedded DNS: {errno}\n")));
+                    let text = format!("embedded DNS: {errno}\n");
+                    slot.output.push((true, text.into_bytes()));
                 }
             }
         }
@@ -444,7 +467,7 @@ impl LabSys<'_> {
         self.net.with_ns(sock.ns, act).unwrap_or(Err(Errno::BadFd))
     }
 
-    fn write(&mut self, error: bool, text: &str) {
+    fn write(&mut self, error: bool, bytes: &[u8]) {
         let Some(slot) = self.apps.slots.get_mut(&self.app) else {
             return;
         };
@@ -456,16 +479,20 @@ impl LabSys<'_> {
             slot.telling = Telling::Told;
             self.apps.printed.push(self.app);
         }
-        slot.written += text.len();
-        let cut = text.floor_char_boundary(room.min(text.len()));
-        let text = if cut < text.len() {
-            format!("{}\n[output cut]\n", &text[..cut])
-        } else {
-            text.to_owned()
-        };
-        match slot.output.last_mut() {
-            Some((stream, last)) if *stream == error => last.push_str(&text),
-            _ => slot.output.push((error, text)),
+        slot.written += bytes.len();
+        let cut = boundary(bytes, room);
+        if slot
+            .output
+            .last()
+            .is_none_or(|(stream, _)| *stream != error)
+        {
+            slot.output.push((error, Vec::with_capacity(cut)));
+        }
+        if let Some((_, last)) = slot.output.last_mut() {
+            last.extend_from_slice(&bytes[..cut]);
+            if cut < bytes.len() {
+                last.extend_from_slice(b"\n[output cut]\n");
+            }
         }
     }
 }
@@ -608,11 +635,15 @@ impl Sys for LabSys<'_> {
     }
 
     fn print(&mut self, text: &str) {
-        self.write(false, text);
+        self.write(false, text.as_bytes());
+    }
+
+    fn print_bytes(&mut self, bytes: &[u8]) {
+        self.write(false, bytes);
     }
 
     fn eprint(&mut self, text: &str) {
-        self.write(true, text);
+        self.write(true, text.as_bytes());
     }
 
     fn hostname(&self) -> String {

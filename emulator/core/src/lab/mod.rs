@@ -440,9 +440,14 @@ impl Lab {
     }
 
     /// What an application printed since the last call, piece by piece in the order in which it came; true
-    /// is standard error.
+    /// is standard error. What is no text is replaced (U+FFFD).
     pub fn take_output(&mut self, app: AppId) -> Vec<(bool, String)> {
         self.apps.take_output(app)
+    }
+
+    /// The same as it was written: bytes that need not be text.
+    pub fn take_bytes(&mut self, app: AppId) -> Vec<(bool, Vec<u8>)> {
+        self.apps.take_bytes(app)
     }
 
     /// Has it told when an application prints ([`Output::Printed`]), or not any more. What it prints from then on

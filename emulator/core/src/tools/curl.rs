@@ -275,7 +275,7 @@ impl Curl {
             let text: String = lines.map(|line| format!("{line}\r\n")).collect();
             sys.print(&format!("{text}\r\n"));
         }
-        sys.print(&String::from_utf8_lossy(body));
+        sys.print_bytes(body);
         Ok(())
     }
 

@@ -580,6 +580,10 @@ impl Sys for Fake {
         self.stdout.push_str(text);
     }
 
+    fn print_bytes(&mut self, bytes: &[u8]) {
+        self.stdout.push_str(&String::from_utf8_lossy(bytes));
+    }
+
     fn eprint(&mut self, text: &str) {
         self.stderr.push_str(text);
     }

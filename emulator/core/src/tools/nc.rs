@@ -272,8 +272,7 @@ impl Nc {
             let mut buffer = [0; 2048];
             match sys.recv_from(sock, &mut buffer) {
                 Ok(received) => {
-                    let text = String::from_utf8_lossy(&buffer[..received.len]).into_owned();
-                    sys.print(&text);
+                    sys.print_bytes(&buffer[..received.len]);
                     if let Err(errno) = sys.connect(sock, received.from) {
                         return self.die(sys, "connect", errno);
                     }
@@ -330,7 +329,7 @@ impl Nc {
             match sys.recv(talk.sock, &mut buffer) {
                 Ok(0) if !self.udp => return Step::Exit(0),
                 Ok(count) => {
-                    sys.print(&String::from_utf8_lossy(&buffer[..count]));
+                    sys.print_bytes(&buffer[..count]);
                     if let Some(wait) = self.wait {
                         talk.deadline = sys.now() + wait;
                     }

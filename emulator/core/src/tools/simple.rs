@@ -122,7 +122,7 @@ impl App for Cat {
         let mut code = 0;
         for path in &self.paths {
             if path == "-" {
-                sys.print(&String::from_utf8_lossy(&self.stdin));
+                sys.print_bytes(&self.stdin);
             } else if let Some(text) = sys.file(path) {
                 sys.print(&text);
             } else {

@@ -254,7 +254,7 @@ impl Wget {
             return;
         }
         if self.to_stdout() {
-            sys.print(&String::from_utf8_lossy(body));
+            sys.print_bytes(body);
         }
         if !self.quiet {
             let name = self.output.as_deref().unwrap_or_else(|| url.file_name());

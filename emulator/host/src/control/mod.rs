@@ -30,7 +30,7 @@ pub use place::{Claim, Claimed, Place, folder};
 pub use server::{Server, Service};
 
 /// Bytes of a request, its end of line included.
-pub const REQUEST: usize = 64 << 10;
+pub const REQUEST: usize = 128 << 10;
 /// Descriptors that may come with a request (`SCM_RIGHTS`).
 pub const DESCRIPTORS: usize = 4;
 /// Clients at a time; the next one is told so and sent away.
