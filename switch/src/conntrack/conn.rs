@@ -11,6 +11,7 @@ use super::Direction;
 use super::tcp::{self, Segment, Step, TcpState};
 use super::tuple::{Flow, ICMP, ICMPV6, TCP, Tuple, UDP};
 use crate::time::Time;
+use crate::verdict::IfId;
 
 /// UDP before an answer, or in its first two seconds (`nf_conntrack_udp_timeout`).
 const UDP_ONCE: Duration = Duration::from_secs(30);
@@ -39,6 +40,8 @@ pub struct Conn {
     pub(crate) queued: Time,
     /// Its number: the order in which connections were made.
     pub number: u64,
+    /// What was said of its packets last.
+    pub(crate) said: Said,
     /// The TCP state; `None` for other protocols.
     pub tcp: Option<TcpState>,
     /// There was an answer.
@@ -57,7 +60,7 @@ pub struct Conn {
     pub(crate) source_done: bool,
     /// The rules for the destination have been asked.
     pub(crate) destination_done: bool,
-    /// The first packet's tuple as it came: its protocol is still on the first line.
+    /// The first packet's tuple as it came.
     pub original: Tuple,
     /// The tuple that answers come with: the original's inverse after translation.
     pub reply: Tuple,
@@ -65,6 +68,69 @@ pub struct Conn {
     pub(crate) middle: Option<Tuple>,
     /// Packets of each direction that were nothing but data, as far as they were counted.
     data: [u8; 2],
+}
+
+/// What the hooks said last of packets of a connection, so that they need not be asked again: a number for each direction
+/// and state, which means something to them in one of their epochs, where the packets came in by one interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C, packed(2))]
+pub(crate) struct Said {
+    input: u32,
+    epoch: u32,
+    answers: [u16; 3],
+}
+
+impl Said {
+    const NOTHING: u16 = u16::MAX;
+
+    /// Nothing yet.
+    pub(crate) const NEW: Self = Self {
+        answers: [Self::NOTHING; 3],
+        input: 0,
+        epoch: 0,
+    };
+
+    #[inline]
+    const fn place(direction: Direction, answered: bool) -> usize {
+        match (direction, answered) {
+            (Direction::Original, false) => 0,
+            (Direction::Original, true) => 1,
+            (Direction::Reply, _) => 2,
+        }
+    }
+
+    /// What was said of a packet in this direction, of a connection that was answered or not.
+    #[inline]
+    pub(crate) const fn of(
+        &self,
+        (input, epoch): (IfId, u32),
+        direction: Direction,
+        answered: bool,
+    ) -> Option<u32> {
+        let answer = self.answers[Self::place(direction, answered)];
+        if answer == Self::NOTHING || self.input != input.0 || self.epoch != epoch {
+            return None;
+        }
+        Some(answer as u32)
+    }
+
+    /// This was said of it. An answer above 65,534 is not kept.
+    pub(crate) fn keep(
+        &mut self,
+        (input, epoch): (IfId, u32),
+        (direction, answered): (Direction, bool),
+        answer: u32,
+    ) {
+        if (self.input, self.epoch) != (input.0, epoch) {
+            *self = Self {
+                input: input.0,
+                epoch,
+                ..Self::NEW
+            };
+        }
+        let answer = u16::try_from(answer).unwrap_or(Self::NOTHING);
+        self.answers[Self::place(direction, answered)] = answer;
+    }
 }
 
 /// What a packet means for its connection.
@@ -120,6 +186,7 @@ impl Conn {
             destination_done: false,
             queued: Time::MAX,
             stream_at: now + UDP_STREAM_AFTER,
+            said: Said::NEW,
             data: [0; 2],
         })
     }

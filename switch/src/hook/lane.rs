@@ -675,8 +675,18 @@ impl Netfilter {
             Direction::Original if !conn.seen_reply => State::New,
             _ => State::Established,
         };
-        let like = bridged_like(&self.rules, &first.key, state);
-        let trail = self.lanes.said_of(&like, self.rules.change())?;
+        let (asked, answered) = ((first.key.input, self.lanes.epoch), conn.seen_reply);
+        let rules = self.rules.change();
+        let said = conn.said.of(asked, direction, answered);
+        let trail = match said.filter(|_| self.lanes.rules == rules) {
+            Some(trail) => trail,
+            None => {
+                let like = bridged_like(&self.rules, &first.key, state);
+                let trail = self.lanes.said_of(&like, rules)?;
+                conn.said.keep(asked, (direction, answered), trail);
+                trail
+            }
+        };
         if tell(conn, now, run, direction)? {
             self.conntrack.settle(at);
         }
