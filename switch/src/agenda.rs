@@ -57,23 +57,18 @@ impl Agenda {
             }
             self.places.resize(index + 1, NOWHERE);
         }
-        match self.places[index] {
-            NOWHERE if at == Time::MAX => {}
-            NOWHERE => {
-                self.heap.push((at, number));
-                self.rise(self.heap.len() - 1);
+        let (place, entry) = (self.places[index] as usize, (at, number));
+        if place == NOWHERE as usize {
+            if at != Time::MAX {
+                self.heap.push(entry);
+                self.rise(self.heap.len() - 1, entry);
             }
-            place if at == Time::MAX => self.take(place as usize),
-            place => {
-                let place = place as usize;
-                let later = at > self.heap[place].0;
-                self.heap[place].0 = at;
-                if later {
-                    self.sink(place);
-                } else {
-                    self.rise(place);
-                }
-            }
+        } else if at == Time::MAX {
+            self.take(place);
+        } else if entry < self.heap[place] {
+            self.rise(place, entry);
+        } else {
+            self.sink(place, entry);
         }
     }
 
@@ -90,51 +85,59 @@ impl Agenda {
     fn take(&mut self, place: usize) {
         let (_, number) = self.heap.swap_remove(place);
         self.places[number as usize] = NOWHERE;
-        if place < self.heap.len() {
-            let settled = self.rise(place);
-            self.sink(settled);
+        if let Some(&last) = self.heap.get(place) {
+            let settled = self.rise(place, last);
+            if settled == place {
+                self.sink(place, last);
+            }
         } else if place == 0 && self.heap.capacity() > ROOM {
             self.heap = Vec::new();
         }
     }
 
-    /// Moves an entry towards the first as far as it belongs; where it is then.
-    fn rise(&mut self, mut place: usize) -> usize {
-        let entry = self.heap[place];
+    /// Puts an entry at a place, or as far towards the first as it belongs; where it is then.
+    #[inline(always)]
+    fn rise(&mut self, mut place: usize, entry: (Time, u32)) -> usize {
         while place > 0 {
             let above = (place - 1) / BRANCHES;
-            if self.heap[above] <= entry {
+            let other = self.heap[above];
+            if other < entry {
                 break;
             }
-            self.put(place, self.heap[above]);
+            self.put(place, other);
             place = above;
         }
         self.put(place, entry);
         place
     }
 
-    /// Moves an entry away from the first as far as it belongs.
-    fn sink(&mut self, mut place: usize) {
-        let entry = self.heap[place];
-        loop {
-            let below = place * BRANCHES + 1;
-            let last = self.heap.len().min(below + BRANCHES);
-            let Some(least) = (below..last).min_by_key(|&at| self.heap[at]) else {
-                break;
-            };
-            if self.heap[least] >= entry {
-                break;
-            }
-            self.put(place, self.heap[least]);
-            place = least;
+    /// Puts an entry at a place, or as far away from the first as it belongs.
+    fn sink(&mut self, mut place: usize, entry: (Time, u32)) {
+        while let Some(branch) = self.heap.get(place * BRANCHES + 1..)
+            && let Some((at, least)) = least(branch)
+            && least < entry
+        {
+            self.put(place, least);
+            place = place * BRANCHES + 1 + at;
         }
         self.put(place, entry);
     }
 
+    #[inline]
     fn put(&mut self, place: usize, entry: (Time, u32)) {
         self.heap[place] = entry;
         self.places[entry.1 as usize] = place as u32;
     }
+}
+
+/// The least of the first entries, no more than there are branches, and where it is.
+#[inline(always)]
+fn least(entries: &[(Time, u32)]) -> Option<(usize, (Time, u32))> {
+    let lower = |a: (usize, (Time, u32)), b: (usize, (Time, u32))| if b.1 < a.1 { b } else { a };
+    if let Some(&[a, b, c, d]) = entries.first_chunk::<BRANCHES>() {
+        return Some(lower(lower((0, a), (1, b)), lower((2, c), (3, d))));
+    }
+    entries.iter().copied().enumerate().reduce(lower)
 }
 
 #[cfg(test)]
