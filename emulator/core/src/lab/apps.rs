@@ -411,11 +411,16 @@ impl LabSys<'_> {
             .with_ns(sock.ns, |netns, _| netns.set_internal(sock));
     }
 
-    fn own(&mut self, sock: SockId) {
-        if self.app == AppId(0) {
-            return;
+    /// The application itself; the lab's user is none.
+    fn slot(&mut self) -> Option<&mut Slot> {
+        match self.app {
+            AppId(0) => None,
+            app => self.apps.slots.get_mut(&app),
         }
-        if let Some(slot) = self.apps.slots.get_mut(&self.app) {
+    }
+
+    fn own(&mut self, sock: SockId) {
+        if let Some(slot) = self.slot() {
             slot.socks.insert(sock);
             self.apps.owners.insert(sock, self.app);
         }
@@ -606,7 +611,7 @@ impl Sys for LabSys<'_> {
     }
 
     fn close(&mut self, sock: SockId) {
-        if let Some(slot) = self.apps.slots.get_mut(&self.app) {
+        if let Some(slot) = self.slot() {
             slot.socks.remove(&sock);
         }
         self.apps.owners.remove(&sock);

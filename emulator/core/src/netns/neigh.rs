@@ -269,7 +269,7 @@ impl Neighbours {
         let reachable = self.reachable;
         let entry = self.entries.get_mut(self.last)?;
         let is_sure = match entry.state {
-            Nud::Reachable => now.since(entry.confirmed) <= reachable,
+            Nud::Reachable => now <= entry.confirmed + reachable,
             Nud::Delay | Nud::Probe => true,
             Nud::Failed | Nud::Incomplete | Nud::Stale => false,
         };

@@ -112,7 +112,14 @@ impl Brief {
         setup.congestion == Congestion::None
     }
 
-    fn new(setup: &Setup, ends: (SocketAddr, SocketAddr), isn: u32) -> Self {
+    /// A connection that will send a SYN with the number `isn`, and writes down into these.
+    #[inline(always)]
+    fn new(
+        setup: &Setup,
+        ends: (SocketAddr, SocketAddr),
+        isn: u32,
+        (said, heard, log): (Vec<u8>, Vec<u8>, Vec<Event>),
+    ) -> Self {
         Self {
             setup: *setup,
             ends,
@@ -132,13 +139,13 @@ impl Brief {
             answer_at: None,
             again_at: None,
             since: None,
-            said: Vec::new(),
+            said,
             unsent: 0,
             in_flight: 0,
-            heard: Vec::new(),
+            heard,
             read: 0,
             is_outgrown: false,
-            log: Vec::new(),
+            log,
             options: Options {
                 bytes: [0; OPTIONS],
                 len: 0,
@@ -154,18 +161,18 @@ impl Brief {
         remote: SocketAddr,
         isn: u32,
     ) -> Box<Self> {
-        let mut new = Self::new(setup, (local, remote), isn);
+        let ends = (local, remote);
         let Some(mut brief) = room else {
-            new.log.reserve(EVENTS + 2);
-            return Box::new(new);
+            let lists = (Vec::new(), Vec::new(), Vec::with_capacity(EVENTS + 2));
+            return Box::new(Self::new(setup, ends, isn, lists));
         };
         let take = core::mem::take::<Vec<u8>>;
-        (new.said, new.heard) = (take(&mut brief.said), take(&mut brief.heard));
-        new.log = core::mem::take(&mut brief.log);
-        new.said.clear();
-        new.heard.clear();
-        new.log.clear();
-        *brief = new;
+        let (mut said, mut heard) = (take(&mut brief.said), take(&mut brief.heard));
+        let mut log = core::mem::take(&mut brief.log);
+        said.clear();
+        heard.clear();
+        log.clear();
+        *brief = Self::new(setup, ends, isn, (said, heard, log));
         brief
     }
 
@@ -215,7 +222,7 @@ impl Brief {
     }
 
     fn is_prompt(&self, clock: Time) -> bool {
-        self.since.is_none_or(|since| clock.since(since) <= PROMPT)
+        self.since.is_none_or(|since| clock <= since + PROMPT)
     }
 
     /// There is room for so much data, and no acknowledgement is due for other.
@@ -229,7 +236,7 @@ impl Brief {
 
     /// Takes a segment in, if it is one that is plain in this state; whether it was. `clock` is the [time of
     /// engines](super::smol::ceiling), here and below.
-    #[inline]
+    #[inline(always)]
     pub(super) fn hear(
         &mut self,
         (now, clock): (Time, Time),
@@ -275,7 +282,7 @@ impl Brief {
     }
 
     /// What follows from a plain segment.
-    #[inline]
+    #[inline(always)]
     fn advance(&mut self, clock: Time, flags: u8, told: &Told, data: &[u8]) {
         if flags & RST != 0 {
             self.state = match self.state {
@@ -404,7 +411,7 @@ impl Brief {
     }
 
     /// When there is something to send.
-    #[inline]
+    #[inline(always)]
     pub(super) fn next(&self, clock: Time) -> Next {
         let is_over = matches!(self.state, TcpState::Closed | TcpState::Listen);
         if is_over {
@@ -413,11 +420,19 @@ impl Brief {
         if !self.is_all_sent() || self.is_owed && self.answer_at.is_none() {
             return Next::Now;
         }
-        match self.answer_at.into_iter().chain(self.again_at).min() {
-            None => Next::Never,
-            Some(at) if at <= clock => Next::Now,
-            Some(at) => Next::At(at),
+        let (answer, again) = (self.answer_at, self.again_at);
+        let first = answer.unwrap_or(Time::MAX).min(again.unwrap_or(Time::MAX));
+        match first {
+            Time::MAX => Next::Never,
+            at if at <= clock => Next::Now,
+            at => Next::At(at),
         }
+    }
+
+    /// The state.
+    #[inline]
+    pub(super) const fn state(&self) -> TcpState {
+        self.state
     }
 
     /// The state and both queues.

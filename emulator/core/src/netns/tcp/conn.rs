@@ -278,6 +278,7 @@ impl Conn {
     }
 
     /// The application waits to write, and there is room again.
+    #[inline]
     pub(super) fn finds_room(&mut self) -> bool {
         let found = self.want_write && self.has_room();
         self.want_write &= !found;

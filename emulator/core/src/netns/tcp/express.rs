@@ -19,9 +19,10 @@ use super::demux::Tuple;
 use super::emit::Emitter;
 use super::engine::{Next, TcpEngine, TcpState};
 use super::held::{Heard, Kept};
+use super::input::is_possible;
 use super::machine::Machine;
 use super::run::guarded;
-use super::segment::{ACK, SYN};
+use super::segment::{ACK, SYN, Segment};
 use super::smol::ceiling;
 use super::told::Told;
 use super::{Tcp, TcpCx};
@@ -92,15 +93,45 @@ impl Plain {
     pub(super) fn told<'a>(&self, bytes: &'a [u8]) -> (Told, &'a [u8], &'a [u8]) {
         let segment = &bytes[ETHER_LEN + IP_HEADER..ETHER_LEN + self.len];
         let (header, data) = segment.split_at(segment.len() - self.payload);
+        let (start, options) = header.split_at(HEADERS - IP_HEADER);
+        let seq = start[4..].first_chunk().copied();
         let told = Told {
-            seq: u32::from_be_bytes([header[4], header[5], header[6], header[7]]),
+            seq: seq.map_or(0, u32::from_be_bytes),
             ack: self.ack,
             window: self.window,
             flags: self.flags,
             header: header.len() as u8,
             payload: data.len() as u16,
         };
-        (told, &header[IP_HEADER..], data)
+        (told, options, data)
+    }
+
+    /// The packet in its frame `bytes`, and what that says to a listener.
+    fn opening(&self, bytes: &[u8]) -> (Packet, Segment) {
+        let address = |bits| Ipv4Addr::from_bits(bits).into();
+        let (source, destination) = (self.ends.addresses >> 32, self.ends.addresses);
+        let (source, destination) = (address(source as u32), address(destination as u32));
+        let (told, ..) = self.told(bytes);
+        let packet = Packet {
+            source,
+            destination,
+            protocol: IpProtocol::Tcp,
+            transport: IP_HEADER,
+            len: self.len,
+            hop_limit: bytes[ETHER_LEN + 8],
+            fragment: None,
+            dont_fragment: bytes[ETHER_LEN + 6] & 0x40 != 0,
+        };
+        let segment = Segment {
+            local: SocketAddr::new(destination, self.ends.ports as u16),
+            remote: SocketAddr::new(source, (self.ends.ports >> 16) as u16),
+            seq: told.seq,
+            ack: told.ack,
+            flags: told.flags & 0x3f,
+            window: told.window,
+            payload: u32::from(told.payload),
+        };
+        (packet, segment)
     }
 
     /// What it says to a stream whose acknowledgements are off by `shift`.
@@ -266,10 +297,14 @@ impl Tcp {
         segment: &Plain,
     ) -> Result<(), Refusal> {
         if segment.flags & (SYN | ACK) == SYN {
-            return self.input_event(cx, frame, segment);
+            let tuple = Tuple::incoming(segment.ends.addresses, segment.ends.ports);
+            return match self.demux.get(&self.slots, &tuple) {
+                None => self.input_apart(cx, frame, segment),
+                Some(_) => self.input_event(cx, frame, segment),
+            };
         }
         let Some(slot) = self.find_plain(segment) else {
-            return self.input_event(cx, frame, segment);
+            return self.input_apart(cx, frame, segment);
         };
         let id = self.slots.id(slot);
         let Some(conn) = self.slots.conn_at(slot).filter(|conn| conn.mapped) else {
@@ -381,6 +416,35 @@ impl Tcp {
             self.touch(cx.now, slot);
         }
         Ok(())
+    }
+
+    /// The same for one that belongs to no connection: it opens one, or is for what is left of one.
+    #[inline(never)]
+    fn input_apart(
+        &mut self,
+        cx: &mut TcpCx<'_>,
+        frame: Frame,
+        plain: &Plain,
+    ) -> Result<(), Refusal> {
+        let Some((meta, bytes)) = cx.pool.view_unique(&frame) else {
+            return Err(Refusal::Unread(frame));
+        };
+        let (packet, segment) = plain.opening(bytes);
+        if !plain.is_sound(bytes, meta.csum_partial) || !is_possible(&packet, &segment) {
+            return self.input_event(cx, frame, plain);
+        }
+        cx.pool.pull(&frame, ETHER_LEN);
+        cx.pool.truncate(&frame, packet.len);
+        debug_assert_eq!(Packet::parse(cx.pool.bytes(&frame)), Ok(packet));
+        debug_assert_eq!(Segment::parse(cx.pool.bytes(&frame), &packet), Ok(segment));
+        self.now = cx.now;
+        self.counters.segments_in += 1;
+        let tuple = Tuple::incoming(plain.ends.addresses, plain.ends.ports);
+        let taken = match self.waits.contains(&tuple) {
+            true => self.input_wait(cx, &tuple, frame, &packet, &segment),
+            false => self.input_listen(cx, frame, &packet, &segment, None),
+        };
+        taken.map_err(|(frame, reason)| Refusal::Dropped(frame, reason))
     }
 
     /// The same for a segment that is more than data: it is taken as by [`Tcp::input`].

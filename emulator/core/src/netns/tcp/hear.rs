@@ -7,7 +7,7 @@ use switch::{Frame, Time};
 
 use super::brief::Brief;
 use super::conn::{Conn, Owner, Seen};
-use super::engine::{Glance, Setup, TcpState};
+use super::engine::{Setup, TcpState};
 use super::express::Plain;
 use super::listen::Listener;
 use super::machine::Machine;
@@ -55,25 +55,24 @@ pub(super) fn accept_brief(
 }
 
 impl Conn {
-    /// Gives a segment to a brief connection that it is plain for; the state and the queues before and afterwards.
-    #[inline]
+    /// Gives a segment to a brief connection that it is plain for; the state before.
+    #[inline(always)]
     fn take_brief(
         &mut self,
-        now: Time,
+        (now, clock): (Time, Time),
         told: &Told,
         options: &[u8],
         data: &[u8],
-    ) -> Option<(Glance, Glance)> {
+    ) -> Option<TcpState> {
         let Some(Machine::Brief(brief)) = &mut self.engine else {
             return None;
         };
-        let is_late = self.owner == Owner::Nobody && told.payload > 0;
-        let before = brief.glance();
-        if is_late || !brief.hear((now, ceiling(now)), told, options, data) {
+        let is_late = matches!(self.owner, Owner::Nobody) && told.payload > 0;
+        let before = brief.state();
+        if is_late || !brief.hear((now, clock), told, options, data) {
             return None;
         }
-        let after = brief.glance();
-        if before.state == TcpState::SynSent {
+        if before == TcpState::SynSent {
             let scales = told.has(SYN) && brief.scales();
             self.meet(told.seq, scales);
         }
@@ -82,7 +81,7 @@ impl Conn {
         if told.has(ACK) {
             self.acknowledged(now, told.ack, told.window);
         }
-        Some((before, after))
+        Some(before)
     }
 }
 
@@ -107,12 +106,13 @@ impl Tcp {
         let Some((told, header)) = told(bytes, segment).filter(|_| meta.gso_size == 0) else {
             return Err(frame);
         };
-        let taken = conn.take_brief(cx.now, &told, &bytes[HEADER..header], &bytes[header..]);
-        let Some((before, after)) = taken else {
+        let (options, data) = (&bytes[HEADER..header], &bytes[header..]);
+        let taken = conn.take_brief((cx.now, ceiling(cx.now)), &told, options, data);
+        let Some(before) = taken else {
             return Err(frame);
         };
         cx.pool.free(frame);
-        self.follow_brief(cx, slot, before, after, &told);
+        self.follow_brief(cx, slot, before, &told);
         Ok(())
     }
 
@@ -120,7 +120,7 @@ impl Tcp {
     ///
     /// # Errors
     /// As above, also if it is broken or a listener has no room for its connection.
-    #[inline]
+    #[inline(never)]
     pub(super) fn input_brief(
         &mut self,
         cx: &mut TcpCx<'_>,
@@ -128,6 +128,7 @@ impl Tcp {
         frame: Frame,
         plain: &Plain,
     ) -> Result<(), Frame> {
+        let clock = self.clock.at(cx.now);
         let Some(conn) = self.slots.conn_at(slot) else {
             return Err(frame);
         };
@@ -146,37 +147,37 @@ impl Tcp {
             return Err(frame);
         }
         let (told, options, data) = plain.told(bytes);
-        let Some((before, after)) = conn.take_brief(cx.now, &told, options, data) else {
+        let Some(before) = conn.take_brief((cx.now, clock), &told, options, data) else {
             return Err(frame);
         };
         cx.pool.free(frame);
         self.now = cx.now;
         self.counters.segments_in += 1;
-        self.follow_brief(cx, slot, before, after, &told);
+        self.follow_brief(cx, slot, before, &told);
         Ok(())
     }
 
-    /// What follows from a segment that a brief connection has taken.
-    #[inline]
-    fn follow_brief(
-        &mut self,
-        cx: &mut TcpCx<'_>,
-        slot: u32,
-        before: Glance,
-        after: Glance,
-        told: &Told,
-    ) {
+    /// What follows from a segment that a brief connection has taken in this state.
+    #[inline(always)]
+    fn follow_brief(&mut self, cx: &mut TcpCx<'_>, slot: u32, before: TcpState, told: &Told) {
         self.counters.engine_runs += 1;
         let id = self.slots.id(slot);
         let Some(conn) = self.slots.conn_at(slot) else {
             return;
         };
-        match (before.state, after.state, conn.owner) {
+        let Some(Machine::Brief(brief)) = &conn.engine else {
+            return;
+        };
+        let glance = brief.glance();
+        match (before, glance.state, conn.owner) {
             (TcpState::Established, TcpState::Established, Owner::App) => {
-                if conn.finds_room() || after.recv_queue > before.recv_queue {
+                let next = brief.next(self.clock.at(cx.now));
+                if conn.finds_room() || told.payload > 0 {
                     cx.wake(id);
                 }
-                self.touch_brief(cx.now, slot);
+                if !conn.queued {
+                    self.plan_with(cx.now, slot, (next, false), glance.state, glance.send_queue);
+                }
             }
             (TcpState::SynSent, TcpState::Established, Owner::App) => {
                 let _told_of = conn.finds_room();
@@ -186,23 +187,11 @@ impl Tcp {
             }
             _ => {
                 let before = Seen {
-                    state: before.state,
-                    recv_queue: before.recv_queue,
+                    state: before,
+                    recv_queue: glance.recv_queue - usize::from(told.payload),
                 };
                 self.settle(cx, slot, before, told.flags, u32::from(told.payload));
             }
-        }
-    }
-
-    /// Asks a brief connection when it wants to run, unless it will be run anyway.
-    #[inline]
-    fn touch_brief(&mut self, now: Time, slot: u32) {
-        let Some(conn) = self.slots.conn_at(slot).filter(|conn| !conn.queued) else {
-            return;
-        };
-        if let Some(Machine::Brief(brief)) = &conn.engine {
-            let (next, glance) = (brief.next(ceiling(now)), brief.glance());
-            self.plan_with(now, slot, (next, false), glance.state, glance.send_queue);
         }
     }
 }

@@ -159,7 +159,7 @@ impl Tcp {
     }
 
     /// A segment for an entry in TIME_WAIT.
-    fn input_wait(
+    pub(super) fn input_wait(
         &mut self,
         cx: &mut TcpCx<'_>,
         tuple: &Tuple,
@@ -188,7 +188,7 @@ impl Tcp {
 
     /// A segment that belongs to no connection: a SYN for a listener, or a mistake. `last` is the last
     /// sequence number of ours in a connection of the same addresses.
-    fn input_listen(
+    pub(super) fn input_listen(
         &mut self,
         cx: &mut TcpCx<'_>,
         frame: Frame,
@@ -321,6 +321,13 @@ fn check(pool: &Pool, frame: &Frame, packet: &Packet, segment: &Segment) -> Resu
         return Err(DropReason::ChecksumBad);
     }
     Ok(())
+}
+
+/// Both ends are such as connections have.
+#[inline]
+pub(super) fn is_possible(packet: &Packet, segment: &Segment) -> bool {
+    let are_odd = odd(packet.destination) || odd(packet.source);
+    !are_odd && segment.local.port() != 0 && segment.remote.port() != 0
 }
 
 /// No connection has such an end.

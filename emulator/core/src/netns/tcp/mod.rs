@@ -99,6 +99,7 @@ pub struct TcpCx<'a> {
 }
 
 impl TcpCx<'_> {
+    #[inline(always)]
     fn wake(&mut self, id: TcpId) {
         if self.wakes.last() != Some(&id) {
             self.wakes.push(id);
@@ -128,6 +129,7 @@ pub struct Tcp {
     /// Of [`MAX_UNANSWERED`].
     unanswered: usize,
     now: Time,
+    clock: smol::Clock,
     counters: Counters,
     /// No connection is brief or plays ping-pong, to compare.
     #[cfg(test)]
@@ -160,6 +162,7 @@ impl Tcp {
             strays: Vec::new(),
             unanswered: 0,
             now: Time::ZERO,
+            clock: smol::Clock::default(),
             counters: Counters::default(),
             #[cfg(test)]
             takes_long_way: false,

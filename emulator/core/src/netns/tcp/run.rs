@@ -15,7 +15,6 @@ use super::machine::Machine;
 use super::options::IcmpKind;
 use super::segment::{ACK, Bare, FIN, RST, after, is_bare_ack};
 use super::slots::Tenant;
-use super::smol::ceiling;
 use super::timewait::Rest;
 use super::{MAX_UNANSWERED, Tcp, TcpCx, TcpId};
 use crate::netns::Errno;
@@ -232,7 +231,7 @@ impl Tcp {
         let Some(Machine::Brief(brief)) = &mut conn.engine else {
             return false;
         };
-        let clock = ceiling(at);
+        let clock = self.clock.at(at);
         if brief.needs_engine(clock) {
             return false;
         }

@@ -64,6 +64,27 @@ pub(super) const fn ceiling(now: Time) -> Time {
     Time::from_micros(now.as_nanos().div_ceil(1_000))
 }
 
+/// The last time that was asked for, and [what it is](ceiling) to engines: most questions are of one moment.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Clock(Time, Time);
+
+impl Default for Clock {
+    fn default() -> Self {
+        Self(Time::ZERO, ceiling(Time::ZERO))
+    }
+}
+
+impl Clock {
+    /// [`ceiling`].
+    #[inline]
+    pub(super) fn at(&mut self, now: Time) -> Time {
+        if self.0 != now {
+            *self = Self(now, ceiling(now));
+        }
+        self.1
+    }
+}
+
 fn time(instant: Instant) -> Time {
     Time::from_micros(u64::try_from(instant.total_micros()).unwrap_or(0))
 }

@@ -34,7 +34,19 @@ pub(super) struct Offer {
 
 impl Offer {
     /// Reads the options of a SYN; `None` if one of them is unknown or malformed.
-    pub(super) fn read(mut options: &[u8]) -> Option<Self> {
+    pub(super) fn read(options: &[u8]) -> Option<Self> {
+        // As our own namespaces write them.
+        if let [2, 4, high, low, 3, 3, shift, 4, 2, 0, 0, 0] = *options {
+            return Some(Self {
+                mss: Some(u16::from_be_bytes([high, low])),
+                shift: Some(shift.min(MAX_SHIFT)),
+                sack: true,
+            });
+        }
+        Self::read_each(options)
+    }
+
+    fn read_each(mut options: &[u8]) -> Option<Self> {
         let mut offer = Self::default();
         loop {
             options = match options {
