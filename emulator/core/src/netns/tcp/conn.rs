@@ -251,21 +251,28 @@ impl Conn {
 
     /// Reading may have opened the window far enough to be told: to twice of what the other side knows
     /// of, or more (Linux: `tcp_cleanup_rbuf`).
+    #[inline]
     pub(super) fn window_opened(&self) -> bool {
-        let Some(engine) = &self.engine else {
-            return false;
-        };
-        let (capacity, queued) = (engine.recv_capacity(), engine.recv_queue());
+        let engine = self.engine.as_ref();
+        engine.is_some_and(|engine| {
+            self.window_opened_to(engine.recv_capacity(), engine.recv_queue())
+        })
+    }
+
+    /// The same if that is the receive buffer, and so much waits in it.
+    #[inline]
+    pub(super) fn window_opened_to(&self, capacity: usize, queued: usize) -> bool {
         // The engine may know of a little more room than it tells of, and is asked rather once more.
         let spare = (1 << window_shift(capacity)) - 1;
         let room = (capacity + spare).saturating_sub(queued);
-        (room >> self.shift) / 2 >= self.known_room() >> self.shift
+        (room >> self.shift) / 2 >= self.known_room(queued) >> self.shift
     }
 
-    /// How much the other side knows that it may send.
-    fn known_room(&self) -> usize {
+    /// How much the other side knows that it may send, if so much waits to be read.
+    #[inline]
+    fn known_room(&self, queued: usize) -> usize {
         let edge = (self.marks.acking).wrapping_add(u32::from(self.marks.window) << self.shift);
-        let left = edge.wrapping_sub(self.recv_next()) as i32;
+        let left = edge.wrapping_sub(self.recv_next_after(queued)) as i32;
         usize::try_from(left).unwrap_or(0)
     }
 
@@ -301,7 +308,13 @@ impl Conn {
 
     /// The next sequence number that the other side will use (`RCV.NXT`).
     pub(super) fn recv_next(&self) -> u32 {
-        let data = self.read.wrapping_add(self.recv_queue() as u32);
+        self.recv_next_after(self.recv_queue())
+    }
+
+    /// The same if so much waits to be read.
+    #[inline]
+    fn recv_next_after(&self, queued: usize) -> u32 {
+        let data = self.read.wrapping_add(queued as u32);
         let control = 1 + u32::from(self.ended);
         self.peer_isn.wrapping_add(data).wrapping_add(control)
     }
@@ -440,7 +453,7 @@ impl Conn {
         let window = if self.ended {
             self.marks.window
         } else {
-            let known = self.known_room() >> self.shift;
+            let known = self.known_room(self.recv_queue()) >> self.shift;
             self.window().min(u16::try_from(known).unwrap_or(u16::MAX))
         };
         Bare {

@@ -320,8 +320,8 @@ impl Tcp {
             }
             _ => return self.input_event(cx, frame, segment),
         };
-        let before = engine.glance();
-        if before.state != TcpState::Established || conn.owner != Owner::App {
+        let (before, capacity) = (engine.glance(), engine.recv_capacity());
+        if before.state != TcpState::Established || !matches!(conn.owner, Owner::App) {
             return self.input_event(cx, frame, segment);
         }
         let may_keep = engine.held.is_eager() && cx.pool.is_roomy();
@@ -409,7 +409,7 @@ impl Tcp {
             && segment.window != 0
             && received == segment.payload
             && (progress || received > 0)
-            && !conn.window_opened();
+            && !conn.window_opened_to(capacity, after.recv_queue);
         if is_quiet && conn.rests_after(cx.now, received, after.send_queue) {
             self.certify(cx.now, slot);
         } else {

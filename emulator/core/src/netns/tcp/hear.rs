@@ -185,6 +185,15 @@ impl Tcp {
                 // A SYN-ACK is acknowledged at once.
                 self.mark(slot);
             }
+            (TcpState::SynReceived, TcpState::Established, Owner::Embryo(listener)) => {
+                let rests = conn.rests(cx.now);
+                self.promote(cx, slot, listener);
+                if rests {
+                    self.certify(cx.now, slot);
+                } else {
+                    self.touch(cx.now, slot);
+                }
+            }
             _ => {
                 let before = Seen {
                     state: before,

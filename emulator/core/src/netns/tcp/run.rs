@@ -379,7 +379,7 @@ impl Tcp {
     }
 
     /// A handshake is complete: into the accept queue.
-    fn promote(&mut self, cx: &mut TcpCx<'_>, slot: u32, listener: TcpId) {
+    pub(super) fn promote(&mut self, cx: &mut TcpCx<'_>, slot: u32, listener: TcpId) {
         if let Some(conn) = self.slots.conn_at(slot) {
             conn.owner = Owner::Queue(listener);
         }
