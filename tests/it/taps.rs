@@ -267,6 +267,53 @@ fn a_capture_looks_at_its_places_alone() {
 }
 
 /// A capture that nobody empties loses packets, counts those that pass its filter, and says so; another loses nothing.
+/// Whichever way its frames are taken, a raw interface is captured in both directions, as a stack's is.
+#[test]
+fn a_raw_interface_is_captured_both_ways() {
+    let mut lab = lab();
+    lab.run_for(Duration::from_secs(10));
+    let eth0 = |lab: &Lab, name| {
+        let netns = lab.net().ns(lab.namespace(name).unwrap()).unwrap();
+        netns.iface_named("eth0").unwrap().id
+    };
+    let (web, db) = (eth0(&lab, "web"), eth0(&lab, "db"));
+    lab.net_mut().raw(web, true);
+    lab.net_mut().raw(db, true);
+    let spec = CaptureSpec {
+        places: Places::Only(vec![place(Some("db"), "eth0")]),
+        ..CaptureSpec::default()
+    };
+    let kept = open(&mut lab, spec);
+    let frame = |number: u8| {
+        let mut frame = vec![0xff; 6];
+        frame.extend([2, 0, 0, 0, 0, 1, 0x88, 0xb5, number]);
+        frame.resize(60, 0);
+        frame
+    };
+    let mut heard = Vec::new();
+    for (number, way) in (0..).zip(["one by one", "in a burst", "with offload"]) {
+        for number in [2 * number, 2 * number + 1] {
+            lab.net_mut().raw_send(web, &frame(number)).unwrap();
+        }
+        lab.run_for(Duration::from_secs(1));
+        let net = lab.net_mut();
+        let mut look = |bytes: &[u8]| heard.push(bytes.to_vec());
+        match way {
+            "one by one" => while net.raw_recv(db, &mut look).is_some() {},
+            "in a burst" => assert_eq!(net.raw_recv_burst(db, 64, look), 2),
+            _ => while net.raw_recv_offload(db, |bytes, _| look(bytes)).is_some() {},
+        }
+    }
+    lab.net_mut().raw_send(db, &frame(6)).unwrap();
+    lab.run_for(Duration::from_secs(1));
+    lab.net_mut().capture_close_all();
+    let (captured, lost) = packets(&kept.0.lock().unwrap());
+    let captured: Vec<Vec<u8>> = captured.into_iter().map(|packet| packet.data).collect();
+    assert_eq!((heard.len(), lost), (6, 0));
+    heard.push(frame(6));
+    assert_eq!(captured, heard);
+}
+
 #[test]
 fn who_reads_slowly_loses_packets_and_hears_of_it() {
     let mut lab = lab();

@@ -5,6 +5,7 @@
 //! veth, what a stack sent may be a super-segment, longer than the MTU and with a partial checksum,
 //! unless that is off there ([`Netns::offload`](crate::netns::Netns::offload)).
 
+use switch::capture::Direction;
 use switch::segment::wire_size;
 use switch::verdict::What;
 use switch::{DropReason, Frame};
@@ -200,10 +201,7 @@ impl Net {
         if !matches!(socket.reader, Reader::Raw | Reader::Told) {
             return None;
         }
-        let Some(frame) = self.take_received(iface, socket.plug) else {
-            self.raw_emptied(iface);
-            return None;
-        };
+        let frame = self.raw_take(iface, socket.plug)?;
         let meta = self.pool.meta(&frame);
         let offload = Offload {
             gso_size: meta.gso_size,
@@ -245,27 +243,41 @@ impl Net {
         }
     }
 
+    /// The next frame that arrived; captures see it as it is taken.
+    #[inline]
+    fn raw_take(&mut self, iface: IfId, plug: Plug) -> Option<Frame> {
+        let taken = self.take_received(iface, plug);
+        match &taken {
+            Some(frame) => self
+                .trace
+                .frame(self.now, &self.pool, frame, iface, Direction::In),
+            None => self.raw_emptied(iface),
+        }
+        taken
+    }
+
     /// Takes the next frame that arrived at a raw interface and shows it to `look`.
     pub fn raw_recv<T>(&mut self, iface: IfId, look: impl FnOnce(&[u8]) -> T) -> Option<T> {
         let socket = self.sockets.get(iface.0 as usize)?;
         if !matches!(socket.reader, Reader::Raw | Reader::Told) {
             return None;
         }
-        let Some(frame) = self.take_received(iface, socket.plug) else {
-            self.raw_emptied(iface);
-            return None;
-        };
+        let frame = self.raw_take(iface, socket.plug)?;
         Some(self.pool.consume(frame, look))
+    }
+
+    /// Takes up to `most` frames one by one.
+    fn raw_recv_each(&mut self, iface: IfId, most: usize, mut look: impl FnMut(&[u8])) -> usize {
+        let mut taken = 0;
+        while taken < most && self.raw_recv(iface, &mut look).is_some() {
+            taken += 1;
+        }
+        taken
     }
 
     /// Takes up to `most` frames that arrived at a raw interface and shows each to `look`: what `recvmmsg`
     /// is to a packet socket. Returns how many they were.
-    pub fn raw_recv_burst(
-        &mut self,
-        iface: IfId,
-        most: usize,
-        mut look: impl FnMut(&[u8]),
-    ) -> usize {
+    pub fn raw_recv_burst(&mut self, iface: IfId, most: usize, look: impl FnMut(&[u8])) -> usize {
         let Some(&Socket {
             reader: Reader::Raw | Reader::Told,
             plug,
@@ -276,11 +288,11 @@ impl Net {
         };
         let mut taken = 0;
         let Plug::Veth { link, side, .. } = plug else {
-            while taken < most && self.raw_recv(iface, &mut look).is_some() {
-                taken += 1;
-            }
-            return taken;
+            return self.raw_recv_each(iface, most, look);
         };
+        if self.trace.is_capturing() {
+            return self.raw_recv_each(iface, most, look);
+        }
         if let Some(link) = self.links[link.0 as usize].as_mut() {
             taken = self.pool.consume_run(link.receive_run(side, most), look);
         }
