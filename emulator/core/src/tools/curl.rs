@@ -187,6 +187,10 @@ impl Curl {
                 Some(Err(Failed::Nonsense)) => {
                     return Some(Err((1, "Received HTTP/0.9 when not allowed".to_owned())));
                 }
+                Some(Err(Failed::TooLong)) => {
+                    let text = "Maximum file size exceeded: a reply is at most 16 MiB here";
+                    return Some(Err((63, text.to_owned())));
+                }
                 None => return self.late(sys, started),
             }
         }

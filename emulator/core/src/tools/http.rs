@@ -113,8 +113,10 @@ pub(super) enum Failed {
     Connect(Errno),
     /// The connection broke, or ended before there was a reply.
     Broken(Option<Errno>),
-    /// The reply is not HTTP, or too long.
+    /// The reply is not HTTP.
     Nonsense,
+    /// It is longer than [`REPLY_MAX`].
+    TooLong,
 }
 
 /// A request under way.
@@ -220,7 +222,7 @@ impl Fetch {
                 Err(errno) => return Err(Failed::Broken(Some(errno))),
             }
             if received.len() > REPLY_MAX {
-                return Err(Failed::Nonsense);
+                return Err(Failed::TooLong);
             }
         }
         Ok(())

@@ -214,6 +214,7 @@ impl Wget {
                 Ok(Some(()))
             }
             Some(Err(Failed::Connect(errno))) => Err(self.refused(to, errno)),
+            Some(Err(Failed::TooLong)) => Err("a reply is at most 16 MiB here".to_owned()),
             Some(Err(_)) => Err("error getting response".to_owned()),
             None if sys.now() >= deadline => {
                 if let State::Fetching { fetch, .. } = &self.state {
@@ -353,6 +354,10 @@ mod tests {
         let mut net = fake(Server::Answers(""));
         assert_eq!(net.run("wget -q db"), 1);
         assert_eq!(net.stderr, "wget: error getting response\n");
+        let long = "x".repeat(17 << 20);
+        let mut net = fake(Server::Answers(long.leak()));
+        assert_eq!(net.run("wget -q db"), 1);
+        assert_eq!(net.stderr, "wget: a reply is at most 16 MiB here\n");
         let mut net = Fake::default();
         net.unroutable("10.0.0.1", Errno::NetUnreach);
         assert_eq!(net.run("wget -q 10.0.0.1"), 1);
