@@ -44,7 +44,7 @@ const KERNELS: [(&str, Kernel, u64); 8] = [
 ];
 
 /// Work that is not counted here, to be looked at by `-- callgrind`, from number [`OTHER`] on.
-const OTHERS: [Kernel; 6] = [
+const OTHERS: [Kernel; 7] = [
     |turns| {
         let mut wire = Wire::new(Mode::Move, 64, Entry::Burst);
         (0..turns).map(|_| wire.burst()).sum()
@@ -52,8 +52,9 @@ const OTHERS: [Kernel; 6] = [
     |turns| forward::crowd(Mode::Copy, Entry::Burst, turns),
     |turns| forward::crowd(Mode::Move, Entry::Burst, turns),
     |turns| forward::crowd(Mode::Move, Entry::Single, turns),
-    |turns| streamed(Mode::Copy, turns),
-    |turns| streamed(Mode::Move, turns),
+    |turns| streamed(Mode::Copy, false, turns),
+    |turns| streamed(Mode::Move, false, turns),
+    |turns| streamed(Mode::Copy, true, turns),
 ];
 
 const OTHER: usize = 100;
@@ -76,8 +77,8 @@ fn segments(turns: u64) -> u64 {
     (0..turns).map(|_| ours.request(7)).sum()
 }
 
-fn streamed(mode: Mode, turns: u64) -> u64 {
-    let (mut ours, stream) = (Ours::in_mode(mode, false), Stream::new());
+fn streamed(mode: Mode, full: bool, turns: u64) -> u64 {
+    let (mut ours, stream) = (Ours::in_mode(mode, full), Stream::new());
     (0..turns).map(|_| ours.bulk(&stream)).sum()
 }
 

@@ -25,6 +25,7 @@ pub mod pcap_filter;
 pub mod ring;
 pub mod rng;
 pub mod segment;
+mod sum;
 pub mod time;
 pub mod trace;
 pub mod verdict;

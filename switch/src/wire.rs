@@ -9,6 +9,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::verdict::DropReason;
 
+pub use crate::sum::sum;
 pub use smoltcp::wire::{EthernetAddress, EthernetProtocol, IpProtocol};
 
 /// Length of an Ethernet header without a tag.
@@ -270,31 +271,6 @@ pub fn checksum_offset(protocol: IpProtocol) -> Option<usize> {
     }
 }
 
-/// One's complement sum of `bytes` folded to 16 bits, not complemented (RFC 1071).
-#[must_use]
-pub fn sum(bytes: &[u8]) -> u16 {
-    if bytes.len() > SHORT {
-        return smoltcp::wire::checksum::data(bytes);
-    }
-    let (words, rest) = bytes.as_chunks::<4>();
-    let sum: u64 = words.iter().map(|word| word_of(*word)).sum();
-    let rest = match *rest {
-        [a] => [a, 0, 0, 0],
-        [a, b] => [a, b, 0, 0],
-        [a, b, c] => [a, b, c, 0],
-        _ => [0; 4],
-    };
-    folded(sum + word_of(rest))
-}
-
-/// Bytes that are summed by words: a loop over more of them at once has more to begin and to end.
-const SHORT: usize = 64;
-
-#[inline]
-fn word_of(bytes: [u8; 4]) -> u64 {
-    u64::from(u32::from_be_bytes(bytes))
-}
-
 /// One's complement sum of two folded sums.
 #[must_use]
 pub const fn add(a: u16, b: u16) -> u16 {
@@ -310,7 +286,7 @@ pub const fn updated(field: u16, old: u16, new: u16) -> u16 {
 
 /// Folds a sum of 32-bit words to 16 bits.
 #[inline]
-const fn folded(sum: u64) -> u16 {
+pub(crate) const fn folded(sum: u64) -> u16 {
     let sum = (sum >> 32) + (sum & 0xffff_ffff);
     let sum = (sum >> 16) + (sum & 0xffff);
     let sum = (sum >> 16) + (sum & 0xffff);
