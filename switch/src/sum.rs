@@ -16,10 +16,11 @@ const SHORT: usize = 64;
 /// One's complement sum of `bytes` folded to 16 bits, not complemented.
 #[must_use]
 pub fn sum(bytes: &[u8]) -> u16 {
-    match bytes.len() {
-        ..=SHORT => return words(bytes),
-        ..FEW => return smoltcp::wire::checksum::data(bytes),
-        _ => {}
+    if bytes.len() <= SHORT {
+        return words(bytes);
+    }
+    if bytes.len() < FEW {
+        return smoltcp::wire::checksum::data(bytes);
     }
     // In the machine's order of bytes, as RFC 1071 (2.B) allows.
     let total = bytes.chunks(BLOCK).map(halves).sum();
