@@ -275,6 +275,12 @@ impl Netns {
         self.send_packet(cx, frame, way)
     }
 
+    /// Whether an error is said in the name of whom the packet was for: while a diversion is open, that nobody listens on a port
+    /// is what the destination says, and anything else what a router on the way to it does.
+    pub(super) fn stands_for_all(&self, complaint: Complaint) -> bool {
+        self.divert.is_some() && complaint == Complaint::PortUnreachable
+    }
+
     /// Tells the sender of a packet that was taken before that its destination cannot be reached. `packet` is the packet
     /// from its IP header on, or as much of its front as an error quotes (1,232 bytes).
     pub fn complain_of(&mut self, cx: &mut Cx<'_>, packet: &[u8], why: Unreachable) {

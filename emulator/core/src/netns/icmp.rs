@@ -137,7 +137,7 @@ impl Netns {
         let Ok(way) = self.route_to(packet.source, dev) else {
             return;
         };
-        let ours = self.fib.is_local(packet.destination);
+        let ours = self.fib.is_local(packet.destination) || self.stands_for_all(complaint);
         let source = if ours {
             Some(packet.destination)
         } else {

@@ -267,8 +267,15 @@ fn echo_requests_wait_and_are_answered_with_their_own_numbers() {
         out.world.with(2, |ns, cx| {
             ns.complain_of(cx, &packet, Unreachable::Prohibited)
         });
+        // A router forbids it, as nobody else than the destination says that nobody listens.
         let error = out.world.ns[0].recv_error(sock).unwrap();
         assert_eq!(error.icmp, if v6 { (1, 1) } else { (3, 13) });
+        assert_ne!(error.from, to);
+        out.world
+            .with(2, |ns, cx| ns.complain_of(cx, &packet, Unreachable::Port));
+        let error = out.world.ns[0].recv_error(sock).unwrap();
+        assert_eq!(error.icmp, if v6 { (1, 4) } else { (3, 3) });
+        assert_eq!(error.from, to);
         out.world.end();
     }
 }
