@@ -283,6 +283,45 @@ fn a_capture_ends_with_the_project() {
     assert_eq!(blocks(&pcap).last(), Some(&STATISTICS));
 }
 
+/// `timeout` sends two signals, one to the process and one to its group: that is no reason to lose the capture.
+#[test]
+fn two_signals_at_once_are_one() {
+    let project = Project::up("twice");
+    let capture = Running::start(project.vethlab(&["capture", "-w", "-"]));
+    // More than the pipe takes: it cannot end before it is read.
+    project.ping(20, 30_000);
+    let number = capture.child.id();
+    let twice = format!("kill -TERM {number}; sleep 0.05; kill -TERM {number}");
+    let sent = Command::new("sh").args(["-c", &twice]).status();
+    assert!(sent.unwrap().success());
+    let (pcap, said, code) = capture.end();
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(blocks(&pcap).last(), Some(&STATISTICS), "{said}");
+}
+
+#[test]
+fn what_was_captured_survives_a_crash_of_the_project() {
+    let project = Project::up("crash");
+    let file = project.folder.join("out.pcapng");
+    let args = ["capture", "-w", "out.pcapng"];
+    let mut capture = project.vethlab(&args).spawn().unwrap();
+    let until = Instant::now() + LIMIT;
+    let growing = project.folder.join("out.pcapng.tmp");
+    while fs::metadata(&growing).map_or(0, |found| found.len()) == 0 {
+        assert!(Instant::now() < until, "nothing is written");
+        project.ping(20, 30_000);
+    }
+    let (ps, _, _) = project.run(&["ps", "--format", "json"]);
+    let ps: serde_json::Value = serde_json::from_slice(&ps).unwrap();
+    let process = ps["process"].to_string();
+    let killed = Command::new("kill").args(["-KILL", &process]).status();
+    assert!(killed.unwrap().success());
+    let (said, code) = wait(&mut capture);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("the project went down"), "{said}");
+    assert!(packets(&fs::read(file).unwrap()) >= 20);
+}
+
 #[test]
 fn what_cannot_be_captured_is_said() {
     let project = Project::up("wrong");
@@ -292,6 +331,7 @@ fn what_cannot_be_captured_is_said() {
             "column 6: unknown host 'nobody'",
         ),
         (&["-w", "-", "tcp porr 80"], "column 5: syntax error"),
+        (&["-w", "x.pcapng", "tcp porr 80"], "column 5: syntax error"),
         (
             &["-i", "web:eth7", "-w", "-"],
             "web:eth7: no such interface; there are any, ",
@@ -310,6 +350,7 @@ fn what_cannot_be_captured_is_said() {
         assert_eq!(code, Some(2), "{args:?}: {err}");
         assert!(err.contains(words) && out.is_empty(), "{args:?}: {err}");
     }
+    assert!(!project.folder.join("x.pcapng.tmp").exists());
     let (out, _, _) = project.run(&["capture", "-D"]);
     let names = String::from_utf8(out).unwrap();
     for name in [

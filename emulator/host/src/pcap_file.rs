@@ -62,8 +62,33 @@ impl Place {
 pub struct PcapFile {
     chunks: Chunks,
     writer: JoinHandle<io::Result<()>>,
-    /// The file as it grows and the name that it gets; nothing of a pipe or a device.
-    rename: Option<(PathBuf, PathBuf)>,
+    /// Nothing of a pipe or a device.
+    growing: Option<Growing>,
+}
+
+/// A file as it grows, and the name that it gets. One that never gets it is gone.
+#[derive(Debug)]
+struct Growing {
+    path: PathBuf,
+    target: PathBuf,
+    stands: bool,
+}
+
+impl Growing {
+    fn stand(mut self) -> io::Result<()> {
+        fs::rename(&self.path, &self.target)?;
+        self.stands = true;
+        Ok(())
+    }
+}
+
+impl Drop for Growing {
+    fn drop(&mut self) {
+        if !self.stands {
+            // The half-written file is of no use to anybody; an error says what happened.
+            let _gone = fs::remove_file(&self.path);
+        }
+    }
 }
 
 impl PcapFile {
@@ -78,14 +103,17 @@ impl PcapFile {
                 "is a directory",
             ));
         }
-        let rename = (!is_stream(path)).then(|| {
-            let mut growing = path.as_os_str().to_owned();
-            growing.push(".tmp");
-            (PathBuf::from(growing), path.to_owned())
+        let mut at = path.as_os_str().to_owned();
+        if !is_stream(path) {
+            at.push(".tmp");
+        }
+        let file = BufWriter::with_capacity(1 << 20, File::create(&at)?);
+        let growing = (at != path.as_os_str()).then(|| Growing {
+            path: at.into(),
+            target: path.to_owned(),
+            stands: false,
         });
-        let at = rename.as_ref().map_or(path, |(growing, _)| growing);
-        let file = BufWriter::with_capacity(1 << 20, File::create(at)?);
-        Ok(Self::written_by(Place::File(file), rename))
+        Ok(Self::written_by(Place::File(file), growing))
     }
 
     /// Starts a capture whose files stand beside `path`, with numbers in their names.
@@ -97,7 +125,7 @@ impl PcapFile {
         Ok(Self::written_by(Place::Ring(Box::new(files)), None))
     }
 
-    fn written_by(mut place: Place, rename: Option<(PathBuf, PathBuf)>) -> Self {
+    fn written_by(mut place: Place, growing: Option<Growing>) -> Self {
         let (chunks, inbox) = bounded::<Vec<u8>>(QUEUE);
         let (back, spare) = bounded::<Vec<u8>>(QUEUE);
         let writer = std::thread::spawn(move || {
@@ -111,7 +139,7 @@ impl PcapFile {
         Self {
             chunks: Chunks { chunks, spare },
             writer,
-            rename,
+            growing,
         }
     }
 
@@ -137,15 +165,7 @@ impl PcapFile {
             .writer
             .join()
             .unwrap_or_else(|_| Err(io::Error::other("the capture's writer panicked")));
-        let Some((growing, target)) = self.rename else {
-            return written;
-        };
-        written
-            .and_then(|()| fs::rename(&growing, target))
-            .inspect_err(|_| {
-                // The half-written file is of no use to anybody; the error says what happened.
-                let _gone = fs::remove_file(&growing);
-            })
+        written.and_then(|()| self.growing.map_or(Ok(()), Growing::stand))
     }
 }
 
@@ -170,6 +190,9 @@ mod tests {
         assert_eq!(fs::read(&path).unwrap(), b"before");
         file.finish().unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"onetwo");
+        drop(PcapFile::create(&path).unwrap());
+        assert_eq!(fs::read(&path).unwrap(), b"onetwo");
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 1, "no a.pcapng.tmp");
         assert!(PcapFile::create(&folder.join("no/such/folder.pcapng")).is_err());
         assert!(PcapFile::create(&folder).is_err());
         fs::remove_dir_all(&folder).unwrap();

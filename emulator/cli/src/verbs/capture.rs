@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use vethlab::host::control::{Answer, Client, Part};
@@ -14,6 +15,9 @@ use vethlab_cli::args::CapturingArgs;
 
 use super::desk::{ended, name, place};
 use super::project;
+
+/// How far apart signals are at least that mean two things.
+const ONE: Duration = Duration::from_secs(1);
 
 /// Captures.
 pub(crate) fn run(args: &CapturingArgs) -> ExitCode {
@@ -198,10 +202,21 @@ pub(crate) fn stream(
         _ => error.to_string(),
     };
     client.ask(request).map_err(words)?;
-    let mut counted = String::new();
+    let (mut counted, mut begun) = (String::new(), false);
     loop {
-        match client.next().map_err(words)? {
+        let answer = match client.next() {
+            Ok(answer) => answer,
+            Err(error) => {
+                if begun {
+                    // What came until then is worth keeping.
+                    taker.finish()?;
+                }
+                return Err(words(error));
+            }
+        };
+        match answer {
             Answer::Part(Part::Data, bytes) => {
+                begun = true;
                 if !taker.take(bytes)? {
                     break;
                 }
@@ -220,7 +235,8 @@ pub(crate) fn stream(
     Ok(counted)
 }
 
-/// Has the capture ended by the first signal, so that its last blocks still come; the second ends the process.
+/// Has the capture ended by the first signal, so that its last blocks still come; a second ends the process. Those that come
+/// within [`ONE`] are one: `timeout` sends two, one to the process and one to its group.
 fn end_on_signal(project: String, capture: Value) -> Result<(), String> {
     let mut signals = interrupts().map_err(|error| error.to_string())?;
     thread::spawn(move || {
@@ -228,13 +244,18 @@ fn end_on_signal(project: String, capture: Value) -> Result<(), String> {
         if signals.read_exact(&mut byte).is_err() {
             return;
         }
+        let first = Instant::now();
         let asked = place().connect(&project).and_then(|mut client| {
             let request = json!({"verb": "capture-end", "capture": capture});
             client.ask(&request).map_err(|error| error.to_string())?;
             client.next().map_err(|error| error.to_string())
         });
-        if asked.is_ok() && signals.read_exact(&mut byte).is_err() {
-            return;
+        let mut again = asked.is_err();
+        while !again {
+            if signals.read_exact(&mut byte).is_err() {
+                return;
+            }
+            again = first.elapsed() > ONE;
         }
         std::process::exit(130);
     });
