@@ -128,20 +128,34 @@ impl Row {
         self
     }
 
-    /// Measures ours and its anchor in turn. A pair of rounds counts if this thread had a core whenever it wanted
-    /// one; on a machine that never leaves it alone those count in which it had one longest.
+    /// Measures ours, which is all done by this thread, and its anchor in turn.
     pub(crate) fn against(
         self,
         report: &mut Report,
         (ours_name, mut ours): (&str, impl FnMut(Rounds) -> f64),
+        anchor: (&str, impl FnMut(Rounds) -> f64),
+    ) {
+        let ours = |rounds| {
+            let before = Core::now();
+            let figure = ours(rounds);
+            (figure, Core::share_since(before))
+        };
+        self.in_turn(report, (ours_name, ours), anchor);
+    }
+
+    /// Measures ours and its anchor in turn; with our figure comes the part of its time in which it had a core. A pair of
+    /// rounds counts if it had one whenever it wanted one; on a machine that never leaves it alone those count in which
+    /// it had one longest.
+    pub(crate) fn in_turn(
+        self,
+        report: &mut Report,
+        (ours_name, mut ours): (&str, impl FnMut(Rounds) -> (f64, f64)),
         (anchor_name, mut anchor): (&str, impl FnMut(Rounds) -> f64),
     ) {
         let rounds = rounds();
         let mut pairs = Vec::new();
         while pairs.len() < rounds.count * TRIES {
-            let before = Core::now();
-            let ours = ours(rounds);
-            let share = Core::share_since(before);
+            let (ours, share) = ours(rounds);
             pairs.push((share, ours, anchor(rounds)));
             let calm = pairs.iter().filter(|pair| pair.0 >= CALM).count();
             if calm >= rounds.count || smoke() {
