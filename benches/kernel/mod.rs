@@ -4,6 +4,9 @@
 //! they run is said in each row. The kernel has no firewall here (but the DNAT rule of the published port), default
 //! buffers, no counters beyond its own; it may use both processors, the lab is one thread in virtual time that never
 //! sleeps. So a row answers "which is faster to use", not "whose code is better".
+//!
+//! The lab's rounds are on the core of the kernel's client, whichever the scheduler would wake the lab's thread on: both
+//! sides have the same one, and neither begins on a core that slept through the other's round.
 
 mod agent;
 mod datagrams;
@@ -17,7 +20,8 @@ use namespaces::{Kernel, Setup};
 pub(crate) use namespaces::{holder, inside, shell};
 
 use crate::calls::{self, Calls, End, Way};
-use crate::common::{Plot, Report, Row, rate, rounds};
+use crate::common::cores::{self, pin};
+use crate::common::{Plot, Report, Rounds, Row, rate, rounds};
 use crate::forward::{Entry, Wire, in_a_burst};
 use crate::tcp::{Ours, Stream, bits};
 use crate::udp::Flow;
@@ -44,6 +48,17 @@ pub(crate) fn run(report: &mut Report) {
     }
 }
 
+/// Runs on the core of the kernel's client while it measures; what is started later may run on all of them again.
+fn beside(mut work: impl FnMut(Rounds) -> f64) -> impl FnMut(Rounds) -> f64 {
+    move |rounds| {
+        let cores = cores::Cores::here();
+        pin(cores.first);
+        let figure = work(rounds);
+        cores.free();
+        figure
+    }
+}
+
 /// L2: frames of a packet socket.
 fn frames(report: &mut Report, kernel: &Kernel) {
     for (mode, len, work, least) in [
@@ -58,9 +73,10 @@ fn frames(report: &mut Report, kernel: &Kernel) {
             .anchor_point("kernel")
             .against(
                 report,
-                ("lab, raw_send_burst and raw_recv_burst", |rounds| {
-                    wire.rate(rounds)
-                }),
+                (
+                    "lab, raw_send_burst and raw_recv_burst",
+                    beside(|rounds| wire.rate(rounds)),
+                ),
                 ("kernel, two cores, sendmmsg", |rounds| {
                     kernel.measure(work, Cores::Two, rounds)
                 }),
@@ -78,9 +94,10 @@ fn streams(report: &mut Report, kernel: &Kernel) {
             .ratio(least)
             .against(
                 report,
-                ("lab, send and recv_with", |rounds| {
-                    bits(rounds, || ours.bulk(&stream))
-                }),
+                (
+                    "lab, send and recv_with",
+                    beside(|rounds| bits(rounds, || ours.bulk(&stream))),
+                ),
                 ("kernel, any core", |rounds| {
                     kernel.measure(Work::Bulk, Cores::Any, rounds)
                 }),
@@ -102,9 +119,10 @@ fn full_frames(report: &mut Report) {
         .ratio(6.0)
         .against(
             report,
-            ("lab, send and recv_with", |rounds| {
-                bits(rounds, || ours.bulk(&stream))
-            }),
+            (
+                "lab, send and recv_with",
+                beside(|rounds| bits(rounds, || ours.bulk(&stream))),
+            ),
             ("kernel, any core", |rounds| {
                 kernel.measure(Work::Bulk, Cores::Any, rounds)
             }),
@@ -123,7 +141,7 @@ fn requests(report: &mut Report, kernel: &Kernel) {
         }
         row.against(
             report,
-            ("lab", |rounds| rate(rounds, || ours.request(7))),
+            ("lab", beside(|rounds| rate(rounds, || ours.request(7)))),
             ("kernel", |rounds| {
                 kernel.measure(Work::Request, cores, rounds)
             }),
@@ -170,7 +188,7 @@ fn calls(
         };
         row.against(
             report,
-            ("lab", |rounds| rate(rounds, || ours.call())),
+            ("lab", beside(|rounds| rate(rounds, || ours.call()))),
             ("kernel", |rounds| kernel.measure(work, cores, rounds)),
         );
     }
@@ -183,7 +201,7 @@ fn udp(report: &mut Report, kernel: &Kernel) {
     ] {
         Row::rate(name, "datagram/s").ratio(least).against(
             report,
-            ("lab", |rounds| rate(rounds, || flow.there())),
+            ("lab", beside(|rounds| rate(rounds, || flow.there()))),
             ("kernel bridge, two cores", |rounds| {
                 kernel.measure(Work::Datagrams, Cores::Two, rounds)
             }),
