@@ -92,7 +92,7 @@ impl Tcp {
         };
         let conn = Conn::new(cx.now, isn, engine, origin);
         let id = self.slots.insert(Tenant::Conn(cx.spares.room(conn)));
-        self.demux.insert(&self.slots, id.slot);
+        self.demux.insert(&self.slots, &tuple, id.slot);
         self.expect_plain(id.slot);
         self.run(cx, id.slot, cx.now);
         Ok(id)

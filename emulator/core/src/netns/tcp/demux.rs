@@ -97,10 +97,11 @@ impl Demux {
         self.conns.len()
     }
 
-    /// Enters the connection in `slot`, whose ends no other one has.
-    pub(super) fn insert(&mut self, slots: &Slots, slot: u32) {
+    /// Enters the connection in `slot`, which has these ends and no other one has.
+    pub(super) fn insert(&mut self, slots: &Slots, tuple: &Tuple, slot: u32) {
+        debug_assert_eq!(slots.tuple(slot), Some(*tuple));
         let mixed = |slot: &u32| slots.tuple(*slot).map_or(0, |tuple| tuple.mixed());
-        self.conns.insert_unique(mixed(&slot), slot, mixed);
+        self.conns.insert_unique(tuple.mixed(), slot, mixed);
     }
 
     /// Takes the connection in `slot` out, which has these ends.

@@ -170,9 +170,11 @@ impl Tcp {
         };
         let glance = brief.glance();
         match (before, glance.state, conn.owner) {
-            (TcpState::Established, TcpState::Established, Owner::App) => {
+            (TcpState::Established, TcpState::Established | TcpState::CloseWait, Owner::App) => {
                 let next = brief.next(self.clock.at(cx.now));
-                if conn.finds_room() || told.payload > 0 {
+                let has_ended = glance.state == TcpState::CloseWait;
+                conn.ended |= has_ended;
+                if conn.finds_room() || told.payload > 0 || has_ended {
                     cx.wake(id);
                 }
                 if !conn.queued {

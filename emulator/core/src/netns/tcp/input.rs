@@ -255,7 +255,8 @@ impl Tcp {
         let mut conn = Conn::new(cx.now, isn, machine, origin);
         conn.meet(segment.seq, scaled);
         let slot = self.slots.insert(Tenant::Conn(cx.spares.room(conn))).slot;
-        self.demux.insert(&self.slots, slot);
+        let tuple = Tuple::new(local, remote);
+        self.demux.insert(&self.slots, &tuple, slot);
         self.expect_plain(slot);
         if let Some(queues) = self.slots.listener_mut(listener) {
             queues.embryos += 1;

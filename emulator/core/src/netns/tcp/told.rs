@@ -25,7 +25,7 @@ impl Told {
 }
 
 /// What a SYN says of its sender.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Offer {
     pub(super) mss: Option<u16>,
     pub(super) shift: Option<u8>,
@@ -67,6 +67,29 @@ impl Offer {
                 [8, 10, rest @ ..] => rest.get(8..)?,
                 _ => return None,
             };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_usual_options_are_read_as_any_others() {
+        let usual = [2, 4, 5, 0xb4, 3, 3, 7, 4, 2, 0, 0, 0];
+        assert_eq!(Offer::read(&usual), Offer::read_each(&usual));
+        assert_eq!(Offer::read(&usual).and_then(|offer| offer.mss), Some(1460));
+        for at in 0..usual.len() {
+            for byte in 0..=255 {
+                let mut options = usual;
+                options[at] = byte;
+                assert_eq!(Offer::read(&options), Offer::read_each(&options));
+                assert_eq!(
+                    Offer::read(&options[..at]),
+                    Offer::read_each(&options[..at])
+                );
+            }
         }
     }
 }

@@ -186,12 +186,21 @@ fn ports_in_use_are_told_apart() {
     assert_eq!(rig.tcp(B).in_use(any, 80), PortUse::Listening);
     let listener = rig.tcp(B).sockets()[0].id.unwrap();
     rig.close(B, listener);
-    assert_eq!(rig.tcp(B).in_use(here, 80), PortUse::Connected);
+    let any6 = "::".parse().unwrap();
+    for address in [here, any, any6] {
+        assert_eq!(rig.tcp(B).in_use(address, 80), PortUse::Connected);
+        assert_eq!(rig.tcp(B).in_use(address, 81), PortUse::Free);
+    }
+    assert_eq!(rig.tcp(B).in_use([10, 0, 0, 9].into(), 80), PortUse::Free);
     rig.close(B, b);
     rig.run_for(Duration::from_millis(1));
     rig.close(A, a);
     rig.run_for(Duration::from_millis(1));
-    assert_eq!(rig.tcp(B).in_use(here, 80), PortUse::TimeWait);
+    for address in [here, any, any6] {
+        assert_eq!(rig.tcp(B).in_use(address, 80), PortUse::TimeWait);
+        assert_eq!(rig.tcp(B).in_use(address, 81), PortUse::Free);
+    }
+    assert_eq!(rig.tcp(B).in_use([10, 0, 0, 9].into(), 80), PortUse::Free);
     rig.run_for(Duration::from_secs(61));
     assert_eq!(rig.tcp(B).in_use(any, 80), PortUse::Free);
 }
