@@ -15,7 +15,7 @@
 use core::fmt;
 
 use crate::frame::{Frame, Pool};
-use crate::ring::{Ring, Waiting};
+use crate::ring::Ring;
 use crate::segment;
 use crate::verdict::DropReason;
 use crate::wire::ETHER_LEN;
@@ -151,7 +151,45 @@ pub struct Link {
     ends: [End; 2],
 }
 
+/// The bound of a way of no veth pair: no ring has so much room.
+const GONE: u8 = u8::MAX;
+
 impl Link {
+    /// The place of a veth pair that is gone: nothing waits there, and no frame finds a way.
+    #[must_use]
+    pub const fn gone() -> Self {
+        const fn end() -> End {
+            End {
+                mtu: 0,
+                up: false,
+                refused: 0,
+                drained: 0,
+            }
+        }
+        const fn way() -> Way {
+            Way {
+                ring: Ring::new(),
+                frames: 0,
+                bytes: 0,
+                longest: 0,
+                bound: GONE,
+                mode: Mode::Move,
+                open: false,
+            }
+        }
+        Self {
+            ways: [way(), way()],
+            ends: [end(), end()],
+        }
+    }
+
+    /// It [is gone](Self::gone).
+    #[must_use]
+    #[inline]
+    pub const fn is_gone(&self) -> bool {
+        self.ways[0].bound == GONE
+    }
+
     /// A pair with both ends up and an MTU of 1500 that holds `capacity` frames a direction, rounded
     /// up to a power of two (at least 1, at most 2³¹).
     #[must_use]
@@ -261,6 +299,20 @@ impl Link {
         way.takes(longest, count) && (way.mode == Mode::Move || pool.has_room(count))
     }
 
+    /// Whether `count` ordinary frames of at most `len` bytes would cross from one end to the other now if, in
+    /// [`Mode::Copy`], the pool had room for them.
+    #[must_use]
+    #[inline(always)]
+    pub const fn takes(&self, from: Side, len: usize, count: usize) -> bool {
+        self.way(from.peer()).takes(len, count)
+    }
+
+    /// The way from one end to the other for a frame that it [takes](Self::takes).
+    #[inline(always)]
+    pub const fn taking(&mut self, from: Side) -> Clear<'_> {
+        Clear(self.way_mut(from.peer()))
+    }
+
     /// Sends one ordinary frame, of `len` bytes, for which the way [is clear](Self::is_clear). The same as
     /// [`Self::carry`].
     #[inline]
@@ -332,10 +384,19 @@ impl Link {
         self.way(side).ring.front()
     }
 
-    /// The frames that wait for `side`, to be looked at and taken one after the other.
+    /// The frames that wait for `side`, out of their place: [they come back](Self::put_ring) before others arrive.
     #[inline]
-    pub fn waiting_for(&mut self, side: Side) -> Waiting<'_> {
-        self.way_mut(side).ring.waiting()
+    #[must_use]
+    pub fn take_ring(&mut self, side: Side) -> Ring {
+        core::mem::take(&mut self.way_mut(side).ring)
+    }
+
+    /// The frames that are left of those that waited for `side`.
+    #[inline]
+    pub fn put_ring(&mut self, side: Side, ring: Ring) {
+        let place = &mut self.way_mut(side).ring;
+        debug_assert!(place.is_empty(), "frames arrived meanwhile");
+        *place = ring;
     }
 
     /// Takes the `count` frames that have waited longest for `side`, or all if there are fewer.
@@ -532,6 +593,40 @@ mod tests {
         assert_eq!(
             pass(&mut link, &mut pool, b"no buffer for a copy"),
             Err(DropReason::PoolEmpty)
+        );
+        assert_eq!(pool.in_use(), 0);
+    }
+
+    #[test]
+    fn a_ring_out_of_its_place_comes_back_with_what_is_left() {
+        let mut pool = Pool::default();
+        let mut link = Link::new(Mode::Move, 64);
+        for number in 0..9 {
+            pass(&mut link, &mut pool, &[number]).unwrap();
+        }
+        let mut ring = link.take_ring(Side::B);
+        assert_eq!((link.waiting(Side::B), ring.len()), (0, 9));
+        for frame in ring.waiting().take_run(3) {
+            pool.free(frame);
+        }
+        link.put_ring(Side::B, ring);
+        assert_eq!(link.waiting(Side::B), 6);
+        let next = link.receive(Side::B).unwrap();
+        assert_eq!(pool.bytes(&next), [3]);
+    }
+
+    #[test]
+    fn nothing_crosses_where_a_pair_is_gone() {
+        let mut pool = Pool::default();
+        let mut link = Link::gone();
+        assert!(link.is_gone() && !Link::new(Mode::Copy, usize::MAX).is_gone());
+        for side in [Side::A, Side::B] {
+            assert!(!link.is_clear(&pool, side, 0, 0) && !link.takes(side, 0, 0));
+            assert!(link.clear(side, 0).is_none() && link.receive(side).is_none());
+        }
+        assert_eq!(
+            pass(&mut link, &mut pool, b"x"),
+            Err(DropReason::InterfaceDown)
         );
         assert_eq!(pool.in_use(), 0);
     }

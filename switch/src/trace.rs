@@ -69,6 +69,16 @@ impl Trace {
         }
     }
 
+    /// Reports of each of many frames, one after the other, where it is and one step of its life, which is no translation
+    /// and no judgement.
+    #[inline(always)]
+    pub fn each(&mut self, at: Time, steps: impl ExactSizeIterator<Item = (u64, IfId, What)>) {
+        if self.listening {
+            let steps = steps.map(|(frame, place, what)| (frame, place, Step::of(what)));
+            self.log.push_each(at, steps);
+        }
+    }
+
     /// Reports a decision of a table of rules; the same as [`Self::event`] with [`What::Judged`].
     #[cold]
     pub fn judged(&mut self, at: Time, frame: u64, place: IfId, judgement: Judgement) {

@@ -57,6 +57,8 @@ struct Part {
 enum Step {
     /// A host sends a burst, in one call or a frame at a time.
     Send(usize, Vec<Part>, bool),
+    /// The same in one call, a frame of each part in turn.
+    Weave(usize, Vec<Part>),
     /// What waits is done.
     Settle,
     /// A host takes so many frames.
@@ -107,6 +109,8 @@ fn any_step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => (host.clone(), prop::collection::vec(any_part(), 1..5), any::<bool>())
             .prop_map(|(host, parts, at_once)| Step::Send(host, parts, at_once)),
+        4 => (host.clone(), prop::collection::vec(any_part(), 2..5))
+            .prop_map(|(host, parts)| Step::Weave(host, parts)),
         4 => Just(Step::Settle),
         3 => (host, 0usize..40).prop_map(|(host, most)| Step::Read(host, most)),
         1 => prop_oneof![0u64..40_000, 40_000u64..400_000].prop_map(Step::Wait),
@@ -225,7 +229,18 @@ impl World {
 
     fn step(&mut self, step: &Step) {
         match step {
-            Step::Send(host, parts, at_once) => self.send(*host, parts, *at_once),
+            Step::Send(host, parts, at_once) => {
+                let parts = parts
+                    .iter()
+                    .flat_map(|part| core::iter::repeat_n(part, part.count.into()));
+                self.send(*host, parts, *at_once);
+            }
+            Step::Weave(host, parts) => {
+                let turns = parts.iter().map(|part| part.count).max().unwrap_or(0);
+                let frames =
+                    (0..turns).flat_map(|turn| parts.iter().filter(move |part| turn < part.count));
+                self.send(*host, frames, true);
+            }
             Step::Settle => while !matches!(self.lab.poll(), Output::Idle(_)) {},
             Step::Read(host, most) => {
                 let eth0 = self.hosts[*host].0;
@@ -279,13 +294,8 @@ impl World {
         });
     }
 
-    fn send(&mut self, host: usize, parts: &[Part], at_once: bool) {
-        let mut frames = Vec::new();
-        for part in parts {
-            for _ in 0..part.count {
-                frames.push(self.frame(host, part));
-            }
-        }
+    fn send<'a>(&mut self, host: usize, frames: impl Iterator<Item = &'a Part>, at_once: bool) {
+        let frames: Vec<Vec<u8>> = frames.map(|part| self.frame(host, part)).collect();
         let eth0 = self.hosts[host].0;
         let net = self.lab.net_mut();
         if at_once {
@@ -458,6 +468,72 @@ fn what_only_looks_like_a_packet_has_no_course() {
         }
     }
     compare(config(Mode::Copy, Tight::Nothing), &steps);
+}
+
+/// Flows to several hosts that take turns in one burst follow their courses together, up to a frame that may not: its ring
+/// is full, its connection ran out, was forgotten or is answered for the first time, its destination was silent for too long
+/// or is another flow's, the rules changed.
+#[test]
+fn flows_that_take_turns_are_their_frames() {
+    let part = |to: u8, kind| Part {
+        to,
+        as_from: None,
+        kind,
+        count: 12,
+        len: 60,
+    };
+    let kinds = [Kind::Udp(0), Kind::Tcp(0, ACK), Kind::Udp(1)];
+    let woven = |from: usize| {
+        let others = (0..HOSTS).filter(|&to| to != from);
+        let parts = others.flat_map(|to| kinds.map(|kind| part(to as u8, kind)));
+        Step::Weave(from, parts.collect())
+    };
+    let read = |most| (0..HOSTS).map(move |host| Step::Read(host, most));
+    let mut steps = Vec::new();
+    for wait in [0, 3_000, 40_000, 200_000, 301_000] {
+        for turn in 0..6 {
+            steps.extend((0..HOSTS).map(woven));
+            steps.push(Step::Settle);
+            steps.extend(read(if turn == 2 { 5 } else { 1000 }));
+            match turn {
+                3 => steps.push(Step::Forget(1)),
+                4 => steps.push(Step::Rule(1002)),
+                _ => {}
+            }
+        }
+        // Only one of them speaks: what the others' stations are known by grows old.
+        steps.extend([Step::Wait(wait), woven(0), Step::Settle]);
+        steps.extend(read(1000));
+    }
+    for tight in [Tight::Nothing, Tight::Rings, Tight::Buffers] {
+        for mode in [Mode::Copy, Mode::Move] {
+            let world = compare(config(mode, tight), &steps);
+            assert!(world.heard.len() > 1000, "{}", world.heard.len());
+        }
+    }
+}
+
+/// Far more flows than there are courses at first, so that they move and take each other's places.
+#[test]
+fn many_flows_are_their_frames() {
+    let mut steps = Vec::new();
+    for from in [0, 1, 2, 0, 2] {
+        for flows in [0..90, 90..180, 180..255] {
+            let others = (0..HOSTS as u8).filter(|&to| usize::from(to) != from);
+            let parts = flows.flat_map(|flow| others.clone().map(move |to| (to, flow)));
+            let parts = parts.map(|(to, flow)| Part {
+                to,
+                as_from: None,
+                kind: Kind::Udp(flow),
+                count: 7,
+                len: 60,
+            });
+            steps.extend([Step::Weave(from, parts.collect()), Step::Settle]);
+            steps.extend((0..HOSTS).map(|host| Step::Read(host, 5000)));
+        }
+    }
+    let world = compare(config(Mode::Move, Tight::Nothing), &steps);
+    assert!(world.heard.len() > 10_000, "{}", world.heard.len());
 }
 
 /// The steps above lead to what a burst may meet.

@@ -293,7 +293,7 @@ pub struct Tally {
 #[derive(Clone, Copy, Debug)]
 pub struct Datum {
     flow: [u64; 2],
-    len: u32,
+    len: u16,
 }
 
 impl Datum {
@@ -310,8 +310,15 @@ impl Datum {
         };
         is_data.then_some(Self {
             flow: head.flow,
-            len: head.len as u32,
+            len: head.len as u16,
         })
+    }
+
+    /// Its bytes.
+    #[must_use]
+    #[inline(always)]
+    pub const fn bytes(&self) -> u16 {
+        self.len
     }
 
     /// Whose packet it is, as [`Run::flow`] has it.
@@ -359,7 +366,7 @@ impl Run {
     pub fn datum(&self) -> Option<Datum> {
         (self.packets == 1 && self.may_grow()).then_some(Datum {
             flow: self.first.key.flow,
-            len: self.first.len,
+            len: self.first.len as u16,
         })
     }
 
@@ -601,6 +608,37 @@ impl Netfilter {
             bytes: u64::from(datum.len),
         };
         self.pass_open(now, (1, weight), passage, tally)
+    }
+
+    /// Whether [`Self::pass_one`] would let packets of data pass now. If so, it does whatever others pass first, of which
+    /// the same was said at this moment.
+    #[must_use]
+    #[inline(always)]
+    pub fn holds(&self, now: Time, passage: &Passage) -> bool {
+        let conn = self.conntrack.conn(passage.conn);
+        conn.is_some_and(|conn| {
+            conn.is_open()
+                && !conn.is_expired(now)
+                && conn.seen_reply == (passage.state == State::Established)
+        })
+    }
+
+    /// [`Self::pass_one`] for a packet of `len` bytes whose way [holds](Self::holds).
+    #[inline(always)]
+    pub fn pass_held(&mut self, now: Time, len: u16, passage: &Passage, tally: &mut Tally) {
+        let Some(conn) = self.conntrack.conn_mut(passage.conn) else {
+            return;
+        };
+        let (last, was_assured) = (conn.expires, conn.assured);
+        conn.advance_open(now, passage.direction);
+        if conn.expires < last || conn.assured != was_assured {
+            self.conntrack.settle(passage.conn);
+        }
+        let weight = Counter {
+            packets: 1,
+            bytes: len.into(),
+        };
+        self.tally(tally, u32::from(passage.trail), weight);
     }
 
     #[inline(always)]

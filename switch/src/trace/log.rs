@@ -63,6 +63,20 @@ impl Step {
             What::Sent => Self::Sent,
         }
     }
+
+    /// `None` of a translation and a judgement, which stand aside.
+    #[inline]
+    const fn what(self) -> Option<What> {
+        Some(match self {
+            Self::Delivered => What::Delivered,
+            Self::Dropped(reason) => What::Dropped(reason),
+            Self::Flooded => What::Flooded,
+            Self::Forwarded(to) => What::Forwarded(to),
+            Self::Learned(behind) => What::Learned(behind),
+            Self::Sent => What::Sent,
+            Self::Judged | Self::Rewritten => return None,
+        })
+    }
 }
 
 impl Log {
@@ -84,6 +98,27 @@ impl Log {
                 step,
             });
         }
+    }
+
+    /// Takes note of a step, other than a translation, of each of many frames.
+    #[inline(always)]
+    pub(super) fn push_each(
+        &mut self,
+        at: Time,
+        steps: impl ExactSizeIterator<Item = (u64, IfId, Step)>,
+    ) {
+        if EVENTS - self.waiting < steps.len() {
+            return steps.for_each(|(frame, place, step)| self.push(at, frame, 1, place, step));
+        }
+        self.waiting += steps.len();
+        self.records
+            .extend(steps.map(|(first, place, step)| Record {
+                at,
+                first,
+                count: 1,
+                place,
+                step,
+            }));
     }
 
     /// The same of a translation.
@@ -178,21 +213,21 @@ impl Record {
         judgements: &mut impl Iterator<Item = Judgement>,
     ) -> Option<Event> {
         let what = match self.step {
-            Step::Delivered => What::Delivered,
-            Step::Dropped(reason) => What::Dropped(reason),
-            Step::Flooded => What::Flooded,
-            Step::Forwarded(to) => What::Forwarded(to),
             Step::Judged => What::Judged(judgements.next()?),
-            Step::Learned(behind) => What::Learned(behind),
             Step::Rewritten => What::Rewritten(rewrites.next()?),
-            Step::Sent => What::Sent,
+            step => step.what()?,
         };
-        Some(Event {
+        Some(self.told(frame, what))
+    }
+
+    #[inline]
+    const fn told(&self, frame: u64, what: What) -> Event {
+        Event {
             at: self.at,
             frame,
             place: self.place,
             what,
-        })
+        }
     }
 }
 
@@ -238,11 +273,17 @@ impl Iterator for Events<'_> {
         let mut told = start;
         let (mut rewrites, mut judgements) = (self.rewrites, self.judgements);
         for run in self.run.into_iter().chain(self.records) {
-            for at in 0..u64::from(run.count) {
-                let frame = run.first.wrapping_add(at);
-                if let Some(event) = run.event(frame, &mut rewrites, &mut judgements) {
-                    told = tell(told, event);
+            let frames = (0..u64::from(run.count)).map(|at| run.first.wrapping_add(at));
+            let Some(what) = run.step.what() else {
+                for frame in frames {
+                    if let Some(event) = run.event(frame, &mut rewrites, &mut judgements) {
+                        told = tell(told, event);
+                    }
                 }
+                continue;
+            };
+            for frame in frames {
+                told = tell(told, run.told(frame, what));
             }
         }
         told
@@ -308,6 +349,22 @@ mod tests {
     }
 
     #[test]
+    fn the_bound_holds_for_many_at_a_time() {
+        let mut log = Log::default();
+        let most = (EVENTS - 2) as u32;
+        push(&mut log, Time::ZERO, 1, most, IfId(2), What::Sent);
+        let each = [3, 9, 5].map(|frame| (frame, IfId(3), Step::Delivered));
+        log.push_each(Time::ZERO, each.into_iter());
+        assert_eq!(log.lost(), 1);
+        let told: Vec<u64> = log
+            .drain()
+            .filter(|event| event.place == IfId(3))
+            .map(|event| event.frame)
+            .collect();
+        assert_eq!(told, [3, 9]);
+    }
+
+    #[test]
     fn what_is_not_looked_at_is_gone() {
         let mut log = Log::default();
         push(&mut log, Time::ZERO, 1, 10, IfId(2), What::Sent);
@@ -366,9 +423,17 @@ mod tests {
             let told = log.drain();
             prop_assert_eq!(told.len(), plain.len());
             prop_assert_eq!(told.collect::<Vec<_>>(), plain.clone());
-            // And the same when they are told all at once, from anywhere on.
+            // And the same when they are told all at once, from anywhere on; and taken down many at a time.
             for event in &plain {
-                push(&mut log, event.at, event.frame, 1, event.place, event.what);
+                match Step::of(event.what) {
+                    Step::Judged | Step::Rewritten => {
+                        push(&mut log, event.at, event.frame, 1, event.place, event.what);
+                    }
+                    step => {
+                        let each = [(event.frame, event.place, step)];
+                        log.push_each(event.at, each.into_iter());
+                    }
+                }
             }
             let mut told = log.drain();
             let skipped = told.by_ref().take(skip).count().min(plain.len());

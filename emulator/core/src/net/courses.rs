@@ -20,6 +20,10 @@ const COURSES: usize = 4096;
 const FIRST_COURSES: usize = 64;
 /// Places that a course may have, one behind the other.
 const PLACES: usize = 4;
+/// Bits of a place that tell flows apart; the others say where the course stands.
+const MARK: u32 = 0xffff_0000;
+/// A place that names no course.
+const NOTHING: u32 = !MARK;
 /// Bits of a time that a course does not keep: about a second.
 const COARSE: u32 = 30;
 /// The type of frames that have courses: IPv4.
@@ -49,6 +53,7 @@ pub(super) struct Single {
 
 /// Where they go.
 #[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
 pub(super) struct Course {
     key: Key,
     pub(super) passage: Passage,
@@ -77,9 +82,29 @@ pub(super) const fn seen(bridge: &Bridge, guard: &Netfilter) -> Seen {
 /// The courses of a bridge.
 #[derive(Debug, Default)]
 pub(super) struct Courses {
-    list: Vec<Option<Course>>,
+    /// One behind the other as they were found.
+    list: Vec<Course>,
+    /// Where they stand there, below a mark of the flow.
+    places: Vec<u32>,
     seen: Seen,
     epoch: u32,
+    /// The frames that are on their way along courses; empty in between.
+    pub(super) steps: Vec<Step>,
+}
+
+/// A frame that goes along a course.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Step {
+    pub(super) number: u64,
+    /// Its bytes.
+    pub(super) len: u32,
+    /// Those of the packet in it.
+    pub(super) packet: u16,
+    /// Which course: there are fewer.
+    pub(super) course: u16,
+    /// Where it goes.
+    pub(super) out: IfId,
+    pub(super) peer: IfId,
 }
 
 impl Key {
@@ -110,12 +135,11 @@ impl Key {
         (self.front & 0xffff) << 32 | self.back as u64
     }
 
-    #[inline]
-    const fn place(&self, places: usize) -> usize {
+    #[inline(always)]
+    const fn hash(&self) -> u64 {
         let addresses = self.flow[0] << 32 | self.flow[1] >> 32;
         let rest = self.flow[1] << 16 ^ self.flow[0] >> 48;
-        let mixed = (addresses ^ rest).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        (mixed >> 48) as usize & places.wrapping_sub(PLACES)
+        (addresses ^ rest).wrapping_mul(0x9e37_79b9_7f4a_7c15)
     }
 }
 
@@ -158,6 +182,12 @@ impl Course {
         })
     }
 
+    /// The source address of their frames as a number, its first byte highest.
+    #[inline]
+    pub(super) const fn sender(&self) -> u64 {
+        self.key.source()
+    }
+
     /// The veth pair that they leave by.
     #[inline]
     pub(super) const fn link(&self) -> LinkId {
@@ -182,7 +212,8 @@ impl Courses {
             self.seen = seen;
             self.epoch = self.epoch.wrapping_add(1);
             if self.epoch == 0 {
-                self.list.fill(None);
+                self.list.clear();
+                self.places.fill(NOTHING);
             }
         }
     }
@@ -190,14 +221,43 @@ impl Courses {
     /// The course of frames like this.
     #[inline(always)]
     pub(super) fn of(&self, now: Time, key: &Key) -> Option<&Course> {
-        let place = key.place(self.list.len());
-        let places: &[_; PLACES] = self.list.get(place..)?.first_chunk()?;
-        let course = match &places[0] {
-            Some(first) if first.key == *key => first,
-            _ => (places[1..].iter().flatten()).find(|course| course.key == *key)?,
+        Some(self.find(now, key)?.1)
+    }
+
+    /// The same, and where it stands.
+    #[inline(always)]
+    pub(super) fn find(&self, now: Time, key: &Key) -> Option<(usize, &Course)> {
+        let hash = key.hash();
+        let places: &[u32; PLACES] = self.places.get(self.place(hash)..)?.first_chunk()?;
+        let (at, course) = match self.stands(places[0], hash, key) {
+            Some(first) => first,
+            None => (places[1..].iter()).find_map(|&held| self.stands(held, hash, key))?,
         };
         let is_old = now.as_nanos() >> COARSE >= u64::from(course.old);
-        (course.epoch == self.epoch && !is_old).then_some(course)
+        (course.epoch == self.epoch && !is_old).then_some((at, course))
+    }
+
+    /// The course that a place names, if it is of this flow.
+    #[inline(always)]
+    fn stands(&self, held: u32, hash: u64, key: &Key) -> Option<(usize, &Course)> {
+        if (held ^ hash as u32) & MARK != 0 {
+            return None;
+        }
+        let at = (held & !MARK) as usize;
+        let course = self.list.get(at)?;
+        (course.key == *key).then_some((at, course))
+    }
+
+    /// The first place of a flow among those that there are now.
+    #[inline(always)]
+    const fn place(&self, hash: u64) -> usize {
+        (hash >> 48) as usize & self.places.len().wrapping_sub(PLACES)
+    }
+
+    /// The course that stands here.
+    #[inline(always)]
+    pub(super) fn at(&self, at: u16) -> Option<&Course> {
+        self.list.get(usize::from(at))
     }
 
     /// A packet that makes its flow one that goes on was just forwarded from a port of the bridge, out of the first
@@ -227,27 +287,36 @@ impl Courses {
     }
 
     fn put(&mut self, course: Course) {
-        if self.list.is_empty() {
-            self.list.resize(FIRST_COURSES + PLACES - 1, None);
+        if self.places.is_empty() {
+            self.places.resize(FIRST_COURSES + PLACES - 1, NOTHING);
         }
-        let courses = self.list.len() + 1 - PLACES;
-        let place = course.key.place(self.list.len());
-        let places = &mut self.list[place..place + PLACES];
-        let of_flow = |held: &Option<Course>| held.is_some_and(|held| held.key == course.key);
-        let is_free = |held: &Option<Course>| held.is_none_or(|held| held.epoch != course.epoch);
-        let at = places.iter().position(of_flow);
-        let at = at.or_else(|| places.iter().position(is_free));
-        if at.is_none() && courses < COURSES {
+        let courses = self.places.len() + 1 - PLACES;
+        let hash = course.key.hash();
+        let place = self.place(hash);
+        let places = &self.places[place..place + PLACES];
+        let of_flow = |&held: &u32| self.stands(held, hash, &course.key).is_some();
+        let is_free = |&held: &u32| {
+            let held = self.list.get((held & !MARK) as usize);
+            held.is_none_or(|held| held.epoch != course.epoch)
+        };
+        let behind = places.iter().position(of_flow);
+        let behind = behind.or_else(|| places.iter().position(is_free));
+        if behind.is_none() && courses < COURSES {
             self.grow(4 * courses);
             return self.put(course);
         }
-        places[at.unwrap_or(0)] = Some(course);
+        let held = &mut self.places[place + behind.unwrap_or(0)];
+        let at = (*held & !MARK).min(self.list.len() as u32);
+        *held = hash as u32 & MARK | at;
+        match self.list.get_mut(at as usize) {
+            Some(held) => *held = course,
+            None => self.list.push(course),
+        }
     }
 
     fn grow(&mut self, courses: usize) {
-        let fresh = vec![None; courses + PLACES - 1];
-        let held = core::mem::replace(&mut self.list, fresh);
-        for course in held.into_iter().flatten() {
+        self.places = vec![NOTHING; courses + PLACES - 1];
+        for course in core::mem::take(&mut self.list) {
             if course.epoch == self.epoch {
                 self.put(course);
             }
@@ -261,6 +330,6 @@ mod tests {
 
     #[test]
     fn a_course_is_a_line_of_the_cache() {
-        assert_eq!(size_of::<Option<Course>>(), 64);
+        assert_eq!((size_of::<Course>(), align_of::<Course>()), (64, 64));
     }
 }

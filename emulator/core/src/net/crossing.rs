@@ -13,7 +13,7 @@ use switch::{Frame, Pool, Time};
 use super::courses::{Course, Courses, Key, Single, seen};
 use super::row::{Row, header};
 use super::run::{Inlet, Next};
-use super::{Plug, QUANTUM, Reader, Socket, Work, mark};
+use super::{Plug, Reader, Socket, Work, mark};
 use crate::id::{BridgeId, IfId};
 
 /// What says whether a frame goes along a course.
@@ -23,7 +23,7 @@ pub(super) struct Known<'a> {
     pub(super) bridge: &'a mut Bridge,
     pub(super) guard: &'a mut Netfilter,
     pub(super) tally: &'a mut Tally,
-    pub(super) links: &'a mut [Option<Box<Link>>],
+    pub(super) links: &'a mut [Link],
     /// A source that the bridge knows to be at the port now.
     pub(super) renewed: Option<u64>,
 }
@@ -35,7 +35,7 @@ impl Known<'_> {
     #[inline(always)]
     pub(super) fn way(&mut self, course: &Course, single: &Single) -> Option<Clear<'_>> {
         let target = self.links.get_mut(course.link().0 as usize)?;
-        let way = target.as_deref_mut()?.clear(course.side(), single.len)?;
+        let way = target.clear(course.side(), single.len)?;
         let source = single.key.source();
         if self.renewed != Some(source) {
             if !self.bridge.renew(self.now, self.port, source) {
@@ -64,7 +64,7 @@ pub(super) struct Crossing<'a> {
     pub(super) passed: (u64, u64),
     pub(super) pool: &'a mut Pool,
     pub(super) trace: &'a mut Trace,
-    pub(super) links: &'a mut [Option<Box<Link>>],
+    pub(super) links: &'a mut [Link],
     pub(super) sockets: &'a mut [Socket],
     pub(super) work: &'a mut VecDeque<Work>,
 }
@@ -73,11 +73,9 @@ impl Crossing<'_> {
     /// Moves frames that wait at a port, at most `left`.
     #[inline]
     pub(super) fn port(&mut self, inlet: &Inlet, left: &mut usize) -> Next {
-        // Not in its place meanwhile: through a hairpin or a loop frames would meet those that wait.
-        let Some(mut source) = self.links[inlet.link.0 as usize].take() else {
-            return Next::Nothing;
-        };
-        let mut waiting = source.waiting_for(inlet.side);
+        // Not in its place meanwhile: nothing goes by this veth pair along with others.
+        let mut ring = self.links[inlet.link.0 as usize].take_ring(inlet.side);
+        let mut waiting = ring.waiting();
         let next = loop {
             if *left == 0 {
                 break Next::Nothing;
@@ -87,7 +85,7 @@ impl Crossing<'_> {
                 Err(next) => break next,
             }
         };
-        self.links[inlet.link.0 as usize] = Some(source);
+        self.links[inlet.link.0 as usize].put_ring(inlet.side, ring);
         let passed = core::mem::take(&mut self.passed);
         // Whichever port they went to.
         self.bridge
@@ -133,7 +131,10 @@ impl Crossing<'_> {
             return Err(self.local(inlet, first));
         }
         if self.guard.is_some() && self.is_alone(waiting) {
-            let moved = self.follow_each(inlet, source, most);
+            let moved = match waiting.len() {
+                1 => self.follow_one(inlet, source),
+                _ => self.follow_each(inlet, source, most),
+            };
             if moved > 0 {
                 return Ok(moved);
             }
@@ -160,57 +161,6 @@ impl Crossing<'_> {
     fn is_alone(&self, waiting: &[Frame]) -> bool {
         let head = |at: usize| header(self.pool.bytes(waiting.get(at)?));
         head(1).is_none_or(|second| Some(second) != head(0))
-    }
-
-    /// Moves the first frames that wait, at most `most`, along the courses of their flows: as long as each has one that
-    /// holds, and is not of the flow of the one before. How many; nothing has happened to those behind them.
-    #[inline(never)]
-    fn follow_each(&mut self, inlet: &Inlet, source: &mut Waiting<'_>, most: usize) -> u32 {
-        let Some(guard) = self.guard.as_deref_mut() else {
-            return 0;
-        };
-        if !self.pool.has_room(QUANTUM) {
-            return 0;
-        }
-        let mut known = Known {
-            now: self.now,
-            port: inlet.port,
-            bridge: self.bridge,
-            guard,
-            tally: &mut self.tally,
-            links: self.links,
-            renewed: None,
-        };
-        let (mut moved, mut bytes) = (0, 0);
-        let mut last: Option<&Course> = None;
-        while moved < most {
-            let Some(single) = (source.frames().first())
-                .and_then(|frame| Single::of(self.pool, frame, inlet.iface))
-            else {
-                break;
-            };
-            let Some(course) = self.courses.of(self.now, &single.key) else {
-                break;
-            };
-            if last.is_some_and(|last| core::ptr::eq(last, course)) {
-                break;
-            }
-            let Some(way) = known.way(course, &single) else {
-                break;
-            };
-            let what = What::Forwarded(course.out);
-            self.trace.event(self.now, single.number, course.out, what);
-            if let Some(frame) = source.take() {
-                way.carry(self.pool, frame, single.len as u64);
-            }
-            mark(self.sockets, self.work, course.peer);
-            moved += 1;
-            bytes += single.len as u64;
-            last = Some(course);
-        }
-        self.passed.0 += moved as u64;
-        self.passed.1 += bytes;
-        moved as u32
     }
 
     /// Moves the next row, of at most `most` frames. If it is only one, its course was looked for.
@@ -256,7 +206,7 @@ impl Crossing<'_> {
         row: &Row,
     ) -> bool {
         let target = self.links.get_mut(course.link().0 as usize);
-        let Some(target) = target.and_then(Option::as_deref_mut) else {
+        let Some(target) = target.filter(|_| course.link() != inlet.link) else {
             return false;
         };
         let (Some(packets), Some(guard)) = (&row.packets, &mut self.guard) else {
@@ -377,9 +327,7 @@ impl Crossing<'_> {
         }
         self.passed.0 += u64::from(row.count);
         self.passed.1 += row.bytes;
-        let Some(target) = self.links[link.0 as usize].as_deref_mut() else {
-            return Err(Next::Each(to, row.count));
-        };
+        let target = &mut self.links[link.0 as usize];
         if !target.is_clear(self.pool, side, row.count as usize, row.longest) {
             return Err(Next::Each(to, row.count));
         }

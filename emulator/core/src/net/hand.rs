@@ -71,10 +71,8 @@ impl Net {
         let Some((iface, frame)) = self.hand.held.take() else {
             return;
         };
-        if let Plug::Veth { link, side, .. } = self.sockets[iface.0 as usize].plug
-            && let Some(link) = self.links[link.0 as usize].as_deref_mut()
-        {
-            link.wait(side, frame);
+        if let Plug::Veth { link, side, .. } = self.sockets[iface.0 as usize].plug {
+            self.links[link.0 as usize].wait(side, frame);
             mark_first(&mut self.sockets, &mut self.work, iface);
         } else {
             self.pool.free(frame);

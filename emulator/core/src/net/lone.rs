@@ -41,7 +41,7 @@ struct Gate<'a> {
     bridge: &'a mut Bridge,
     courses: &'a mut Courses,
     hops: &'a mut Hops,
-    links: &'a mut [Option<Box<Link>>],
+    links: &'a mut [Link],
     sockets: &'a [Socket],
     /// The frame, and its number.
     bytes: &'a [u8],
@@ -157,7 +157,7 @@ impl Net {
                 hop
             }
         };
-        let target = self.links.get_mut(hop.link.0 as usize)?.as_deref_mut()?;
+        let target = self.links.get_mut(hop.link.0 as usize)?;
         target.clear(hop.side, bytes.len())?;
         slot.bridge.sent();
         Some(((hop.out, hop.peer), (hop.link, hop.side)))
@@ -170,8 +170,7 @@ impl Net {
         let (number, len) = (self.pool.meta(&frame).id, self.pool.len(&frame));
         let what = What::Forwarded(out);
         self.trace.event(self.now, number, out, what);
-        let target = self.links[link.0 as usize].as_deref_mut();
-        let Some(mut way) = target.and_then(|target| target.clear(side, len)) else {
+        let Some(mut way) = self.links[link.0 as usize].clear(side, len) else {
             return self.bridge_drop(frame, out, DropReason::RingFull);
         };
         let frame = way.cross(&mut self.pool, frame, len as u64);
@@ -275,7 +274,7 @@ impl Gate<'_> {
             Some(hop) if self.bridge.renew(self.now, self.inlet.port, pair.source()) => hop,
             _ => self.hop_anew(pair)?,
         };
-        let target = self.links.get_mut(hop.link.0 as usize)?.as_deref_mut()?;
+        let target = self.links.get_mut(hop.link.0 as usize)?;
         target.clear(hop.side, self.bytes.len())?;
         Some(hop)
     }

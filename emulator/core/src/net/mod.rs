@@ -14,6 +14,7 @@ mod bridging;
 mod child;
 mod courses;
 mod crossing;
+mod each;
 mod hand;
 mod hops;
 mod lone;
@@ -177,7 +178,7 @@ pub struct Net {
     namespaces: Vec<Option<Box<Netns>>>,
     marked_ns: Vec<bool>,
     pub(crate) sockets: Vec<Socket>,
-    pub(crate) links: Vec<Option<Box<Link>>>,
+    pub(crate) links: Vec<Link>,
     free_links: Vec<LinkId>,
     pub(crate) bridges: Vec<Option<Box<BridgeSlot>>>,
     pub(crate) children: child::Children,
@@ -237,7 +238,7 @@ impl Net {
 
     /// Every veth pair, to look at.
     pub fn links(&self) -> impl Iterator<Item = &Link> {
-        self.links.iter().filter_map(Option::as_deref)
+        self.links.iter().filter(|link| !link.is_gone())
     }
 
     /// Every bridge, to look at.
@@ -503,7 +504,7 @@ impl Net {
     #[inline]
     fn take_received(&mut self, iface: IfId, plug: Plug) -> Option<Frame> {
         match plug {
-            Plug::Veth { link, side, .. } => self.links[link.0 as usize].as_mut()?.receive(side),
+            Plug::Veth { link, side, .. } => self.links[link.0 as usize].receive(side),
             Plug::Child { .. } => self.children.take(iface),
             Plug::Bridge(_) | Plug::Nothing | Plug::Segment(_) => None,
         }
@@ -591,7 +592,8 @@ impl Net {
             iface,
             switch::capture::Direction::Out,
         );
-        let Some(wires) = self.links[link.0 as usize].as_deref_mut() else {
+        let wires = &mut self.links[link.0 as usize];
+        if wires.is_gone() {
             self.trace.drop(
                 self.now,
                 &mut self.pool,
@@ -600,7 +602,7 @@ impl Net {
                 DropReason::InterfaceDown,
             );
             return;
-        };
+        }
         let len = self.pool.len(&frame);
         if self.pool.meta(&frame).gso_size == 0
             && self.pool.has_room(1)
@@ -625,10 +627,7 @@ impl Net {
     /// The same for a super-segment, or what does not get through.
     #[inline(never)]
     fn carry_by(&mut self, link: LinkId, side: Side, peer: IfId, frame: Frame) {
-        let Some(link) = self.links[link.0 as usize].as_mut() else {
-            return self.pool.free(frame);
-        };
-        match link.carry(&mut self.pool, side, frame) {
+        match self.links[link.0 as usize].carry(&mut self.pool, side, frame) {
             Ok(()) => self.mark(peer),
             Err((frame, reason)) => {
                 self.trace

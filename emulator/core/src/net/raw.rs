@@ -94,7 +94,7 @@ impl Net {
         }
         let frame = self.pool.from_bytes(bytes).ok_or(DropReason::PoolEmpty)?;
         if let Plug::Veth { link, side, peer } = self.sockets[iface.0 as usize].plug
-            && let Some(link) = self.links[link.0 as usize].as_deref_mut()
+            && let link = &mut self.links[link.0 as usize]
             && link.is_clear(&self.pool, side, 1, bytes.len())
             && !self.trace.is_capturing()
         {
@@ -226,7 +226,7 @@ impl Net {
         let count = burst.len();
         if let Plug::Veth { link, side, peer } = self.sockets[iface.0 as usize].plug
             && let Some(first) = burst.first()
-            && let Some(link) = self.links[link.0 as usize].as_mut()
+            && let link = &mut self.links[link.0 as usize]
             && link.is_clear(&self.pool, side, count, longest)
             && !self.trace.is_capturing()
         {
@@ -279,24 +279,22 @@ impl Net {
     /// is to a packet socket. Returns how many they were.
     pub fn raw_recv_burst(&mut self, iface: IfId, most: usize, look: impl FnMut(&[u8])) -> usize {
         let Some(&Socket {
-            reader: Reader::Raw | Reader::Told,
+            reader: reader @ (Reader::Raw | Reader::Told),
             plug,
             ..
         }) = self.sockets.get(iface.0 as usize)
         else {
             return 0;
         };
-        let mut taken = 0;
         let Plug::Veth { link, side, .. } = plug else {
             return self.raw_recv_each(iface, most, look);
         };
         if self.trace.is_capturing() {
             return self.raw_recv_each(iface, most, look);
         }
-        if let Some(link) = self.links[link.0 as usize].as_mut() {
-            taken = self.pool.consume_run(link.receive_run(side, most), look);
-        }
-        if taken < most {
+        let waiting = self.links[link.0 as usize].receive_run(side, most);
+        let taken = self.pool.consume_run(waiting, look);
+        if taken < most && reader == Reader::Told {
             self.raw_emptied(iface);
         }
         taken

@@ -43,9 +43,7 @@ impl Net {
     /// next.
     #[inline(always)]
     pub(super) fn receive_at_ports(&mut self, first: Inlet) {
-        let Some(link) = self.links[first.link.0 as usize].as_deref_mut() else {
-            return;
-        };
+        let link = &mut self.links[first.link.0 as usize];
         if link.waiting(first.side) == 1
             && let Some(frame) = link.receive(first.side)
         {
@@ -59,9 +57,7 @@ impl Net {
     #[inline(never)]
     pub(super) fn receive_lone(&mut self, inlet: Inlet, frame: Frame) {
         if let Err(frame) = self.lone(&inlet, frame) {
-            if let Some(link) = self.links[inlet.link.0 as usize].as_deref_mut() {
-                link.wait(inlet.side, frame);
-            }
+            self.links[inlet.link.0 as usize].wait(inlet.side, frame);
             self.receive_rows(inlet);
         }
     }
@@ -112,8 +108,7 @@ impl Net {
     }
 
     fn inlet_receive(&mut self, inlet: &Inlet) -> Option<Frame> {
-        let link = self.links[inlet.link.0 as usize].as_mut()?;
-        link.receive(inlet.side)
+        self.links[inlet.link.0 as usize].receive(inlet.side)
     }
 
     /// Moves frames row by row, at most `left` at the port and a quantum at each whose mark is next, until one

@@ -105,14 +105,14 @@ impl Net {
 
     /// Makes a veth pair, both ends up. The first end gets the lower number.
     pub fn veth_add(&mut self, a: &VethPlan<'_>, b: &VethPlan<'_>) -> (IfId, IfId) {
-        let link = Box::new(Link::new(self.config.mode, self.config.ring));
+        let link = Link::new(self.config.mode, self.config.ring);
         let link_id = match self.free_links.pop() {
             Some(id) => {
-                self.links[id.0 as usize] = Some(link);
+                self.links[id.0 as usize] = link;
                 id
             }
             None => {
-                self.links.push(Some(link));
+                self.links.push(link);
                 LinkId(self.links.len() as u32 - 1)
             }
         };
@@ -345,17 +345,16 @@ impl Net {
         if let Plug::Veth { link, peer, .. } = socket.plug {
             let other = self.sockets[peer.0 as usize];
             self.unplug(peer, other);
-            if let Some(mut link) = self.links[link.0 as usize].take() {
-                for side in [Side::A, Side::B] {
-                    while let Some(frame) = link.receive(side) {
-                        self.trace.drop(
-                            self.now,
-                            &mut self.pool,
-                            frame,
-                            iface,
-                            DropReason::InterfaceDown,
-                        );
-                    }
+            let mut gone = core::mem::replace(&mut self.links[link.0 as usize], Link::gone());
+            for side in [Side::A, Side::B] {
+                while let Some(frame) = gone.receive(side) {
+                    self.trace.drop(
+                        self.now,
+                        &mut self.pool,
+                        frame,
+                        iface,
+                        DropReason::InterfaceDown,
+                    );
                 }
             }
             self.free_links.push(link);
