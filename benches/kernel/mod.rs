@@ -5,8 +5,8 @@
 //! buffers, no counters beyond its own; it may use both processors, the lab is one thread in virtual time that never
 //! sleeps. So a row answers "which is faster to use", not "whose code is better".
 //!
-//! The lab's rounds are on the core of the kernel's client, whichever the scheduler would wake the lab's thread on: both
-//! sides have the same one, and neither begins on a core that slept through the other's round.
+//! Where the kernel's client has a core, the lab's rounds are on that, whichever the scheduler would wake the lab's thread
+//! on: both sides have the same one, and neither begins on a core that slept through the other's round.
 
 mod agent;
 mod datagrams;
@@ -94,10 +94,9 @@ fn streams(report: &mut Report, kernel: &Kernel) {
             .ratio(least)
             .against(
                 report,
-                (
-                    "lab, send and recv_with",
-                    beside(|rounds| bits(rounds, || ours.bulk(&stream))),
-                ),
+                ("lab, send and recv_with", |rounds| {
+                    bits(rounds, || ours.bulk(&stream))
+                }),
                 ("kernel, any core", |rounds| {
                     kernel.measure(Work::Bulk, Cores::Any, rounds)
                 }),
@@ -119,10 +118,9 @@ fn full_frames(report: &mut Report) {
         .ratio(6.0)
         .against(
             report,
-            (
-                "lab, send and recv_with",
-                beside(|rounds| bits(rounds, || ours.bulk(&stream))),
-            ),
+            ("lab, send and recv_with", |rounds| {
+                bits(rounds, || ours.bulk(&stream))
+            }),
             ("kernel, any core", |rounds| {
                 kernel.measure(Work::Bulk, Cores::Any, rounds)
             }),
