@@ -35,6 +35,8 @@ const DEFAULT_MSS: u16 = 536;
 const MIN_MSS: u16 = 48;
 /// An acknowledgement that took longer could make the retransmission timeout longer than the shortest.
 const PROMPT: Duration = Duration::from_millis(100);
+/// smoltcp's longest time between two attempts.
+const MAX_RTO: Duration = Duration::from_secs(60);
 /// The control bits that count.
 const FLAGS: u8 = 0x3f;
 const SYN_ACK: u8 = SYN | ACK;
@@ -93,6 +95,8 @@ pub(super) struct Brief {
     /// When what is under way would be sent again, and since when it is.
     again_at: Option<Time>,
     since: Option<Time>,
+    /// SYNs that were sent again.
+    repeats: u32,
     /// All that was given to be sent: the last bytes not sent, those before them not acknowledged.
     pub(super) said: Vec<u8>,
     unsent: usize,
@@ -139,6 +143,7 @@ impl Brief {
             answer_at: None,
             again_at: None,
             since: None,
+            repeats: 0,
             said,
             unsent: 0,
             in_flight: 0,
@@ -325,7 +330,18 @@ impl Brief {
     pub(super) fn needs_engine(&self, clock: Time) -> bool {
         self.is_outgrown
             || self.log.len() >= EVENTS
-            || self.again_at.is_some_and(|again| again <= clock)
+            || (self.is_overdue(clock) && !self.repeats_syn())
+    }
+
+    /// What is under way is to be sent again.
+    fn is_overdue(&self, clock: Time) -> bool {
+        self.again_at.is_some_and(|again| again <= clock)
+    }
+
+    /// Nothing but our first SYN is under way. To say that again takes no engine: who calls a server that accepts no
+    /// more, or a host that is gone, holds no buffers.
+    fn repeats_syn(&self) -> bool {
+        self.state == TcpState::SynSent && !self.has_syn
     }
 
     /// Sends at most one segment; whether it did.
@@ -336,6 +352,10 @@ impl Brief {
         mtu: usize,
         out: &mut Emitter<'_>,
     ) -> bool {
+        if self.is_overdue(clock) && self.repeats_syn() {
+            self.repeats += 1;
+            (self.has_syn, self.next, self.again_at) = (true, self.isn, None);
+        }
         let is_due = || self.is_owed && self.answer_at.is_none_or(|at| at <= clock);
         if self.has_syn {
             self.send_syn(mtu, out);
@@ -352,7 +372,8 @@ impl Brief {
             self.next = self.next.wrapping_add(sent);
         }
         if self.has_syn | self.has_fin || self.unsent > 0 {
-            self.again_at = self.again_at.or(Some(clock + MIN_RTO));
+            let wait = MIN_RTO * (1 << self.repeats.min(6));
+            self.again_at = self.again_at.or_else(|| Some(clock + wait.min(MAX_RTO)));
             self.since = self.since.or(Some(clock));
             self.in_flight += self.unsent;
             (self.unsent, self.has_syn, self.has_fin) = (0, false, false);

@@ -101,6 +101,20 @@ fn silence_times_out_when_linux_does() {
     rig.assert_empty();
 }
 
+/// Who calls somebody who does not answer says it again, and holds no buffers meanwhile.
+#[test]
+fn a_call_without_an_answer_holds_no_buffers() {
+    let mut rig = Rig::new();
+    rig.wire = Box::new(nothing);
+    for port in 0..100 {
+        rig.connect(&format!("10.0.0.1:{}", 10_000 + port), V4[1]);
+    }
+    rig.run_until(Time::from_secs(100));
+    assert_eq!(rig.times(A, is_syn).len(), 700);
+    assert_eq!(rig.tcp(A).connections(), 100);
+    assert_eq!(rig.tcp(A).buffer_bytes(), 0);
+}
+
 #[test]
 fn a_lost_syn_costs_a_second() {
     let mut rig = Rig::new();
