@@ -36,7 +36,7 @@ impl Netns {
         let is_plain = meta.gso_size == 0
             && (self.offload || !meta.csum_partial)
             && bytes.starts_with(&iface.mac)
-            && bytes[12..].starts_with(&PLAIN);
+            && bytes.get(12..).is_some_and(|rest| rest.starts_with(&PLAIN));
         let Some((_, packet)) = bytes.split_first_chunk_mut::<ETHER_LEN>() else {
             return Some(frame);
         };

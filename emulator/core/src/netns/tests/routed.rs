@@ -182,13 +182,49 @@ fn packet(step: Step) -> (IfId, Vec<u8>, bool) {
 }
 
 fn arrive(world: &mut World, step: Step) {
+    arrive_cut(world, step, usize::MAX);
+}
+
+/// The same of no more than the first `most` bytes of the frame.
+fn arrive_cut(world: &mut World, step: Step, most: usize) {
     let (iface, bytes, partial) = packet(step);
     let to = world.ns[1].iface(iface).map_or([0; 6], |iface| iface.mac);
     let mut frame = [&to[..], &[2, 0, 0, 0, 0, 9], &[8, 0]].concat();
     frame.extend(bytes);
+    frame.truncate(most);
     let frame = world.pool.from_bytes(&frame).unwrap();
     world.pool.meta_mut(&frame).csum_partial = partial;
     world.with(1, |ns, cx| ns.input(cx, iface, frame));
+}
+
+/// A frame of a flow that is known, cut off anywhere, dies as without the lane.
+#[test]
+fn what_is_cut_off_dies_by_the_same_name() {
+    let step = Step {
+        what: 2,
+        flow: 0,
+        odd: 0,
+        repeat: 0,
+    };
+    let seen = [false, true].map(|slow| {
+        let mut world = world(slow);
+        for _ in 0..8 {
+            arrive(&mut world, step);
+        }
+        let whole = packet(step).1.len() + 14;
+        for most in (0..=whole).rev() {
+            arrive_cut(&mut world, step, most);
+        }
+        let events = world.trace.take();
+        let drops = format!("{:?}", world.trace.drops);
+        world.end();
+        (events, drops)
+    });
+    assert!(
+        seen[0].1.contains("runcated") || seen[0].0.len() > 50,
+        "{seen:?}"
+    );
+    assert_eq!(seen[0], seen[1]);
 }
 
 /// Something changes at the router.
