@@ -27,6 +27,8 @@ pub const LIMIT: usize = 65_536;
 const HINTS: usize = 16;
 /// Hints of a table with many, 16 KiB.
 const MANY_HINTS: usize = 4096;
+/// Addresses of which it is kept in mind that they were just learned.
+const LAST: usize = 2;
 /// Entries looked at for age when an address is learned.
 const SWEEP: usize = 2;
 /// The same when the table is full.
@@ -125,9 +127,13 @@ pub struct Fdb {
     refused: u64,
     /// Goes up when something else is changed than what is new, or by the age of entries.
     change: u64,
-    /// The address that was learned last, when and where, if nothing else was changed since: it teaches
-    /// nothing again.
-    last: Option<(u64, Time, PortId)>,
+    /// Addresses that were learned last, when and where, if they were not changed since: they teach nothing again.
+    last: [Option<(u64, Time, PortId)>; LAST],
+}
+
+/// Where an address stands among the last ones.
+const fn place(key: u64) -> usize {
+    key as usize % LAST
 }
 
 const fn nanos(span: Duration) -> u64 {
@@ -168,7 +174,7 @@ impl Fdb {
             fixed: 0,
             refused: 0,
             change: 0,
-            last: None,
+            last: [None; LAST],
         }
     }
 
@@ -185,7 +191,7 @@ impl Fdb {
     }
 
     const fn changed(&mut self) {
-        self.last = None;
+        self.last = [None; LAST];
         self.change += 1;
     }
 
@@ -246,7 +252,7 @@ impl Fdb {
     /// [`Self::learn`] in VLAN 0, or in the VLAN that stands above the address in `key`.
     #[inline]
     pub(crate) fn learn_key(&mut self, now: Time, key: u64, port: PortId) -> Learning {
-        if self.last == Some((key, now, port)) {
+        if self.last[place(key)] == Some((key, now, port)) {
             return Learning::Known;
         }
         self.learn_anew(now, key, port)
@@ -256,7 +262,7 @@ impl Fdb {
     /// [`Self::learn_key`] wants to know.
     #[inline]
     pub(crate) fn renew_key(&mut self, now: Time, key: u64, port: PortId) -> bool {
-        if self.last == Some((key, now, port)) {
+        if self.last[place(key)] == Some((key, now, port)) {
             return true;
         }
         let ageing = self.ageing;
@@ -269,7 +275,7 @@ impl Fdb {
         if let Some((_, slot)) = self.entries.get_index_mut(index) {
             slot.used = now;
         }
-        self.last = (ageing > 0).then_some((key, now, port));
+        self.last[place(key)] = (ageing > 0).then_some((key, now, port));
         true
     }
 
@@ -283,7 +289,7 @@ impl Fdb {
     }
 
     fn learn_anew(&mut self, now: Time, key: u64, port: PortId) -> Learning {
-        self.last = None;
+        self.last[place(key)] = None;
         let Some(index) = self.find(key) else {
             return self.add(now, key, port);
         };
@@ -304,7 +310,7 @@ impl Fdb {
             Learning::Moved(before)
         } else {
             if self.ageing > 0 {
-                self.last = Some((key, now, port));
+                self.last[place(key)] = Some((key, now, port));
             }
             Learning::Known
         }

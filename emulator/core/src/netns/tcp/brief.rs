@@ -15,7 +15,7 @@ use core::time::Duration;
 
 use switch::Time;
 
-use super::conn::window_shift;
+use super::conn::{ACK_DELAY, window_shift};
 use super::emit::Emitter;
 use super::engine::{Congestion, Glance, Next, Setup, TcpState};
 use super::express::MIN_RTO;
@@ -313,7 +313,9 @@ impl Brief {
             state => state,
         };
         if is_fin {
-            // Acknowledged at once, or with the data before it.
+            if !self.is_owed && self.state == TcpState::CloseWait {
+                self.answer_at = Some(clock + ACK_DELAY);
+            }
             self.is_owed = true;
         }
         if !data.is_empty() {

@@ -15,6 +15,9 @@
 //! RFC 7323 §2.4 wants whatever was once in a told window to be taken. Here its receive buffer is longer by all that
 //! rounding can take, and what is told leaves that out.
 //!
+//! smoltcp acknowledges a FIN at once. Linux lets that wait as for data (`tcp_fin` enters ping-pong mode), so that it goes
+//! with the FIN of a program that closes in turn; so it is here.
+//!
 //! Left as smoltcp has them: retransmission after at least 1 s (Linux: 200 ms), one SACK block sent and
 //! none used, no timestamps, no ECN.
 
@@ -31,12 +34,12 @@ use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::{HardwareAddress, IpAddress, IpEndpoint, IpListenEndpoint};
 use switch::{Pool, Time};
 
-use super::conn::window_shift;
+use super::conn::{ACK_DELAY, window_shift};
 use super::emit::{Emitter, Reply};
 use super::engine::{Congestion, Glance, Next, Setup, TcpEngine, TcpState};
 use super::held::Held;
-use super::pingpong::{KIND_SCALE, Pingpong, is_at_rest, option};
-use super::segment::SYN;
+use super::pingpong::{HEADERS, KIND_SCALE, Pingpong, is_at_rest, option};
+use super::segment::{FIN, SYN};
 
 /// Segment sizes that a namespace uses at once; asked for more, it takes the next smaller one.
 const MAX_PATHS: usize = 32;
@@ -383,6 +386,14 @@ fn state(socket: &Socket<'static>) -> TcpState {
     }
 }
 
+/// An IPv4 packet of the engine's with a FIN and no data.
+fn is_bare_fin(packet: &[u8]) -> bool {
+    let Some(head) = packet.first_chunk::<HEADERS>() else {
+        return false;
+    };
+    head[33] & FIN != 0 && packet.len() == 20 + usize::from(head[32] >> 4) * 4
+}
+
 /// Bytes of smoltcp's receive buffer for a window of so many.
 const fn ring(window: usize) -> usize {
     window + (1 << window_shift(window)) - 1
@@ -404,6 +415,8 @@ pub(super) struct Smol {
     pub(super) shift: u8,
     /// Acknowledgements that may have been repeats; see [`TcpEngine::is_worn`].
     repeats: u8,
+    /// When the other side's FIN is acknowledged if nothing takes that along.
+    fin_answer_at: Option<Time>,
 }
 
 impl Smol {
@@ -411,6 +424,7 @@ impl Smol {
         self.pingpong.reset();
         self.held.reset();
         self.shift = 0;
+        self.fin_answer_at = None;
         if setup.congestion != Congestion::None {
             self.pingpong.forbid();
         }
@@ -482,6 +496,7 @@ impl Smol {
         path: PathIx,
         now: Time,
     ) -> Option<u32> {
+        self.fin_answer_at = None;
         self.pingpong.tell(now);
         let window = self.window();
         let mut device = Unseen(&mut self.pingpong, window, None);
@@ -492,6 +507,20 @@ impl Smol {
             self.pingpong.outdate();
         }
         seq
+    }
+
+    /// smoltcp has something to send.
+    fn is_due(&mut self, shared: &mut Shared, path: PathIx, now: Instant) -> bool {
+        let at = shared.iface(path).poll_at(now, &self.set);
+        at.is_some_and(|at| at <= now)
+    }
+
+    /// When the other side's FIN is acknowledged, if nothing else is to be sent.
+    fn fin_waits(&self) -> Option<Time> {
+        let alone = |socket: &Socket<'static>| {
+            socket.state() == State::CloseWait && socket.send_queue() == 0
+        };
+        self.fin_answer_at.filter(|_| alone(self.socket()))
     }
 
     /// Takes data that was given before; how many bytes.
@@ -544,6 +573,7 @@ impl TcpEngine for Smol {
             held: Held::default(),
             shift: 0,
             repeats: 0,
+            fin_answer_at: None,
         };
         engine.set_up(setup);
         engine
@@ -615,6 +645,9 @@ impl TcpEngine for Smol {
         let queues = |socket: &Socket<'static>| (socket.send_queue(), socket.recv_queue());
         let before = queues(self.socket());
         let meets = matches!(self.socket().state(), State::Listen | State::SynSent);
+        let may_wait = self.state() == TcpState::Established
+            && is_bare_fin(packet)
+            && !self.is_due(shared, path, instant(now));
         let mut device = Inbound {
             packet: Some(packet),
             reply,
@@ -630,6 +663,9 @@ impl TcpEngine for Smol {
         if let Some(answer) = reply.bytes_mut() {
             let field = self.window().tell(answer);
             self.pingpong.wrote(answer, field);
+            self.fin_answer_at = None;
+        } else if may_wait && self.is_due(shared, path, instant(now)) {
+            self.fin_answer_at = Some(ceiling(now) + ACK_DELAY);
         }
         let after = queues(self.socket());
         self.pingpong.took(packet, before, after);
@@ -660,6 +696,10 @@ impl TcpEngine for Smol {
         if self.held.is_on() {
             return self.say(now, out);
         }
+        if self.fin_waits().is_some_and(|at| ceiling(now) < at) {
+            return false;
+        }
+        self.fin_answer_at = None;
         self.pingpong.tell(now);
         let window = self.window();
         let mut device = Outbound(out, &mut self.pingpong, window);
@@ -677,6 +717,9 @@ impl TcpEngine for Smol {
         }
         if self.held.is_on() {
             return self.next_said(now);
+        }
+        if let Some(at) = self.fin_waits().filter(|at| ceiling(now) < *at) {
+            return Next::At(at);
         }
         let now = instant(now);
         match shared.iface(path).poll_at(now, &self.set) {

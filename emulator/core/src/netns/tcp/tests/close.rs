@@ -1,6 +1,7 @@
 //! How connections end: half-close, resets, orphans, TIME_WAIT, keepalive.
 
 use super::*;
+use crate::netns::tcp::conn::ACK_DELAY;
 use crate::netns::tcp::demux::Tuple;
 use crate::netns::tcp::segment::{ACK, Bare, FIN, RST, SYN};
 use crate::netns::tcp::timewait::{MAX_ENTRIES, Rest, TIME_WAIT};
@@ -461,6 +462,47 @@ fn a_syn_into_a_closing_connection_is_not_believed() {
     assert_eq!(rig.tcp(A).deadline(), None);
 }
 
+/// Linux, seen on its loopback: the FIN of who closes in turn carries the acknowledgement; who does not acknowledges it
+/// once, a little later, as data (after 40 ms there).
+#[test]
+fn a_fin_is_acknowledged_with_the_next_one_or_a_little_later() {
+    for has_engines in [false, true] {
+        for closes in [true, false] {
+            let mut rig = Rig::new();
+            let (a, b) = rig.pair(V4);
+            if has_engines {
+                for _ in 0..2 {
+                    assert_eq!(rig.tcp(A).send(a, &[7; 3000]), Ok(3000));
+                    rig.run_for(50 * MS);
+                    assert_eq!(rig.recv(B, b).unwrap().len(), 3000);
+                }
+            }
+            let before = rig.log.len();
+            let flags = |rig: &Rig| {
+                let sent = rig.log[before..].iter();
+                sent.map(|sent| sent.segment.flags).collect::<Vec<_>>()
+            };
+            rig.close(A, a);
+            rig.run_for(5 * MS);
+            assert_eq!(rig.tcp(B).state(b), TcpState::CloseWait);
+            assert_eq!(flags(&rig), [FIN | ACK]);
+            if closes {
+                rig.close(B, b);
+                rig.run_for(5 * MS);
+                assert_eq!(flags(&rig), [FIN | ACK, FIN | ACK, ACK]);
+            } else {
+                rig.run_for(ACK_DELAY - 5 * MS);
+                assert_eq!(flags(&rig), [FIN | ACK]);
+                rig.run_for(5 * MS);
+                assert_eq!(flags(&rig), [FIN | ACK, ACK]);
+            }
+            let before = flags(&rig);
+            rig.run_for(Duration::from_secs(5));
+            assert_eq!(flags(&rig), before);
+        }
+    }
+}
+
 /// As Linux beyond `tcp_max_tw_buckets`: an orphan in FIN_WAIT_2 is forgotten at once, and the other side's FIN is a
 /// segment for a connection that the listener does not have.
 #[test]
@@ -480,7 +522,7 @@ fn a_fin_for_an_orphan_that_found_no_place_is_reset() {
         assert!(rig.tcp(B).waits.insert(Time::ZERO, tuple, rest));
     }
     rig.close(B, b);
-    rig.run_for(Duration::from_millis(1));
+    rig.run_for(ACK_DELAY + Duration::from_millis(1));
     assert_eq!(rig.tcp(A).state(a), TcpState::CloseWait);
     assert_eq!(rig.tcp(B).connections(), 0);
     assert_eq!(rig.tcp(B).counters().time_wait_overflows, 1);

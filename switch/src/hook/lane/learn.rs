@@ -1,0 +1,88 @@
+//! What is learned from a packet that has passed the hooks one by one.
+
+use super::super::like::Like;
+use super::super::{Netfilter, Path};
+use super::lanes::Opening;
+use super::plain::Plain;
+use super::{FORWARD, NAT, RAW, bridged_like};
+use crate::filter::{ChainId, Facts, State, Target, Trail};
+
+impl Netfilter {
+    /// A packet has just passed the hooks: so will all that are like it, if every hook will say the same.
+    pub(super) fn learn(&mut self, plain: &Plain, path: &Path, addresses: Option<u64>) {
+        if self.rules.keeps_judgements() {
+            return;
+        }
+        let Some(known) = self.last.as_ref().map(|last| last.known) else {
+            return;
+        };
+        let Some(at) = known.conn else { return };
+        let conn = self.conntrack.conn(at);
+        let is_settled = conn.is_some_and(|conn| conn.confirmed && !conn.is_translated());
+        if !is_settled || known.state == State::Related {
+            return;
+        }
+        let rules = self.rules.change();
+        let like = bridged_like(&self.rules, &plain.key, known.state);
+        let said = self.lanes.said_of(&like, rules);
+        let Some(trail) = said.or_else(|| {
+            let trail = self.trail(plain, path, known.state)?;
+            Some(self.lanes.say(like, trail, rules))
+        }) else {
+            return;
+        };
+        if known.state == State::New {
+            self.learn_opening(plain, path, like, trail, addresses);
+        }
+        if plain.is_data() {
+            self.open(plain, (at, known.direction, known.state), trail);
+        }
+    }
+
+    /// It may have been the first of its connection, and have been shown to the nat table as well.
+    fn learn_opening(
+        &mut self,
+        plain: &Plain,
+        path: &Path,
+        like: Like,
+        trail: u32,
+        addresses: Option<u64>,
+    ) {
+        let facts = Facts {
+            output: path.output,
+            state: State::New,
+            ..plain.facts(path)
+        };
+        let said = |chain: Option<ChainId>| self.rules.said_with(chain?, &facts, addresses);
+        let [
+            Some((Target::Accept, before)),
+            Some((Target::Accept, behind)),
+        ] = NAT.map(said)
+        else {
+            return;
+        };
+        let asks = before.asks_addresses() || behind.asks_addresses();
+        let opening = Opening {
+            nat: [before, behind],
+            trail,
+            addresses: addresses.filter(|_| asks),
+        };
+        self.lanes
+            .openings
+            .keep(like, u64::from(self.lanes.epoch), opening);
+    }
+
+    /// The rules that a packet of a known connection meets, if they will say the same of the next one like it.
+    fn trail(&self, plain: &Plain, path: &Path, state: State) -> Option<Trail> {
+        let raw = plain.facts(path);
+        let forward = Facts {
+            output: path.output,
+            state,
+            ..raw
+        };
+        if !RAW.is_some_and(|chain| self.rules.lets_pass(chain, &raw)) {
+            return None;
+        }
+        FORWARD.and_then(|chain| self.rules.trail_of(chain, &forward))
+    }
+}

@@ -1,0 +1,166 @@
+//! Passages: the way of a flow through the hooks, kept by those who know the rest of its way, and packets that go along it.
+
+use super::super::Netfilter;
+use super::lanes::Lane;
+use super::run::{Datum, Run};
+use super::{FORWARD, RAW};
+use crate::conntrack::{ConnRef, Direction};
+use crate::filter::{Counter, Ruleset, State, Trail};
+use crate::time::Time;
+
+/// The way of a flow through the hooks that is known, to be kept by those who know the rest of its way. It holds until
+/// [`Netfilter::passages`] changes.
+#[derive(Clone, Copy, Debug)]
+pub struct Passage {
+    pub(super) conn: ConnRef,
+    /// Which of the [`Lanes::trails`] it takes: there are fewer than [`LANES`].
+    pub(super) trail: u16,
+    pub(super) direction: Direction,
+    pub(super) state: State,
+}
+
+/// Packets that passed lanes with the same trail and are not counted at their rules yet: by
+/// [`Netfilter::count`], before anything else happens there.
+#[derive(Clone, Copy, Debug, Default)]
+#[must_use]
+pub struct Tally {
+    trail: u32,
+    weight: Counter,
+}
+
+impl Netfilter {
+    /// The same for packets of nothing but data whose way is known and [holds](Self::passages): in a connection that is open
+    /// and as it was.
+    #[inline]
+    pub fn pass_along(
+        &mut self,
+        now: Time,
+        run: &Run,
+        passage: &Passage,
+        tally: &mut Tally,
+    ) -> bool {
+        self.pass_open(now, (run.packets, run.weight), passage, tally)
+    }
+
+    /// The same for one packet, which is one frame.
+    #[inline(always)]
+    pub fn pass_one(
+        &mut self,
+        now: Time,
+        datum: &Datum,
+        passage: &Passage,
+        tally: &mut Tally,
+    ) -> bool {
+        let weight = Counter {
+            packets: 1,
+            bytes: u64::from(datum.len),
+        };
+        self.pass_open(now, (1, weight), passage, tally)
+    }
+
+    /// Whether [`Self::pass_one`] would let packets of data pass now. If so, it does whatever others pass first, of which
+    /// the same was said at this moment.
+    #[must_use]
+    #[inline(always)]
+    pub fn holds(&self, now: Time, passage: &Passage) -> bool {
+        let conn = self.conntrack.conn(passage.conn);
+        conn.is_some_and(|conn| {
+            conn.is_open()
+                && !conn.is_expired(now)
+                && conn.seen_reply == (passage.state == State::Established)
+        })
+    }
+
+    /// [`Self::pass_one`] for a packet of `len` bytes whose way [holds](Self::holds).
+    #[inline(always)]
+    pub fn pass_held(&mut self, now: Time, len: u16, passage: &Passage, tally: &mut Tally) {
+        let Some(conn) = self.conntrack.conn_mut(passage.conn) else {
+            return;
+        };
+        let (last, was_assured) = (conn.expires, conn.assured);
+        conn.advance_open(now, passage.direction);
+        if conn.expires < last || conn.assured != was_assured {
+            self.conntrack.settle(passage.conn);
+        }
+        let weight = Counter {
+            packets: 1,
+            bytes: len.into(),
+        };
+        self.tally(tally, u32::from(passage.trail), weight);
+    }
+
+    #[inline(always)]
+    fn pass_open(
+        &mut self,
+        now: Time,
+        (packets, weight): (u32, Counter),
+        passage: &Passage,
+        tally: &mut Tally,
+    ) -> bool {
+        let Some(conn) = self.conntrack.conn_mut(passage.conn) else {
+            return false;
+        };
+        let answered = passage.direction == Direction::Reply || conn.seen_reply;
+        let holds = conn.is_open()
+            && !conn.is_expired(now)
+            && answered == (passage.state == State::Established);
+        if !holds {
+            return false;
+        }
+        let (mut last, was_assured) = (conn.expires, conn.assured);
+        conn.advance_open(now, passage.direction);
+        let mut is_shorter = conn.expires < last;
+        if packets > 1 {
+            last = conn.expires;
+            conn.advance_open(now, passage.direction);
+            is_shorter |= conn.expires < last;
+        }
+        if is_shorter || conn.assured != was_assured {
+            self.conntrack.settle(passage.conn);
+        }
+        self.tally(tally, u32::from(passage.trail), weight);
+        true
+    }
+
+    #[inline]
+    pub(super) fn tally(&mut self, tally: &mut Tally, trail: u32, weight: Counter) {
+        if trail != tally.trail {
+            self.count(tally);
+            tally.trail = trail;
+        }
+        tally.weight.add(weight);
+    }
+
+    /// The way of packets that have just passed and are nothing but data, if more are to be expected.
+    #[must_use]
+    pub fn passage(&self, run: &Run) -> Option<Passage> {
+        let lane = self.lanes.of(&run.first.key, self.rules.change());
+        lane.filter(|_| run.first.is_data()).map(Lane::passage)
+    }
+
+    /// Two numbers of which one changes when the [passages](Passage) that were given hold no longer.
+    #[must_use]
+    #[inline]
+    pub const fn passages(&self) -> (u64, u32) {
+        (self.rules.change(), self.lanes.epoch)
+    }
+
+    /// Counts at the rules what passed lanes; nothing is left in the tally.
+    #[inline(never)]
+    pub fn count(&mut self, tally: &mut Tally) {
+        let weight = core::mem::take(&mut tally.weight);
+        if weight.packets > 0
+            && let Some(trail) = self.lanes.trails.get_index(tally.trail as usize)
+        {
+            count(&mut self.rules, trail, weight);
+        }
+    }
+}
+
+/// Counts at the rules what passed the hooks along a trail.
+pub(in crate::hook) fn count(rules: &mut Ruleset, trail: &Trail, weight: Counter) {
+    if let (Some(raw), Some(forward)) = (RAW, FORWARD) {
+        rules.count_passed(raw, weight);
+        rules.count_along(forward, trail, weight);
+    }
+}
