@@ -304,6 +304,7 @@ impl Net {
     }
 
     /// After a namespace ran: send its frames, and note when it wants to run again.
+    #[inline(always)]
     fn after(&mut self, ns: NsId) {
         if !self.tx.is_empty() {
             self.send_all();
@@ -311,12 +312,20 @@ impl Net {
         let Some(netns) = self.namespaces[ns.0 as usize].as_deref() else {
             return;
         };
-        let deadline = netns.alarm();
-        if netns.has_work() {
+        let (alarm, has_work) = (netns.alarm(), netns.has_work());
+        if has_work || self.alarms.due(ns.0) != alarm {
+            self.note(ns, alarm, has_work);
+        }
+    }
+
+    /// Out of the way of those whom nothing has changed for.
+    #[inline(never)]
+    fn note(&mut self, ns: NsId, alarm: Time, has_work: bool) {
+        if has_work {
             self.mark_ns(ns);
         }
-        if self.alarms.due(ns.0) != deadline {
-            self.alarms.set(ns.0, deadline);
+        if self.alarms.due(ns.0) != alarm {
+            self.alarms.set(ns.0, alarm);
         }
     }
 

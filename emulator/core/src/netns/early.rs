@@ -103,11 +103,11 @@ impl Netns {
             iface.rx.packets += packets;
             iface.rx.bytes += bytes;
         }
-        self.stream_tell(cx);
         match dropped {
             None => cx.trace.event(cx.now, meta.id, id, What::Delivered),
             Some((frame, reason)) => cx.drop(frame, id, reason),
         }
+        self.stream_tell(cx);
         None
     }
 

@@ -113,11 +113,28 @@ impl Netns {
         cx: &mut Cx<'_>,
         call: impl FnOnce(&mut Tcp, &mut TcpCx<'_>) -> R,
     ) -> R {
-        self.with_tcp_from(cx, 1500, call)
+        let result = self.lend_tcp(cx, 1500, call);
+        self.stream_tell(cx);
+        result
     }
 
-    /// The same for a segment that came in by an interface with this MTU.
-    fn with_tcp_from<R>(
+    /// Gives the TCP layer the segment in `frame`, then tells what became of it and what followed.
+    fn give_tcp(
+        &mut self,
+        cx: &mut Cx<'_>,
+        arrival: Arrival,
+        frame: Frame,
+        give: impl FnOnce(&mut Tcp, &mut TcpCx<'_>, Frame) -> Result<(), (Frame, DropReason)>,
+    ) {
+        let id = cx.pool.meta(&frame).id;
+        let mtu = self.mtu_of(arrival.iface);
+        let taken = self.lend_tcp(cx, mtu, |tcp, cx| give(tcp, cx, frame));
+        tell_fate(cx, arrival, id, taken);
+        self.stream_tell(cx);
+    }
+
+    /// Runs `call` on the TCP layer, for what came in by an interface with this MTU.
+    fn lend_tcp<R>(
         &mut self,
         cx: &mut Cx<'_>,
         mtu: usize,
@@ -132,9 +149,7 @@ impl Netns {
             wakes: woken,
             spares: cx.spares,
         };
-        let result = call(tcp, &mut inner);
-        self.stream_tell(cx);
-        result
+        call(tcp, &mut inner)
     }
 
     /// Routes what TCP sent and wakes whom it named.
@@ -227,10 +242,9 @@ impl Netns {
             cx.drop(frame, arrival.iface, DropReason::NotForUs);
             return;
         }
-        let id = cx.pool.meta(&frame).id;
-        let mtu = self.mtu_of(arrival.iface);
-        let taken = self.with_tcp_from(cx, mtu, |tcp, cx| tcp.input(cx, frame, packet));
-        tell_fate(cx, arrival, id, taken);
+        self.give_tcp(cx, arrival, frame, |tcp, cx, frame| {
+            tcp.input(cx, frame, packet)
+        });
     }
 
     /// A SYN that somebody has let in, for whatever address.
@@ -241,10 +255,9 @@ impl Netns {
         frame: Frame,
         packet: &Packet,
     ) {
-        let id = cx.pool.meta(&frame).id;
-        let mtu = self.mtu_of(arrival.iface);
-        let taken = self.with_tcp_from(cx, mtu, |tcp, cx| tcp.admit(cx, frame, packet));
-        tell_fate(cx, arrival, id, taken);
+        self.give_tcp(cx, arrival, frame, |tcp, cx, frame| {
+            tcp.admit(cx, frame, packet)
+        });
     }
 
     fn mtu_of(&self, iface: IfId) -> usize {

@@ -268,6 +268,7 @@ impl Tcp {
         }
         if !conn.write_shut {
             self.shut(id.slot);
+            self.mark(id.slot);
         }
         Ok(())
     }
@@ -311,17 +312,16 @@ impl Tcp {
         if !conn.write_shut {
             self.shut(slot);
         }
-        self.mark(slot);
+        self.run_now(cx, slot);
     }
 
-    /// Closes our half.
+    /// Closes our half, which is then to be run.
     fn shut(&mut self, slot: u32) {
         if let Some(conn) = self.slots.conn_at(slot)
             && let Some(engine) = &mut conn.engine
         {
             conn.write_shut = true;
             engine.shutdown(&mut self.shared, conn.path);
-            self.mark(slot);
         }
     }
 

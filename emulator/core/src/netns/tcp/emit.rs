@@ -289,14 +289,15 @@ pub(super) fn initial_sequence(
         mix = switch::Rng::new(mix ^ word).next_u64();
     };
     for address in [local, remote] {
+        let port = u64::from(address.port());
         match address.ip() {
-            core::net::IpAddr::V4(v4) => fold(u64::from(v4.to_bits())),
+            core::net::IpAddr::V4(v4) => fold(u64::from(v4.to_bits()) << 16 | port),
             core::net::IpAddr::V6(v6) => {
                 fold((v6.to_bits() >> 64) as u64);
                 fold(v6.to_bits() as u64);
+                fold(port);
             }
         }
-        fold(u64::from(address.port()));
     }
     ((now.as_nanos() >> 6) as u32).wrapping_add(mix as u32)
 }

@@ -185,7 +185,7 @@ impl Tcp {
                 let _told_of = conn.finds_room();
                 cx.wake(id);
                 // A SYN-ACK is acknowledged at once.
-                self.mark(slot);
+                self.run_now(cx, slot);
             }
             (TcpState::SynReceived, TcpState::Established, Owner::Embryo(listener)) => {
                 let rests = conn.rests(cx.now);

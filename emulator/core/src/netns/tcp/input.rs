@@ -261,7 +261,7 @@ impl Tcp {
         if let Some(queues) = self.slots.listener_mut(listener) {
             queues.embryos += 1;
         }
-        self.mark(slot);
+        self.run_now(cx, slot);
         Ok(())
     }
 

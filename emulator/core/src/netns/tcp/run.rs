@@ -143,6 +143,14 @@ impl Tcp {
         }
     }
 
+    /// Lets a connection say what it has to, at once as Linux does, unless it waits for its turn anyway.
+    #[inline]
+    pub(super) fn run_now(&mut self, cx: &mut TcpCx<'_>, slot: u32) {
+        if self.slots.conn_at(slot).is_some_and(|conn| !conn.queued) {
+            self.run(cx, slot, cx.now);
+        }
+    }
+
     /// Lets an engine send. `at` is later than now only to make it send again at
     /// once what it would send again then.
     pub(super) fn run(&mut self, cx: &mut TcpCx<'_>, slot: u32, at: Time) {
@@ -313,7 +321,7 @@ impl Tcp {
         };
         match (before.state, conn.state()) {
             // A SYN-ACK is acknowledged at once.
-            (TcpState::SynSent, TcpState::Established) => self.mark(slot),
+            (TcpState::SynSent, TcpState::Established) => self.run_now(cx, slot),
             (TcpState::SynReceived, TcpState::Established)
                 if is_bare_ack(flags, payload) && conn.rests(cx.now) =>
             {
