@@ -131,11 +131,6 @@ pub struct Fdb {
     last: [Option<(u64, Time, PortId)>; LAST],
 }
 
-/// Where an address stands among the last ones.
-const fn place(key: u64) -> usize {
-    key as usize % LAST
-}
-
 const fn nanos(span: Duration) -> u64 {
     let nanos = span.as_nanos();
     if nanos > u64::MAX as u128 {
@@ -252,7 +247,7 @@ impl Fdb {
     /// [`Self::learn`] in VLAN 0, or in the VLAN that stands above the address in `key`.
     #[inline]
     pub(crate) fn learn_key(&mut self, now: Time, key: u64, port: PortId) -> Learning {
-        if self.last[place(key)] == Some((key, now, port)) {
+        if self.last.contains(&Some((key, now, port))) {
             return Learning::Known;
         }
         self.learn_anew(now, key, port)
@@ -262,7 +257,7 @@ impl Fdb {
     /// [`Self::learn_key`] wants to know.
     #[inline]
     pub(crate) fn renew_key(&mut self, now: Time, key: u64, port: PortId) -> bool {
-        if self.last[place(key)] == Some((key, now, port)) {
+        if self.last.contains(&Some((key, now, port))) {
             return true;
         }
         let ageing = self.ageing;
@@ -275,7 +270,9 @@ impl Fdb {
         if let Some((_, slot)) = self.entries.get_index_mut(index) {
             slot.used = now;
         }
-        self.last[place(key)] = (ageing > 0).then_some((key, now, port));
+        if ageing > 0 {
+            self.last = [Some((key, now, port)), self.last[0]];
+        }
         true
     }
 
@@ -289,7 +286,7 @@ impl Fdb {
     }
 
     fn learn_anew(&mut self, now: Time, key: u64, port: PortId) -> Learning {
-        self.last[place(key)] = None;
+        self.last = [None; LAST];
         let Some(index) = self.find(key) else {
             return self.add(now, key, port);
         };
@@ -310,7 +307,7 @@ impl Fdb {
             Learning::Moved(before)
         } else {
             if self.ageing > 0 {
-                self.last[place(key)] = Some((key, now, port));
+                self.last[0] = Some((key, now, port));
             }
             Learning::Known
         }

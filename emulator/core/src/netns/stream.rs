@@ -444,8 +444,11 @@ impl Netns {
             if bound.is_none() && !self.connect_port_free(local, to) {
                 continue;
             }
+            if self.streams.tcp(self.offload).0.is_taken(local, plain(to)) {
+                continue;
+            }
             let made = self.with_tcp(cx, |tcp, cx| {
-                tcp.connect(cx, local, plain(to), mtu, &options)
+                tcp.connect_free(cx, (local, plain(to)), mtu, &options)
             });
             match made {
                 Ok(id) => {
@@ -456,7 +459,6 @@ impl Netns {
                     self.streams.owners.insert(id, sock);
                     return Err(Errno::InProgress);
                 }
-                Err(Errno::AddrInUse | Errno::AddrNotAvail) => {}
                 Err(errno) => return Err(errno),
             }
         }

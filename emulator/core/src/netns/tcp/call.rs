@@ -55,6 +55,24 @@ impl Tcp {
         mtu: usize,
         options: &TcpOptions,
     ) -> Result<TcpId, Errno> {
+        if self.is_taken(local, remote) {
+            return Err(Errno::AddrNotAvail);
+        }
+        self.connect_free(cx, (local, remote), mtu, options)
+    }
+
+    /// The same between ends that [are free](Self::is_taken).
+    ///
+    /// # Errors
+    /// As [`Self::connect`], but for [`Errno::AddrNotAvail`].
+    #[inline]
+    pub(in crate::netns) fn connect_free(
+        &mut self,
+        cx: &mut TcpCx<'_>,
+        (local, remote): (SocketAddr, SocketAddr),
+        mtu: usize,
+        options: &TcpOptions,
+    ) -> Result<TcpId, Errno> {
         self.now = cx.now;
         let whole = |address: SocketAddr| address.port() != 0 && !address.ip().is_unspecified();
         if !whole(local) || !whole(remote) || local.is_ipv4() != remote.is_ipv4() {
@@ -63,10 +81,7 @@ impl Tcp {
         if remote.ip().is_multicast() {
             return Err(Errno::NetUnreach);
         }
-        let tuple = Tuple::new(local, remote);
-        if self.demux.get(&self.slots, &tuple).is_some() || self.waits.contains(&tuple) {
-            return Err(Errno::AddrNotAvail);
-        }
+        debug_assert!(!self.is_taken(local, remote));
         if self.demux.len() >= MAX_CONNECTIONS {
             return Err(Errno::NoBufs);
         }
@@ -92,10 +107,17 @@ impl Tcp {
         };
         let conn = Conn::new(cx.now, isn, engine, origin);
         let id = self.slots.insert(Tenant::Conn(cx.spares.room(conn)));
-        self.demux.insert(&self.slots, &tuple, id.slot);
+        (self.demux).insert(&self.slots, &Tuple::new(local, remote), id.slot);
         self.expect_plain(id.slot);
         self.run(cx, id.slot, cx.now);
         Ok(id)
+    }
+
+    /// There is a connection between these ends, or what is left of one.
+    #[inline]
+    pub(in crate::netns) fn is_taken(&self, local: SocketAddr, remote: SocketAddr) -> bool {
+        let tuple = Tuple::new(local, remote);
+        self.demux.get(&self.slots, &tuple).is_some() || self.waits.contains(&tuple)
     }
 
     /// `accept(2)`: the connection and its other end.

@@ -10,6 +10,7 @@ use super::slots::Slots;
 
 /// Both ends of a connection, as a key. IPv4 stands in as IPv4-mapped IPv6, which no wire carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(C, packed(4))]
 pub(super) struct Tuple {
     local: (u64, u64),
     remote: (u64, u64),

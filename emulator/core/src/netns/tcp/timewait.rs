@@ -42,13 +42,18 @@ pub(super) struct Rest {
     pub(super) half: bool,
 }
 
+/// A line of the cache: of those that have stood for long none is there any more.
 #[derive(Clone, Copy, Debug)]
+#[repr(C, align(64))]
 struct Entry {
+    expires: Time,
+    /// Segments without data are answered from here on.
+    answers_at: Time,
     tuple: Tuple,
     rest: Rest,
-    expires: Time,
-    answered: Option<Time>,
 }
+
+const _: () = assert!(size_of::<Option<Entry>>() == 64);
 
 /// What becomes of a segment for an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,7 +119,7 @@ impl TimeWaits {
             tuple,
             rest,
             expires,
-            answered: None,
+            answers_at: now,
         };
         let at = self.free.pop().unwrap_or_else(|| {
             self.entries.push(None);
@@ -239,11 +244,10 @@ impl TimeWaits {
 impl Entry {
     /// The acknowledgement of all that came.
     fn answer(&mut self, now: Time, segment: &Segment) -> Fate {
-        let last = self.answered.map(|last| last + ANSWER_EVERY);
-        if segment.end() == segment.seq && last.is_some_and(|next| now < next) {
+        if segment.end() == segment.seq && now < self.answers_at {
             return Fate::Ignore;
         }
-        self.answered = Some(now);
+        self.answers_at = now + ANSWER_EVERY;
         Fate::Answer(self.rest.bare(segment, ACK))
     }
 
