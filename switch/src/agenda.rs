@@ -1,4 +1,4 @@
-//! When numbered things are due, the first of them at hand: timers of connections and of namespaces.
+//! When numbered things are due, the first of them at hand: timers of sockets and of namespaces.
 //!
 //! A heap of four branches with the place of each number in it, so that a time is set, moved and taken
 //! away in logarithmic time and without an allocation once the lists have grown. Among equal times the

@@ -21,6 +21,8 @@ const UDP_STREAM: Duration = Duration::from_secs(120);
 const UDP_STREAM_AFTER: Duration = Duration::from_secs(2);
 /// ICMP queries (`nf_conntrack_icmp_timeout`, `nf_conntrack_icmpv6_timeout`).
 const ICMP_QUERY: Duration = Duration::from_secs(30);
+/// What is a long time until a connection that is over is forgotten: half of `TIME_WAIT`.
+const LONG: Duration = Duration::from_secs(60);
 /// Packets of data each way that a short connection has: a last ACK, a request or an answer, and what acknowledges
 /// the other side's.
 const SHORT: u8 = 4;
@@ -308,6 +310,33 @@ impl Conn {
         };
         let opened = matches!(state, TcpState::SynRecv | TcpState::Established);
         self.assured |= answered && opened && next == TcpState::Established;
+    }
+
+    /// It is over, and a segment with these flags starts a new connection in its place.
+    #[inline]
+    pub(crate) fn is_reopened_by(&self, direction: Direction, flags: u8) -> bool {
+        let Some(state @ (TcpState::TimeWait | TcpState::Close)) = self.tcp else {
+            return false;
+        };
+        Segment::of(flags).is_some_and(|by| tcp::step(state, direction, by) == Step::Reopen)
+    }
+
+    /// When it is to be looked at first, no later than it runs out. That a TCP connection runs out sooner as it goes from
+    /// state to state moves nothing then.
+    #[inline]
+    pub(crate) fn looked_at(&self, now: Time) -> Time {
+        match self.tcp {
+            Some(_) => self.expires.min(now + TcpState::Close.timeout()),
+            None => self.expires,
+        }
+    }
+
+    /// Its place in the queue of timers is later than it runs out; or it is over and will be for long, so that
+    /// its place is best set now, when all that end do so in order.
+    #[inline]
+    pub(crate) fn is_misplaced(&self) -> bool {
+        self.expires < self.queued
+            || (self.tcp == Some(TcpState::TimeWait) && self.expires.since(self.queued) > LONG)
     }
 
     /// Whether it has run out.

@@ -12,6 +12,7 @@
 
 mod conn;
 mod index;
+mod queue;
 mod tcp;
 #[cfg(test)]
 mod tests;
@@ -31,9 +32,9 @@ pub(crate) use tuple::Flow;
 pub use tuple::Tuple;
 
 use index::Index;
+use queue::Queue;
 use unassured::Unassured;
 
-use crate::agenda::Agenda;
 use crate::time::Time;
 use crate::verdict::DropReason;
 
@@ -41,6 +42,8 @@ use crate::verdict::DropReason;
 const IN_FLIGHT: usize = 8;
 /// How many expired connections each new one clears away.
 const SWEEP: usize = 2;
+/// How many places in the queue of timers may mean nothing, beside as many as there are connections.
+const ROOM: usize = 64;
 
 /// Which way a packet of a connection goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,7 +109,7 @@ pub struct Conntrack {
     index: Index,
     middles: HashMap<Tuple, u32, FixedState>,
     sources: HashMap<Source, u32, FixedState>,
-    timers: Agenda,
+    timers: Queue,
     unassured: Unassured,
     in_flight: VecDeque<ConnRef>,
     confirmed: usize,
@@ -288,7 +291,7 @@ impl Conntrack {
         let slot = self.take_slot();
         self.slots[slot as usize].conn = Some(conn);
         let at = self.at(slot);
-        self.enter(at);
+        self.enter(now, at);
         Some(at)
     }
 
@@ -329,11 +332,12 @@ impl Conntrack {
             if queued > now {
                 return false;
             }
+            self.timers.pop();
             let at = self.at(slot);
-            let Some(expires) = self.conn(at).map(|conn| conn.expires) else {
-                self.timers.set(slot, Time::MAX);
+            let Some(conn) = self.conn(at).filter(|conn| conn.queued == queued) else {
                 continue;
             };
+            let expires = conn.expires;
             if now >= expires {
                 self.remove(at);
                 return true;
@@ -343,11 +347,19 @@ impl Conntrack {
         false
     }
 
-    /// Puts a connection into the queue of timers at `when`.
+    /// Puts a connection into the queue of timers at `when`, and nowhere else: other places of it mean nothing
+    /// from now on.
     fn queue(&mut self, at: ConnRef, when: Time) {
         if let Some(conn) = self.conn_mut(at) {
             conn.queued = when;
-            self.timers.set(at.slot, when);
+            self.timers.push(when, at.slot);
+        }
+        if self.timers.len() > 2 * self.confirmed + ROOM {
+            let slots = &self.slots;
+            self.timers.retain(|(queued, slot)| {
+                let conn = slots[slot as usize].conn.as_ref();
+                conn.is_some_and(|conn| conn.queued == queued)
+            });
         }
     }
 
@@ -388,17 +400,17 @@ impl Conntrack {
             self.remove(at);
             return Err(DropReason::ConntrackFull);
         }
-        self.enter(at);
+        self.enter(now, at);
         Ok(())
     }
 
-    fn enter(&mut self, at: ConnRef) {
+    fn enter(&mut self, now: Time, at: ConnRef) {
         let Some(conn) = self.conn_mut(at) else {
             return;
         };
         conn.confirmed = true;
-        let (original, reply, number, expires) =
-            (conn.original, conn.reply, conn.number, conn.expires);
+        let (original, reply, number) = (conn.original, conn.reply, conn.number);
+        let looked_at = conn.looked_at(now);
         let (middle, source) = (conn.middle, conn.source_nat.then(|| source_of(conn)));
         self.index.insert(&reply, at.slot, Direction::Reply);
         self.index.insert(&original, at.slot, Direction::Original);
@@ -410,10 +422,10 @@ impl Conntrack {
         }
         self.unassured.insert(at.slot, number);
         self.confirmed += 1;
-        self.queue(at, expires);
+        self.queue(at, looked_at);
     }
 
-    /// Keeps the table's order right after a connection changed: its timer may have become shorter,
+    /// Keeps the table's order right after a connection changed: its place in the queue [may be wrong](Conn::is_misplaced),
     /// and it may have become assured.
     pub(crate) fn settle(&mut self, at: ConnRef) {
         let Some(conn) = self.conn(at) else { return };
@@ -421,7 +433,7 @@ impl Conntrack {
             return;
         }
         let (expires, assured) = (conn.expires, conn.assured);
-        if expires < conn.queued {
+        if conn.is_misplaced() {
             self.queue(at, expires);
         }
         if assured {
@@ -468,7 +480,6 @@ impl Conntrack {
         if conn.source_nat && self.sources.get(&source) == Some(&at.slot) {
             self.sources.remove(&source);
         }
-        self.timers.set(at.slot, Time::MAX);
         self.unassured.remove(at.slot);
     }
 }

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 
 use super::tuple::{TCP, UDP};
 use super::*;
+use crate::rng::Rng;
 
 fn flow(port: u16) -> Flow {
     Flow {
@@ -130,12 +131,13 @@ fn consistent(table: &Conntrack) {
         .collect();
     let confirmed = held.iter().filter(|conn| conn.confirmed).count();
     assert_eq!(confirmed, table.confirmed);
-    assert_eq!(table.timers.len(), confirmed);
+    assert!(table.timers.len() <= 2 * confirmed + ROOM + 1);
     assert_eq!(table.index.len(), 2 * confirmed);
     let unassured = held.iter().filter(|conn| conn.confirmed && !conn.assured);
     assert_eq!(table.unassured.len(), unassured.count());
     for conn in held.iter().filter(|conn| conn.confirmed) {
-        assert!(table.timers.due(table.index.of(&conn.original).unwrap().0) <= conn.expires);
+        let slot = table.index.of(&conn.original).unwrap().0;
+        assert!(conn.queued <= conn.expires && table.timers.contains((conn.queued, slot)));
         assert!(table.index.of(&conn.original).is_some());
         assert!(table.index.of(&conn.reply).is_some());
     }
@@ -178,6 +180,63 @@ proptest! {
             consistent(&table);
         }
     }
+}
+
+/// Connections of TCP and UDP in whatever state: each new one clears away two of those that have run out, whichever
+/// those are, and no other.
+#[test]
+fn as_many_of_the_dead_go_as_a_plain_count_says() {
+    let mut rng = Rng::new(5);
+    let mut table = table(300);
+    let (mut now, mut most) = (Time::ZERO, 0);
+    for step in 0..60_000_u32 {
+        now += Duration::from_millis(
+            rng.below(if step % 10_000 < 8_000 { 300 } else { 9_000 })
+                .into(),
+        );
+        let mut flow = flow(1 + rng.below(400) as u16);
+        if rng.below(3) > 0 {
+            flow.tuple.protocol = TCP;
+            flow.flags = [0x02, 0x12, 0x10, 0x11, 0x04][rng.below(5) as usize];
+        }
+        let there = rng.below(2) == 0;
+        let asked = if there {
+            flow.tuple
+        } else {
+            flow.tuple.inverted()
+        };
+        if let Some((at, direction)) = table.find(now, &asked) {
+            let conn = table.conn_mut(at).unwrap();
+            let was_assured = conn.assured;
+            match conn.advance(now, direction, flow.flags) {
+                Advance::Reopen => table.remove(at),
+                _ if conn.is_misplaced() || conn.assured != was_assured => table.settle(at),
+                _ => {}
+            }
+        } else if there {
+            let dead = table.len() - table.list(now).len();
+            most = most.max(dead);
+            let (live, is_full) = (table.len() - dead, table.len() - dead == 300);
+            if let Ok(Some(at)) = table.create(now, &flow) {
+                table.confirm(now, at).unwrap();
+                let left = if is_full {
+                    0
+                } else {
+                    dead.saturating_sub(SWEEP)
+                };
+                assert_eq!(table.len() - table.list(now).len(), left, "at {step}");
+                assert_eq!(table.list(now).len(), live + 1 - usize::from(is_full));
+            }
+        }
+        if step % 64 == 0 {
+            consistent(&table);
+        }
+    }
+    assert!(
+        most > 20 && table.next_number > 5_000,
+        "{most} {}",
+        table.next_number
+    );
 }
 
 #[test]

@@ -425,9 +425,9 @@ impl Netfilter {
         if conn.local && visit.may_be_looped() && visit.env.is_local(visit.packet.source) {
             return Advance::Live;
         }
-        let before = (conn.expires, conn.assured);
+        let was_assured = conn.assured;
         let advance = conn.advance(visit.now, direction, flags);
-        if conn.expires < before.0 || conn.assured != before.1 {
+        if conn.is_misplaced() || conn.assured != was_assured {
             self.conntrack.settle(at);
         }
         advance

@@ -112,11 +112,14 @@ impl Netfilter {
     fn pass_like(&mut self, now: Time, run: &Run, addresses: Option<u64>) -> Option<u32> {
         let first = &run.first;
         let Some((at, direction)) = self.conntrack.peek_words(first.key.flow) else {
-            return self.pass_first(now, run, addresses);
+            return self.pass_first(now, run, addresses, None);
         };
         let conn = self.conntrack.conn_mut(at)?;
-        if conn.is_translated() || conn.is_expired(now) {
+        if conn.is_translated() {
             return None;
+        }
+        if conn.is_expired(now) || conn.is_reopened_by(direction, first.flags) {
+            return self.pass_first(now, run, addresses, Some(at));
         }
         let state = match direction {
             Direction::Original if !conn.seen_reply => State::New,
@@ -143,8 +146,15 @@ impl Netfilter {
         Some(trail)
     }
 
-    /// The way of a packet that starts a connection, if the rules have said it of others like it.
-    fn pass_first(&mut self, now: Time, run: &Run, addresses: Option<u64>) -> Option<u32> {
+    /// The way of a packet that starts a connection, if the rules have said it of others like it. It takes the place
+    /// of `former`, which is over.
+    fn pass_first(
+        &mut self,
+        now: Time,
+        run: &Run,
+        addresses: Option<u64>,
+        former: Option<ConnRef>,
+    ) -> Option<u32> {
         let first = &run.first;
         let like = bridged_like(&self.rules, &first.key, State::New);
         let opening = *self.lanes.opening_of(&like, self.rules.change())?;
@@ -156,6 +166,9 @@ impl Netfilter {
             tuple: first.key.tuple(),
             flags: first.flags,
         };
+        if let Some(former) = former {
+            self.conntrack.remove(former);
+        }
         let at = self.conntrack.enter_plain(now, &flow, None)?;
         self.count_nat(&opening.nat, run.weight);
         if first.is_data() {
@@ -237,15 +250,13 @@ pub(super) fn advance(
 fn tell(conn: &mut Conn, now: Time, run: &Run, direction: Direction) -> Option<bool> {
     let flags = run.first.flags;
     let is_open = conn.is_open() && run.first.is_data();
-    let (mut is_shorter, was_assured) = (false, conn.assured);
+    let was_assured = conn.assured;
     for _ in 0..run.packets.min(2) {
-        let before = conn.expires;
         if is_open {
             conn.advance_open(now, direction);
         } else if !conn.advance_living(now, direction, flags) {
             return None;
         }
-        is_shorter |= conn.expires < before;
     }
-    Some(is_shorter || conn.assured != was_assured)
+    Some(conn.is_misplaced() || conn.assured != was_assured)
 }

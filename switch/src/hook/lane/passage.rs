@@ -77,9 +77,9 @@ impl Netfilter {
         let Some(conn) = self.conntrack.conn_mut(passage.conn) else {
             return;
         };
-        let (last, was_assured) = (conn.expires, conn.assured);
+        let was_assured = conn.assured;
         conn.advance_open(now, passage.direction);
-        if conn.expires < last || conn.assured != was_assured {
+        if conn.is_misplaced() || conn.assured != was_assured {
             self.conntrack.settle(passage.conn);
         }
         let weight = Counter {
@@ -107,15 +107,12 @@ impl Netfilter {
         if !holds {
             return false;
         }
-        let (mut last, was_assured) = (conn.expires, conn.assured);
+        let was_assured = conn.assured;
         conn.advance_open(now, passage.direction);
-        let mut is_shorter = conn.expires < last;
         if packets > 1 {
-            last = conn.expires;
             conn.advance_open(now, passage.direction);
-            is_shorter |= conn.expires < last;
         }
-        if is_shorter || conn.assured != was_assured {
+        if conn.is_misplaced() || conn.assured != was_assured {
             self.conntrack.settle(passage.conn);
         }
         self.tally(tally, u32::from(passage.trail), weight);

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 
-use super::packets::{SYN, echo, tcp, udp};
+use super::packets::{ACK, RST, SYN, echo, tcp, udp};
 use super::*;
 use crate::filter::Ruling;
 
@@ -325,6 +325,39 @@ fn a_connection_begins_as_others_like_it() {
         }
         assert_eq!(bridged.nf.conntrack.len(), 2);
     }
+}
+
+/// The SYN that reopens a connection, and one after it has run out.
+#[test]
+fn a_connection_begins_in_the_place_of_one_that_is_over() {
+    let mut nf = Bridged::new().nf;
+    let (client, server) = ("172.17.0.3:40000", "172.17.0.2:80");
+    let minute = Time::from_secs(60);
+    let segments = [
+        (client, server, SYN, Time::ZERO, false),
+        (server, client, SYN | ACK, Time::ZERO, false),
+        (client, server, ACK, Time::ZERO, false),
+        (client, server, SYN, Time::ZERO, true),
+        (client, server, RST | ACK, Time::ZERO, true),
+        (client, server, SYN, Time::ZERO, true),
+        (server, client, SYN | ACK, Time::ZERO, true),
+        (client, server, RST, Time::ZERO, true),
+        (client, server, SYN, minute, true),
+    ];
+    for (from, to, flags, now, passes) in segments {
+        let mut packet = tcp(from, to, flags);
+        let run = Run::of(&packet.bytes, BRIDGE, 1).unwrap();
+        let mut tally = Tally::default();
+        let passed = nf.pass_bridged(now, &run, Some(0), &mut tally);
+        nf.count(&mut tally);
+        assert_eq!(passed, passes, "{from} {flags:#x} {now:?}");
+        if !passed {
+            nf.run_bridged(now, &mut packet.bytes, false, BRIDGE, &Host, 1);
+        }
+    }
+    assert_eq!(nf.conntrack.len(), 1);
+    let list = nf.conntrack.list(minute);
+    assert_eq!((list[0].number, list[0].seen_reply), (2, false));
 }
 
 #[test]
