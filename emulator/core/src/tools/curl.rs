@@ -177,23 +177,38 @@ impl Curl {
             match fetch.run(sys) {
                 Some(Ok(body)) => return Some(self.deliver(sys, &body)),
                 Some(Err(Failed::Connect(_))) => self.connect(sys),
-                Some(Err(Failed::Broken(None))) => {
-                    return Some(Err((52, "Empty reply from server".to_owned())));
-                }
-                Some(Err(Failed::Broken(Some(errno)))) => {
-                    let text = format!("Recv failure: {}", self.libc.text(errno));
-                    return Some(Err((56, text)));
-                }
-                Some(Err(Failed::Nonsense)) => {
-                    return Some(Err((1, "Received HTTP/0.9 when not allowed".to_owned())));
-                }
-                Some(Err(Failed::TooLong)) => {
-                    let text = "Maximum file size exceeded: a reply is at most 16 MiB here";
-                    return Some(Err((63, text.to_owned())));
+                Some(Err(failed)) => {
+                    let complaint = self.complaint(failed);
+                    return Some(self.deliver_so_far(sys).and(Err(complaint)));
                 }
                 None => return self.late(sys, started),
             }
         }
+    }
+
+    /// curl's error number and text for what went wrong with an open connection.
+    fn complaint(&self, failed: Failed) -> (u8, String) {
+        let (code, text) = match failed {
+            Failed::Short(Some(missing)) => {
+                let text = format!("transfer closed with {missing} bytes remaining to read");
+                return (18, text);
+            }
+            Failed::Connect(errno) | Failed::Broken(Some(errno)) => {
+                return (56, format!("Recv failure: {}", self.libc.text(errno)));
+            }
+            Failed::Broken(None) => (52, "Empty reply from server"),
+            Failed::Short(None) => (18, "transfer closed with outstanding read data remaining"),
+            Failed::BadChunk => (
+                56,
+                "Illegal or missing hexadecimal sequence in chunked-encoding",
+            ),
+            Failed::Nonsense => (1, "Received HTTP/0.9 when not allowed"),
+            Failed::TooLong => (
+                63,
+                "Maximum file size exceeded: a reply is at most 16 MiB here",
+            ),
+        };
+        (code, text.to_owned())
     }
 
     fn late(&self, sys: &mut dyn Sys, started: Time) -> Option<Ended> {
@@ -203,13 +218,18 @@ impl Curl {
             return None;
         };
         let took = sys.now().since(started).as_millis();
+        let came = fetch.so_far().len();
+        let came = match fetch.length() {
+            Some(length) => format!("{came} out of {length}"),
+            None => came.to_string(),
+        };
         let text = if fetch.connected {
-            format!("Operation timed out after {took} milliseconds with 0 bytes received")
+            format!("Operation timed out after {took} milliseconds with {came} bytes received")
         } else {
             format!("Connection timed out after {took} milliseconds")
         };
         fetch.abandon(sys);
-        Some(Err((28, text)))
+        Some(self.deliver_so_far(sys).and(Err((28, text))))
     }
 
     /// Tries the next address; without one the state is no longer fetching.
@@ -281,6 +301,14 @@ impl Curl {
         }
         sys.print_bytes(body);
         Ok(())
+    }
+
+    /// Shows what came of a reply that does not become whole.
+    fn deliver_so_far(&self, sys: &mut dyn Sys) -> Ended {
+        match &self.state {
+            State::Fetching(fetch) => self.deliver(sys, &fetch.so_far()),
+            State::Start | State::Resolving(_) => Ok(()),
+        }
     }
 
     /// `-w`: the variables that a network shows, and `\n`, `\r`, `\t`.
@@ -404,5 +432,57 @@ mod tests {
         assert_eq!(fake.run("curl --nope db"), 2);
         assert!(fake.stderr.starts_with("curl: option --nope: is unknown\n"));
         assert_eq!(fake.run("curl https://db"), 1);
+    }
+
+    /// What is printed and said of a reply that ends before its time, as curl 7.88 and 8.5 do.
+    #[test]
+    fn cut_off() {
+        const SHORT: &str = "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello\n";
+        const CHUNK: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+        const OPEN: &str = "HTTP/1.1 200 OK\r\n\r\nhello\n";
+        const CHUNKS: &str = "transfer closed with outstanding read data remaining";
+        let chunk = |rest: &str| Server::Answers(format!("{CHUNK}{rest}").leak());
+        let reset = Some(Errno::ConnReset);
+        for (server, code, text) in [
+            (
+                Server::Answers(SHORT),
+                18,
+                "transfer closed with 4 bytes remaining to read",
+            ),
+            (chunk("8\r\nhello\n"), 18, CHUNKS),
+            (chunk("6\r\nhello\n\r\n"), 18, CHUNKS),
+            (
+                chunk("6\r\nhello\n\r\nzz\r\n"),
+                56,
+                "Illegal or missing hexadecimal sequence in chunked-encoding",
+            ),
+            (
+                Server::Stops(SHORT, reset),
+                56,
+                "Recv failure: Connection reset by peer",
+            ),
+            (
+                Server::Stops(SHORT, None),
+                28,
+                "Operation timed out after 2000 milliseconds with 6 out of 10 bytes received",
+            ),
+            (
+                Server::Stops(OPEN, None),
+                28,
+                "Operation timed out after 2000 milliseconds with 6 bytes received",
+            ),
+        ] {
+            let mut fake = net(server);
+            assert_eq!(fake.run("curl -m 2 db"), code, "{text}");
+            assert_eq!(
+                (fake.stdout.as_str(), fake.stderr),
+                ("hello\n", format!("curl: ({code}) {text}\n"))
+            );
+        }
+        let mut fake = net(Server::Answers(SHORT));
+        assert_eq!(fake.run("curl -I db"), 0, "a body is not to come");
+        let mut fake = net(Server::Stops(PAGE, reset));
+        assert_eq!(fake.run("curl db"), 0, "what is whole may be reset");
+        assert_eq!(fake.stdout, "hello\n");
     }
 }

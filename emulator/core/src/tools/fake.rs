@@ -19,6 +19,8 @@ use crate::netns::{Errno, Netns};
 pub(super) enum Server {
     /// It sends this when the client's request is complete (an empty line), and closes.
     Answers(&'static str),
+    /// It sends this, and the connection breaks, or nothing more is heard.
+    Stops(&'static str, Option<Errno>),
     /// The resolver, over TCP.
     Resolves,
     /// The connect ends so.
@@ -39,6 +41,8 @@ struct Sock {
     errors: VecDeque<(Time, PathError)>,
     stream: VecDeque<u8>,
     ended: bool,
+    /// What ends the stream instead.
+    breaks: Option<Errno>,
     sent: Vec<u8>,
     closed: bool,
 }
@@ -405,7 +409,7 @@ impl Sys for Fake {
             return Ok(());
         }
         match server {
-            Some(Server::Answers(_) | Server::Resolves) => own.connected = true,
+            Some(Server::Answers(_) | Server::Stops(..) | Server::Resolves) => own.connected = true,
             Some(Server::Fails(errno)) => own.error = Some(errno),
             None => {}
         }
@@ -438,6 +442,11 @@ impl Sys for Fake {
                 let own = self.sock(sock);
                 own.stream.extend(text.bytes());
                 own.ended = true;
+            }
+            Some(&Server::Stops(text, errno)) if whole => {
+                let own = self.sock(sock);
+                own.stream.extend(text.bytes());
+                own.breaks = errno;
             }
             Some(_) => {}
             None => self.client_got(sock, bytes),
@@ -494,10 +503,10 @@ impl Sys for Fake {
     ) -> Result<usize, Errno> {
         let own = self.sock(sock);
         if own.stream.is_empty() {
-            return if own.ended {
-                Ok(0)
-            } else {
-                Err(Errno::WouldBlock)
+            return match own.breaks {
+                Some(errno) => Err(errno),
+                None if own.ended => Ok(0),
+                None => Err(Errno::WouldBlock),
             };
         }
         let taken = look(own.stream.make_contiguous());

@@ -97,6 +97,22 @@ impl Head {
         })
     }
 
+    /// What says where the body ends; one that is not to come has no length.
+    fn framing(&self, with_body: bool) -> Framing {
+        if !with_body || matches!(self.status, 100..=199 | 204 | 304) {
+            return Framing::Length(0);
+        }
+        let chunked = self.header("Transfer-Encoding");
+        if chunked.is_some_and(|value| value.eq_ignore_ascii_case("chunked")) {
+            return Framing::Chunks;
+        }
+        let length = self.header("Content-Length").map(str::parse);
+        match length {
+            Some(Ok(length)) => Framing::Length(length),
+            Some(Err(_)) | None => Framing::End,
+        }
+    }
+
     /// A header's value.
     pub(super) fn header(&self, name: &str) -> Option<&str> {
         self.lines.iter().find_map(|line| {
@@ -106,17 +122,38 @@ impl Head {
     }
 }
 
-/// Why there is no reply.
+/// Why there is no reply, or not all of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Failed {
     /// There was no connection.
     Connect(Errno),
     /// The connection broke, or ended before there was a reply.
     Broken(Option<Errno>),
+    /// The connection ended before the body: so many bytes of its length are missing, or chunks.
+    Short(Option<usize>),
+    /// A chunk does not say how long it is.
+    BadChunk,
     /// The reply is not HTTP.
     Nonsense,
     /// It is longer than [`REPLY_MAX`].
     TooLong,
+}
+
+/// What says where a body ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Framing {
+    Length(usize),
+    Chunks,
+    /// The end of the connection.
+    End,
+}
+
+/// How far a chunked body is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Chunks {
+    Whole,
+    More,
+    Nonsense,
 }
 
 /// A request under way.
@@ -192,19 +229,23 @@ impl Fetch {
                 Err(errno) => return Err(Failed::Broken(Some(errno))),
             }
         }
-        self.receive(sys)?;
+        let received = self.receive(sys);
         if self.head.is_none() {
             self.head = Head::parse(&self.received);
         }
-        match (&self.head, self.ended) {
-            (Some(head), _) => match self.body(head) {
-                Some(body) => Ok(Some(body)),
-                None if self.ended => Ok(Some(self.received[head.body..].to_vec())),
-                None => Ok(None),
-            },
-            (None, true) if self.received.is_empty() => Err(Failed::Broken(None)),
-            (None, true) => Err(Failed::Nonsense),
-            (None, false) => Ok(None),
+        if let Some(head) = &self.head
+            && let Some(body) = self.body(head)?
+        {
+            return Ok(Some(body));
+        }
+        received?;
+        match self.framing() {
+            _ if !self.ended => Ok(None),
+            None if self.received.is_empty() => Err(Failed::Broken(None)),
+            None => Err(Failed::Nonsense),
+            Some(Framing::End) => Ok(Some(self.so_far())),
+            Some(Framing::Chunks) => Err(Failed::Short(None)),
+            Some(Framing::Length(length)) => Err(Failed::Short(Some(length - self.so_far().len()))),
         }
     }
 
@@ -229,35 +270,65 @@ impl Fetch {
     }
 
     /// The body, if it is known to be whole.
-    fn body(&self, head: &Head) -> Option<Vec<u8>> {
+    fn body(&self, head: &Head) -> Result<Option<Vec<u8>>, Failed> {
         let bytes = &self.received[head.body..];
-        if !self.with_body || matches!(head.status, 100..=199 | 204 | 304) {
-            return Some(Vec::new());
+        match head.framing(self.with_body) {
+            Framing::Length(length) => Ok(bytes.get(..length).map(<[u8]>::to_vec)),
+            Framing::Chunks => match dechunk(bytes) {
+                (body, Chunks::Whole) => Ok(Some(body)),
+                (_, Chunks::More) => Ok(None),
+                (_, Chunks::Nonsense) => Err(Failed::BadChunk),
+            },
+            Framing::End => Ok(None),
         }
-        let chunked = head.header("Transfer-Encoding");
-        if chunked.is_some_and(|value| value.eq_ignore_ascii_case("chunked")) {
-            return dechunk(bytes);
+    }
+
+    fn framing(&self) -> Option<Framing> {
+        Some(self.head.as_ref()?.framing(self.with_body))
+    }
+
+    /// How long the body says that it is.
+    pub(super) fn length(&self) -> Option<usize> {
+        match self.framing()? {
+            Framing::Length(length) => Some(length),
+            Framing::Chunks | Framing::End => None,
         }
-        let length: usize = head.header("Content-Length")?.parse().ok()?;
-        bytes.get(..length).map(<[u8]>::to_vec)
+    }
+
+    /// As much of the body as came.
+    pub(super) fn so_far(&self) -> Vec<u8> {
+        let Some(head) = &self.head else {
+            return Vec::new();
+        };
+        let bytes = &self.received[head.body..];
+        match head.framing(self.with_body) {
+            Framing::Length(length) => bytes[..length.min(bytes.len())].to_vec(),
+            Framing::Chunks => dechunk(bytes).0,
+            Framing::End => bytes.to_vec(),
+        }
     }
 }
 
-/// The body of a chunked message, once its last chunk is there.
-fn dechunk(mut bytes: &[u8]) -> Option<Vec<u8>> {
+/// The body of a chunked message, as far as it came.
+fn dechunk(mut bytes: &[u8]) -> (Vec<u8>, Chunks) {
     let mut body = Vec::new();
-    loop {
-        let end = bytes.windows(2).position(|two| two == b"\r\n")?;
-        let line = core::str::from_utf8(&bytes[..end]).ok()?;
+    while let Some(end) = bytes.windows(2).position(|two| two == b"\r\n") {
+        let line = core::str::from_utf8(&bytes[..end]).unwrap_or_default();
         let size = line.split(';').next().unwrap_or_default().trim();
-        let size = usize::from_str_radix(size, 16).ok()?;
+        let Ok(size) = usize::from_str_radix(size, 16) else {
+            return (body, Chunks::Nonsense);
+        };
         if size == 0 {
-            return Some(body);
+            return (body, Chunks::Whole);
         }
-        let start = end + 2;
-        body.extend_from_slice(bytes.get(start..start.checked_add(size)?)?);
-        bytes = bytes.get(start + size + 2..)?;
+        let came = &bytes[end + 2..];
+        body.extend_from_slice(&came[..size.min(came.len())]);
+        match size.checked_add(2).and_then(|size| came.get(size..)) {
+            Some(rest) => bytes = rest,
+            None => break,
+        }
     }
+    (body, Chunks::More)
 }
 
 /// `172.18.0.2:80`, `[fd00::2]:80`.
@@ -318,12 +389,19 @@ mod tests {
 
     #[test]
     fn chunks() {
-        assert_eq!(
-            dechunk(b"3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n\r\n"),
-            Some(b"abcde".to_vec())
-        );
-        assert_eq!(dechunk(b"3\r\nab"), None);
-        assert_eq!(dechunk(b"ffffffffffffffff\r\nab"), None);
-        assert_eq!(dechunk(b"zz\r\n"), None);
+        for (bytes, body, end) in [
+            (
+                "3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n\r\n",
+                "abcde",
+                Chunks::Whole,
+            ),
+            ("3\r\nab", "ab", Chunks::More),
+            ("3\r\nabc\r", "abc", Chunks::More),
+            ("3\r\nabc\r\n2", "abc", Chunks::More),
+            ("ffffffffffffffff\r\nab", "ab", Chunks::More),
+            ("3\r\nabc\r\nzz\r\n", "abc", Chunks::Nonsense),
+        ] {
+            assert_eq!(dechunk(bytes.as_bytes()), (body.into(), end), "{bytes:?}");
+        }
     }
 }

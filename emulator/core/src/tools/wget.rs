@@ -190,7 +190,11 @@ impl Wget {
             return Ok(None);
         };
         let (to, deadline) = (*to, *deadline);
-        let outcome = fetch.run(sys);
+        let outcome = match fetch.run(sys) {
+            // To strtol a size that is no number is 0: the last chunk.
+            Some(Err(Failed::BadChunk)) => Some(Ok(fetch.so_far())),
+            outcome => outcome,
+        };
         if let Some(head) = fetch.head.as_ref().filter(|_| !*shown) {
             *shown = true;
             if self.headers_shown {
@@ -214,18 +218,45 @@ impl Wget {
                 Ok(Some(()))
             }
             Some(Err(Failed::Connect(errno))) => Err(self.refused(to, errno)),
-            Some(Err(Failed::TooLong)) => Err("a reply is at most 16 MiB here".to_owned()),
-            Some(Err(_)) => Err("error getting response".to_owned()),
+            Some(Err(failed)) => {
+                self.deliver_so_far(sys);
+                Err(self.complaint(failed))
+            }
             None if sys.now() >= deadline => {
                 if let State::Fetching { fetch, .. } = &self.state {
                     fetch.abandon(sys);
                 }
+                self.deliver_so_far(sys);
                 Err("download timed out".to_owned())
             }
             None => {
                 sys.wake_at(deadline);
                 Ok(None)
             }
+        }
+    }
+
+    /// What went wrong with an open connection.
+    fn complaint(&self, failed: Failed) -> String {
+        let head = matches!(&self.state, State::Fetching { fetch, .. } if fetch.head.is_some());
+        match failed {
+            Failed::TooLong => "a reply is at most 16 MiB here".to_owned(),
+            Failed::Short(Some(_)) => "connection closed prematurely".to_owned(),
+            Failed::Broken(Some(errno)) if head => format!("read error: {}", self.libc.text(errno)),
+            Failed::Connect(_)
+            | Failed::Broken(_)
+            | Failed::Short(None)
+            | Failed::BadChunk
+            | Failed::Nonsense => "error getting response".to_owned(),
+        }
+    }
+
+    /// Shows what came of a body that does not become whole.
+    fn deliver_so_far(&self, sys: &mut dyn Sys) {
+        if let State::Fetching { fetch, .. } = &self.state
+            && self.to_stdout()
+        {
+            sys.print_bytes(&fetch.so_far());
         }
     }
 
@@ -286,6 +317,8 @@ mod tests {
     use crate::netns::Errno;
 
     const PAGE: &str = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\nServer: x\r\n\r\nhello\n";
+    const SHORT: &str = "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello\n";
+    const CHUNK: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n8\r\nhello\n";
 
     fn fake(server: Server) -> Fake {
         let mut fake = Fake::default();
@@ -358,6 +391,22 @@ mod tests {
         let mut net = fake(Server::Answers(long.leak()));
         assert_eq!(net.run("wget -q db"), 1);
         assert_eq!(net.stderr, "wget: a reply is at most 16 MiB here\n");
+        for (server, text) in [
+            (Server::Answers(SHORT), "connection closed prematurely"),
+            (Server::Answers(CHUNK), "error getting response"),
+            (
+                Server::Stops(SHORT, Some(Errno::ConnReset)),
+                "read error: Connection reset by peer",
+            ),
+            (Server::Stops(SHORT, None), "download timed out"),
+        ] {
+            let mut net = fake(server);
+            assert_eq!(net.run("wget -T 2 -qO- db"), 1, "{text}");
+            assert_eq!(
+                (net.stdout.as_str(), net.stderr),
+                ("hello\n", format!("wget: {text}\n"))
+            );
+        }
         let mut net = Fake::default();
         net.unroutable("10.0.0.1", Errno::NetUnreach);
         assert_eq!(net.run("wget -q 10.0.0.1"), 1);
