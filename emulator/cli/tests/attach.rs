@@ -6,7 +6,7 @@
 mod rig;
 
 use std::fs;
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -131,6 +131,48 @@ fn a_program_has_what_a_container_has() {
     );
     // Nothing of them is left.
     assert!(!shop.says(&["ps"], 0).contains("(attached)"));
+}
+
+/// A lab that has to wait for a core does not lose what a program sends meanwhile.
+#[test]
+fn frames_wait_for_the_lab() {
+    const SEND: &str = "\
+import socket, time, urllib.request, pathlib
+urllib.request.urlopen('http://web/', timeout=20).read()
+pathlib.Path('ready').touch()
+while not pathlib.Path('go').exists(): time.sleep(0.01)
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+for _ in range(2000): s.sendto(bytes(1400), ('172.18.0.2', 9))
+def eth0():
+    [line] = [line for line in open('/proc/net/dev') if 'eth0:' in line]
+    return [int(field) for field in line.split()[1:]]
+print(eth0()[11], 'dropped', flush=True)
+while eth0()[9] < 2000: time.sleep(0.01)
+";
+    let Some(shop) = Shop::up("wait") else { return };
+    let attached = shop
+        .vethlab(&["attach", "front", "--", "python3", "-c", SEND])
+        .stdout(Stdio::piped())
+        .spawn();
+    let mut attached = attached.unwrap();
+    until("it does not begin", || {
+        shop.0.join("ready").exists() || attached.try_wait().unwrap().is_some()
+    });
+    if attached.try_wait().unwrap().and_then(|code| code.code()) == Some(127) {
+        eprintln!("SKIPPED frames that wait: no python3 here");
+        return;
+    }
+    let lab = Pid::from_raw(shop.process()).unwrap();
+    kill_process(lab, Signal::STOP).unwrap();
+    fs::write(shop.0.join("go"), "").unwrap();
+    let mut line = String::new();
+    let mut out = BufReader::new(attached.stdout.take().unwrap());
+    let read = out.read_line(&mut line);
+    kill_process(lab, Signal::CONT).unwrap();
+    read.unwrap();
+    assert_eq!(line, "0 dropped\n");
+    // A TAP counts as sent what was taken from it.
+    assert!(attached.wait().unwrap().success());
 }
 
 #[test]

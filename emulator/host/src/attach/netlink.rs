@@ -137,6 +137,13 @@ impl Netlink {
         self.ask(message)
     }
 
+    /// Says how many frames may wait at an interface.
+    pub(super) fn queue(&self, index: u32, frames: u32) -> io::Result<()> {
+        let mut message = Message::new(NEW_LINK, 0, &Message::link(index, false));
+        message.attribute(13, &frames.to_ne_bytes());
+        self.ask(message)
+    }
+
     /// Brings an interface up.
     pub(super) fn up(&self, index: u32) -> io::Result<()> {
         self.ask(Message::new(NEW_LINK, 0, &Message::link(index, true)))

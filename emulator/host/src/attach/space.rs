@@ -29,6 +29,9 @@ const PORT_MTU: u32 = 65_535;
 
 /// Bytes that may wait at a packet socket, as far as `net.core.rmem_max` allows.
 const ROOM: usize = 8 << 20;
+/// Frames that may wait at a TAP, where a kernel has 500: what a program sends in 100 ms at 500 Mbit/s. The lab may have to
+/// wait so long for a core, and the kernel does not make the sender wait.
+const QUEUE: u32 = 4096;
 
 /// What carries the frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -172,6 +175,8 @@ impl Space {
         let index = link.index(ETH0).map_err(on("eth0"))?;
         link.set(index, eth0.mac, eth0.mtu)
             .map_err(on("eth0 does not take its MAC and MTU"))?;
+        // What a kernel does not allow it has less of.
+        let _less = link.queue(index, QUEUE);
         let v6 = eth0.addresses.iter().any(|net| net.addr().is_ipv6());
         sysctl("net/ipv6/conf/eth0/accept_ra", "0");
         sysctl(
