@@ -319,7 +319,10 @@ impl Desk {
             Ok(place) => place,
             Err(sentence) => return clients.error(cx, from, &sentence),
         };
-        let context = Context::of_image(&image, stdin);
+        let context = Context {
+            firewall: ns == cx.lab.places().host,
+            ..Context::of_image(&image, stdin)
+        };
         match tools::spawn_in(&argv, &context) {
             Ok(program) => {
                 let app = cx.lab.spawn(ns, program);

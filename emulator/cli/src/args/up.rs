@@ -92,9 +92,12 @@ Examples:
       the same on another machine of the host's network; host and internet are there too
   echo hello | vethlab exec -i web -- nc db 5432
       with standard input, read to its end first
+  vethlab exec host -- iptables -t nat -nvL
+      the rules of the host, as iptables and ip6tables list them (-L, -S) and save them
 
 Tools: arp, cat, curl, dig, echo, getent, hostname, httpd, ifconfig, ip, nc, netstat, nslookup,
-ping, probe, route, sink, sleep, ss, traceroute, wget. There is no shell.
+ping, probe, route, sink, sleep, ss, traceroute, wget; on host iptables, iptables-save, ip6tables,
+ip6tables-save, conntrack too. There is no shell.
 
 Exit codes:
   the program's; 127 if there is no such tool

@@ -1,7 +1,8 @@
-//! Lines of the host in a transcript that are not Docker's: the programs of a container, and those that
-//! show bridges and the firewall.
+//! Lines of the host in a transcript that are not Docker's: the programs of a container, those that show the
+//! firewall, and those that show bridges.
 
 use vethlab::core::id::NsId;
+use vethlab::core::tools::Context;
 
 use super::{LabEngine, context};
 use crate::docker::daemon::Place;
@@ -27,13 +28,13 @@ impl LabEngine {
             Some((&("bridge" | "brctl"), rest)) if place == Place::Host => {
                 self.bridge_line(words[0], rest)
             }
-            Some((
-                &("iptables" | "ip6tables" | "iptables-save" | "ip6tables-save" | "conntrack"),
-                rest,
-            )) if place == Place::Host => self.firewall_line(words[0], rest),
             _ => {
                 let ns = self.place(place);
-                self.run(ns, argv, &context("ubuntu", stdin))
+                let context = Context {
+                    firewall: place == Place::Host,
+                    ..context("ubuntu", stdin)
+                };
+                self.run(ns, argv, &context)
             }
         }
     }

@@ -5,7 +5,6 @@
 //! ends, at most for [`LIMIT`].
 
 mod bridges;
-mod firewall;
 mod host;
 
 use core::time::Duration;

@@ -167,6 +167,7 @@ impl Fake {
         let context = Context {
             libc: self.libc,
             iproute2: false,
+            firewall: false,
             stdin: self.stdin.as_bytes().to_vec(),
         };
         self.run_app_until(spawn_in(&argv, &context).expect("a program"), end)

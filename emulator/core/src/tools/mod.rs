@@ -1,5 +1,5 @@
 //! The programs that containers run: busybox 1.36 as Alpine and the busybox image carry it, and the
-//! `curl` and `dig` of netshoot.
+//! `curl` and `dig` of netshoot; at the Docker host `iptables` and `conntrack` too.
 //!
 //! Each is an [`App`] that sees only [`crate::app::Sys`] and prints what the real one prints. There is no
 //! disk: what a program would save is counted and forgotten. There is no wall clock either, so dates are left
@@ -9,6 +9,7 @@ mod args;
 mod by_stream;
 mod curl;
 mod dig;
+mod firewall;
 pub mod getent;
 mod http;
 mod listing;
@@ -76,6 +77,8 @@ pub struct Context {
     pub libc: Libc,
     /// The image has iproute2 beside or instead of busybox's `ip`.
     pub iproute2: bool,
+    /// The place is the Docker host, whose rules and connections `iptables` and `conntrack` show.
+    pub firewall: bool,
     /// Standard input, whole; it ends after this.
     pub stdin: Vec<u8>,
 }
@@ -94,6 +97,7 @@ impl Context {
                 Libc::Glibc
             },
             iproute2: matches!(name, "ubuntu" | "netshoot"),
+            firewall: false,
             stdin,
         }
     }
@@ -114,7 +118,9 @@ pub fn spawn(argv: &[String]) -> Result<Box<dyn App>, String> {
 /// prints its usage and exits.
 pub fn spawn_in(argv: &[String], context: &Context) -> Result<Box<dyn App>, String> {
     let program = program_of(argv);
-    let start = starter(program).ok_or_else(|| format!("sh: {program}: not found"))?;
+    let start = starter(program);
+    let start = start.or_else(|| firewall::starter(program).filter(|_| context.firewall));
+    let start = start.ok_or_else(|| format!("sh: {program}: not found"))?;
     Ok(start(argv.get(1..).unwrap_or_default(), context).unwrap_or_else(simple::failed))
 }
 
