@@ -357,6 +357,32 @@ fn connections_give_their_memory_back() {
     }
 }
 
+/// 3,000 clients of a service that accepts no more, half a minute long: each says its SYN again, and none has buffers.
+#[test]
+fn calls_that_nobody_takes_hold_little() {
+    const CALLS: i64 = 3_000;
+    let (mut lab, [a, b]) = lab();
+    let (_, _, address) = eth0(&lab, b);
+    let server = socket(&mut lab, b, SockKind::Tcp);
+    let port = SocketAddr::new(address, 7000);
+    lab.sys(b).bind(server, port).unwrap();
+    lab.sys(b).listen(server, 16).unwrap();
+    let before = LIVE.with(Cell::get);
+    for _ in 0..CALLS {
+        let call = socket(&mut lab, a, SockKind::Tcp);
+        let begun = lab.sys(a).connect(call, port);
+        assert!(matches!(begun, Ok(()) | Err(Errno::InProgress)));
+        quiet(&mut lab);
+    }
+    let mut most = 0;
+    for _ in 0..30 {
+        lab.run_for(Duration::from_secs(1));
+        quiet(&mut lab);
+        most = most.max(LIVE.with(Cell::get) - before);
+    }
+    assert!(most < CALLS * 4_096, "{} bytes each", most / CALLS);
+}
+
 #[test]
 fn translated_datagrams_allocate_nothing() {
     let (mut lab, [a, _]) = lab();
