@@ -240,7 +240,7 @@ impl Brief {
     }
 
     /// Takes a segment in, if it is one that is plain in this state; whether it was. `clock` is the [time of
-    /// engines](super::smol::ceiling), here and below.
+    /// engines](super::clock::ceiling), here and below.
     #[inline(always)]
     pub(super) fn hear(
         &mut self,

@@ -16,8 +16,8 @@ use super::engine::{Next, Setup, TcpState};
 use super::express::{Ends, MIN_RTO};
 use super::machine::Machine;
 use super::options::{MAX_BUFFER, MIN_BUFFER, TcpOptions};
+use super::paths::PathIx;
 use super::segment::{ACK, Bare, Segment, after};
-use super::smol::PathIx;
 use crate::app::Ready;
 use crate::netns::Errno;
 

@@ -14,6 +14,7 @@ use switch::DropReason;
 use switch::wire::{self, ETHER_LEN, IpProtocol, Packet};
 use switch::{Frame, Time};
 
+use super::clock::ceiling;
 use super::conn::{ACK_DELAY, Conn, LARGE_MTU, Owner, Seen};
 use super::demux::Tuple;
 use super::emit::Emitter;
@@ -23,7 +24,6 @@ use super::input::is_possible;
 use super::machine::Machine;
 use super::run::guarded;
 use super::segment::{ACK, SYN, Segment};
-use super::smol::ceiling;
 use super::told::Told;
 use super::{Tcp, TcpCx};
 

@@ -9,8 +9,8 @@ use core::net::SocketAddr;
 use switch::wire;
 
 use super::emit::{Emitter, Marks};
+use super::paths::{LOCAL, REMOTE};
 use super::segment::{ACK, FIN, RST, SYN, after};
-use super::smol::{LOCAL, REMOTE};
 
 /// Headers of IPv4 and TCP without options.
 pub(super) const HEADERS: usize = 40;

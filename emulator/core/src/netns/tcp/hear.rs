@@ -6,13 +6,13 @@ use switch::wire::Packet;
 use switch::{Frame, Time};
 
 use super::brief::Brief;
+use super::clock::ceiling;
 use super::conn::{Conn, Owner, Seen};
 use super::engine::{Setup, TcpState};
 use super::express::Plain;
 use super::listen::Listener;
 use super::machine::Machine;
 use super::segment::{ACK, SYN, Segment};
-use super::smol::ceiling;
 use super::told::Told;
 use super::{Tcp, TcpCx};
 

@@ -12,14 +12,17 @@ use std::collections::VecDeque;
 
 use switch::{Frame, Pool, Time};
 
+use super::clock::ceiling;
 use super::conn::ACK_DELAY;
 use super::emit::{Emitter, Reply};
 use super::engine::{Next, TcpEngine, TcpState};
 use super::machine::Machine;
+use super::over::Left;
+use super::paths::{PathIx, Shared};
 use super::pingpong::HEADERS;
-use super::run::{Left, guarded};
+use super::run::guarded;
 use super::segment::{ACK, PSH};
-use super::smol::{PathIx, Shared, Smol, ceiling};
+use super::smol::Smol;
 use super::{Tcp, TcpCx, TcpId};
 
 /// Frames that wait for a reader; one more, and smoltcp's buffer takes them all.

@@ -12,10 +12,11 @@ use super::emit::{Emitter, initial_sequence, send_bare};
 use super::engine::{Setup, TcpEngine, TcpState};
 use super::hear::accept_brief;
 use super::machine::Machine;
+use super::paths::{LOCAL, PathIx, REMOTE};
 use super::run::guarded;
 use super::segment::{ACK, FIN, RST, SYN, Segment, after};
 use super::slots::Tenant;
-use super::smol::{LOCAL, PathIx, REMOTE, Smol};
+use super::smol::Smol;
 use super::timewait::Fate;
 use super::{MAX_CONNECTIONS, Tcp, TcpCx};
 

@@ -3,8 +3,10 @@
 use switch::{Pool, Time};
 
 use super::brief::Brief;
+use super::clock::ceiling;
 use super::engine::{Next, TcpEngine, TcpState};
-use super::smol::{PathIx, Shared, Smol, ceiling};
+use super::paths::{PathIx, Shared};
+use super::smol::Smol;
 
 /// The machine of a connection.
 #[derive(Debug)]

@@ -12,8 +12,10 @@
 mod any;
 mod brief;
 mod call;
+mod clock;
 mod conn;
 mod demux;
+mod device;
 mod emit;
 mod engine;
 mod express;
@@ -24,6 +26,9 @@ mod input;
 mod listen;
 mod machine;
 mod options;
+mod over;
+mod path;
+mod paths;
 mod pingpong;
 mod replay;
 mod run;
@@ -118,7 +123,7 @@ pub struct Tcp {
     listeners: Listeners,
     timers: Timers,
     dirty: VecDeque<u32>,
-    shared: smol::Shared,
+    shared: paths::Shared,
     stamp: Stamp,
     offload: bool,
     reply: Reply,
@@ -129,7 +134,7 @@ pub struct Tcp {
     /// Of [`MAX_UNANSWERED`].
     unanswered: usize,
     now: Time,
-    clock: smol::Clock,
+    clock: clock::Clock,
     counters: Counters,
     /// No connection is brief or plays ping-pong, to compare.
     #[cfg(test)]
@@ -144,7 +149,7 @@ impl Tcp {
         let mut rng = switch::Rng::new(seed).stream("tcp");
         Self {
             secret: rng.next_u64(),
-            shared: smol::Shared::new(rng.next_u64()),
+            shared: paths::Shared::new(rng.next_u64()),
             stamp: Stamp {
                 ip_id: rng.next_u32() as u16,
                 partial: false,
@@ -162,7 +167,7 @@ impl Tcp {
             strays: Vec::new(),
             unanswered: 0,
             now: Time::ZERO,
-            clock: smol::Clock::default(),
+            clock: clock::Clock::default(),
             counters: Counters::default(),
             #[cfg(test)]
             takes_long_way: false,
@@ -188,7 +193,7 @@ impl Tcp {
 
     /// The path of a connection from `local` over this MTU. Congestion control counts segments, and
     /// super-segments would starve under it.
-    fn path(&mut self, local: SocketAddr, mtu: usize, options: &TcpOptions) -> smol::PathIx {
+    fn path(&mut self, local: SocketAddr, mtu: usize, options: &TcpOptions) -> paths::PathIx {
         let offload = self.offload && options.congestion == Congestion::None;
         smol::Smol::path(&mut self.shared, local, mtu, offload)
     }

@@ -19,12 +19,15 @@ use smoltcp::socket::tcp::{Socket, State};
 use smoltcp::time::Instant;
 use switch::Time;
 
+use super::clock::{ceiling, instant};
 use super::conn::ACK_DELAY;
+use super::device::capabilities;
 use super::emit::Emitter;
 use super::engine::Next;
 use super::express::MIN_RTO;
+use super::paths::{PathIx, Shared};
 use super::segment::{ACK, FIN, PSH, RST, SYN, after};
-use super::smol::{PathIx, Shared, Smol, capabilities, ceiling, instant};
+use super::smol::Smol;
 
 /// The longest message.
 const LIMIT: usize = 512;

@@ -4,8 +4,9 @@ use super::brief::{Brief, Event};
 use super::emit::Reply;
 use super::engine::TcpEngine;
 use super::head::HEADERS;
+use super::paths::{PathIx, Shared};
 use super::segment::{ACK, SYN};
-use super::smol::{PathIx, Shared, Smol};
+use super::smol::Smol;
 use super::told::Told;
 
 impl Brief {

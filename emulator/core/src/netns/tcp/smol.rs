@@ -21,353 +21,23 @@
 //! Left as smoltcp has them: retransmission after at least 1 s (Linux: 200 ms), one SACK block sent and
 //! none used, no timestamps, no ECN.
 
-use core::net::{Ipv4Addr, SocketAddr};
-use core::num::NonZeroUsize;
-use core::{fmt, time};
+use core::net::SocketAddr;
 
-use smoltcp::iface::{Config, Interface, PollResult, SocketHandle, SocketSet, SocketStorage};
-use smoltcp::phy::{
-    ChecksumCapabilities, Device, DeviceCapabilities, Medium, PacketMeta, RxToken, TxToken,
-};
+use smoltcp::iface::{PollResult, SocketHandle, SocketSet, SocketStorage};
 use smoltcp::socket::tcp::{CongestionControl, Socket, SocketBuffer, State};
 use smoltcp::time::{Duration, Instant};
-use smoltcp::wire::{HardwareAddress, IpAddress, IpEndpoint, IpListenEndpoint};
+use smoltcp::wire::IpListenEndpoint;
 use switch::{Pool, Time};
 
+use super::clock::{ceiling, instant, span, time};
 use super::conn::{ACK_DELAY, window_shift};
+use super::device::{Inbound, Outbound, Unseen, Window};
 use super::emit::{Emitter, Reply};
 use super::engine::{Congestion, Glance, Next, Setup, TcpEngine, TcpState};
 use super::held::Held;
+use super::paths::{LOCAL, PathIx, REMOTE, Shared, endpoint};
 use super::pingpong::{HEADERS, KIND_SCALE, Pingpong, is_at_rest, option};
-use super::segment::{FIN, SYN};
-
-/// Segment sizes that a namespace uses at once; asked for more, it takes the next smaller one.
-const MAX_PATHS: usize = 32;
-/// No packet is cut smaller: leaves 88 bytes of data over IPv4 (RFC 791: every host takes 576).
-const MIN_MTU_V4: usize = 128;
-/// RFC 8200 §5.
-const MIN_MTU_V6: usize = 1280;
-
-/// The longest packet.
-const MAX_LEN: usize = u16::MAX as usize;
-/// What an IPv6 header is longer than one of IPv4.
-const HEADERS_DIFFER: usize = 20;
-/// Our address in IPv6 connections, as the engine has it.
-pub(super) const LOCAL: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
-/// The other side's.
-pub(super) const REMOTE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
-
-/// smoltcp counts whole microseconds: rounding up makes no timer early.
-pub(super) fn instant(now: Time) -> Instant {
-    Instant::from_micros(i64::try_from(now.as_nanos().div_ceil(1_000)).unwrap_or(i64::MAX))
-}
-
-/// The time at which the engine believes to be.
-pub(super) const fn ceiling(now: Time) -> Time {
-    Time::from_micros(now.as_nanos().div_ceil(1_000))
-}
-
-/// The last time that was asked for, and [what it is](ceiling) to engines: most questions are of one moment.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Clock(Time, Time);
-
-impl Default for Clock {
-    fn default() -> Self {
-        Self(Time::ZERO, ceiling(Time::ZERO))
-    }
-}
-
-impl Clock {
-    /// [`ceiling`].
-    #[inline]
-    pub(super) fn at(&mut self, now: Time) -> Time {
-        if self.0 != now {
-            *self = Self(now, ceiling(now));
-        }
-        self.1
-    }
-}
-
-fn time(instant: Instant) -> Time {
-    Time::from_micros(u64::try_from(instant.total_micros()).unwrap_or(0))
-}
-
-fn span(span: time::Duration) -> Duration {
-    Duration::from_micros(u64::try_from(span.as_micros()).unwrap_or(u64::MAX))
-}
-
-/// An address as the engine knows it. The engine looks up nothing by address, so that any will do for
-/// IPv6.
-const fn endpoint(address: SocketAddr, stand_in: Ipv4Addr) -> IpEndpoint {
-    let addr = match address {
-        SocketAddr::V4(v4) => *v4.ip(),
-        SocketAddr::V6(_) => stand_in,
-    };
-    IpEndpoint {
-        addr: IpAddress::Ipv4(addr),
-        port: address.port(),
-    }
-}
-
-pub(super) fn capabilities(mtu: usize, burst: usize) -> DeviceCapabilities {
-    let mut caps = DeviceCapabilities::default();
-    caps.medium = Medium::Ip;
-    caps.max_transmission_unit = mtu;
-    caps.max_burst_size = None;
-    caps.checksum = ChecksumCapabilities::ignored();
-    caps.segmentation.tcpv4 = NonZeroUsize::new(burst);
-    caps
-}
-
-/// The device of one call of `poll_ingress_single`.
-struct Inbound<'a> {
-    packet: Option<&'a [u8]>,
-    reply: &'a mut Reply,
-    mtu: usize,
-    burst: usize,
-}
-
-struct RxBytes<'a>(&'a [u8]);
-struct ReplyToken<'a>(&'a mut Reply);
-
-impl RxToken for RxBytes<'_> {
-    fn consume<R, F: FnOnce(&[u8]) -> R>(self, f: F) -> R {
-        f(self.0)
-    }
-}
-
-impl TxToken for ReplyToken<'_> {
-    fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
-        self.0.write(len, f)
-    }
-}
-
-impl Device for Inbound<'_> {
-    type RxToken<'t>
-        = RxBytes<'t>
-    where
-        Self: 't;
-    type TxToken<'t>
-        = ReplyToken<'t>
-    where
-        Self: 't;
-
-    fn receive(&mut self, _: Instant) -> Option<(RxBytes<'_>, ReplyToken<'_>)> {
-        let packet = self.packet.take()?;
-        Some((RxBytes(packet), ReplyToken(self.reply)))
-    }
-
-    fn transmit(&mut self, _: Instant) -> Option<ReplyToken<'_>> {
-        None
-    }
-
-    fn capabilities(&self) -> DeviceCapabilities {
-        capabilities(self.mtu, self.burst)
-    }
-}
-
-/// The window that a connection tells of.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Window {
-    /// Bytes that there is room for.
-    room: usize,
-    /// What it is scaled by.
-    shift: u8,
-}
-
-impl Window {
-    /// Writes it into a segment that smoltcp made, and gives back the field that was there. In a SYN, windows are not
-    /// scaled.
-    pub(super) fn tell(self, packet: &mut [u8]) -> u16 {
-        let Some(head) = packet.first_chunk_mut::<40>() else {
-            return 0;
-        };
-        let was = u16::from_be_bytes([head[34], head[35]]);
-        if head[33] & SYN == 0 {
-            let field = u16::try_from(self.room >> self.shift).unwrap_or(u16::MAX);
-            head[34..36].copy_from_slice(&field.to_be_bytes());
-        }
-        was
-    }
-}
-
-/// The device of one call of `poll_egress`.
-struct Outbound<'a, 'e>(&'a mut Emitter<'e>, &'a mut Pingpong, Window);
-
-struct EmitToken<'a, 'e> {
-    emitter: &'a mut Emitter<'e>,
-    pingpong: &'a mut Pingpong,
-    window: Window,
-    gso_size: u16,
-}
-
-impl TxToken for EmitToken<'_, '_> {
-    fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
-        self.emitter.segment(len, self.gso_size, |packet| {
-            let result = f(packet);
-            let field = self.window.tell(packet);
-            self.pingpong.wrote(packet, field);
-            result
-        })
-    }
-
-    fn set_meta(&mut self, meta: PacketMeta) {
-        self.gso_size = meta.segmentation_offload_size.map_or(0, Into::into);
-    }
-}
-
-impl<'e> Device for Outbound<'_, 'e> {
-    type RxToken<'t>
-        = RxBytes<'t>
-    where
-        Self: 't;
-    type TxToken<'t>
-        = EmitToken<'t, 'e>
-    where
-        Self: 't;
-
-    fn receive(&mut self, _: Instant) -> Option<(RxBytes<'_>, EmitToken<'_, 'e>)> {
-        None
-    }
-
-    fn transmit(&mut self, _: Instant) -> Option<EmitToken<'_, 'e>> {
-        Some(EmitToken {
-            emitter: self.0,
-            pingpong: self.1,
-            window: self.2,
-            gso_size: 0,
-        })
-    }
-
-    fn capabilities(&self) -> DeviceCapabilities {
-        // The interface copied the true ones when it was made.
-        capabilities(usize::from(u16::MAX), 0)
-    }
-}
-
-/// The device of a call whose packet nobody sees; its sequence number.
-struct Unseen<'a>(&'a mut Pingpong, Window, Option<u32>);
-
-struct UnseenToken<'t, 'a>(&'t mut Unseen<'a>);
-
-impl TxToken for UnseenToken<'_, '_> {
-    fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
-        let mut packet = vec![0; len];
-        let result = f(&mut packet);
-        let field = self.0.1.tell(&mut packet);
-        self.0.0.wrote(&mut packet, field);
-        let seq = packet.get(24..).and_then(<[u8]>::first_chunk);
-        self.0.2 = seq.map(|seq| u32::from_be_bytes(*seq));
-        result
-    }
-}
-
-impl<'a> Device for Unseen<'a> {
-    type RxToken<'t>
-        = RxBytes<'t>
-    where
-        Self: 't;
-    type TxToken<'t>
-        = UnseenToken<'t, 'a>
-    where
-        Self: 't;
-
-    fn receive(&mut self, _: Instant) -> Option<(RxBytes<'_>, UnseenToken<'_, 'a>)> {
-        None
-    }
-
-    fn transmit(&mut self, _: Instant) -> Option<UnseenToken<'_, 'a>> {
-        Some(UnseenToken(self))
-    }
-
-    fn capabilities(&self) -> DeviceCapabilities {
-        capabilities(usize::from(u16::MAX), 0)
-    }
-}
-
-struct Path {
-    /// The largest packet with its IPv4 header.
-    mtu: usize,
-    /// The largest super-segment, likewise; 0 for none.
-    burst: usize,
-    iface: Interface,
-}
-
-/// The interfaces of a namespace's connections, one for each segment size in use.
-pub(super) struct Shared {
-    paths: Vec<Path>,
-    seed: u64,
-}
-
-impl fmt::Debug for Shared {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list()
-            .entries(self.paths.iter().map(|path| (path.mtu, path.burst)))
-            .finish()
-    }
-}
-
-/// Which of the interfaces.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct PathIx(u8);
-
-impl Shared {
-    /// No interfaces yet; their random streams derive from `seed`.
-    pub(super) const fn new(seed: u64) -> Self {
-        Self {
-            paths: Vec::new(),
-            seed,
-        }
-    }
-
-    fn find(&mut self, mtu: usize, burst: usize) -> PathIx {
-        let same = |path: &Path| path.mtu == mtu && path.burst == burst;
-        let index = match self.paths.iter().position(same) {
-            Some(index) => index,
-            None if self.paths.len() < MAX_PATHS => {
-                self.add(mtu, burst);
-                self.paths.len() - 1
-            }
-            None => self.next_smaller(mtu),
-        };
-        PathIx(index as u8)
-    }
-
-    fn add(&mut self, mtu: usize, burst: usize) {
-        // The last one is good enough for everybody.
-        let (mtu, burst) = if self.paths.len() + 1 == MAX_PATHS {
-            (MIN_MTU_V4, 0)
-        } else {
-            (mtu, burst)
-        };
-        let mut config = Config::new(HardwareAddress::Ip);
-        config.random_seed = self.seed ^ ((mtu as u64) << 1) ^ u64::from(burst > 0);
-        let mut device = Inbound {
-            packet: None,
-            reply: &mut Reply::new(),
-            mtu,
-            burst,
-        };
-        let mut iface = Interface::new(config, &mut device, Instant::ZERO);
-        iface.set_any_ip(true);
-        self.paths.push(Path { mtu, burst, iface });
-    }
-
-    fn next_smaller(&self, mtu: usize) -> usize {
-        let all = self.paths.iter().enumerate();
-        let fits = all.filter(|(_, path)| path.mtu <= mtu && path.burst == 0);
-        let best = fits.max_by_key(|(index, path)| (path.mtu, core::cmp::Reverse(*index)));
-        best.map_or(0, |(index, _)| index)
-    }
-
-    pub(super) fn mtu(&self, path: PathIx) -> usize {
-        self.paths[usize::from(path.0)].mtu
-    }
-
-    pub(super) fn iface(&mut self, path: PathIx) -> &mut Interface {
-        &mut self.paths[usize::from(path.0)].iface
-    }
-}
+use super::segment::FIN;
 
 #[inline]
 fn state(socket: &Socket<'static>) -> TcpState {
@@ -447,10 +117,8 @@ impl Smol {
     #[inline]
     pub(super) fn window(&self) -> Window {
         let socket = self.socket();
-        Window {
-            room: told(socket.recv_capacity()).saturating_sub(self.recv_queue()),
-            shift: self.shift,
-        }
+        let room = told(socket.recv_capacity()).saturating_sub(self.recv_queue());
+        Window::new(room, self.shift)
     }
 
     /// Bytes of smoltcp's receive buffer.
@@ -548,14 +216,7 @@ impl TcpEngine for Smol {
     type Path = PathIx;
 
     fn path(shared: &mut Shared, local: SocketAddr, mtu: usize, offload: bool) -> PathIx {
-        // Linux's loopback has an MTU of 65,536, one more than an IPv4 packet can be.
-        let (min, max, header) = match local {
-            SocketAddr::V4(_) => (MIN_MTU_V4, MAX_LEN, 0),
-            SocketAddr::V6(_) => (MIN_MTU_V6, MAX_LEN + 1, HEADERS_DIFFER),
-        };
-        let mtu = mtu.clamp(min, max);
-        let burst = if offload && mtu < max { MAX_LEN } else { 0 };
-        shared.find(mtu - header, burst.saturating_sub(header))
+        shared.path(local, mtu, offload)
     }
 
     fn new(setup: &Setup) -> Self {

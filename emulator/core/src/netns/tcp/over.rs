@@ -1,0 +1,238 @@
+//! Ends: a connection's last word, what stays of it, and who is told.
+
+use super::conn::{Conn, Owner};
+use super::emit::{Emitter, Stamp, send_bare};
+use super::engine::TcpEngine;
+use super::head::Says;
+use super::machine::Machine;
+use super::run::guarded;
+use super::segment::{ACK, Bare, RST};
+use super::slots::Tenant;
+use super::timewait::Rest;
+use super::{Tcp, TcpCx};
+use crate::netns::Errno;
+
+/// What a connection that is over leaves to the next ones.
+#[derive(Default)]
+pub(super) struct Left {
+    pub(super) machine: Option<Machine>,
+    pub(super) conn: Option<Box<Conn>>,
+}
+
+impl Tcp {
+    /// Segments no longer find the connection.
+    fn unmap(&mut self, slot: u32) {
+        if let Some(conn) = self.slots.conn_at(slot)
+            && conn.mapped
+        {
+            conn.mapped = false;
+            self.demux.remove(&conn.tuple(), slot);
+            self.timers.set(slot, &mut conn.armed, None);
+        }
+    }
+
+    /// Forgets a connection without a word.
+    pub(super) fn release(&mut self, cx: &mut TcpCx<'_>, slot: u32) {
+        self.unmap(slot);
+        let left = self.vacate(slot);
+        Self::retire(cx, left);
+    }
+
+    /// Sends the connection's reset. The engine is asked what its number is before the connection is open, and
+    /// unless it is sure what is on the wire.
+    pub(super) fn last_word(&mut self, cx: &mut TcpCx<'_>, slot: u32) {
+        let conn = self.slots.conn_at(slot);
+        let Some(conn) = conn.filter(|conn| conn.mapped && conn.engine.is_some()) else {
+            return;
+        };
+        let is_certain = conn.marks.is_all_sent(conn.send_queue());
+        if !is_certain || conn.state().opening() {
+            self.engine_reset(cx, slot);
+            return;
+        }
+        let (seq, ack, window, v6) = (conn.marks.sent, conn.recv_next(), conn.window(), conn.v6());
+        let stamp = self.stamp;
+        if let Some(Machine::Brief(brief)) = &conn.engine {
+            let says = Says {
+                seq,
+                ack,
+                flags: RST | ACK,
+                window,
+            };
+            let mut emitter = Emitter {
+                pool: cx.pool,
+                out: cx.out,
+                stamp: &mut self.stamp,
+                counters: &mut self.counters,
+                v6,
+                marks: &mut conn.marks,
+                open: None,
+            };
+            emitter.plain(&brief.head, says, &[], &[]);
+        } else {
+            let reset = Bare {
+                window,
+                ..conn.bare(seq, RST)
+            };
+            send_bare(&reset, cx.pool, cx.out, &mut self.stamp, &mut self.counters);
+        }
+        if cfg!(debug_assertions) {
+            self.compare_reset(cx, slot, stamp);
+        }
+    }
+
+    /// Has the engine send its reset.
+    fn engine_reset(&mut self, cx: &mut TcpCx<'_>, slot: u32) {
+        if !self.catch_up(cx, slot) {
+            return;
+        }
+        let Some(conn) = self.slots.conn_at(slot) else {
+            return;
+        };
+        let v6 = conn.v6();
+        let Some(Machine::Engine(engine)) = &mut conn.engine else {
+            return;
+        };
+        let mut emitter = Emitter {
+            pool: cx.pool,
+            out: cx.out,
+            stamp: &mut self.stamp,
+            counters: &mut self.counters,
+            v6,
+            marks: &mut conn.marks,
+            open: None,
+        };
+        let (shared, path) = (&mut self.shared, conn.path);
+        let sound = guarded(|| {
+            engine.abort(shared, path);
+            engine.output(shared, path, cx.now, &mut emitter);
+        });
+        emitter.recover();
+        if sound.is_none() {
+            conn.engine = None;
+        }
+    }
+
+    /// The engine would have sent the reset that has just been sent with this stamp.
+    fn compare_reset(&mut self, cx: &mut TcpCx<'_>, slot: u32, stamp: Stamp) {
+        let (sent, counters) = (cx.out.pop_back(), self.counters);
+        let after = core::mem::replace(&mut self.stamp, stamp);
+        self.engine_reset(cx, slot);
+        (self.stamp, self.counters) = (after, counters);
+        if let (Some(sent), Some(asked)) = (&sent, cx.out.pop_back()) {
+            assert_eq!(cx.pool.bytes(sent), cx.pool.bytes(&asked), "a reset");
+            cx.pool.free(asked);
+        }
+        cx.out.extend(sent);
+    }
+
+    /// Ends a connection with a reset and forgets it.
+    pub(super) fn reset(&mut self, cx: &mut TcpCx<'_>, slot: u32) {
+        self.last_word(cx, slot);
+        self.release(cx, slot);
+    }
+
+    /// The connection is over. Who holds it finds `error`, what was received, or the end.
+    pub(super) fn over(&mut self, cx: &mut TcpCx<'_>, slot: u32, error: Option<Errno>) {
+        self.unmap(slot);
+        if conn_is_held(self, slot) {
+            cx.wake(self.slots.id(slot));
+        }
+        let left = self.leave(slot, error);
+        Self::retire(cx, left);
+    }
+
+    /// Takes an unmapped connection to where its owner will find it; what is not needed of it any more.
+    fn leave(&mut self, slot: u32, error: Option<Errno>) -> Left {
+        let Some(conn) = self.slots.conn_at(slot) else {
+            return Left::default();
+        };
+        match conn.owner {
+            Owner::Nobody => self.vacate(slot),
+            Owner::Embryo(listener) => {
+                if let Some(queues) = self.slots.listener_mut(listener) {
+                    queues.embryos -= 1;
+                }
+                self.vacate(slot)
+            }
+            Owner::App | Owner::Queue(_) => {
+                conn.error = error.or(conn.error);
+                let all_read = conn.recv_queue() == 0;
+                Left {
+                    machine: conn.engine.take_if(|_| all_read),
+                    conn: None,
+                }
+            }
+        }
+    }
+
+    /// Empties a slot.
+    fn vacate(&mut self, slot: u32) -> Left {
+        match self.slots.remove(slot) {
+            Some(Tenant::Conn(mut conn)) => {
+                self.unanswered -= usize::from(conn.unanswered);
+                Left {
+                    machine: conn.engine.take(),
+                    conn: Some(conn),
+                }
+            }
+            Some(Tenant::Listener(_)) | None => Left::default(),
+        }
+    }
+
+    /// The engine panicked: the connection ends as if it had been reset, and the other side gets a
+    /// reset with the next [`poll`](Self::poll).
+    pub(super) fn crashed(&mut self, slot: u32) {
+        self.counters.engine_panics += 1;
+        let id = self.slots.id(slot);
+        self.unmap(slot);
+        let Some(conn) = self.slots.conn_at(slot) else {
+            return;
+        };
+        let last = conn.bare(conn.marks.sent, RST);
+        if let Some(Machine::Engine(mut engine)) = conn.engine.take() {
+            self.strays.extend(engine.held.drain());
+        }
+        self.lost.push((id, last));
+        self.leave(slot, Some(Errno::ConnReset));
+    }
+
+    /// Acknowledges the other side's FIN if that has not been done.
+    pub(super) fn answer_fin(&mut self, cx: &mut TcpCx<'_>, slot: u32) {
+        if let Some(conn) = self.slots.conn_at(slot)
+            && conn.ended
+            && conn.marks.acking != conn.recv_next()
+        {
+            let answer = conn.bare(conn.marks.acked, ACK);
+            let (stamp, counters) = (&mut self.stamp, &mut self.counters);
+            send_bare(&answer, cx.pool, cx.out, stamp, counters);
+        }
+    }
+
+    /// Leaves an entry in TIME_WAIT, or in FIN_WAIT_2 if `half`, in place of the connection.
+    pub(super) fn rest(&mut self, cx: &mut TcpCx<'_>, slot: u32, half: bool) {
+        let Some(conn) = self.slots.conn_at(slot) else {
+            return;
+        };
+        let tuple = conn.tuple();
+        let rest = Rest {
+            send_next: conn.marks.acked,
+            recv_next: conn.recv_next(),
+            window: conn.marks.window,
+            hop_limit: conn.options.hop_limit,
+            half,
+        };
+        self.unmap(slot);
+        if !self.waits.insert(self.now, tuple, rest) {
+            self.counters.time_wait_overflows += 1;
+        }
+        let left = self.leave(slot, None);
+        Self::retire(cx, left);
+    }
+}
+
+/// An application has the connection's socket.
+pub(super) fn conn_is_held(tcp: &mut Tcp, slot: u32) -> bool {
+    let conn = tcp.slots.conn_at(slot);
+    conn.is_some_and(|conn| conn.owner == Owner::App)
+}
