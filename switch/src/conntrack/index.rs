@@ -1,51 +1,38 @@
 //! Which connection a tuple belongs to.
 //!
-//! Tuples of IPv4 are two words, as a header has them, and have a table of their own: they are most of what is asked
-//! for, and everything about two words is cheap.
+//! A tuple and what answers it untranslated hash the same: such a connection stands in the table once and is found from
+//! both sides, by what its slot holds. A translated one stands there twice. Tuples of IPv4 are two words, as a header
+//! has them; everything about two words is cheap.
 
-use core::hash::{Hash, Hasher};
+use core::hash::{BuildHasher, Hasher};
 use core::net::IpAddr;
 
 use foldhash::fast::FixedState;
-use hashbrown::HashMap;
+use hashbrown::HashTable;
 
-use super::{Direction, Tuple};
+use super::{Conn, Direction, Slot, Tuple};
 
-/// Slots and directions by tuple.
+/// Slots by tuple.
 #[derive(Debug, Default)]
-pub(super) struct Index {
-    v4: HashMap<Words, Place, FixedState>,
-    others: HashMap<Tuple, Place, FixedState>,
-}
+pub(super) struct Index(HashTable<Place>);
 
 /// A tuple of IPv4: protocol and source; destination and ports, source first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Words([u64; 2]);
+type Words = [u64; 2];
 
-/// A slot, and whether the tuple is that of answers, in the lowest bit.
-#[derive(Clone, Copy, Debug)]
+/// A slot, and whether it stands here for the tuple of its answers, in the lowest bit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Place(u32);
 
-impl Hash for Words {
-    #[inline]
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u128(u128::from(self.0[0]) << 64 | u128::from(self.0[1]));
-    }
-}
-
-impl Words {
-    #[inline]
-    const fn of(tuple: &Tuple) -> Option<Self> {
-        let (IpAddr::V4(source), IpAddr::V4(destination)) = (tuple.source, tuple.destination)
-        else {
-            return None;
-        };
-        let ports = (tuple.source_port as u64) << 16 | tuple.destination_port as u64;
-        Some(Self([
-            (tuple.protocol as u64) << 48 | source.to_bits() as u64,
-            (destination.to_bits() as u64) << 32 | ports,
-        ]))
-    }
+#[inline]
+const fn words(tuple: &Tuple) -> Option<Words> {
+    let (IpAddr::V4(source), IpAddr::V4(destination)) = (tuple.source, tuple.destination) else {
+        return None;
+    };
+    let ports = (tuple.source_port as u64) << 16 | tuple.destination_port as u64;
+    Some([
+        (tuple.protocol as u64) << 48 | source.to_bits() as u64,
+        (destination.to_bits() as u64) << 32 | ports,
+    ])
 }
 
 impl Place {
@@ -60,54 +47,118 @@ impl Place {
         self.0 >> 1
     }
 
-    #[inline]
-    const fn direction(self) -> Direction {
+    /// The tuple for which it stands here.
+    const fn tuple(self, conn: &Conn) -> &Tuple {
         match self.0 & 1 {
-            0 => Direction::Original,
-            _ => Direction::Reply,
+            0 => &conn.original,
+            _ => &conn.reply,
         }
     }
+}
+
+#[inline]
+fn held(slots: &[Slot], place: Place) -> Option<&Conn> {
+    slots.get(place.slot() as usize)?.conn.as_ref()
+}
+
+/// Of a tuple of IPv4 and of its inverse, if they have ports.
+#[inline]
+fn hash_words([from, to]: Words) -> u64 {
+    let source = from << 16 & 0xffff_ffff_0000 | to >> 16 & 0xffff;
+    let destination = to >> 32 << 16 | to & 0xffff;
+    let less = from >> 48 << 48 | source.min(destination);
+    let mut hasher = FixedState::default().build_hasher();
+    hasher.write_u128(u128::from(less) << 64 | u128::from(source.max(destination)));
+    hasher.finish()
+}
+
+/// The same of any tuple.
+#[inline]
+fn hash(tuple: &Tuple) -> u64 {
+    if let Some(words) = words(tuple) {
+        return hash_words(words);
+    }
+    let mut ends = [
+        (tuple.source, tuple.source_port),
+        (tuple.destination, tuple.destination_port),
+    ];
+    ends.sort_unstable();
+    FixedState::default().hash_one((ends, tuple.protocol))
 }
 
 impl Index {
     /// The connection of a tuple, and which of its two that is.
     #[inline]
-    pub(super) fn of(&self, tuple: &Tuple) -> Option<(u32, Direction)> {
-        let place = match Words::of(tuple) {
-            Some(words) => self.v4.get(&words),
-            None => self.others.get(tuple),
-        };
-        place.map(|place| (place.slot(), place.direction()))
+    pub(super) fn of(&self, slots: &[Slot], tuple: &Tuple) -> Option<(u32, Direction)> {
+        if let Some(words) = words(tuple) {
+            return self.of_words(slots, words);
+        }
+        let mut found = None;
+        self.0.find(hash(tuple), |&place| {
+            found = held(slots, place).and_then(|conn| {
+                if conn.original == *tuple {
+                    return Some((place.slot(), Direction::Original));
+                }
+                (conn.reply == *tuple).then_some((place.slot(), Direction::Reply))
+            });
+            found.is_some()
+        })?;
+        found
     }
 
     /// The same for a tuple of IPv4 as a header has it.
     #[inline]
-    pub(super) fn of_words(&self, words: [u64; 2]) -> Option<(u32, Direction)> {
-        let place = self.v4.get(&Words(words))?;
-        Some((place.slot(), place.direction()))
+    pub(super) fn of_words(&self, slots: &[Slot], asked: Words) -> Option<(u32, Direction)> {
+        let mut found = None;
+        self.0.find(hash_words(asked), |&place| {
+            found = held(slots, place).and_then(|conn| {
+                if words(&conn.original) == Some(asked) {
+                    return Some((place.slot(), Direction::Original));
+                }
+                let is_reply = words(&conn.reply) == Some(asked);
+                is_reply.then_some((place.slot(), Direction::Reply))
+            });
+            found.is_some()
+        })?;
+        found
     }
 
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
-        self.v4.len() + self.others.len()
+        self.0.len()
     }
 
-    /// The tuple belongs to this connection from now on.
-    pub(super) fn insert(&mut self, tuple: &Tuple, slot: u32, direction: Direction) {
-        let place = Place::of(slot, direction);
-        match Words::of(tuple) {
-            Some(words) => self.v4.insert(words, place),
-            None => self.others.insert(*tuple, place),
+    /// Both tuples of the connection in `slot` belong to it from now on. No other one has them.
+    pub(super) fn insert(&mut self, slots: &[Slot], slot: u32) {
+        let place = Place::of(slot, Direction::Original);
+        let Some(conn) = held(slots, place) else {
+            return;
         };
+        let (original, reply) = (hash(&conn.original), hash(&conn.reply));
+        self.put(slots, original, place);
+        if reply != original {
+            self.put(slots, reply, Place::of(slot, Direction::Reply));
+        }
     }
 
-    /// The tuple does not belong to this connection any more, if it did.
-    pub(super) fn remove(&mut self, tuple: &Tuple, slot: u32) {
-        if self.of(tuple).is_some_and(|(held, _)| held == slot) {
-            match Words::of(tuple) {
-                Some(words) => self.v4.remove(&words),
-                None => self.others.remove(tuple),
-            };
+    fn put(&mut self, slots: &[Slot], hash: u64, place: Place) {
+        let again =
+            |place: &Place| held(slots, *place).map_or(0, |conn| self::hash(place.tuple(conn)));
+        self.0.insert_unique(hash, place, again);
+    }
+
+    /// The connection in `slot` has no tuples any more.
+    pub(super) fn remove(&mut self, conn: &Conn, slot: u32) {
+        let (original, reply) = (hash(&conn.original), hash(&conn.reply));
+        self.take(original, Place::of(slot, Direction::Original));
+        if reply != original {
+            self.take(reply, Place::of(slot, Direction::Reply));
+        }
+    }
+
+    fn take(&mut self, hash: u64, place: Place) {
+        if let Ok(found) = self.0.find_entry(hash, |&other| other == place) {
+            found.remove();
         }
     }
 }
@@ -116,8 +167,10 @@ impl Index {
 mod tests {
     use core::net::{Ipv4Addr, Ipv6Addr};
 
-    use super::super::tuple::TCP;
+    use super::super::tuple::{Flow, ICMP, TCP, UDP};
     use super::*;
+    use crate::rng::Rng;
+    use crate::time::Time;
 
     fn tuple(source: IpAddr, destination: IpAddr) -> Tuple {
         Tuple {
@@ -126,6 +179,22 @@ mod tests {
             protocol: TCP,
             source_port: 40_000,
             destination_port: 80,
+        }
+    }
+
+    fn slot(original: Tuple, reply: Tuple) -> Slot {
+        let flow = Flow {
+            tuple: Tuple {
+                protocol: UDP,
+                ..original
+            },
+            flags: 0,
+        };
+        let mut conn = Conn::start(Time::ZERO, 0, &flow).unwrap();
+        (conn.original, conn.reply) = (original, reply);
+        Slot {
+            generation: 0,
+            conn: Some(conn),
         }
     }
 
@@ -151,18 +220,21 @@ mod tests {
                 ..v6
             },
         ];
-        let mut index = Index::default();
-        for (slot, tuple) in (0..).zip(&all) {
-            assert_eq!(index.of(tuple), None);
-            index.insert(tuple, slot, Direction::Original);
-        }
-        for (slot, tuple) in (0..).zip(&all) {
-            assert_eq!(index.of(tuple), Some((slot, Direction::Original)));
-            index.insert(tuple, slot + 100, Direction::Reply);
-            index.remove(tuple, slot);
-            assert_eq!(index.of(tuple), Some((slot + 100, Direction::Reply)));
-            index.remove(tuple, slot + 100);
-            assert_eq!(index.of(tuple), None);
+        for (at, &original) in all.iter().enumerate() {
+            let reply = Tuple {
+                destination_port: 9,
+                ..original.inverted()
+            };
+            let slots = [slot(original, reply)];
+            let mut index = Index::default();
+            index.insert(&slots, 0);
+            for (other, asked) in all.iter().enumerate() {
+                let found = (at == other).then_some((0, Direction::Original));
+                assert_eq!(index.of(&slots, asked), found);
+            }
+            assert_eq!(index.of(&slots, &reply), Some((0, Direction::Reply)));
+            index.remove(slots[0].conn.as_ref().unwrap(), 0);
+            assert_eq!((index.of(&slots, &original), index.len()), (None, 0));
         }
     }
 
@@ -175,7 +247,80 @@ mod tests {
         );
         let words = [6 << 48 | 0xac11_0002, 0xac11_0003 << 32 | 40_000 << 16 | 80];
         let mut index = Index::default();
-        index.insert(&v4, 7, Direction::Reply);
-        assert_eq!(index.of_words(words), Some((7, Direction::Reply)));
+        let slots = [slot(v4.inverted(), v4)];
+        index.insert(&slots, 0);
+        assert_eq!(index.of_words(&slots, words), Some((0, Direction::Reply)));
+        assert_eq!(index.len(), 1, "both directions share a place");
+    }
+
+    /// Connections of few ends, some translated, some their own answer, come and go; every tuple is found where a plain list
+    /// has it.
+    #[test]
+    fn as_a_list() {
+        let mut rng = Rng::new(11);
+        let mut index = Index::default();
+        let mut slots: Vec<Slot> = (0..200).map(|_| Slot::default()).collect();
+        let mut model: Vec<(Tuple, u32, Direction)> = Vec::new();
+        let mut shared = 0;
+        for _ in 0..40_000 {
+            let at = rng.below(200);
+            if let Some(conn) = slots[at as usize].conn.as_ref() {
+                index.remove(conn, at);
+                model.retain(|&(_, slot, _)| slot != at);
+                slots[at as usize].conn = None;
+            } else {
+                let (original, reply) = (any(&mut rng), any(&mut rng));
+                let reply = match rng.below(3) {
+                    0 => reply,
+                    _ => original.inverted(),
+                };
+                if model
+                    .iter()
+                    .any(|&(tuple, ..)| tuple == original || tuple == reply)
+                {
+                    continue;
+                }
+                shared += u32::from(hash(&original) == hash(&reply));
+                slots[at as usize] = slot(original, reply);
+                index.insert(&slots, at);
+                model.push((original, at, Direction::Original));
+                if reply != original {
+                    model.push((reply, at, Direction::Reply));
+                }
+            }
+            for _ in 0..3 {
+                let asked = match rng.below(2) {
+                    0 if !model.is_empty() => model[rng.below(model.len() as u32) as usize].0,
+                    _ => any(&mut rng),
+                };
+                let mut found = model.iter().filter(|&&(tuple, ..)| tuple == asked);
+                let found = found.next().map(|&(_, slot, direction)| (slot, direction));
+                assert_eq!(index.of(&slots, &asked), found);
+                if let Some(words) = words(&asked) {
+                    assert_eq!(index.of_words(&slots, words), found);
+                }
+            }
+        }
+        assert!(shared > 1_000 && model.len() > 20, "{shared}");
+    }
+
+    fn any(rng: &mut Rng) -> Tuple {
+        let long = rng.below(4) == 0;
+        let mut address = || match long {
+            true => IpAddr::V6(Ipv6Addr::from_bits(rng.below(3).into())),
+            false => IpAddr::V4(Ipv4Addr::from_bits(rng.below(3))),
+        };
+        let (source, destination) = (address(), address());
+        let protocol = [TCP, UDP, ICMP][rng.below(3) as usize];
+        Tuple {
+            source,
+            destination,
+            protocol,
+            source_port: 1 + rng.below(4) as u16,
+            destination_port: match protocol {
+                ICMP => [8 << 8, 0][rng.below(2) as usize],
+                _ => 1 + rng.below(4) as u16,
+            },
+        }
     }
 }

@@ -42,8 +42,6 @@ use crate::verdict::DropReason;
 const IN_FLIGHT: usize = 8;
 /// How many expired connections each new one clears away.
 const SWEEP: usize = 2;
-/// How many places in the queue of timers may mean nothing, beside as many as there are connections.
-const ROOM: usize = 64;
 
 /// Which way a packet of a connection goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -198,7 +196,7 @@ impl Conntrack {
     /// The live connection that a packet with `tuple` belongs to as it comes off the wire. One that
     /// has run out is removed.
     pub(crate) fn find(&mut self, now: Time, tuple: &Tuple) -> Option<(ConnRef, Direction)> {
-        let (slot, direction) = self.index.of(tuple)?;
+        let (slot, direction) = self.index.of(&self.slots, tuple)?;
         let at = self.at(slot);
         if self.conn(at).is_some_and(|conn| conn.is_expired(now)) {
             self.remove(at);
@@ -210,7 +208,7 @@ impl Conntrack {
     /// The same, live or not, for a packet of IPv4: its [flow](crate::hook::Run::flow).
     #[inline]
     pub(crate) fn peek_words(&self, words: [u64; 2]) -> Option<(ConnRef, Direction)> {
-        let (slot, direction) = self.index.of_words(words)?;
+        let (slot, direction) = self.index.of_words(&self.slots, words)?;
         Some((self.at(slot), direction))
     }
 
@@ -281,7 +279,7 @@ impl Conntrack {
             conn.destination_nat = (conn.reply.source, conn.reply.source_port) != to;
             (conn.reply.source, conn.reply.source_port) = to;
         }
-        if self.index.of(&conn.reply).is_some() {
+        if self.index.of(&self.slots, &conn.reply).is_some() {
             return None;
         }
         conn.source_done = true;
@@ -328,16 +326,11 @@ impl Conntrack {
 
     /// Removes one connection that has run out.
     fn remove_expired(&mut self, now: Time) -> bool {
-        while let Some((queued, slot)) = self.timers.first() {
-            if queued > now {
-                return false;
-            }
-            self.timers.pop();
+        while let Some(slot) = self.timers.due(now) {
             let at = self.at(slot);
-            let Some(conn) = self.conn(at).filter(|conn| conn.queued == queued) else {
+            let Some(expires) = self.conn(at).map(|conn| conn.expires) else {
                 continue;
             };
-            let expires = conn.expires;
             if now >= expires {
                 self.remove(at);
                 return true;
@@ -347,19 +340,11 @@ impl Conntrack {
         false
     }
 
-    /// Puts a connection into the queue of timers at `when`, and nowhere else: other places of it mean nothing
-    /// from now on.
+    /// Puts a connection into the queue of timers at `when`.
     fn queue(&mut self, at: ConnRef, when: Time) {
         if let Some(conn) = self.conn_mut(at) {
             conn.queued = when;
-            self.timers.push(when, at.slot);
-        }
-        if self.timers.len() > 2 * self.confirmed + ROOM {
-            let slots = &self.slots;
-            self.timers.retain(|(queued, slot)| {
-                let conn = slots[slot as usize].conn.as_ref();
-                conn.is_some_and(|conn| conn.queued == queued)
-            });
+            self.timers.set(at.slot, when);
         }
     }
 
@@ -409,11 +394,10 @@ impl Conntrack {
             return;
         };
         conn.confirmed = true;
-        let (original, reply, number) = (conn.original, conn.reply, conn.number);
+        let number = conn.number;
         let looked_at = conn.looked_at(now);
         let (middle, source) = (conn.middle, conn.source_nat.then(|| source_of(conn)));
-        self.index.insert(&reply, at.slot, Direction::Reply);
-        self.index.insert(&original, at.slot, Direction::Original);
+        self.index.insert(&self.slots, at.slot);
         if let Some(middle) = middle {
             self.middles.insert(middle, at.slot);
         }
@@ -462,25 +446,27 @@ impl Conntrack {
         if slot.generation != at.generation {
             return;
         }
-        let Some(conn) = slot.conn.take() else { return };
+        let Some(conn) = slot.conn.as_ref() else {
+            return;
+        };
+        if conn.confirmed {
+            self.confirmed -= 1;
+            self.index.remove(conn, at.slot);
+            self.timers.unset(at.slot);
+            self.unassured.remove(at.slot);
+            if let Some(middle) = conn.middle
+                && self.middles.get(&middle) == Some(&at.slot)
+            {
+                self.middles.remove(&middle);
+            }
+            let source = source_of(conn);
+            if conn.source_nat && self.sources.get(&source) == Some(&at.slot) {
+                self.sources.remove(&source);
+            }
+        }
+        slot.conn = None;
         slot.generation = slot.generation.wrapping_add(1);
         self.free.push(at.slot);
-        if !conn.confirmed {
-            return;
-        }
-        self.confirmed -= 1;
-        self.index.remove(&conn.original, at.slot);
-        self.index.remove(&conn.reply, at.slot);
-        if let Some(middle) = conn.middle
-            && self.middles.get(&middle) == Some(&at.slot)
-        {
-            self.middles.remove(&middle);
-        }
-        let source = source_of(&conn);
-        if conn.source_nat && self.sources.get(&source) == Some(&at.slot) {
-            self.sources.remove(&source);
-        }
-        self.unassured.remove(at.slot);
     }
 }
 

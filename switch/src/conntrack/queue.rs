@@ -3,7 +3,7 @@
 //! Connections of one timeout run out in the order in which they were refreshed, and there are few timeouts: a time
 //! is mostly later than all before it of its kind. So there are a few lines, each in order by itself; a time goes to
 //! the end of the one whose last is nearest before it, and only what fits none goes to a heap. Lines are touched at
-//! their ends alone, however long they are. What is taken back is passed over when its turn comes.
+//! their ends alone, however long they are. What was set anew or taken back is passed over when its turn comes.
 
 use core::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -14,128 +14,184 @@ use crate::time::Time;
 const LINES: usize = 6;
 /// An empty line keeps no more room than for so many.
 const ROOM: usize = 256;
-/// An empty line begins never.
-const NEVER: Place = (Time::MAX, u32::MAX);
-/// An empty line takes everything, if nothing else does.
-const EVER: Place = (Time::ZERO, 0);
+/// How many places may mean nothing, beside as many as there are slots in the queue.
+const SPARE: usize = 64;
 
-/// When, and which slot.
-type Place = (Time, u32);
+/// When, which slot, and its mark then.
+type Place = (Time, u32, u32);
 
-/// Slots by time, and among equal times by number.
+/// Slots, each with one time.
 #[derive(Debug)]
 pub(super) struct Queue {
-    firsts: [Place; LINES],
-    lasts: [Place; LINES],
+    /// The first of all times, and the line in which it is; the heap has the number behind theirs.
+    next: (Time, usize),
+    firsts: [Time; LINES],
+    lasts: [Time; LINES],
     lines: [VecDeque<Place>; LINES],
     rest: BinaryHeap<Reverse<Place>>,
+    /// Counted up whenever a slot is set or taken back: odd while it is in the queue.
+    marks: Vec<u32>,
+    /// Slots in the queue.
     len: usize,
+    /// Places that there are for them, and for what they were.
+    places: usize,
 }
 
 impl Default for Queue {
     fn default() -> Self {
         Self {
-            firsts: [NEVER; LINES],
-            lasts: [EVER; LINES],
+            next: (Time::MAX, LINES),
+            firsts: [Time::MAX; LINES],
+            lasts: [Time::ZERO; LINES],
             lines: Default::default(),
             rest: BinaryHeap::new(),
+            marks: Vec::new(),
             len: 0,
+            places: 0,
         }
     }
 }
 
 impl Queue {
-    /// How many places there are, those included that mean nothing any more.
-    pub(super) const fn len(&self) -> usize {
-        self.len
+    /// Has `slot` looked at at `at` and at no other time.
+    pub(super) fn set(&mut self, slot: u32, at: Time) {
+        if self.marks.len() <= slot as usize {
+            self.marks.resize(slot as usize + 1, 0);
+        }
+        let mark = &mut self.marks[slot as usize];
+        let was_out = 1 - (*mark & 1);
+        *mark = mark.wrapping_add(1 + (1 - was_out));
+        let place = (at, slot, *mark);
+        self.len += was_out as usize;
+        self.put(place);
+        if self.places > 2 * self.len + SPARE {
+            self.tidy();
+        }
     }
 
-    /// The first place.
-    #[inline]
-    pub(super) fn first(&self) -> Option<Place> {
-        self.foremost().map(|(place, _)| place)
+    /// Takes a slot out, if it is in.
+    pub(super) fn unset(&mut self, slot: u32) {
+        if let Some(mark) = self.marks.get_mut(slot as usize) {
+            let was_in = *mark & 1;
+            *mark = mark.wrapping_add(was_in);
+            self.len -= was_in as usize;
+        }
     }
 
-    /// The first place, and the line in which it is; the heap has the number behind theirs.
+    /// Takes out the slot that is to be looked at first, if that is by `now`.
     #[inline]
-    fn foremost(&self) -> Option<(Place, usize)> {
-        let heaped = self.rest.peek().map_or(NEVER, |place| place.0);
-        let mut least = (heaped, LINES);
-        for (line, &first) in self.firsts.iter().enumerate() {
-            if first < least.0 {
-                least = (first, line);
+    pub(super) fn due(&mut self, now: Time) -> Option<u32> {
+        while self.next.0 <= now && self.places > 0 {
+            let Some((_, slot, mark)) = self.take() else {
+                return None;
+            };
+            if self.marks[slot as usize] == mark {
+                self.unset(slot);
+                return Some(slot);
             }
         }
-        (least.0 != NEVER).then_some(least)
+        None
     }
 
-    /// Puts `slot` where it is to be looked at at `at`, beside the places that it has already.
-    pub(super) fn push(&mut self, at: Time, slot: u32) {
-        let place = (at, slot);
-        self.len += 1;
-        let mut fits: Option<usize> = None;
-        for (line, &last) in self.lasts.iter().enumerate() {
-            if last <= place && fits.is_none_or(|best| self.lasts[best] < last) {
-                fits = Some(line);
+    #[inline]
+    fn put(&mut self, place: Place) {
+        let at = place.0;
+        self.places += 1;
+        let mut fit = (Time::ZERO, LINES);
+        for line in 0..LINES {
+            let last = self.lasts[line];
+            if last <= at && last >= fit.0 {
+                fit = (last, line);
             }
         }
-        let Some(line) = fits else {
+        let line = fit.1;
+        if at < self.next.0 {
+            self.next = (at, line);
+        }
+        if line == LINES {
             self.rest.push(Reverse(place));
             return;
-        };
-        if self.lines[line].is_empty() {
-            self.firsts[line] = place;
         }
-        self.lasts[line] = place;
+        self.firsts[line] = self.firsts[line].min(at);
+        self.lasts[line] = at;
         self.lines[line].push_back(place);
     }
 
-    /// Takes the first place out.
-    pub(super) fn pop(&mut self) -> Option<Place> {
-        let (place, line) = self.foremost()?;
-        self.len -= 1;
-        if line == LINES {
-            self.rest.pop();
+    fn take(&mut self) -> Option<Place> {
+        let line = self.next.1;
+        let place = if line == LINES {
+            self.rest.pop()?.0
         } else {
-            self.lines[line].pop_front();
+            let place = self.lines[line].pop_front()?;
             self.begin(line);
-        }
-        if self.rest.is_empty() && self.rest.capacity() > ROOM {
-            self.rest = BinaryHeap::new();
-        }
+            place
+        };
+        self.places -= 1;
+        self.seek();
         Some(place)
     }
 
     /// Notes what a line begins with now.
+    #[inline]
     fn begin(&mut self, line: usize) {
         let places = &mut self.lines[line];
-        if let Some(&first) = places.front() {
-            self.firsts[line] = first;
+        if let Some(first) = places.front() {
+            self.firsts[line] = first.0;
             return;
         }
         if places.capacity() > ROOM {
             *places = VecDeque::new();
         }
-        (self.firsts[line], self.lasts[line]) = (NEVER, EVER);
+        (self.firsts[line], self.lasts[line]) = (Time::MAX, Time::ZERO);
     }
 
-    /// Keeps the places that mean something.
-    pub(super) fn retain(&mut self, mut means: impl FnMut(Place) -> bool) {
-        self.rest.retain(|place| means(place.0));
+    /// Notes what comes first now.
+    #[inline]
+    fn seek(&mut self) {
+        let mut next = (Time::MAX, LINES);
+        if let Some(first) = self.rest.peek() {
+            next.0 = first.0.0;
+        } else if self.rest.capacity() > ROOM {
+            self.rest = BinaryHeap::new();
+        }
         for line in 0..LINES {
-            self.lines[line].retain(|&place| means(place));
-            if let Some(&last) = self.lines[line].back() {
-                self.lasts[line] = last;
+            if self.firsts[line] < next.0 {
+                next = (self.firsts[line], line);
+            }
+        }
+        self.next = next;
+    }
+
+    /// Drops the places that mean nothing any more.
+    fn tidy(&mut self) {
+        let marks = &self.marks;
+        let holds = |&(_, slot, mark): &Place| marks[slot as usize] == mark;
+        self.rest.retain(|place| holds(&place.0));
+        for line in &mut self.lines {
+            line.retain(holds);
+        }
+        for line in 0..LINES {
+            if let Some(last) = self.lines[line].back() {
+                self.lasts[line] = last.0;
             }
             self.begin(line);
         }
-        self.len = self.rest.len() + self.lines.iter().map(VecDeque::len).sum::<usize>();
+        self.places = self.len;
+        self.seek();
+    }
+
+    /// Where the place of a slot is that is in the queue.
+    #[cfg(test)]
+    pub(super) fn set_for(&self, slot: u32) -> Option<Time> {
+        let all = self.lines.iter().flatten();
+        let all = all.chain(self.rest.iter().map(|place| &place.0));
+        let mut own = all.filter(|place| place.1 == slot && self.marks[slot as usize] == place.2);
+        own.next().map(|place| place.0)
     }
 
     #[cfg(test)]
-    pub(super) fn contains(&self, place: Place) -> bool {
-        let mut heaped = self.rest.iter().map(|place| place.0);
-        heaped.any(|other| other == place) || self.lines.iter().any(|line| line.contains(&place))
+    pub(super) const fn len(&self) -> usize {
+        self.len
     }
 }
 
@@ -143,40 +199,72 @@ impl Queue {
 mod tests {
     use super::*;
     use crate::rng::Rng;
+    use std::collections::BTreeSet;
 
-    /// What goes in comes out as from a sorted list, whatever order it went in.
+    /// What is set, moved and taken away comes out as from an ordered set, whatever order it went in.
     #[test]
-    fn as_a_sorted_list() {
-        for (seed, kinds) in [(1, 1), (2, 3), (3, 200)] {
+    fn as_an_ordered_set() {
+        for (seed, kinds) in [(1, 1), (2, 3), (3, 300)] {
             let mut rng = Rng::new(seed);
-            let (mut queue, mut model) = (Queue::default(), Vec::<Place>::new());
+            let (mut queue, mut set) = (Queue::default(), BTreeSet::new());
+            let mut times = vec![Time::MAX; 2_000];
             let (mut heaped, mut longest) = (false, 0);
-            for step in 0..30_000_u64 {
-                let grows = step % 3_000 < 2_000;
-                if rng.below(8) < if grows { 5 } else { 2 } {
-                    let wait = u64::from(rng.below(kinds)) * 700;
-                    let late = u64::from(rng.below(20)) / 19 * 50;
-                    let place = (Time::from_nanos(step + wait - late.min(step)), rng.below(9));
-                    queue.push(place.0, place.1);
-                    let at = model.partition_point(|&other| other <= place);
-                    model.insert(at, place);
-                    assert!(queue.contains(place));
-                } else {
-                    let first = (!model.is_empty()).then(|| model.remove(0));
-                    assert_eq!(queue.pop(), first);
+            for step in 0..60_000_u64 {
+                let now = Time::from_nanos(step);
+                let (slot, grows) = (rng.below(2_000), step % 6_000 < 4_000);
+                match rng.below(8) {
+                    0 => {
+                        queue.unset(slot);
+                        set.remove(&(times[slot as usize], slot));
+                    }
+                    1..6 if grows => {
+                        let wait = 2_000 + u64::from(rng.below(kinds)) * 100;
+                        let early = u64::from(rng.below(20) / 19) * 50;
+                        let at = Time::from_nanos(step + wait - early);
+                        set.remove(&(times[slot as usize], slot));
+                        set.insert((at, slot));
+                        times[slot as usize] = at;
+                        queue.set(slot, at);
+                    }
+                    _ => {
+                        let expected = set.first().filter(|first| first.0 <= now).copied();
+                        let due = queue.due(now);
+                        // Any of those of the same time.
+                        let time = due.map(|slot| times[slot as usize]);
+                        assert_eq!(time, expected.map(|first| first.0));
+                        if let Some(slot) = due {
+                            assert!(set.remove(&(times[slot as usize], slot)));
+                        }
+                    }
                 }
-                if step % 10_000 == 9_999 {
-                    let odd = |place: Place| place.1 % 2 == 1;
-                    queue.retain(odd);
-                    model.retain(|&place| odd(place));
-                }
-                assert_eq!(queue.first(), model.first().copied());
-                assert_eq!(queue.len(), model.len());
+                assert_eq!(queue.len, set.len());
+                assert!(queue.places <= 2 * queue.len.max(2_000) + SPARE + 1);
                 heaped |= !queue.rest.is_empty();
                 longest = longest.max(queue.lines.iter().map(VecDeque::len).max().unwrap());
             }
-            assert_eq!(heaped, kinds == 200, "{kinds}");
-            assert!(longest > ROOM || kinds == 200, "{longest}");
+            for &(at, slot) in &set {
+                assert_eq!(queue.set_for(slot), Some(at));
+            }
+            assert_eq!(heaped, kinds == 300, "{kinds}");
+            assert!(longest > ROOM || kinds == 300, "{longest}");
         }
+    }
+
+    #[test]
+    fn an_empty_queue_keeps_little() {
+        let mut queue = Queue::default();
+        for slot in 0..10_000 {
+            queue.set(slot, Time::from_nanos(slot.into()));
+            queue.set(slot, Time::from_nanos(20_000 - u64::from(slot)));
+        }
+        assert!(queue.places <= 2 * 10_000 + SPARE);
+        while queue.due(Time::MAX).is_some() {}
+        let rooms = queue.lines.iter().map(VecDeque::capacity);
+        assert!(
+            rooms
+                .chain([queue.rest.capacity()])
+                .all(|room| room <= ROOM)
+        );
+        assert_eq!((queue.len, queue.places, queue.next.0), (0, 0, Time::MAX));
     }
 }

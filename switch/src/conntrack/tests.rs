@@ -131,15 +131,20 @@ fn consistent(table: &Conntrack) {
         .collect();
     let confirmed = held.iter().filter(|conn| conn.confirmed).count();
     assert_eq!(confirmed, table.confirmed);
-    assert!(table.timers.len() <= 2 * confirmed + ROOM + 1);
-    assert_eq!(table.index.len(), 2 * confirmed);
+    assert_eq!(table.timers.len(), confirmed);
+    let shared = |conn: &&Conn| conn.confirmed && conn.reply == conn.original.inverted();
+    assert_eq!(
+        table.index.len(),
+        2 * confirmed - held.iter().filter(|conn| shared(conn)).count()
+    );
     let unassured = held.iter().filter(|conn| conn.confirmed && !conn.assured);
     assert_eq!(table.unassured.len(), unassured.count());
     for conn in held.iter().filter(|conn| conn.confirmed) {
-        let slot = table.index.of(&conn.original).unwrap().0;
-        assert!(conn.queued <= conn.expires && table.timers.contains((conn.queued, slot)));
-        assert!(table.index.of(&conn.original).is_some());
-        assert!(table.index.of(&conn.reply).is_some());
+        let slot = table.index.of(&table.slots, &conn.original).unwrap().0;
+        assert!(conn.queued <= conn.expires);
+        assert_eq!(table.timers.set_for(slot), Some(conn.queued));
+        assert!(table.index.of(&table.slots, &conn.original).is_some());
+        assert!(table.index.of(&table.slots, &conn.reply).is_some());
     }
     assert_eq!(table.slots.len(), held.len() + table.free.len());
 }
