@@ -105,8 +105,12 @@ impl Diverted {
                     _ => script.block().to_vec(),
                 };
                 let packet = &packet[..packet.len().min(1232)];
+                let (why, by) = match step & 0x20 {
+                    0 => (Unreachable::Host, None),
+                    _ => (Unreachable::HopLimit, Some(address(script))),
+                };
                 self.world
-                    .with(|ns, cx| ns.complain_of(cx, packet, Unreachable::Host));
+                    .with(|ns, cx| ns.complain_of(cx, packet, why, by));
             }
             _ => self.accept_or_close(step),
         }

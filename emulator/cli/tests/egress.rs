@@ -380,11 +380,12 @@ fn sh(script: &str) {
     assert!(output.status.success(), "{script}: {out}{err}");
 }
 
-/// Servers behind a veth pair, in a namespace of their own.
-struct World(Child);
+/// Servers behind a veth pair, in a namespace of their own, and a machine behind them, which lasts as long as its input.
+struct World(Child, Child);
 
 impl World {
-    /// 203.0.113.80 and 2001:db8:5::80, behind them 198.51.100.77; a page on port 8080, a resolver on port 53.
+    /// 203.0.113.80 and 2001:db8:5::80, behind them 198.51.100.77; a page on port 8080, a resolver on port 53. One hop
+    /// further are 198.18.5.2 and 2001:db8:6::2.
     fn new() -> Self {
         let program = std::env::current_exe().unwrap();
         let child = Command::new("unshare")
@@ -396,12 +397,19 @@ impl World {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let process = child.id();
-        let mut world = Self(child);
+        let far = Command::new("unshare")
+            .args(["-n", "cat"])
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (process, behind) = (child.id(), far.id());
+        let mut world = Self(child, far);
         let own = fs::read_link("/proc/self/ns/net").unwrap();
-        until("it has no namespace", || {
-            fs::read_link(format!("/proc/{process}/ns/net")).is_ok_and(|its| its != own)
-        });
+        for process in [process, behind] {
+            until("it has no namespace", || {
+                fs::read_link(format!("/proc/{process}/ns/net")).is_ok_and(|its| its != own)
+            });
+        }
         sh(&format!(
             "ip link set lo up
              ip link add v0 type veth peer name v1
@@ -418,6 +426,21 @@ impl World {
              echo 1 | nsenter -t {process} -n tee /proc/sys/net/ipv4/ip_forward
              nsenter -t {process} -n ip route add unreachable 198.18.4.0/24
              ip route add 198.18.4.0/24 via 203.0.113.80
+             echo 1 | nsenter -t {process} -n tee /proc/sys/net/ipv6/conf/all/forwarding
+             echo 0 | nsenter -t {process} -n tee /proc/sys/net/ipv4/icmp_ratelimit
+             echo 0 | nsenter -t {process} -n tee /proc/sys/net/ipv6/icmp/ratelimit
+             nsenter -t {process} -n ip link add w0 type veth peer name w1
+             nsenter -t {process} -n ip link set w1 netns {behind}
+             nsenter -t {process} -n ip addr add 198.18.5.1/24 dev w0
+             nsenter -t {process} -n ip addr add 2001:db8:6::1/64 dev w0 nodad
+             nsenter -t {process} -n ip link set w0 up
+             nsenter -t {behind} -n ip addr add 198.18.5.2/24 dev w1
+             nsenter -t {behind} -n ip addr add 2001:db8:6::2/64 dev w1 nodad
+             nsenter -t {behind} -n ip link set w1 up
+             nsenter -t {behind} -n ip route add default via 198.18.5.1
+             nsenter -t {behind} -n ip route add default via 2001:db8:6::1
+             ip route add 198.18.5.0/24 via 203.0.113.80
+             ip route add 2001:db8:6::/64 via 2001:db8:5::80
              ip route add unreachable 198.18.1.0/24
              ip route add prohibit 198.18.2.0/24
              ip route add blackhole 198.18.3.0/24"
@@ -441,8 +464,10 @@ impl World {
 
 impl Drop for World {
     fn drop(&mut self) {
-        let _gone = self.0.kill();
-        let _gone = self.0.wait();
+        for child in [&mut self.0, &mut self.1] {
+            let _gone = child.kill();
+            let _gone = child.wait();
+        }
     }
 }
 
@@ -481,6 +506,7 @@ fn the_world_outside_is_reached_as_it_is() {
     let rules = [
         "203.0.113.0/24",
         "2001:db8:5::/64",
+        "2001:db8:6::/64",
         "198.18.0.0/16",
         "0.0.0.0/0:9",
         "*.example.test:8080",
@@ -553,7 +579,29 @@ fn the_world_outside_is_reached_as_it_is() {
         );
         assert!(traced.contains("!H"), "{traced}");
     }
-    assert!(shop.count("pings") == 3 && shop.count("datagrams") >= 4);
+    // Hop limits pass, and routers outside answer in their own names.
+    let ways = [
+        ("traceroute", "203.0.113.80", "198.18.5.2"),
+        ("traceroute6", "2001:db8:5::80", "2001:db8:6::2"),
+    ];
+    for (program, router, end) in ways {
+        for probe in ["-n", "-I"] {
+            let traced = shop.web(&[program, "-n", "-q", "1", "-w", "5", probe, end], 0);
+            let hops: Vec<&str> = traced.lines().skip(1).collect();
+            let [.., at, last] = hops.as_slice() else {
+                panic!("{traced}");
+            };
+            assert!(
+                at.contains(router) && last.contains(end),
+                "{probe}: {traced}"
+            );
+            assert!(
+                !at.contains('*') && !last.contains('*'),
+                "{probe}: {traced}"
+            );
+        }
+    }
+    assert!(shop.count("pings") >= 3 && shop.count("datagrams") >= 4);
     // Wide rules name neither this machine nor what clouds keep.
     let denied = shop.count("denied");
     for to in ["203.0.113.9", "169.254.169.254", "127.0.0.1"] {

@@ -82,6 +82,8 @@ pub enum Unreachable {
     Port,
     /// A firewall forbids it.
     Prohibited,
+    /// The packet's hop limit ran out on the way to it.
+    HopLimit,
 }
 
 /// What becomes of a packet that waited.
@@ -104,6 +106,7 @@ impl Unreachable {
             Self::Host => Complaint::HostUnreachable,
             Self::Port => Complaint::PortUnreachable,
             Self::Prohibited => Complaint::Prohibited,
+            Self::HopLimit => Complaint::HopLimit,
         }
     }
 
@@ -112,6 +115,7 @@ impl Unreachable {
             Self::Network | Self::Host => DropReason::NoRoute,
             Self::Port => DropReason::NoSocket,
             Self::Prohibited => DropReason::Filtered,
+            Self::HopLimit => DropReason::HopLimit,
         }
     }
 }
@@ -282,8 +286,15 @@ impl Netns {
     }
 
     /// Tells the sender of a packet that was taken before that its destination cannot be reached. `packet` is the packet
-    /// from its IP header on, or as much of its front as an error quotes (1,232 bytes).
-    pub fn complain_of(&mut self, cx: &mut Cx<'_>, packet: &[u8], why: Unreachable) {
+    /// from its IP header on, or as much of its front as an error quotes (1,232 bytes). `by` is the station outside that says
+    /// so, if one does; its errors are not limited here once more.
+    pub fn complain_of(
+        &mut self,
+        cx: &mut Cx<'_>,
+        packet: &[u8],
+        why: Unreachable,
+        by: Option<IpAddr>,
+    ) {
         let Some(len) = stated(packet) else { return };
         let Some(frame) = cx.pool.alloc(len.max(packet.len())) else {
             return;
@@ -292,7 +303,7 @@ impl Netns {
         let (front, rest) = bytes.split_at_mut(packet.len());
         front.copy_from_slice(packet);
         rest.fill(0);
-        self.complain(cx, &frame, why.complaint(), None);
+        self.complain_by(cx, &frame, why.complaint(), None, by);
         cx.pool.free(frame);
     }
 

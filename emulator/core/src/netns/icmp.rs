@@ -126,6 +126,18 @@ impl Netns {
         complaint: Complaint,
         arrival: Option<Arrival>,
     ) {
+        self.complain_by(cx, frame, complaint, arrival, None);
+    }
+
+    /// The same in the name of somebody else, who has limits of his own.
+    pub(super) fn complain_by(
+        &mut self,
+        cx: &mut Cx<'_>,
+        frame: &Frame,
+        complaint: Complaint,
+        arrival: Option<Arrival>,
+        by: Option<IpAddr>,
+    ) {
         let Ok(packet) = Packet::parse(cx.pool.bytes(frame)) else {
             return;
         };
@@ -138,12 +150,14 @@ impl Netns {
             return;
         };
         let ours = self.fib.is_local(packet.destination) || self.stands_for_all(complaint);
-        let source = if ours {
-            Some(packet.destination)
-        } else {
-            self.source_for(&way, packet.source)
+        let by = by.filter(|by| by.is_ipv4() == packet.source.is_ipv4());
+        let source = match by {
+            Some(by) => Some(by),
+            None if ours => Some(packet.destination),
+            None => self.source_for(&way, packet.source),
         };
-        let Some(source) = source.filter(|_| self.within_rate(cx.now, &packet, complaint, &way))
+        let Some(source) =
+            source.filter(|_| by.is_some() || self.within_rate(cx.now, &packet, complaint, &way))
         else {
             return;
         };

@@ -2,6 +2,7 @@
 #![expect(unsafe_code, reason = "what no safe binding offers")]
 #![deny(unsafe_op_in_unsafe_fn)]
 
+use core::net::IpAddr;
 use std::io;
 use std::mem;
 #[cfg(feature = "tap")]
@@ -110,6 +111,78 @@ pub(crate) fn hear_path_errors(socket: impl AsFd, v6: bool) -> io::Result<()> {
             size_of::<libc::c_int>() as libc::socklen_t,
         )
     })
+}
+
+/// An error of the path, as a socket that [hears](hear_path_errors) them queues it.
+#[derive(Debug)]
+pub(crate) struct PathError {
+    /// What a send or a receive would have said.
+    pub(crate) error: io::Error,
+    /// Type and code of the message of ICMP or ICMPv6, and who sent it. `None`: this machine says so.
+    pub(crate) icmp: Option<(u8, u8, IpAddr)>,
+}
+
+/// Takes the next error of the path off a socket's queue. The front of what the socket had sent goes into `quoted`: of a
+/// datagram its payload, of an echo request all.
+pub(crate) fn path_error(socket: impl AsFd, quoted: &mut [u8]) -> Option<PathError> {
+    let mut control = [0_u64; 32];
+    let mut part = libc::iovec {
+        iov_base: quoted.as_mut_ptr().cast(),
+        iov_len: quoted.len(),
+    };
+    // SAFETY: `msghdr` is a struct of integers and pointers, for which zero is a value.
+    let mut message: libc::msghdr = unsafe { mem::zeroed() };
+    message.msg_iov = &raw mut part;
+    message.msg_iovlen = 1;
+    message.msg_control = control.as_mut_ptr().cast();
+    message.msg_controllen = size_of_val(&control) as _;
+    let fd = socket.as_fd().as_raw_fd();
+    let flags = libc::MSG_ERRQUEUE | libc::MSG_DONTWAIT;
+    // SAFETY: the kernel writes into the two buffers, no more than the lengths that are stated; both live till after the call.
+    if unsafe { libc::recvmsg(fd, &raw mut message, flags) } < 0 {
+        return None;
+    }
+    // SAFETY: the kernel has filled `control`, which is aligned for it, with as much as `msg_controllen` says.
+    let first = unsafe { libc::CMSG_FIRSTHDR(&raw const message) };
+    if first.is_null() {
+        return Some(queued(&[]));
+    }
+    // SAFETY: `first` is not null, so that there is a header in `control`.
+    let (data, length) = unsafe { (libc::CMSG_DATA(first), (*first).cmsg_len as usize) };
+    let begin = data.addr() - control.as_ptr().addr();
+    let head = data.addr() - first.addr();
+    let bytes: Vec<u8> = control.iter().flat_map(|word| word.to_ne_bytes()).collect();
+    let end = (begin + length.saturating_sub(head)).min(bytes.len());
+    Some(queued(bytes.get(begin..end).unwrap_or_default()))
+}
+
+/// Reads a `sock_extended_err` and the address behind it.
+fn queued(bytes: &[u8]) -> PathError {
+    const ICMP: u8 = 2;
+    const ICMP6: u8 = 3;
+    let number = bytes
+        .first_chunk::<4>()
+        .map_or(0, |it| i32::from_ne_bytes(*it));
+    let family = bytes
+        .get(16..18)
+        .map_or(0, |it| i32::from(u16::from_ne_bytes([it[0], it[1]])));
+    let by = match family {
+        libc::AF_INET => bytes
+            .get(20..24)
+            .and_then(|it| Some(IpAddr::from(*it.first_chunk::<4>()?))),
+        libc::AF_INET6 => bytes
+            .get(24..40)
+            .and_then(|it| Some(IpAddr::from(*it.first_chunk::<16>()?))),
+        _ => None,
+    };
+    let icmp = match (bytes.get(4..7), by) {
+        (Some(&[ICMP | ICMP6, kind, code]), Some(by)) => Some((kind, code, by)),
+        _ => None,
+    };
+    PathError {
+        error: io::Error::from_raw_os_error(number),
+        icmp,
+    }
 }
 
 /// Has the process of a command be the first of a PID namespace that was left for: it sees the `/proc` of that, where one

@@ -7,7 +7,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 
 use emulator_core::id::NsId;
-use emulator_core::netns::{Asked, HeldId, Ruling};
+use emulator_core::netns::{Asked, HeldId, Ruling, Unreachable};
 use emulator_core::switch::{DropReason, Time};
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
@@ -47,6 +47,10 @@ struct Flow {
     fd: OwnedFd,
     watch: Watch,
     key: Key,
+    /// Where that is in the real world.
+    outside: IpAddr,
+    /// How far its socket sends.
+    hops: u8,
     until: Time,
     answered: bool,
     /// The front of the packet that was sent last.
@@ -144,17 +148,16 @@ impl Flows {
             return rule(cx, self.ns, held, Ruling::Accept);
         };
         flow.until = cx.now() + flow.span();
-        // What a send says first is what became of an earlier one.
+        let hops = hops(&packet);
+        if flow.hops != hops && real::set_hops(&flow.fd, key.2.is_ipv6(), hops).is_ok() {
+            flow.hops = hops;
+        }
         let mut sent = send(&flow.fd, &bytes);
-        let late = sent.as_ref().err().and_then(real::unreachable);
-        if let Some(why) = late {
-            let last = core::mem::take(&mut flow.last);
-            complain(cx, self.ns, &last, why);
+        // What a send says first is what became of an earlier one.
+        if sent.is_err() && hear(cx, self.ns, flow) {
             sent = send(&flow.fd, &bytes);
         }
-        if let Some(flow) = self.flows.at(number) {
-            flow.last = packet;
-        }
+        flow.last = packet;
         let ruling = match sent.as_ref().map_err(real::unreachable) {
             Err(Some(why)) => Ruling::Unreachable(why),
             // A queue that is full loses it, as a router does.
@@ -197,6 +200,8 @@ impl Flows {
             fd,
             watch,
             key,
+            outside: outside.ip(),
+            hops: 0,
             until,
             answered: false,
             last: Vec::new(),
@@ -216,6 +221,11 @@ impl Flows {
     pub(super) fn ready(&mut self, cx: &mut Cx<'_>, number: u32, events: Events) {
         let mut buffer = core::mem::take(&mut self.buffer);
         buffer.resize(DATAGRAM, 0);
+        if events.error
+            && let Some(flow) = self.flows.at(number)
+        {
+            hear(cx, self.ns, flow);
+        }
         for _ in 0..ROUND {
             let Some(flow) = self.flows.at(number) else {
                 break;
@@ -230,19 +240,16 @@ impl Flows {
                 Err(Errno::AGAIN) => break,
                 Err(Errno::INTR) => {}
                 Err(error) => {
-                    let last = core::mem::take(&mut flow.last);
-                    if let Some(why) = real::unreachable(&error.into()) {
-                        complain(cx, self.ns, &last, why);
+                    // What is not in the queue as well is said of the last one.
+                    if !hear(cx, self.ns, flow)
+                        && let Some(why) = real::unreachable(&error.into())
+                    {
+                        complain(cx, self.ns, (&flow.last, why, None));
                     }
                 }
             }
         }
         self.buffer = buffer;
-        if events.error
-            && let Some(flow) = self.flows.at(number)
-        {
-            real::forget_path_errors(&flow.fd);
-        }
     }
 
     /// An alarm of a flow.
@@ -289,10 +296,65 @@ fn refused(proto: Proto, error: &io::Error) -> Ruling {
     }
 }
 
-fn complain(cx: &mut Cx<'_>, ns: NsId, packet: &[u8], why: emulator_core::netns::Unreachable) {
+/// Tells who sent it what was said outside of what left; false if nothing was.
+fn hear(cx: &mut Cx<'_>, ns: NsId, flow: &Flow) -> bool {
+    let (proto, _, to) = flow.key;
+    let mut heard = false;
+    for _ in 0..ROUND {
+        let Some(told) = real::told(&flow.fd) else {
+            break;
+        };
+        heard = true;
+        let Some(why) = told.why else { continue };
+        let by = told
+            .by
+            .map(|by| if by == flow.outside { to.ip() } else { by });
+        if proto == Proto::Ping {
+            let packet = with_sequence(&flow.last, told.sequence);
+            complain(cx, ns, (&packet, why, by));
+        } else {
+            complain(cx, ns, (&flow.last, why, by));
+        }
+    }
+    heard
+}
+
+/// How far a packet may go from here.
+fn hops(packet: &[u8]) -> u8 {
+    let at = if packet.first().is_some_and(|first| first >> 4 == 6) {
+        7
+    } else {
+        8
+    };
+    packet.get(at).copied().unwrap_or(64).max(1)
+}
+
+/// The echo request of a series that has this sequence number, of the front of another.
+fn with_sequence(packet: &[u8], sequence: u16) -> Vec<u8> {
+    let mut packet = packet.to_vec();
+    let at = match packet.first() {
+        Some(first) if first >> 4 == 4 => usize::from(first & 15) * 4,
+        _ if packet.get(6) == Some(&58) => 40,
+        // Behind other headers it stays what it was.
+        _ => return packet,
+    };
+    let Some(echo) = packet.get_mut(at..at + ECHO) else {
+        return packet;
+    };
+    // RFC 1624: the sum without what stood there, with what stands there.
+    let word = |at: usize| u32::from(u16::from_be_bytes([echo[at], echo[at + 1]]));
+    let sum = (word(2) ^ 0xffff) + (word(6) ^ 0xffff) + u32::from(sequence);
+    let sum = (sum & 0xffff) + (sum >> 16);
+    let sum = (sum & 0xffff) + (sum >> 16);
+    echo[2..4].copy_from_slice(&(!(sum as u16)).to_be_bytes());
+    echo[6..8].copy_from_slice(&sequence.to_be_bytes());
+    packet
+}
+
+fn complain(cx: &mut Cx<'_>, ns: NsId, (packet, why, by): (&[u8], Unreachable, Option<IpAddr>)) {
     cx.lab
         .net_mut()
-        .with_ns(ns, |netns, cx| netns.complain_of(cx, packet, why));
+        .with_ns(ns, |netns, cx| netns.complain_of(cx, packet, why, by));
 }
 
 /// Hands a container what came for it. What does not get there is lost.
@@ -320,4 +382,38 @@ fn hand_in(cx: &mut Cx<'_>, ns: NsId, (proto, client, server): Key, bytes: &[u8]
         let echo = (client.port(), sequence);
         let _lost = netns.echo_as(cx, server.ip(), client.ip(), echo, payload);
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_request_of_a_series_has_its_checksum() {
+        let sum = |bytes: &[u8]| {
+            let words = bytes.chunks_exact(2);
+            let sum: u32 = words
+                .map(|two| u32::from(u16::from_be_bytes([two[0], two[1]])))
+                .sum();
+            let sum = (sum & 0xffff) + (sum >> 16);
+            (sum & 0xffff) + (sum >> 16)
+        };
+        let mut packet = vec![0; 20];
+        packet[0] = 0x45;
+        packet[8] = 7;
+        packet.extend_from_slice(&[8, 0, 0, 0, 0x12, 0x34, 0, 1, b'a', b'b']);
+        let check = 0xffff - sum(&packet[20..]) as u16;
+        packet[22..24].copy_from_slice(&check.to_be_bytes());
+        assert_eq!(hops(&packet), 7);
+        for sequence in [0, 1, 2, 0x1234, 0xffff] {
+            let other = with_sequence(&packet, sequence);
+            assert_eq!(other[26..28], sequence.to_be_bytes());
+            assert_eq!(sum(&other[20..]), 0xffff, "{sequence}");
+            assert_eq!((&other[..22], &other[28..]), (&packet[..22], &packet[28..]));
+        }
+        for len in 0..packet.len() {
+            assert_eq!(with_sequence(&packet[..len], 5).len(), len);
+            hops(&packet[..len]);
+        }
+    }
 }

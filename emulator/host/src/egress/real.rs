@@ -7,12 +7,10 @@ use std::os::fd::OwnedFd;
 use emulator_core::netns::{Ruling, Unreachable};
 use emulator_core::switch::DropReason;
 use rustix::io::Errno;
-use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvFlags, SocketFlags, SocketType, ipproto,
-};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, sockopt};
 
 use super::Proto;
-use crate::attach::sys::hear_path_errors;
+use crate::attach::sys::{hear_path_errors, path_error};
 
 /// A socket of this kind that is connected to `to`, or about to be.
 pub(super) fn connect(proto: Proto, to: SocketAddr) -> io::Result<OwnedFd> {
@@ -30,7 +28,7 @@ pub(super) fn connect(proto: Proto, to: SocketAddr) -> io::Result<OwnedFd> {
     };
     let fd = rustix::net::socket_with(family, kind, flags, protocol)?;
     if proto == Proto::Tcp {
-        rustix::net::sockopt::set_tcp_nodelay(&fd, true)?;
+        sockopt::set_tcp_nodelay(&fd, true)?;
     } else {
         hear_path_errors(&fd, to.is_ipv6())?;
     }
@@ -40,11 +38,45 @@ pub(super) fn connect(proto: Proto, to: SocketAddr) -> io::Result<OwnedFd> {
     }
 }
 
-/// Forgets what is queued of errors of the path, of which the socket has said the last: it would be ready for ever.
-pub(super) fn forget_path_errors(fd: &OwnedFd) {
-    let mut control = RecvAncillaryBuffer::new(&mut []);
-    let flags = RecvFlags::ERRQUEUE | RecvFlags::DONTWAIT;
-    while rustix::net::recvmsg(fd, &mut [], &mut control, flags).is_ok() {}
+/// How far what is sent from now on may go.
+pub(super) fn set_hops(fd: &OwnedFd, v6: bool, hops: u8) -> io::Result<()> {
+    if v6 {
+        sockopt::set_ipv6_unicast_hops(fd, Some(hops))?;
+    } else {
+        sockopt::set_ip_ttl(fd, u32::from(hops))?;
+    }
+    Ok(())
+}
+
+/// What was said of something that a socket has sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Told {
+    /// `None`: nothing that its sender is told.
+    pub(super) why: Option<Unreachable>,
+    /// By whom, if by somebody else than this machine.
+    pub(super) by: Option<IpAddr>,
+    /// The sequence number, if it was an echo request.
+    pub(super) sequence: u16,
+}
+
+/// What was said next of what this socket has sent, each once.
+pub(super) fn told(fd: &OwnedFd) -> Option<Told> {
+    let mut echo = [0; 8];
+    let said = path_error(fd, &mut echo)?;
+    let by = said.icmp.map(|(.., by)| by);
+    let why = match (said.icmp, by.is_some_and(|by| by.is_ipv6())) {
+        (Some((11, code, _)), false) | (Some((3, code, _)), true) => {
+            // Fragments that did not come together are nobody's limit.
+            (code == 0).then_some(Unreachable::HopLimit)
+        }
+        (Some((3, 9 | 10 | 13, _)), false) => Some(Unreachable::Prohibited),
+        _ => unreachable(&said.error),
+    };
+    Some(Told {
+        why,
+        by: by.filter(|by| !by.is_loopback()),
+        sequence: u16::from_be_bytes([echo[6], echo[7]]),
+    })
 }
 
 /// Whether this machine lets this user ping, by IPv4 or IPv6 alike.

@@ -214,8 +214,9 @@ fn datagrams_are_handed_over_and_answered_from_anywhere() {
             let (bytes, got) = out.world.recv(0, sock).unwrap();
             assert_eq!((bytes, got.from), (answer, at(to)));
         }
-        out.world
-            .with(2, |ns, cx| ns.complain_of(cx, &packet, Unreachable::Port));
+        out.world.with(2, |ns, cx| {
+            ns.complain_of(cx, &packet, Unreachable::Port, None)
+        });
         assert_eq!(out.error(sock), Some(Errno::ConnRefused), "{to}");
         // The front of a packet is enough, if it is all that an error quotes.
         out.world
@@ -228,7 +229,7 @@ fn datagrams_are_handed_over_and_answered_from_anywhere() {
         assert_eq!(payload, [7; 4000]);
         out.rule(id, Ruling::Accept);
         out.world.with(2, |ns, cx| {
-            ns.complain_of(cx, &packet[..1232], Unreachable::Port)
+            ns.complain_of(cx, &packet[..1232], Unreachable::Port, None)
         });
         assert_eq!(out.error(sock), Some(Errno::ConnRefused), "{to}");
         out.world.end();
@@ -265,17 +266,28 @@ fn echo_requests_wait_and_are_answered_with_their_own_numbers() {
             (&b"are you there"[..], SocketAddr::new(to, 7))
         );
         out.world.with(2, |ns, cx| {
-            ns.complain_of(cx, &packet, Unreachable::Prohibited)
+            ns.complain_of(cx, &packet, Unreachable::Prohibited, None)
         });
         // A router forbids it, as nobody else than the destination says that nobody listens.
         let error = out.world.ns[0].recv_error(sock).unwrap();
         assert_eq!(error.icmp, if v6 { (1, 1) } else { (3, 13) });
         assert_ne!(error.from, to);
-        out.world
-            .with(2, |ns, cx| ns.complain_of(cx, &packet, Unreachable::Port));
+        out.world.with(2, |ns, cx| {
+            ns.complain_of(cx, &packet, Unreachable::Port, None)
+        });
         let error = out.world.ns[0].recv_error(sock).unwrap();
         assert_eq!(error.icmp, if v6 { (1, 4) } else { (3, 3) });
         assert_eq!(error.from, to);
+        // Routers outside speak for themselves, as often as they do.
+        let router = ip(if v6 { "2001:db8:7::1" } else { "198.51.100.1" });
+        for _ in 0..20 {
+            out.world.with(2, |ns, cx| {
+                ns.complain_of(cx, &packet, Unreachable::HopLimit, Some(router));
+            });
+            let error = out.world.ns[0].recv_error(sock).unwrap();
+            assert_eq!(error.icmp, if v6 { (3, 0) } else { (11, 0) });
+            assert_eq!(error.from, router);
+        }
         out.world.end();
     }
 }
