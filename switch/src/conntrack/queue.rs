@@ -82,9 +82,7 @@ impl Queue {
     #[inline]
     pub(super) fn due(&mut self, now: Time) -> Option<u32> {
         while self.next.0 <= now && self.places > 0 {
-            let Some((_, slot, mark)) = self.take() else {
-                return None;
-            };
+            let (_, slot, mark) = self.take()?;
             if self.marks[slot as usize] == mark {
                 self.unset(slot);
                 return Some(slot);
