@@ -86,6 +86,18 @@ fn hash(tuple: &Tuple) -> u64 {
     FixedState::default().hash_one((ends, tuple.protocol))
 }
 
+/// Of both tuples of a connection; of one, if the other's is the same.
+#[inline]
+fn hashes(conn: &Conn) -> (u64, Option<u64>) {
+    let original = hash(&conn.original);
+    if !(conn.source_nat || conn.destination_nat) && conn.original.has_ports() {
+        debug_assert_eq!(conn.reply, conn.original.inverted());
+        return (original, None);
+    }
+    let reply = hash(&conn.reply);
+    (original, (reply != original).then_some(reply))
+}
+
 impl Index {
     /// The connection of a tuple, and which of its two that is.
     #[inline]
@@ -134,9 +146,9 @@ impl Index {
         let Some(conn) = held(slots, place) else {
             return;
         };
-        let (original, reply) = (hash(&conn.original), hash(&conn.reply));
+        let (original, reply) = hashes(conn);
         self.put(slots, original, place);
-        if reply != original {
+        if let Some(reply) = reply {
             self.put(slots, reply, Place::of(slot, Direction::Reply));
         }
     }
@@ -149,9 +161,9 @@ impl Index {
 
     /// The connection in `slot` has no tuples any more.
     pub(super) fn remove(&mut self, conn: &Conn, slot: u32) {
-        let (original, reply) = (hash(&conn.original), hash(&conn.reply));
+        let (original, reply) = hashes(conn);
         self.take(original, Place::of(slot, Direction::Original));
-        if reply != original {
+        if let Some(reply) = reply {
             self.take(reply, Place::of(slot, Direction::Reply));
         }
     }
@@ -192,6 +204,7 @@ mod tests {
         };
         let mut conn = Conn::start(Time::ZERO, 0, &flow).unwrap();
         (conn.original, conn.reply) = (original, reply);
+        conn.destination_nat = reply != original.inverted();
         Slot {
             generation: 0,
             conn: Some(conn),

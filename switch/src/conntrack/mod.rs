@@ -454,7 +454,9 @@ impl Conntrack {
             self.index.remove(conn, at.slot);
             self.timers.unset(at.slot);
             self.unassured.remove(at.slot);
-            if let Some(middle) = conn.middle
+            if conn.source_nat
+                && conn.destination_nat
+                && let Some(middle) = conn.middle
                 && self.middles.get(&middle) == Some(&at.slot)
             {
                 self.middles.remove(&middle);
