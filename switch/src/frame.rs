@@ -392,7 +392,7 @@ impl Pool {
     }
 
     /// Shows the bytes of `frame` to `look` and gives it back.
-    #[inline]
+    #[inline(always)]
     pub fn consume<T>(&mut self, frame: Frame, look: impl FnOnce(&[u8]) -> T) -> T {
         if frame.is_large() {
             self.large.consume(frame.index(), look)

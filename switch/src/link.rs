@@ -409,6 +409,12 @@ impl Link {
         self.way_mut(side).ring.pop_run(count)
     }
 
+    /// Takes the frame that waits for `side`, if it is the only one since none did.
+    #[inline(always)]
+    pub fn receive_only(&mut self, side: Side) -> Option<Frame> {
+        self.way_mut(side).ring.pop_only()
+    }
+
     /// Takes the frame that has waited longest for `side`. In [`Mode::Move`] it may be shared:
     /// [`Pool::unshare`] it before writing.
     #[inline]

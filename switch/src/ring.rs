@@ -36,6 +36,24 @@ pub struct Waiting<'a> {
     head: &'a mut u32,
 }
 
+/// A frame in its place.
+#[derive(Debug)]
+pub struct Held<'a>(&'a mut Frame);
+
+impl Held<'_> {
+    /// The frame, to be looked at.
+    #[inline(always)]
+    pub const fn frame(&self) -> &Frame {
+        self.0
+    }
+
+    /// Takes it.
+    #[inline(always)]
+    pub const fn take(self) -> Frame {
+        self.0.take()
+    }
+}
+
 impl Waiting<'_> {
     /// Those that were not taken, the longest first.
     #[inline]
@@ -49,6 +67,18 @@ impl Waiting<'_> {
         let frame = self.frames.next()?.take();
         *self.head += 1;
         Some(frame)
+    }
+
+    /// Shows the frames that wait, at most `most`, to `go`, until that leaves one in its place; how many it took.
+    #[inline(always)]
+    pub fn take_while(&mut self, most: usize, mut go: impl FnMut(Held<'_>) -> bool) -> usize {
+        let all = core::mem::take(&mut self.frames).into_slice();
+        let most = most.min(all.len());
+        let mut places = all[..most].iter_mut();
+        let count = places.position(|place| !go(Held(place))).unwrap_or(most);
+        *self.head += count as u32;
+        self.frames = all.get_mut(count..).unwrap_or_default().iter_mut();
+        count
     }
 
     /// Takes the `count` frames that wait longest, or all if there are fewer.
@@ -97,7 +127,11 @@ impl Ring {
     /// Puts `frame` at the end. The caller has seen that there is room.
     #[inline]
     pub fn put(&mut self, frame: Frame) {
-        self.rewind();
+        if self.is_empty() {
+            self.few[0] = frame;
+            (self.head, self.end, self.crowded) = (0, 1, false);
+            return;
+        }
         match self.few.get_mut(self.end as usize) {
             Some(place) if !self.crowded => {
                 *place = frame;
@@ -117,6 +151,16 @@ impl Ring {
         let frame = self.places().get_mut(head)?.take();
         self.head += 1;
         Some(frame)
+    }
+
+    /// Takes the frame that waits, if it is the only one since the ring was empty last.
+    #[inline(always)]
+    pub fn pop_only(&mut self) -> Option<Frame> {
+        if (self.head, self.end, self.crowded) != (0, 1, false) {
+            return None;
+        }
+        self.head = 1;
+        Some(self.few[0].take())
     }
 
     /// The frames that wait, the longest first.
@@ -309,7 +353,9 @@ mod tests {
                         plain.extend(ids.into_iter().filter(|_| fits));
                     }
                     2 => {
-                        let frame = ring.pop();
+                        let only = ring.pop_only();
+                        prop_assert!(only.is_none() || plain.len() == 1);
+                        let frame = only.or_else(|| ring.pop());
                         prop_assert_eq!(frame.as_ref().map(|frame| pool.meta(frame).id), plain.pop_front());
                         frame.into_iter().for_each(|frame| pool.free(frame));
                     }
@@ -319,9 +365,17 @@ mod tests {
                         } else {
                             let mut waiting = ring.waiting();
                             let mut taken: Vec<Frame> = waiting.take().into_iter().collect();
+                            let few = waiting.frames().len().min(count / 3);
+                            waiting.take_while(count, |held| {
+                                let goes = taken.len() <= few;
+                                if goes {
+                                    taken.push(held.take());
+                                }
+                                goes
+                            });
                             taken.extend(waiting.take_run(count / 2));
                             prop_assert_eq!(waiting.frames().len() + taken.len(), plain.len());
-                            taken.extend(waiting.take_run(count - taken.len()));
+                            taken.extend(waiting.take_run(count.saturating_sub(taken.len())));
                             taken
                         };
                         prop_assert_eq!(taken.len(), count.min(plain.len()));

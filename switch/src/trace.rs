@@ -69,13 +69,11 @@ impl Trace {
         }
     }
 
-    /// Reports of each of many frames, one after the other, where it is and one step of its life, which is no translation
-    /// and no judgement.
+    /// The same as [`Self::event`] of a step, no translation and no judgement, that the next frame has at another place.
     #[inline(always)]
-    pub fn each(&mut self, at: Time, steps: impl ExactSizeIterator<Item = (u64, IfId, What)>) {
+    pub fn one(&mut self, at: Time, frame: u64, place: IfId, what: What) {
         if self.listening {
-            let steps = steps.map(|(frame, place, what)| (frame, place, Step::of(what)));
-            self.log.push_each(at, steps);
+            self.log.push_one(at, frame, place, Step::of(what));
         }
     }
 

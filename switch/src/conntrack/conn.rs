@@ -248,6 +248,26 @@ impl Conn {
         self.seen_reply |= is_answer;
     }
 
+    /// [`Self::advance_open`] by a packet that only has it live on: not the first answer, and it is assured already if
+    /// the packet would make it so. False, and nothing has happened, if it is another, or the connection has run out.
+    #[inline(always)]
+    pub(crate) fn live_on(&mut self, now: Time) -> bool {
+        let (expires, is_assured) = match self.tcp {
+            None if self.seen_reply && now > self.stream_at => (now + UDP_STREAM, self.assured),
+            None => (now + UDP_ONCE, true),
+            Some(TcpState::Established) => {
+                let expires = now + TcpState::Established.timeout();
+                (expires, self.seen_reply && self.assured)
+            }
+            Some(_) => return false,
+        };
+        let lives = is_assured && !self.is_expired(now);
+        if lives {
+            self.expires = expires;
+        }
+        lives
+    }
+
     /// Accounts for a packet of this connection in `direction`.
     #[inline]
     pub(crate) fn advance(&mut self, now: Time, direction: Direction, flags: u8) -> Advance {

@@ -16,34 +16,35 @@ const DATAGRAM_MASK: u64 = 0xffff_ffff_ffff_0000;
 /// Of the eight bytes up to the flags of a segment: the length of its header, and the flags without PSH.
 const FLAGS_MASK: u64 = 0xff37;
 
-/// The words of a frame's head: its addresses and type in two that overlap, the packet's length, its source, its destination,
-/// then what a datagram and what a segment begins with.
-type Words = [u64; 7];
+/// The words of a frame's head, masked: its addresses and type in two that overlap, the packet's length, its source, its
+/// destination, then what a datagram or a segment begins with.
+type Words = [u64; 6];
 
 /// What frames of a run have in common.
 #[derive(Clone, Copy, Debug)]
 pub struct Shape {
     words: Words,
-    masks: Words,
-    len: usize,
+    len: u32,
+    is_segment: bool,
 }
 
 impl Shape {
+    /// The shape of no frame.
+    pub const NONE: Self = Self {
+        words: [0; 6],
+        len: 0,
+        is_segment: false,
+    };
+
     /// The shape of an untagged `frame` whose packet is one that [`Run::of`](super::Run::of) takes and that is nothing but data.
     #[must_use]
     #[inline]
     pub fn of(frame: &[u8]) -> Option<Self> {
-        let words = words(frame)?;
-        let (datagram, segment) = match frame.get(ETHER_LEN + 9) {
-            Some(&UDP) => (DATAGRAM_MASK, 0),
-            _ => (0, FLAGS_MASK),
-        };
-        let all = u64::MAX;
-        let masks = [all, all, LENGTH_MASK, SOURCE_MASK, all, datagram, segment];
+        let is_segment = frame.get(ETHER_LEN + 9) != Some(&UDP);
         Some(Self {
-            words,
-            masks: masks.map(u64::to_be),
-            len: frame.len(),
+            words: words(frame, is_segment)?,
+            len: u32::try_from(frame.len()).ok()?,
+            is_segment,
         })
     }
 
@@ -51,28 +52,44 @@ impl Shape {
     #[must_use]
     #[inline(always)]
     pub fn is_of(&self, frame: &[u8]) -> bool {
-        let Some(words) = words(frame) else {
+        let Some(words) = words(frame, self.is_segment) else {
             return false;
         };
-        let differing = |at: usize| (words[at] ^ self.words[at]) & self.masks[at];
+        let differing = |at: usize| words[at] ^ self.words[at];
         let addresses = differing(0) | differing(1) | differing(3) | differing(4);
-        let rest = differing(2) | differing(5) | differing(6);
-        (addresses | rest) == 0 && frame.len() == self.len
+        (addresses | differing(2) | differing(5)) == 0 && frame.len() == self.len as usize
+    }
+
+    /// The source address of its frames and their type, as they stand in memory.
+    #[must_use]
+    #[inline(always)]
+    pub const fn sender(&self) -> u64 {
+        self.words[1]
+    }
+
+    /// Bytes of the packet in each of its frames.
+    #[must_use]
+    #[inline(always)]
+    pub const fn packet(&self) -> u16 {
+        (u64::from_be(self.words[2]) >> 32) as u16
     }
 }
 
 /// As they stand in memory.
 #[inline(always)]
-fn words(frame: &[u8]) -> Option<Words> {
+fn words(frame: &[u8], is_segment: bool) -> Option<Words> {
     let head: &[u8; HEAD] = frame.first_chunk()?;
+    let begin = match is_segment {
+        false => word(head, 34) & DATAGRAM_MASK.to_be(),
+        true => word(head, 40) & FLAGS_MASK.to_be(),
+    };
     Some([
         word(head, 0),
         word(head, 6),
-        word(head, 14),
-        word(head, 22),
+        word(head, 14) & LENGTH_MASK.to_be(),
+        word(head, 22) & SOURCE_MASK.to_be(),
         word(head, 30),
-        word(head, 34),
-        word(head, 40),
+        begin,
     ])
 }
 

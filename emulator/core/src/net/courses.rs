@@ -1,19 +1,19 @@
 //! Courses: the whole way of a flow through a bridge, found by one look.
 //!
 //! What a bridge, its hooks and the wiring say of a frame of a flow that goes on is the same each time. A course keeps
-//! all of it on one line of the cache, as the flow caches of Open vSwitch do, so that a frame that comes alone
+//! all of it on two lines of the cache, as the flow caches of Open vSwitch do, so that a frame that comes alone
 //! is not asked about address by address. It holds until the bridge, the rules or the connection changes, or until the
 //! destination has been silent for too long; counters, timers and events are as without it.
 
 use switch::bridge::{Bridge, PortId};
-use switch::hook::{Datum, Netfilter, Passage};
+use switch::hook::{Datum, Netfilter, Passage, Shape};
 use switch::link::Side;
 use switch::wire::ETHER_LEN;
 use switch::{Frame, Pool, Time};
 
 use crate::id::{IfId, LinkId};
 
-/// Courses of a bridge, a quarter of a MiB in the end: flows with the same places take turns. Memory is taken as flows go
+/// Courses of a bridge, half a MiB in the end: flows with the same places take turns. Memory is taken as flows go
 /// on.
 const COURSES: usize = 4096;
 /// So many at first: a power of two, a power of four less than [`COURSES`].
@@ -55,6 +55,12 @@ pub(super) struct Single {
 #[derive(Clone, Copy, Debug)]
 #[repr(align(64))]
 pub(super) struct Course {
+    /// That of the frame that was looked up last.
+    pub(super) shape: Shape,
+    /// When it was found out, in changes.
+    epoch: u16,
+    /// Where the course stands of the frame that came behind one of these last.
+    pub(super) next: u16,
     key: Key,
     pub(super) passage: Passage,
     /// The interface that they leave by.
@@ -65,8 +71,6 @@ pub(super) struct Course {
     way: u32,
     /// When the destination is too old, in coarse units.
     old: u32,
-    /// When it was found out, in changes.
-    epoch: u32,
 }
 
 /// All that a course depends on besides its connection and its age: the change of the bridge, and those of the rules.
@@ -87,24 +91,9 @@ pub(super) struct Courses {
     /// Where they stand there, below a mark of the flow.
     places: Vec<u32>,
     seen: Seen,
-    epoch: u32,
-    /// The frames that are on their way along courses; empty in between.
-    pub(super) steps: Vec<Step>,
-}
-
-/// A frame that goes along a course.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Step {
-    pub(super) number: u64,
-    /// Its bytes.
-    pub(super) len: u32,
-    /// Those of the packet in it.
-    pub(super) packet: u16,
-    /// Which course: there are fewer.
-    pub(super) course: u16,
-    /// Where it goes.
-    pub(super) out: IfId,
-    pub(super) peer: IfId,
+    epoch: u16,
+    /// Where the course stands of the last frame of many.
+    pub(super) last: u16,
 }
 
 impl Key {
@@ -172,6 +161,7 @@ impl Course {
         let way = link.0.checked_mul(2)? | side as u32;
         let old = u32::try_from(old_at.as_nanos() >> COARSE).unwrap_or(u32::MAX);
         Some(Self {
+            shape: Shape::NONE,
             key,
             passage,
             out,
@@ -179,6 +169,7 @@ impl Course {
             way,
             old,
             epoch: 0,
+            next: 0,
         })
     }
 
@@ -233,8 +224,42 @@ impl Courses {
             Some(first) => first,
             None => (places[1..].iter()).find_map(|&held| self.stands(held, hash, key))?,
         };
-        let is_old = now.as_nanos() >> COARSE >= u64::from(course.old);
-        (course.epoch == self.epoch && !is_old).then_some((at, course))
+        self.holds(now, course).then_some((at, course))
+    }
+
+    /// The course that stands here, if it is that of an ordinary frame that came in at this port. The frame is of the shape
+    /// of the one that was looked up last, else nobody knows it here.
+    #[inline(always)]
+    pub(super) fn at(&self, now: Time, at: u16, bytes: &[u8], inlet: IfId) -> Option<&Course> {
+        let course = self.list.get(usize::from(at))?;
+        let is_its = course.shape.is_of(bytes) && course.key.inlet == inlet;
+        (is_its && self.holds(now, course)).then_some(course)
+    }
+
+    /// The course that stands at `next`: frames of this shape are expected to have it, behind those of the course that
+    /// stands at `last`.
+    pub(super) fn expect(&mut self, next: u16, shape: Shape, last: u16) -> Option<&Course> {
+        if last != next
+            && let Some(last) = self.list.get_mut(usize::from(last))
+        {
+            last.next = next;
+        }
+        let course = self.list.get_mut(usize::from(next))?;
+        course.shape = shape;
+        Some(course)
+    }
+
+    /// Where the course stands that is expected behind the one that stands at `last`.
+    #[inline]
+    pub(super) fn behind(&self, last: u16) -> u16 {
+        let last = self.list.get(usize::from(last));
+        last.map_or(0, |last| last.next)
+    }
+
+    #[inline(always)]
+    const fn holds(&self, now: Time, course: &Course) -> bool {
+        let is_old = now.as_nanos() >> COARSE >= course.old as u64;
+        course.epoch == self.epoch && !is_old
     }
 
     /// The course that a place names, if it is of this flow.
@@ -252,12 +277,6 @@ impl Courses {
     #[inline(always)]
     const fn place(&self, hash: u64) -> usize {
         (hash >> 48) as usize & self.places.len().wrapping_sub(PLACES)
-    }
-
-    /// The course that stands here.
-    #[inline(always)]
-    pub(super) fn at(&self, at: u16) -> Option<&Course> {
-        self.list.get(usize::from(at))
     }
 
     /// A packet that makes its flow one that goes on was just forwarded from a port of the bridge, out of the first
@@ -308,6 +327,10 @@ impl Courses {
         let held = &mut self.places[place + behind.unwrap_or(0)];
         let at = (*held & !MARK).min(self.list.len() as u32);
         *held = hash as u32 & MARK | at;
+        let course = Course {
+            next: at as u16 + 1,
+            ..course
+        };
         match self.list.get_mut(at as usize) {
             Some(held) => *held = course,
             None => self.list.push(course),
@@ -329,7 +352,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_course_is_a_line_of_the_cache() {
-        assert_eq!((size_of::<Course>(), align_of::<Course>()), (64, 64));
+    fn a_course_is_two_lines_of_the_cache() {
+        assert_eq!((size_of::<Course>(), align_of::<Course>()), (128, 64));
     }
 }

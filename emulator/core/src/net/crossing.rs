@@ -43,7 +43,8 @@ impl Known<'_> {
             }
             self.renewed = Some(source);
         }
-        let passes = (self.guard).pass_one(self.now, &single.datum, &course.passage, self.tally);
+        let passes =
+            (self.guard).pass_one(self.now, single.datum.bytes(), &course.passage, self.tally);
         passes.then_some(way)
     }
 }

@@ -1,20 +1,22 @@
 //! Frames of many flows that wait at one port, one behind the other.
 //!
-//! Each goes along the course of its flow, to another port than the one before. In three passes: their courses are found,
-//! then it is seen that each may go, which changes nothing that the others are judged by, then they are delivered. So
-//! what each of them touches is fetched while others are looked at, and what they have in common is done once.
+//! Each goes along the course of its flow, to another port than the one before. Whose course it is needs no look-up while
+//! the flows come in the order in which their courses were found; and what the frames have in common is done once.
+
+use std::collections::VecDeque;
 
 use switch::bridge::{Bridge, PortId};
-use switch::hook::{Netfilter, Tally};
+use switch::hook::{Netfilter, Shape, Tally};
 use switch::link::Link;
-use switch::ring::Waiting;
+use switch::ring::{Held, Waiting};
+use switch::trace::Trace;
 use switch::verdict::What;
 use switch::{Frame, Pool, Time};
 
-use super::courses::{Courses, Single, Step};
+use super::courses::{Course, Courses, Single};
 use super::crossing::{Crossing, Known};
 use super::run::Inlet;
-use super::{QUANTUM, mark};
+use super::{QUANTUM, Socket, Work, mark};
 use crate::id::IfId;
 
 impl Crossing<'_> {
@@ -33,37 +35,32 @@ impl Crossing<'_> {
         if !self.pool.has_room(QUANTUM) {
             return 0;
         }
-        let mut steps = core::mem::take(&mut self.courses.steps);
-        let waiting = source.frames();
-        let waiting = &waiting[..most.min(waiting.len())];
-        find(
-            self.pool,
-            self.courses,
-            (self.now, inlet.iface),
-            waiting,
-            &mut steps,
-        );
-        let mut gate = Gate {
+        let last = self.courses.last;
+        let mut procession = Procession {
             now: self.now,
+            inlet,
+            expected: self.courses.behind(last),
+            last,
+            sender: 0,
+            bytes: 0,
+            tally: self.tally,
+            bridge: self.bridge,
             courses: self.courses,
             guard,
+            pool: self.pool,
+            trace: self.trace,
             links: self.links,
+            sockets: self.sockets,
+            work: self.work,
         };
-        steps.truncate(gate.judge(self.bridge, inlet, &steps));
-        let forwarded = |step: &Step| (step.number, step.out, What::Forwarded(step.out));
-        self.trace.each(self.now, steps.iter().map(forwarded));
-        let (mut tally, mut bytes) = (self.tally, 0);
-        for (step, frame) in steps.iter().zip(source.take_run(steps.len())) {
-            gate.pass(self.pool, step, frame, &mut tally);
-            mark(self.sockets, self.work, step.peer);
-            bytes += u64::from(step.len);
-        }
+        let count = source.take_while(most, |held| procession.go(held).is_some());
+        let Procession {
+            last, tally, bytes, ..
+        } = procession;
+        self.courses.last = last;
         self.tally = tally;
-        let count = steps.len();
         self.passed.0 += count as u64;
         self.passed.1 += bytes;
-        steps.clear();
-        self.courses.steps = steps;
         count as u32
     }
 
@@ -102,93 +99,95 @@ impl Crossing<'_> {
     }
 }
 
-/// Takes down the courses of frames that came in at a port, up to the first that has none or the one of the frame before.
-#[inline(never)]
-fn find(
-    pool: &Pool,
-    courses: &Courses,
-    (now, inlet): (Time, IfId),
-    waiting: &[Frame],
-    steps: &mut Vec<Step>,
-) {
-    let mut last = usize::MAX;
-    for frame in waiting {
-        let Some(single) = Single::of(pool, frame, inlet) else {
-            return;
-        };
-        let Some((place, course)) = courses.find(now, &single.key) else {
-            return;
-        };
-        if place == last {
-            return;
-        }
-        last = place;
-        steps.push(Step {
-            number: single.number,
-            len: single.len as u32,
-            packet: single.datum.bytes(),
-            course: place as u16,
-            out: course.out,
-            peer: course.peer,
-        });
-    }
-}
-
-/// What frames with courses have to get through.
-struct Gate<'a> {
+/// Frames on their way, one behind the other.
+struct Procession<'a> {
     now: Time,
-    courses: &'a Courses,
+    inlet: &'a Inlet,
+    /// Where the course stands that is expected next.
+    expected: u16,
+    /// That of the last frame.
+    last: u16,
+    /// Whom the bridge knows to be at the port now, as a [shape](Shape::sender) has it. No station has the address of zeros.
+    sender: u64,
+    /// Of those that have gone.
+    bytes: u64,
+    tally: Tally,
+    bridge: &'a mut Bridge,
+    courses: &'a mut Courses,
     guard: &'a mut Netfilter,
+    pool: &'a mut Pool,
+    trace: &'a mut Trace,
     links: &'a mut [Link],
+    sockets: &'a mut [Socket],
+    work: &'a mut VecDeque<Work>,
 }
 
-impl Gate<'_> {
-    /// How many of the first frames may go along their courses, all of them together.
-    #[inline(never)]
-    fn judge(&self, bridge: &mut Bridge, inlet: &Inlet, steps: &[Step]) -> usize {
-        let mut renewed = None;
-        for (before, step) in steps.iter().enumerate() {
-            let way = self.courses.at(step.course).and_then(|course| {
-                let target = self.links.get(course.link().0 as usize)?;
-                Some((course, target))
-            });
-            let Some((course, target)) = way else {
-                return before;
-            };
-            // As if all of them went there.
-            let goes = course.link() != inlet.link
-                && target.takes(course.side(), step.len as usize, before + 1)
-                && self.guard.holds(self.now, &course.passage);
-            if !goes {
-                return before;
-            }
-            let sender = course.sender();
-            if renewed != Some(sender) {
-                if !renews(bridge, self.now, inlet.port, sender) {
-                    return before;
-                }
-                renewed = Some(sender);
-            }
-        }
-        steps.len()
-    }
-
-    /// Lets a frame pass that may go.
+impl Procession<'_> {
+    /// Moves the next frame. `None`, and nothing has happened, if it has to be looked at.
     #[inline(always)]
-    fn pass(&mut self, pool: &mut Pool, step: &Step, frame: Frame, tally: &mut Tally) {
-        if let Some(course) = self.courses.at(step.course)
-            && let Some(target) = self.links.get_mut(course.link().0 as usize)
-        {
-            (self.guard).pass_held(self.now, step.packet, &course.passage, tally);
-            let way = target.taking(course.side());
-            way.carry(pool, frame, step.len.into());
-        } else {
-            pool.free(frame);
+    fn go(&mut self, held: Held<'_>) -> Option<()> {
+        let (meta, bytes) = self.pool.view(held.frame());
+        if meta.gso_size != 0 {
+            return None;
         }
+        let (inlet, number, len) = (self.inlet.iface, meta.id, bytes.len());
+        let course = match self.courses.at(self.now, self.expected, bytes, inlet) {
+            Some(course) => course,
+            None => {
+                let single = (&*self.pool, held.frame(), inlet);
+                let last = (self.last, self.bytes > 0);
+                let (place, course) = look_up(self.courses, self.now, single, last)?;
+                self.expected = place;
+                course
+            }
+        };
+        if course.link() == self.inlet.link {
+            return None;
+        }
+        let target = self.links.get_mut(course.link().0 as usize)?;
+        let way = target.clear(course.side(), len)?;
+        let sender = course.shape.sender();
+        if sender != self.sender {
+            if !renews(self.bridge, self.now, self.inlet.port, course) {
+                return None;
+            }
+            self.sender = sender;
+        }
+        let packet = course.shape.packet();
+        let passes = (self.guard).pass_one(self.now, packet, &course.passage, &mut self.tally);
+        if !passes {
+            return None;
+        }
+        let what = What::Forwarded(course.out);
+        self.trace.one(self.now, number, course.out, what);
+        way.carry(self.pool, held.take(), len as u64);
+        mark(self.sockets, self.work, course.peer);
+        self.bytes += len as u64;
+        (self.last, self.expected) = (self.expected, course.next);
+        Some(())
     }
+}
+
+/// The course of a frame that came in at a port, and where it stands. It comes behind the one that stands at `last`, and is
+/// another if frames of that have just gone.
+#[inline(never)]
+fn look_up<'a>(
+    courses: &'a mut Courses,
+    now: Time,
+    (pool, frame, inlet): (&Pool, &Frame, IfId),
+    (last, has_gone): (u16, bool),
+) -> Option<(u16, &'a Course)> {
+    let single = Single::of(pool, frame, inlet)?;
+    let (place, _) = courses.find(now, &single.key)?;
+    let place = place as u16;
+    if has_gone && place == last {
+        return None;
+    }
+    let course = courses.expect(place, Shape::of(pool.bytes(frame))?, last)?;
+    Some((place, course))
 }
 
 #[inline(never)]
-fn renews(bridge: &mut Bridge, now: Time, port: PortId, sender: u64) -> bool {
-    bridge.renew(now, port, sender)
+fn renews(bridge: &mut Bridge, now: Time, port: PortId, course: &Course) -> bool {
+    bridge.renew(now, port, course.sender())
 }

@@ -2,7 +2,7 @@
 
 use super::super::Netfilter;
 use super::lanes::Lane;
-use super::run::{Datum, Run};
+use super::run::Run;
 use super::{FORWARD, RAW};
 use crate::conntrack::{ConnRef, Direction};
 use crate::filter::{Counter, Ruleset, State, Trail};
@@ -42,54 +42,29 @@ impl Netfilter {
         self.pass_open(now, (run.packets, run.weight), passage, tally)
     }
 
-    /// The same for one packet, which is one frame.
+    /// The same for one packet of `len` bytes, which is one frame.
     #[inline(always)]
-    pub fn pass_one(
-        &mut self,
-        now: Time,
-        datum: &Datum,
-        passage: &Passage,
-        tally: &mut Tally,
-    ) -> bool {
+    pub fn pass_one(&mut self, now: Time, len: u16, passage: &Passage, tally: &mut Tally) -> bool {
+        let Some(conn) = self.conntrack.conn_mut(passage.conn) else {
+            return false;
+        };
         let weight = Counter {
             packets: 1,
-            bytes: u64::from(datum.len),
+            bytes: u64::from(len),
         };
-        self.pass_open(now, (1, weight), passage, tally)
-    }
-
-    /// Whether [`Self::pass_one`] would let packets of data pass now. If so, it does whatever others pass first, of which
-    /// the same was said at this moment.
-    #[must_use]
-    #[inline(always)]
-    pub fn holds(&self, now: Time, passage: &Passage) -> bool {
-        let conn = self.conntrack.conn(passage.conn);
-        conn.is_some_and(|conn| {
-            conn.is_open()
-                && !conn.is_expired(now)
-                && conn.seen_reply == (passage.state == State::Established)
-        })
-    }
-
-    /// [`Self::pass_one`] for a packet of `len` bytes whose way [holds](Self::holds).
-    #[inline(always)]
-    pub fn pass_held(&mut self, now: Time, len: u16, passage: &Passage, tally: &mut Tally) {
-        let Some(conn) = self.conntrack.conn_mut(passage.conn) else {
-            return;
-        };
-        let was_assured = conn.assured;
-        conn.advance_open(now, passage.direction);
-        if conn.is_misplaced() || conn.assured != was_assured {
+        // A new one's packets are not answers.
+        let is_as_it_was = (passage.state == State::Established) == conn.seen_reply;
+        if !is_as_it_was || !conn.live_on(now) {
+            return self.pass_open(now, (1, weight), passage, tally);
+        }
+        if conn.is_misplaced() {
             self.conntrack.settle(passage.conn);
         }
-        let weight = Counter {
-            packets: 1,
-            bytes: len.into(),
-        };
         self.tally(tally, u32::from(passage.trail), weight);
+        true
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn pass_open(
         &mut self,
         now: Time,
