@@ -167,12 +167,6 @@ impl Plain {
         self.ends.addresses
     }
 
-    /// Bytes of the packet.
-    #[inline]
-    pub(in crate::netns) const fn len(&self) -> usize {
-        self.len
-    }
-
     /// Whether the checksums of the frame `bytes` are right, the segment's only unless it is `partial`.
     #[inline]
     pub(super) fn is_sound(&self, bytes: &[u8], partial: bool) -> bool {
