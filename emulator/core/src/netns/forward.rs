@@ -87,6 +87,10 @@ impl Netns {
         frame: Frame,
         packet: &Packet,
     ) -> Option<Frame> {
+        #[cfg(test)]
+        if self.takes_long_way {
+            return Some(frame);
+        }
         let Some(crossing) = self.crossing(cx, arrival, &frame, packet) else {
             return Some(frame);
         };

@@ -150,7 +150,7 @@ pub struct Netns {
     destinations: Destinations,
     /// Made when the first segment of a connection comes or goes.
     early: Option<Box<Early>>,
-    /// No segment is early, to compare.
+    /// No segment is early and no packet goes on without being asked about, to compare.
     #[cfg(test)]
     takes_long_way: bool,
     neighbours: Neighbours,

@@ -13,3 +13,4 @@ mod random;
 mod rig;
 mod routed;
 mod streams;
+mod whole;
