@@ -166,6 +166,7 @@ impl Netfilter {
             tuple: first.key.tuple(),
             flags: first.flags,
         };
+        // Even if the hooks have to see the packet then: they would take it out too.
         if let Some(former) = former {
             self.conntrack.remove(former);
         }
