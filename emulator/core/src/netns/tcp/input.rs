@@ -387,7 +387,7 @@ fn strip(pool: &mut Pool, frame: &Frame, count: u32) {
     seq.copy_from_slice(&moved.to_be_bytes());
 }
 
-/// Makes a packet what an engine expects: it alone in the frame, behind an IPv4 header, and the
+/// Makes a packet what an engine expects: it alone in the frame, behind an IPv4 header without options, and the
 /// acknowledgement in the engine's own sequence numbers. `None` if the frame was shared and no other
 /// is left.
 fn prepare(pool: &mut Pool, frame: Frame, packet: &Packet, shift: Option<u32>) -> Option<Frame> {
@@ -421,6 +421,13 @@ fn prepare(pool: &mut Pool, frame: Frame, packet: &Packet, shift: Option<u32>) -
         header[12..16].copy_from_slice(&REMOTE.octets());
         header[16..20].copy_from_slice(&LOCAL.octets());
         pool.pull(&frame, packet.transport - 20);
+    } else if packet.transport > 20 {
+        let start = packet.transport - 20;
+        bytes.copy_within(..20, start);
+        bytes[start] = 0x45;
+        let len = (packet.len - start) as u16;
+        bytes[start + 2..start + 4].copy_from_slice(&len.to_be_bytes());
+        pool.pull(&frame, start);
     }
     Some(frame)
 }

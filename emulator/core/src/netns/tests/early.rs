@@ -5,6 +5,7 @@ use core::time::Duration;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use switch::verdict::Event;
+use switch::wire::fill_header_checksum;
 
 use super::rig::{Witness, World, at, net};
 use crate::app::{Family, Ready, SockKind, SockOpt};
@@ -44,7 +45,9 @@ enum Step {
 enum Change {
     Xor(u8),
     Cut,
-    /// So many bytes follow what it says, as they do to the shortest frames of a real wire; the byte does not matter.
+    /// Its IP header gets options; the byte does not matter, here and below.
+    Options,
+    /// So many bytes follow what it says, as they do to the shortest frames of a real wire.
     Pad(usize),
 }
 
@@ -152,6 +155,7 @@ impl Side {
                 match change {
                     Change::Xor(bits) => bytes[at] ^= bits,
                     Change::Cut => bytes.truncate(at),
+                    Change::Options => add_options(&mut bytes),
                     Change::Pad(count) => bytes.resize(bytes.len() + count, 0),
                 }
                 let frame = world.pool.from_bytes(&bytes).unwrap();
@@ -216,11 +220,27 @@ impl Side {
     }
 }
 
+/// The IPv4 header in a frame is a word longer.
+fn add_options(frame: &mut Vec<u8>) {
+    let Some(packet) = frame.get_mut(14..).filter(|packet| packet.len() > 20) else {
+        return;
+    };
+    if packet[0] != 0x45 {
+        return;
+    }
+    let len = u16::from_be_bytes([packet[2], packet[3]]) + 4;
+    packet[2..4].copy_from_slice(&len.to_be_bytes());
+    packet[0] = 0x46;
+    frame.splice(34..34, [1, 1, 1, 0]);
+    fill_header_checksum(&mut frame[14..]);
+}
+
 fn change() -> impl Strategy<Value = Change> {
     prop_oneof![
         8 => any::<u8>().prop_map(Change::Xor),
         2 => Just(Change::Cut),
         2 => (1_usize..40).prop_map(Change::Pad),
+        2 => Just(Change::Options),
     ]
 }
 
@@ -346,4 +366,21 @@ fn segments_are_early() {
 fn what_pads_a_frame_is_counted() {
     let steps = [Step::Send(0, 100), Step::Again(0, 0, Change::Pad(6))];
     assert!(assert_alike(&steps, RECV_BUFFER).is_ok());
+}
+
+/// The segment stands behind them: that of a request which is read already, and that which ends a connection.
+#[test]
+fn options_of_ip_are_passed_over() {
+    let again = Step::Again(0, 0, Change::Options);
+    let lost = |step| [Step::Cut(0, true), step, Step::Cut(0, false), again.clone()];
+    for (times, step) in [
+        (8, Step::Send(0, 20)),
+        (8, Step::Shutdown(0)),
+        (1, Step::Shutdown(0)),
+    ] {
+        let mut steps = vec![Step::Exchange(0, times, 20)];
+        steps.extend(lost(step));
+        steps.extend([Step::Recv(1, 100), Step::Wait(20_000)]);
+        assert!(assert_alike(&steps, RECV_BUFFER).is_ok(), "{steps:?}");
+    }
 }
