@@ -102,6 +102,8 @@ struct Way {
     mode: Mode,
     /// Both ends are up.
     open: bool,
+    /// Nobody has to know that a frame waits.
+    quiet: bool,
 }
 
 /// A way that [is clear](Link::clear) for a frame.
@@ -131,6 +133,13 @@ impl Clear<'_> {
     #[inline(always)]
     pub fn wait(&mut self, frame: Frame) {
         self.0.ring.put(frame);
+    }
+
+    /// Nobody has to know that a frame waits: see [`Link::set_quiet`].
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_quiet(&self) -> bool {
+        self.0.quiet
     }
 
     /// No frame waits for the receiver.
@@ -175,6 +184,7 @@ impl Link {
                 bound: GONE,
                 mode: Mode::Move,
                 open: false,
+                quiet: false,
             }
         }
         Self {
@@ -209,6 +219,7 @@ impl Link {
             bound: capacity.next_power_of_two().trailing_zeros() as u8,
             mode,
             open: true,
+            quiet: false,
         };
         Self {
             ways: [way(), way()],
@@ -454,6 +465,12 @@ impl Link {
         let open = self.has_carrier();
         let [a, b] = &mut self.ways;
         (a.open, b.open) = (open, open);
+    }
+
+    /// Notes whether somebody looks by himself for what waits for `side`, so that nobody has to be told. Nothing is
+    /// quiet at first.
+    pub const fn set_quiet(&mut self, side: Side, quiet: bool) {
+        self.way_mut(side).quiet = quiet;
     }
 
     /// Whether the end is up.

@@ -16,7 +16,7 @@ use switch::{Frame, Pool, Time};
 use super::courses::{Course, Courses, Single};
 use super::crossing::{Crossing, Known};
 use super::run::Inlet;
-use super::{QUANTUM, Socket, Work, mark};
+use super::{QUANTUM, Reader, Socket, Work, mark};
 use crate::id::IfId;
 
 impl Crossing<'_> {
@@ -160,8 +160,13 @@ impl Procession<'_> {
         }
         let what = What::Forwarded(course.out);
         self.trace.one(self.now, number, course.out, what);
+        let is_quiet = way.is_quiet();
         way.carry(self.pool, held.take(), len as u64);
-        mark(self.sockets, self.work, course.peer);
+        if is_quiet {
+            debug_assert_eq!(self.sockets[course.peer.0 as usize].reader, Reader::Raw);
+        } else {
+            mark(self.sockets, self.work, course.peer);
+        }
         self.bytes += len as u64;
         (self.last, self.expected) = (self.expected, course.next);
         Some(())

@@ -341,6 +341,15 @@ impl Net {
         mark(&mut self.sockets, &mut self.work, iface);
     }
 
+    /// From now on this is who reads what arrives at an interface.
+    fn set_reader(&mut self, iface: IfId, reader: Reader) {
+        let socket = &mut self.sockets[iface.0 as usize];
+        socket.reader = reader;
+        if let Plug::Veth { link, side, .. } = socket.plug {
+            self.links[link.0 as usize].set_quiet(side, reader == Reader::Raw);
+        }
+    }
+
     fn mark_ns(&mut self, ns: NsId) {
         let marked = &mut self.marked_ns[ns.0 as usize];
         if !*marked {

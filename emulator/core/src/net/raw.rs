@@ -32,10 +32,10 @@ impl Net {
             return;
         };
         match socket.reader {
-            Reader::Stack if on => socket.reader = Reader::Raw,
+            Reader::Stack if on => self.set_reader(iface, Reader::Raw),
             Reader::Raw | Reader::Told if !on => {
-                socket.reader = Reader::Stack;
                 socket.marked = false;
+                self.set_reader(iface, Reader::Stack);
                 self.mark(iface);
             }
             Reader::Port { .. } | Reader::Raw | Reader::Stack | Reader::Told => {}
@@ -52,13 +52,13 @@ impl Net {
         };
         match socket.reader {
             Reader::Raw if on => {
-                socket.reader = Reader::Told;
+                self.set_reader(iface, Reader::Told);
                 // Those that wait already are told of as well.
                 self.mark(iface);
             }
             Reader::Told if !on => {
-                socket.reader = Reader::Raw;
                 socket.marked = false;
+                self.set_reader(iface, Reader::Raw);
             }
             Reader::Port { .. } | Reader::Raw | Reader::Stack | Reader::Told => {}
         }

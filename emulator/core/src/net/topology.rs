@@ -270,7 +270,7 @@ impl Net {
         };
         for (_, port) in slot.bridge.ports() {
             let iface = port.interface;
-            self.sockets[iface.0 as usize].reader = Reader::Stack;
+            self.set_reader(iface, Reader::Stack);
             if let Some(ns) = slot.owner {
                 self.with_ns(ns, |netns, _| netns.iface_master(iface, None));
             }
@@ -301,7 +301,7 @@ impl Net {
             .add_port(now, iface, mac)
             .map_err(|full| full.to_string())?;
         let (owner, own) = (slot.owner, slot.bridge.interface());
-        self.sockets[iface.0 as usize].reader = Reader::Port { bridge: id, port };
+        self.set_reader(iface, Reader::Port { bridge: id, port });
         if let Some(ns) = owner {
             self.with_ns(ns, |netns, _| netns.iface_master(iface, Some(own)));
         }
@@ -376,9 +376,8 @@ impl Net {
         {
             slot.bridge.remove_port(port);
         }
-        let slot = &mut self.sockets[iface.0 as usize];
-        slot.plug = Plug::Nothing;
-        slot.reader = Reader::Stack;
+        self.set_reader(iface, Reader::Stack);
+        self.sockets[iface.0 as usize].plug = Plug::Nothing;
         // The segment's own number is no interface of a namespace.
         let _absent = self.with_ns(socket.ns, |netns, cx| netns.iface_remove(cx, iface));
     }
