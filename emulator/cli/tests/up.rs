@@ -316,50 +316,34 @@ fn tools_run_inside_with_their_output_as_it_comes_and_their_exit_code() {
         1
     );
     // The host has its firewall, and nobody else.
-    let nat = scratch.says(
-        &[
-            "exec", "host", "--", "iptables", "-t", "nat", "-S", "DOCKER",
-        ],
-        0,
-    );
+    let host = |words: &str, code| {
+        let args: Vec<&str> = ["exec", "host", "--"]
+            .into_iter()
+            .chain(words.split(' '))
+            .collect();
+        scratch.says(&args, code)
+    };
+    let nat = host("iptables -t nat -S DOCKER", 0);
     assert!(nat.starts_with("-N DOCKER\n-A DOCKER "), "{nat}");
-    assert!(
-        nat.contains(" --dport 8080 -j DNAT --to-destination "),
-        "{nat}"
-    );
-    let listed = scratch.says(
-        &[
-            "exec",
-            "host",
-            "--",
-            "iptables",
-            "-L",
-            "FORWARD",
-            "-nv",
-            "--line-numbers",
-        ],
-        0,
-    );
-    assert!(
-        listed.starts_with("Chain FORWARD (policy DROP "),
-        "{listed}"
-    );
+    let rule = " --dport 8080 -j DNAT --to-destination ";
+    assert!(nat.contains(rule), "{nat}");
+    let listed = host("iptables -L FORWARD -nv --line-numbers", 0);
+    let policy = "Chain FORWARD (policy DROP ";
+    assert!(listed.starts_with(policy), "{listed}");
     assert!(listed.contains("\nnum   pkts bytes target "), "{listed}");
-    let filter = scratch.says(&["exec", "host", "--", "iptables", "-L"], 0);
-    assert!(
-        filter.contains("Chain DOCKER-USER (1 references)\n"),
-        "{filter}"
-    );
-    let none = scratch.says(&["exec", "host", "--", "iptables", "-L", "NONE"], 1);
+    let filter = host("iptables -L", 0);
+    let user = "Chain DOCKER-USER (1 references)\n";
+    assert!(filter.contains(user), "{filter}");
+    let none = host("iptables -L NONE", 1);
     assert_eq!(none, "iptables: No chain/target/match by that name.\n");
-    scratch.says(&["exec", "host", "--", "iptables", "-F"], 2);
+    host("iptables -F", 2);
     scratch.says(&["exec", "lan", "--", "iptables", "-L"], 127);
     let published = scratch.says(
         &["exec", "lan", "--", "curl", "-s", "http://192.0.2.2:8080"],
         0,
     );
     assert!(published.ends_with(" 192.0.2.9\n"), "{published}");
-    let tracked = scratch.says(&["exec", "host", "--", "conntrack", "-L"], 0);
+    let tracked = host("conntrack -L", 0);
     assert!(tracked.contains("dport=8080"), "{tracked}");
 
     let mut cat = scratch.vethlab(&["exec", "-i", "web", "--", "cat"]);
