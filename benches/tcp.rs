@@ -326,16 +326,24 @@ fn calls(report: &mut Report) {
             "lan-host-docker0-veth",
         ),
     ] {
-        let (mut calls, mut pair) = (Calls::new(way, end), Pair::connected(false, 4096));
-        Row::rate(name, "/s").with(calls::WITH).against(
-            report,
-            (path, |rounds| rate(rounds, || calls.call())),
-            (
-                "smoltcp back to back: connect, 1 B each way, reset",
-                |rounds| rate(rounds, || bare_call(&mut pair)),
-            ),
-        );
+        short(report, name, (path, Calls::new(way, end)), calls::WITH);
     }
+    let name = "connect, 1 B each way, FIN, 15,000 ends in TIME_WAIT";
+    let calls = Calls::new(Way::Neighbour, End::Fin).crowded();
+    short(report, name, ("veth-docker0-veth", calls), calls::CROWDED);
+}
+
+/// One row of short connections.
+fn short(report: &mut Report, name: &str, (path, mut calls): (&str, Calls), with: &str) {
+    let mut pair = Pair::connected(false, 4096);
+    Row::rate(name, "/s").with(with).against(
+        report,
+        (path, |rounds| rate(rounds, || calls.call())),
+        (
+            "smoltcp back to back: connect, 1 B each way, reset",
+            |rounds| rate(rounds, || bare_call(&mut pair)),
+        ),
+    );
 }
 
 /// One stream as fast as it goes.
