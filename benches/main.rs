@@ -1,5 +1,5 @@
 //! The benches: a file a question. `cargo bench -p vethlab -- [--smoke] [QUESTION…]` runs those named, or all,
-//! and `-- instructions` counts instructions instead.
+//! and `-- instructions` counts instructions instead; `-- table REPORT.json …` prints what was measured as a table.
 //!
 //! One binary, because each further one is optimised and linked anew.
 
@@ -77,6 +77,7 @@ fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
         ["instructions"] => return instructions::check(),
+        ["table", ref files @ ..] => return common::table::print(files),
         _ => {}
     }
     for name in &named {

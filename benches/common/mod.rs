@@ -12,6 +12,7 @@ pub(crate) mod many;
 pub(crate) mod plot;
 pub(crate) mod report;
 pub(crate) mod row;
+pub(crate) mod table;
 
 use std::time::{Duration, Instant};
 
@@ -82,13 +83,13 @@ pub(crate) fn spread(figures: &[f64]) -> Spread {
 
 /// A figure with a prefix: `12.3 M`.
 pub(crate) fn si(figure: f64) -> String {
-    match figure {
-        f if f >= 1e9 => format!("{:.2} G", f / 1e9),
-        f if f >= 1e6 => format!("{:.2} M", f / 1e6),
-        f if f >= 1e3 => format!("{:.2} k", f / 1e3),
-        f if f >= 1.0 || f == 0.0 => format!("{f:.2} "),
-        f if f >= 1e-3 => format!("{:.2} m", f * 1e3),
-        f if f >= 1e-6 => format!("{:.2} µ", f * 1e6),
-        f => format!("{:.2} n", f * 1e9),
+    match figure.abs() {
+        f if f >= 1e9 => format!("{:.2} G", figure / 1e9),
+        f if f >= 1e6 => format!("{:.2} M", figure / 1e6),
+        f if f >= 1e3 => format!("{:.2} k", figure / 1e3),
+        f if f >= 1.0 || f == 0.0 => format!("{figure:.2} "),
+        f if f >= 1e-3 => format!("{:.2} m", figure * 1e3),
+        f if f >= 1e-6 => format!("{:.2} µ", figure * 1e6),
+        _ => format!("{:.2} n", figure * 1e9),
     }
 }
