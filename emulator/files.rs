@@ -1,13 +1,17 @@
-//! Compose files from disk.
+//! Compose files from disk, and one from standard input.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use emulator_compose::{Errors, MAX_FILE_BYTES, Options, Project, ReadError, Source};
 
-/// The file system as a source of compose files.
+/// The name of a compose file that comes from standard input, as `docker compose -f -` has it.
+pub const STDIN: &str = "-";
+
+/// The file system as a source of compose files, and standard input as the one named [`STDIN`].
 ///
 /// A project ends at its git work tree, or at its folder if that is in none; links are followed before
 /// paths are compared. What the project's texts name beyond is not read: they may be a stranger's, and
@@ -17,25 +21,13 @@ pub struct Disk;
 
 impl Source for Disk {
     fn read(&mut self, path: &str) -> Result<String, ReadError> {
-        let other = |error: std::io::Error| match error.kind() {
-            std::io::ErrorKind::NotFound => ReadError::NotFound,
-            _ => ReadError::Other(words(&error)),
-        };
-        if fs::metadata(path).map_err(other)?.is_dir() {
+        if path == STDIN {
+            return standard_input();
+        }
+        if fs::metadata(path).map_err(read_error)?.is_dir() {
             return Err(ReadError::Other("is a directory".to_owned()));
         }
-        let mut bytes = Vec::new();
-        // One byte more than allowed tells a file that is too large from one that just fits.
-        let limit = MAX_FILE_BYTES as u64 + 1;
-        File::open(path)
-            .map_err(other)?
-            .take(limit)
-            .read_to_end(&mut bytes)
-            .map_err(other)?;
-        if bytes.len() > MAX_FILE_BYTES {
-            return Err(ReadError::TooLarge);
-        }
-        String::from_utf8(bytes).map_err(|error| not_utf8(error.as_bytes()))
+        text(File::open(path).map_err(read_error)?)
     }
 
     fn outside(&mut self, folder: &str, path: &str) -> Option<String> {
@@ -46,8 +38,34 @@ impl Source for Disk {
     }
 }
 
+/// What came by standard input: it can be read only once, whoever asks for it again.
+fn standard_input() -> Result<String, ReadError> {
+    static READ: OnceLock<Result<String, ReadError>> = OnceLock::new();
+    READ.get_or_init(|| text(io::stdin().lock())).clone()
+}
+
+fn text(from: impl Read) -> Result<String, ReadError> {
+    let mut bytes = Vec::new();
+    // One byte more than allowed tells a file that is too large from one that just fits.
+    let limit = MAX_FILE_BYTES as u64 + 1;
+    from.take(limit)
+        .read_to_end(&mut bytes)
+        .map_err(read_error)?;
+    if bytes.len() > MAX_FILE_BYTES {
+        return Err(ReadError::TooLarge);
+    }
+    String::from_utf8(bytes).map_err(|error| not_utf8(error.as_bytes()))
+}
+
+fn read_error(error: io::Error) -> ReadError {
+    match error.kind() {
+        io::ErrorKind::NotFound => ReadError::NotFound,
+        _ => ReadError::Other(words(&error)),
+    }
+}
+
 /// An error of the system in Docker's way: `permission denied`.
-fn words(error: &std::io::Error) -> String {
+fn words(error: &io::Error) -> String {
     let text = error.to_string();
     let text = text.split(" (os error").next().unwrap_or_default();
     let mut letters = text.chars();
@@ -101,16 +119,19 @@ pub fn load(
 pub fn load_with(mut options: Options) -> Result<Project, Errors> {
     if options.project_directory.is_none() {
         let first = options.files.first();
-        options.project_directory = first.and_then(|file| absolute_folder(Path::new(file)));
+        options.project_directory = first.and_then(|file| folder_of(file));
     }
     emulator_compose::load(&mut Disk, &options)
 }
 
-/// The absolute path of the folder that a file is in: relative paths start there, and its name is the
-/// project's if nobody gives one.
-fn absolute_folder(file: &Path) -> Option<String> {
-    let file = fs::canonicalize(file).ok()?;
-    file.parent()?.to_str().map(str::to_owned)
+/// The absolute path of the folder that a file is in, whether it is there or not: relative paths start
+/// there, and its name is the project's if nobody gives one. Standard input is in this one.
+#[must_use]
+pub fn folder_of(file: &str) -> Option<String> {
+    let file = std::path::absolute(file).ok()?;
+    let folder = file.parent()?;
+    let folder = fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned());
+    folder.to_str().map(str::to_owned)
 }
 
 #[cfg(all(test, unix))]
@@ -119,9 +140,9 @@ mod tests {
 
     #[test]
     fn errors_of_the_system_in_dockers_way() {
-        let denied = std::io::Error::from_raw_os_error(13);
+        let denied = io::Error::from_raw_os_error(13);
         assert_eq!(words(&denied), "permission denied");
-        let custom = std::io::Error::other("stream did not contain valid UTF-8");
+        let custom = io::Error::other("stream did not contain valid UTF-8");
         assert_eq!(words(&custom), "stream did not contain valid UTF-8");
     }
 }

@@ -9,6 +9,7 @@ use emulator_compose::{
 };
 use emulator_core::docker::spec::Engine;
 
+use crate::files::folder_of;
 use crate::world::Options;
 
 /// How a `vethlab.yaml` and what it names are read.
@@ -202,16 +203,6 @@ fn options(run: &Run, before: &[(Option<String>, Project)], reading: &Reading) -
         allow_outside: reading.allow_outside,
         ..run.options.clone()
     }
-}
-
-/// The absolute path of the folder that a file is in, whether it is there or not: relative paths start
-/// there, and its name is the project's if nobody gives one.
-#[must_use]
-pub fn folder_of(file: &str) -> Option<String> {
-    let file = std::path::absolute(file).ok()?;
-    let folder = file.parent()?;
-    let folder = std::fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned());
-    folder.to_str().map(str::to_owned)
 }
 
 /// Refuses a `vethlab.yaml` in `folder` that names a machine or a table of images outside of its project.

@@ -68,6 +68,8 @@ Examples:
       start every service of this folder's project, and print who reaches whom, and why not
   vethlab check -p shop --format json compose.yaml compose.override.yaml
       the same for a project of two files, for machines
+  docker compose config | vethlab check -
+      a project that another program writes
   vethlab check --capture shop.pcapng --capture-at all compose.yaml
       with every frame at every point of its way
   vethlab check -i db --capture db.pcapng --capture-filter 'port 5432' compose.yaml
@@ -169,7 +171,8 @@ pub struct PlayArgs {
 #[derive(Args, Clone, Debug)]
 #[command(after_help = CHECK_EXAMPLES)]
 pub struct CheckArgs {
-    /// The compose files, later ones laid over earlier ones, or a vethlab.yaml, or a folder; this folder if none
+    /// The compose files, later ones laid over earlier ones (- is standard input), or a vethlab.yaml, or a folder; this
+    /// folder if none
     #[arg(value_name = "COMPOSE")]
     pub files: Vec<PathBuf>,
     /// The project's name; the file's own name or its directory's if not given

@@ -47,6 +47,37 @@ fn the_examples_answer_as_before() {
     }
 }
 
+/// `-` is a compose file like any other, in the folder in which it is said; errors point into it.
+#[test]
+fn a_project_by_standard_input() {
+    let file = rig::root().join("examples/shop/compose.yaml");
+    let by_input = |args: &[&str], input: &Path| {
+        let mut command = rig::command(args);
+        let input = fs::File::open(input).unwrap();
+        command.current_dir(file.parent().unwrap()).stdin(input);
+        command.output().unwrap()
+    };
+    for verb in ["check", "matrix", "test", "lint"] {
+        let named = rig::command(&[verb, "compose.yaml"])
+            .current_dir(file.parent().unwrap())
+            .output()
+            .unwrap();
+        let read = by_input(&[verb, "-"], &file);
+        assert_eq!(read.status.code(), named.status.code(), "{verb}");
+        let (out, err) = texts(&named);
+        let anonymous = |text: &str| text.replace("compose.yaml", "-");
+        assert_eq!(texts(&read), (anonymous(&out), anonymous(&err)), "{verb}");
+    }
+    let broken = scratch("by-input.yaml", b"services:\n  web:\n    ports: 80\n");
+    let output = by_input(&["check", "-"], Path::new(&broken));
+    let (_, err) = texts(&output);
+    assert_eq!(output.status.code(), Some(2), "{err}");
+    assert!(err.contains(" --> -:3:12\n"), "{err}");
+    let output = by_input(&["watch", "-"], &file);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(texts(&output).1.contains("standard input"));
+}
+
 #[test]
 fn what_the_voting_app_allows() {
     let output = vethlab(&[

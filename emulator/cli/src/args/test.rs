@@ -30,7 +30,7 @@ pub struct TestArgs {
     /// A folder whose projects are found and run, a compose file, or a vethlab.yaml; this folder if none is given
     #[arg(value_name = "PATH", conflicts_with_all = ["files", "config"])]
     pub paths: Vec<PathBuf>,
-    /// The compose files of one project; later ones override earlier ones
+    /// The compose files of one project; later ones override earlier ones; - is standard input
     #[arg(
         short = 'f',
         long = "file",

@@ -6,10 +6,10 @@ use std::process::ExitCode;
 
 use vethlab::compose::{CONFIG_NAME, FILE_NAMES, OVERRIDE_NAMES, Options, Source};
 use vethlab::diff::{self, Diff, Side};
-use vethlab::files::Disk;
+use vethlab::files::{Disk, folder_of};
 use vethlab::matrix::{json, lock};
 use vethlab::revision::Revision;
-use vethlab::together::{Together, folder_of};
+use vethlab::together::Together;
 use vethlab_cli::args::{DiffArgs, DiffFormat, EngineArg, FailOn};
 
 use super::BAD_INPUT;

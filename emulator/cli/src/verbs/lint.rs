@@ -10,7 +10,7 @@ use serde_json::json;
 use vethlab::compose::{
     self, CONFIG_NAME, Config, FILE_NAMES, MAX_FILE_BYTES, MachineFile, OVERRIDE_NAMES,
 };
-use vethlab::files::Disk;
+use vethlab::files::{Disk, folder_of};
 use vethlab::lint::{self, Loaded, Options, RULES, Report};
 use vethlab_cli::args::lint::{LevelArg, LintArgs, LintFormat};
 
@@ -288,7 +288,7 @@ fn load(options: &compose::Options) -> Result<Loaded, String> {
         .collect();
     let first = options.files.first();
     let options = compose::Options {
-        project_directory: first.and_then(|file| folder(Path::new(file))),
+        project_directory: first.and_then(|file| folder_of(file)),
         env: environment,
         allow_outside: super::outside::allowed(),
         ..options.clone()
@@ -299,12 +299,6 @@ fn load(options: &compose::Options) -> Result<Loaded, String> {
         loaded.below(here);
     }
     Ok(loaded)
-}
-
-/// The absolute path of the folder that a file is in.
-fn folder(file: &Path) -> Option<String> {
-    let file = fs::canonicalize(file).ok()?;
-    file.parent()?.to_str().map(str::to_owned)
 }
 
 fn list(format: LintFormat) -> Result<String, String> {

@@ -11,10 +11,11 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, SystemTime};
 
+use vethlab::files::STDIN;
 use vethlab_cli::args::WatchArgs;
 use vethlab_cli::args::test::TestArgs;
 
-use super::test;
+use super::{BAD_INPUT, test};
 
 /// How often files are looked at.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -27,6 +28,11 @@ type Snapshot = BTreeMap<PathBuf, (Option<SystemTime>, u64)>;
 
 /// Runs until it is ended.
 pub(crate) fn run(args: &WatchArgs) -> ExitCode {
+    let mut named = args.test.files.iter().chain(&args.test.paths);
+    if named.any(|path| path.as_os_str() == STDIN) {
+        eprintln!("vethlab: watch needs files: standard input can be read only once");
+        return ExitCode::from(BAD_INPUT);
+    }
     let mut run = 0;
     loop {
         // Taken before the run, so that a change meanwhile is seen.
