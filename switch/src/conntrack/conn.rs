@@ -356,7 +356,7 @@ impl Conn {
     #[inline]
     pub(crate) fn is_misplaced(&self) -> bool {
         self.expires < self.queued
-            || (self.tcp == Some(TcpState::TimeWait) && self.expires.since(self.queued) > LONG)
+            || (self.tcp == Some(TcpState::TimeWait) && self.expires > self.queued + LONG)
     }
 
     /// Whether it has run out.

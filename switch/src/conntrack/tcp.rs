@@ -51,6 +51,19 @@ impl TcpState {
         })
     }
 
+    /// Every state, by its number.
+    const ALL: [Self; 9] = [
+        Self::SynSent,
+        Self::SynSent2,
+        Self::SynRecv,
+        Self::Established,
+        Self::FinWait,
+        Self::CloseWait,
+        Self::LastAck,
+        Self::TimeWait,
+        Self::Close,
+    ];
+
     /// The word that `conntrack -L` prints.
     #[must_use]
     pub const fn word(self) -> &'static str {
@@ -92,7 +105,12 @@ const URG: u8 = 0x20;
 impl Segment {
     /// The segment with these flags, or `None` if no TCP sends such (a FIN without ACK, SYN with
     /// FIN, no flag at all). ECN bits and PSH are not looked at.
+    #[inline]
     pub(crate) const fn of(flags: u8) -> Option<Self> {
+        SEGMENTS[(flags & 0x3f) as usize]
+    }
+
+    const fn read(flags: u8) -> Option<Self> {
         match flags & (FIN | SYN | RST | ACK | URG) & !PSH {
             SYN => Some(Self::Syn),
             f if f == SYN | URG => Some(Self::Syn),
@@ -106,6 +124,17 @@ impl Segment {
         }
     }
 }
+
+/// What flags mean, read from a line of the cache: by all of them but ECN's.
+static SEGMENTS: [Option<Segment>; 64] = {
+    let mut all = [None; 64];
+    let mut flags = 0;
+    while flags < all.len() {
+        all[flags] = Segment::read(flags as u8);
+        flags += 1;
+    }
+    all
+};
 
 /// What a segment makes of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,8 +159,34 @@ pub(crate) const fn first(segment: Segment) -> Option<TcpState> {
     }
 }
 
+/// Every [step](worked_out), by segment, direction and state.
+static STEPS: [[[Step; 9]; 2]; 5] = {
+    let mut all = [[[Step::Invalid; 9]; 2]; 5];
+    let segments = [
+        Segment::Syn,
+        Segment::SynAck,
+        Segment::Fin,
+        Segment::Ack,
+        Segment::Rst,
+    ];
+    let mut at = 0;
+    while at < 5 * 9 {
+        let (segment, state) = (segments[at / 9], TcpState::ALL[at % 9]);
+        let steps = &mut all[segment as usize];
+        steps[0][state as usize] = worked_out(state, Direction::Original, segment);
+        steps[1][state as usize] = worked_out(state, Direction::Reply, segment);
+        at += 1;
+    }
+    all
+};
+
 /// What `segment` in `direction` makes of a connection in `state`.
+#[inline]
 pub(crate) const fn step(state: TcpState, direction: Direction, segment: Segment) -> Step {
+    STEPS[segment as usize][direction as usize][state as usize]
+}
+
+const fn worked_out(state: TcpState, direction: Direction, segment: Segment) -> Step {
     match segment {
         Segment::Rst => Step::To(TcpState::Close),
         Segment::Syn => syn(state, direction),
