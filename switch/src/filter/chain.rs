@@ -49,7 +49,7 @@ pub struct Chain {
     pub(super) table: Table,
     /// The hook that it is called from, and what becomes of packets that no rule decides on.
     pub(super) base: Option<(Hook, Verdict)>,
-    /// What the policy decided on.
+    /// What the policy decided on, without what the ways hold.
     pub(super) passed: Counter,
     pub(super) references: u32,
     pub(super) order: BTreeMap<Place, u32>,
@@ -87,12 +87,6 @@ impl Chain {
     #[must_use]
     pub const fn name(&self) -> &str {
         &self.name
-    }
-
-    /// How many packets its policy decided on.
-    #[must_use]
-    pub const fn passed(&self) -> Counter {
-        self.passed
     }
 
     /// It has no rules.

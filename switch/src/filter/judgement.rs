@@ -75,7 +75,7 @@ impl Ruleset {
     pub fn keep_judgements(&mut self, on: bool) {
         if on != self.judged.is_some() {
             self.judged = on.then(Vec::new);
-            self.change += 1;
+            self.changes();
         }
     }
 

@@ -16,6 +16,7 @@ mod render;
 mod rule;
 #[cfg(test)]
 mod tests;
+mod ways;
 
 use core::net::IpAddr;
 
@@ -24,6 +25,7 @@ pub use judgement::{Judgement, Ruling};
 use memory::{Answer, Memory};
 pub(crate) use rule::Facts;
 pub use rule::{Action, Counter, IfMatch, Match, NetMatch, Rule, State, States};
+use ways::{Leg, Ways};
 
 use crate::hook::Hook;
 use crate::verdict::{DropReason, Verdict};
@@ -32,6 +34,8 @@ use crate::verdict::{DropReason, Verdict};
 pub const DEPTH: usize = 16;
 /// Rules that one remembered answer may have passed.
 const REMEMBERED_RULES: usize = 12;
+/// Ways that are known at once; with more all are found out anew.
+pub(crate) const WAYS: usize = 4096;
 
 /// An address family: each has its own rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -164,8 +168,8 @@ impl Trail {
         by_policy: false,
     };
 
-    /// Through a chain without rules.
-    const POLICY: Self = Self {
+    /// Through a chain of which no rule is asked.
+    pub(crate) const POLICY: Self = Self {
         by_policy: true,
         ..Self::NEW
     };
@@ -206,6 +210,7 @@ pub struct Ruleset {
     sequence: u64,
     change: u64,
     memory: Memory,
+    ways: Ways,
     last: Option<RuleId>,
     /// What was said since it was last taken, while somebody wants to know.
     judged: Option<Vec<Judgement>>,
@@ -236,6 +241,7 @@ impl Ruleset {
             sequence: 0,
             change: 0,
             memory: Memory::default(),
+            ways: Ways::default(),
             last: None,
             judged: None,
         }
@@ -250,13 +256,13 @@ impl Ruleset {
     /// Sets what becomes of packets that no rule of a base chain decides on; without effect on
     /// other chains.
     pub fn set_policy(&mut self, chain: ChainId, verdict: Verdict) {
+        self.changes();
         if let Some(Some(chain)) = self.chains.get_mut(chain.0 as usize)
             && let Some((_, policy)) = &mut chain.base
         {
             self.policies -= usize::from(*policy != Verdict::Accept);
             self.policies += usize::from(verdict != Verdict::Accept);
             *policy = verdict;
-            self.change += 1;
         }
     }
 
@@ -279,7 +285,7 @@ impl Ruleset {
         self.chain(chain)?;
         let place = (rank, self.sequence);
         self.sequence += 1;
-        self.change += 1;
+        self.changes();
         self.memory.name(&rule.matches);
         self.rules += 1;
         if let Action::Jump(to) = rule.action {
@@ -318,7 +324,7 @@ impl Ruleset {
         held.generation = held.generation.wrapping_add(1);
         self.free.push(rule.slot);
         self.rules -= 1;
-        self.change += 1;
+        self.changes();
         if let Some(Some(chain)) = self.chains.get_mut(placed.chain.0 as usize) {
             chain.remove(placed.place, &placed.rule.matches);
         }
@@ -345,7 +351,35 @@ impl Ruleset {
         if held.generation != rule.generation {
             return None;
         }
-        Some((&held.placed.as_ref()?.rule, held.counter))
+        Some((&held.placed.as_ref()?.rule, self.counted(rule.slot)))
+    }
+
+    /// How many packets the policy of a chain decided on.
+    #[must_use]
+    pub fn passed(&self, chain: &Chain) -> Counter {
+        let mut passed = chain.passed;
+        let base = chain
+            .base
+            .and_then(|(hook, _)| ChainId::base(chain.family, chain.table, hook));
+        if let Some(base) = base {
+            passed.add(self.ways.of_policy(base));
+        }
+        passed
+    }
+
+    /// How often the rule in a slot matched.
+    fn counted(&self, slot: u32) -> Counter {
+        let mut counter = self.slots[slot as usize].counter;
+        counter.add(self.ways.of_rule(slot));
+        counter
+    }
+
+    /// Something of the rules is different from now on: what the ways hold is laid on the rules of before.
+    fn changes(&mut self) {
+        self.change += 1;
+        for ((chain, trail), count) in core::mem::take(&mut self.ways).legs() {
+            self.lay(*chain, trail, count);
+        }
     }
 
     /// Every rule, in no meaningful order.
@@ -502,21 +536,42 @@ impl Ruleset {
         !matched && matches!(chain.base, Some((_, Verdict::Accept)))
     }
 
-    /// Counts a packet that `chain` accepts by its policy.
-    pub(crate) fn count_passed(&mut self, chain: ChainId, weight: Counter) {
-        self.pass(chain, weight);
+    /// The number of a way through base chains, until [`Self::change`] says something else.
+    pub(crate) fn way(&mut self, legs: &[Leg]) -> u32 {
+        if self.ways.len() >= WAYS {
+            self.changes();
+        }
+        self.ways.number(legs)
+    }
+
+    /// The number of a way that goes through two base chains more.
+    pub(crate) fn longer_way(&mut self, way: u32, by: [Leg; 2]) -> Option<u32> {
+        let legs = [self.ways.of(way)?, &by].concat();
+        Some(self.way(&legs))
+    }
+
+    /// Counts packets that were accepted along a way.
+    #[inline]
+    pub(crate) fn count_way(&mut self, way: u32, weight: Counter) {
+        self.last = None;
+        self.ways.count(way, weight);
     }
 
     /// Counts a packet that goes the way of `trail` through `chain`.
-    pub(crate) fn count_along(&mut self, chain: ChainId, trail: &Trail, weight: Counter) {
+    fn count_along(&mut self, chain: ChainId, trail: &Trail, weight: Counter) {
+        self.lay(chain, trail, weight);
+        self.last = match trail.by_policy {
+            true => None,
+            false => trail.last(&self.slots),
+        };
+    }
+
+    fn lay(&mut self, chain: ChainId, trail: &Trail, weight: Counter) {
         for &rule in trail.rules() {
             self.slots[rule as usize].counter.add(weight);
         }
         if trail.by_policy {
             self.pass(chain, weight);
-            self.last = None;
-        } else {
-            self.last = trail.last(&self.slots);
         }
     }
 }

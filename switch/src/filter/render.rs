@@ -34,7 +34,7 @@ impl Ruleset {
         let chains = self.chains_of(family, table);
         let mut lines = vec![format!("*{}", table.word())];
         for chain in &chains {
-            let Counter { packets, bytes } = chain.passed;
+            let Counter { packets, bytes } = self.passed(chain);
             let policy = policy(chain).unwrap_or("-");
             lines.push(format!(":{} {policy} [{packets}:{bytes}]", chain.name));
         }
@@ -55,7 +55,7 @@ impl Ruleset {
             if at > 0 {
                 text.push('\n');
             }
-            text.push_str(&head(chain, verbose));
+            text.push_str(&head(chain, self.passed(chain), verbose));
             for (rule, counter) in self.rules_of(chain) {
                 text.push_str(&self.listed(family, rule, counter, verbose, names));
                 text.push('\n');
@@ -95,7 +95,7 @@ impl Ruleset {
     fn rules_of<'a>(&'a self, chain: &'a Chain) -> impl Iterator<Item = (&'a Rule, Counter)> {
         chain.order.values().filter_map(|&slot| {
             let held = self.slots.get(slot as usize)?;
-            Some((&held.placed.as_ref()?.rule, held.counter))
+            Some((&held.placed.as_ref()?.rule, self.counted(slot)))
         })
     }
 
@@ -217,10 +217,10 @@ const fn policy(chain: &Chain) -> Option<&'static str> {
     }
 }
 
-fn head(chain: &Chain, verbose: bool) -> String {
+fn head(chain: &Chain, passed: Counter, verbose: bool) -> String {
     let about = match policy(chain) {
         Some(policy) if verbose => {
-            let Counter { packets, bytes } = chain.passed;
+            let Counter { packets, bytes } = passed;
             format!("policy {policy} {packets} packets, {bytes} bytes")
         }
         Some(policy) => format!("policy {policy}"),

@@ -13,7 +13,7 @@
 
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use super::lane::{FORWARD, Key, NAT, Plain, RAW, Run, advance, count, plain};
+use super::lane::{FORWARD, Key, NAT, Plain, RAW, Run, advance, plain};
 use super::like::{Answers, Like};
 use super::{Netfilter, Path};
 use crate::conntrack::{Conn, ConnRef, Conntrack, Direction, Tuple};
@@ -118,7 +118,8 @@ struct Flow {
     state: State,
     rules: u64,
     routes: u64,
-    trail: Trail,
+    /// Through the rules.
+    way: u32,
     exit: Exit,
     /// Addresses and ports as they leave, as in [`Key`].
     to_addresses: u64,
@@ -129,7 +130,7 @@ struct Flow {
 /// What rules and routes said of a packet.
 #[derive(Clone, Copy, Debug)]
 struct Said {
-    trail: Trail,
+    way: u32,
     routes: u64,
     exit: Exit,
 }
@@ -138,8 +139,8 @@ struct Said {
 #[derive(Clone, Copy, Debug)]
 struct Opening {
     said: Said,
-    /// In the nat table, before routing and behind it.
-    nat: [Trail; 2],
+    /// Its way, the nat table included.
+    first: u32,
     /// Where its destination is translated to, with a port if that changes.
     to: Option<(IpAddr, Option<u16>)>,
 }
@@ -254,7 +255,6 @@ impl Netfilter {
             return Some(flow.pass(bytes, crossing.csum_partial));
         }
         if let Some(flow) = self.flow_first(now, &plain, crossing, bytes[8]) {
-            self.rules.clear_last();
             self.went_on(&plain, flow);
             return Some(flow.pass(bytes, crossing.csum_partial));
         }
@@ -272,7 +272,7 @@ impl Netfilter {
     ) -> Option<Flow> {
         let tuple = plain.key.tuple();
         let rules = self.rules.change();
-        let Opening { said, nat, to } = *self
+        let Opening { said, first, to } = *self
             .flows
             .openings
             .of(&self.first_like(&plain.key), rules)?;
@@ -288,8 +288,7 @@ impl Netfilter {
         };
         let at = self.conntrack.enter_plain(now, &flow, to)?;
         let weight = Run::one(*plain, u64::from(crossing.frames)).weight;
-        self.count_nat(&nat, weight);
-        count(&mut self.rules, &said.trail, weight);
+        self.rules.count_way(first, weight);
         let (from, to) = ends(self.conntrack.conn(at)?, Direction::Original);
         Flow::new(
             plain,
@@ -375,21 +374,25 @@ impl Netfilter {
         if !conn.confirmed || !is_settled(conn) || !is_ours {
             return;
         }
-        let (rules, routes) = (self.rules.change(), crossing.routes);
+        let routes = crossing.routes;
         let Some(like) = self.routed_like(&plain.key, known.state, &to) else {
             return;
         };
-        let said = self.flows.said.of(&like, rules);
+        let said = self.flows.said.of(&like, self.rules.change());
         if said.is_none_or(|said| (said.routes, said.exit) != (routes, exit)) {
-            let Some(trail) = self.routed_trail(&plain, crossing, exit, known.state, &to) else {
+            let (Some(trail), Some(raw), Some(forward)) = (
+                self.routed_trail(&plain, crossing, exit, known.state, &to),
+                RAW,
+                FORWARD,
+            ) else {
                 return;
             };
             let said = Said {
-                trail,
+                way: self.rules.way(&[(raw, Trail::POLICY), (forward, trail)]),
                 routes,
                 exit,
             };
-            self.flows.said.keep(like, rules, said);
+            self.flows.said.keep(like, self.rules.change(), said);
         }
         if known.state == State::New {
             self.keep_opening(&plain, crossing, like, &to);
@@ -419,24 +422,26 @@ impl Netfilter {
             output: Some(said.exit.output),
             ..before
         };
-        let ask = |chain: Option<ChainId>, facts: &Facts| {
-            self.rules.said_with(chain?, facts, crossing.addresses)
+        let [Some(before_routing), Some(behind_it)] = NAT else {
+            return;
         };
+        let ask =
+            |chain: ChainId, facts: &Facts| self.rules.said_with(chain, facts, crossing.addresses);
         let (Some((target, first)), Some((Target::Accept, second))) =
-            (ask(NAT[0], &before), ask(NAT[1], &behind))
+            (ask(before_routing, &before), ask(behind_it, &behind))
         else {
             return;
         };
+        let nat = [(before_routing, first), (behind_it, second)];
         let to = match target {
             Target::Accept => None,
             Target::Dnat(address, port) if address.is_ipv4() => Some((address, port)),
             _ => return,
         };
-        let opening = Opening {
-            said,
-            nat: [first, second],
-            to,
+        let Some(first) = self.rules.longer_way(said.way, nat) else {
+            return;
         };
+        let opening = Opening { said, first, to };
         self.flows
             .openings
             .keep(self.first_like(&plain.key), rules, opening);
@@ -546,7 +551,7 @@ impl Flow {
             state,
             rules,
             routes: said.routes,
-            trail: said.trail,
+            way: said.way,
             exit: said.exit,
             to_addresses: to_addresses?,
             to_ports,
@@ -567,8 +572,7 @@ impl Flow {
         let of = (self.conn, self.direction, self.state);
         let passes = advance(conntrack, now, run, of);
         if passes {
-            count(rules, &self.trail, run.weight);
-            rules.clear_last();
+            rules.count_way(self.way, run.weight);
         }
         passes
     }
@@ -673,7 +677,7 @@ mod tests {
             state: State::New,
             rules: 0,
             routes: 0,
-            trail: Trail::NEW,
+            way: 0,
             exit: Exit {
                 output: IfId(2),
                 next_hop: to.destination,

@@ -1,13 +1,10 @@
 //! The lanes of a namespace, and what its rules said of packets that have none.
 
-use foldhash::fast::FixedState;
-use indexmap::IndexSet;
-
 use super::super::like::{Answers, Like};
 use super::passage::Passage;
 use super::plain::Key;
 use crate::conntrack::{ConnRef, Direction};
-use crate::filter::{State, Trail};
+use crate::filter::State;
 
 /// Lanes of a namespace; those of flows with the same places take turns. Memory (a quarter of a MiB in
 /// the end) is taken as flows go on.
@@ -25,8 +22,8 @@ pub(super) struct Lane {
     pub(super) conn: ConnRef,
     pub(super) direction: Direction,
     pub(super) state: State,
-    /// Which of the [`Lanes::trails`] it takes.
-    pub(super) trail: u32,
+    /// Its way through the rules.
+    pub(super) way: u32,
     /// When it was opened, in changes of the rules.
     pub(super) epoch: u32,
 }
@@ -34,10 +31,10 @@ pub(super) struct Lane {
 /// What the rules said of a first packet that nothing translates.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Opening {
-    /// In the nat table, before routing and behind it.
-    pub(super) nat: [Trail; 2],
-    /// Which of the [`Lanes::trails`].
-    pub(super) trail: u32,
+    /// Its way through them, the nat table included.
+    pub(super) first: u32,
+    /// The way of those behind it that are still before an answer.
+    pub(super) way: u32,
     /// The state of the namespace's addresses, if they were asked for.
     pub(super) addresses: Option<u64>,
 }
@@ -46,12 +43,10 @@ pub(super) struct Opening {
 #[derive(Debug, Default)]
 pub(in crate::hook) struct Lanes {
     pub(super) list: Vec<Option<Lane>>,
-    /// What they said of packets without a lane: the number of a trail.
+    /// The ways of packets without a lane.
     said: Answers<u32>,
     /// What they said of first packets.
     pub(super) openings: Answers<Opening>,
-    /// What they said about the rules that packets meet: few, however many packets there are.
-    pub(super) trails: IndexSet<Trail, FixedState>,
     /// The rules of this epoch, as [`crate::filter::Ruleset::change`] has it.
     pub(super) rules: u64,
     pub(super) epoch: u32,
@@ -90,26 +85,17 @@ impl Lanes {
         opening.filter(|_| self.rules == rules)
     }
 
-    /// These rules said this of packets like this one.
-    pub(super) fn say(&mut self, like: Like, trail: Trail, rules: u64) -> u32 {
-        let trail = self.number(trail, rules);
-        self.said.keep(like, u64::from(self.epoch), trail);
-        trail
-    }
-
-    /// The number of a trail under these rules. With others, or with more trails than lanes, a new epoch
-    /// begins: all lanes are closed.
-    fn number(&mut self, trail: Trail, rules: u64) -> u32 {
-        if self.rules != rules || self.trails.len() >= LANES {
+    /// This is the way of packets like this one under these rules. With others a new epoch begins: all lanes are closed.
+    pub(super) fn say(&mut self, like: Like, way: u32, rules: u64) {
+        if self.rules != rules {
             self.rules = rules;
-            self.trails.clear();
             self.epoch = self.epoch.wrapping_add(1);
             if self.epoch == 0 {
                 self.list.fill(None);
                 (self.said, self.openings) = (Answers::default(), Answers::default());
             }
         }
-        self.trails.insert_full(trail).0 as u32
+        self.said.keep(like, u64::from(self.epoch), way);
     }
 
     /// Opens a lane: in its flow's place if it had one before, else in the first that is free or closed
@@ -149,7 +135,7 @@ impl Lane {
     pub(super) const fn passage(&self) -> Passage {
         Passage {
             conn: self.conn,
-            trail: self.trail as u16,
+            way: self.way as u16,
             direction: self.direction,
             state: self.state,
         }

@@ -22,21 +22,26 @@ impl Netfilter {
         if !is_settled || known.state == State::Related {
             return;
         }
-        let rules = self.rules.change();
         let like = bridged_like(&self.rules, &plain.key, known.state);
-        let said = self.lanes.said_of(&like, rules);
-        let Some(trail) = said.or_else(|| {
-            let trail = self.trail(plain, path, known.state)?;
-            Some(self.lanes.say(like, trail, rules))
-        }) else {
+        let said = self.lanes.said_of(&like, self.rules.change());
+        let Some(way) = said.or_else(|| self.learn_way(plain, path, like, known.state)) else {
             return;
         };
         if known.state == State::New {
-            self.learn_opening(plain, path, like, trail, addresses);
+            self.learn_opening(plain, path, like, way, addresses);
         }
         if plain.is_data() {
-            self.open(plain, (at, known.direction, known.state), trail);
+            self.open(plain, (at, known.direction, known.state), way);
         }
+    }
+
+    fn learn_way(&mut self, plain: &Plain, path: &Path, like: Like, state: State) -> Option<u32> {
+        let forward = self.trail(plain, path, state)?;
+        let way = self
+            .rules
+            .way(&[(RAW?, Trail::POLICY), (FORWARD?, forward)]);
+        self.lanes.say(like, way, self.rules.change());
+        Some(way)
     }
 
     /// It may have been the first of its connection, and have been shown to the nat table as well.
@@ -45,7 +50,7 @@ impl Netfilter {
         plain: &Plain,
         path: &Path,
         like: Like,
-        trail: u32,
+        way: u32,
         addresses: Option<u64>,
     ) {
         let facts = Facts {
@@ -61,10 +66,17 @@ impl Netfilter {
         else {
             return;
         };
+        let [Some(first), Some(second)] = NAT else {
+            return;
+        };
+        let nat = [(first, before), (second, behind)];
+        let Some(first) = self.rules.longer_way(way, nat) else {
+            return;
+        };
         let asks = before.asks_addresses() || behind.asks_addresses();
         let opening = Opening {
-            nat: [before, behind],
-            trail,
+            first,
+            way,
             addresses: addresses.filter(|_| asks),
         };
         self.lanes

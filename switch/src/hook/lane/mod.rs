@@ -19,12 +19,11 @@ use self::lanes::Lane;
 use super::like::Like;
 use super::{Env, Hook, Netfilter, Outcome, Path};
 use crate::conntrack::{Conn, ConnRef, Conntrack, Direction, Flow};
-use crate::filter::{ChainId, Counter, Family, Ruleset, State, Table, Trail};
+use crate::filter::{ChainId, Family, Ruleset, State, Table};
 use crate::time::Time;
 use crate::verdict::{IfId, Verdict};
 
 pub(super) use self::lanes::Lanes;
-pub(super) use self::passage::count;
 pub use self::passage::{Passage, Tally};
 pub(super) use self::plain::{Key, Plain, SOURCE_MASK, plain};
 #[cfg(test)]
@@ -94,16 +93,16 @@ impl Netfilter {
         if run.first.is_data()
             && let Some(lane) = self.lanes.of(&run.first.key, rules)
         {
-            let (trail, of) = (lane.trail, (lane.conn, lane.direction, lane.state));
+            let (way, of) = (lane.way, (lane.conn, lane.direction, lane.state));
             if advance(&mut self.conntrack, now, run, of) {
-                self.tally(tally, trail, run.weight);
+                self.tally(tally, way, run.weight);
                 return true;
             }
         }
-        let Some(trail) = self.pass_like(now, run, addresses) else {
+        let Some(way) = self.pass_like(now, run, addresses) else {
             return false;
         };
-        self.tally(tally, trail, run.weight);
+        self.tally(tally, way, run.weight);
         true
     }
 
@@ -128,22 +127,22 @@ impl Netfilter {
         let (asked, answered) = ((first.key.input, self.lanes.epoch), conn.seen_reply);
         let rules = self.rules.change();
         let said = conn.said.of(asked, direction, answered);
-        let trail = match said.filter(|_| self.lanes.rules == rules) {
-            Some(trail) => trail,
+        let way = match said.filter(|_| self.lanes.rules == rules) {
+            Some(way) => way,
             None => {
                 let like = bridged_like(&self.rules, &first.key, state);
-                let trail = self.lanes.said_of(&like, rules)?;
-                conn.said.keep(asked, (direction, answered), trail);
-                trail
+                let way = self.lanes.said_of(&like, rules)?;
+                conn.said.keep(asked, (direction, answered), way);
+                way
             }
         };
         if tell(conn, now, run, direction)? {
             self.conntrack.settle(at);
         }
         if first.is_data() {
-            self.open(first, (at, direction, state), trail);
+            self.open(first, (at, direction, state), way);
         }
-        Some(trail)
+        Some(way)
     }
 
     /// The way of a packet that starts a connection, if the rules have said it of others like it. It takes the place
@@ -171,20 +170,10 @@ impl Netfilter {
             self.conntrack.remove(former);
         }
         let at = self.conntrack.enter_plain(now, &flow, None)?;
-        self.count_nat(&opening.nat, run.weight);
         if first.is_data() {
-            self.open(first, (at, Direction::Original, State::New), opening.trail);
+            self.open(first, (at, Direction::Original, State::New), opening.way);
         }
-        Some(opening.trail)
-    }
-
-    /// Counts a first packet at the rules of the nat table.
-    pub(super) fn count_nat(&mut self, trails: &[Trail; 2], weight: Counter) {
-        for (chain, trail) in NAT.iter().zip(trails) {
-            if let Some(chain) = *chain {
-                self.rules.count_along(chain, trail, weight);
-            }
-        }
+        Some(opening.first)
     }
 
     fn pass_alone(&mut self, now: Time, run: &Run, addresses: Option<u64>) -> bool {
@@ -196,7 +185,7 @@ impl Netfilter {
 
     /// One more packet of data of a flow: opens a lane for it if more are to be expected.
     #[inline]
-    fn open(&mut self, plain: &Plain, of: (ConnRef, Direction, State), trail: u32) {
+    fn open(&mut self, plain: &Plain, of: (ConnRef, Direction, State), way: u32) {
         let (at, direction, state) = of;
         let conn = self.conntrack.conn_mut(at);
         if conn.is_some_and(|conn| conn.goes_on(direction)) {
@@ -205,7 +194,7 @@ impl Netfilter {
                 conn: at,
                 direction,
                 state,
-                trail,
+                way,
                 epoch: self.lanes.epoch,
             });
         }
@@ -252,10 +241,15 @@ fn tell(conn: &mut Conn, now: Time, run: &Run, direction: Direction) -> Option<b
     let flags = run.first.flags;
     let is_open = conn.is_open() && run.first.is_data();
     let was_assured = conn.assured;
-    for _ in 0..run.packets.min(2) {
-        if is_open {
+    if is_open {
+        conn.advance_open(now, direction);
+        if run.packets > 1 {
             conn.advance_open(now, direction);
-        } else if !conn.advance_living(now, direction, flags) {
+        }
+    } else {
+        let lives = conn.advance_living(now, direction, flags)
+            && (run.packets == 1 || conn.advance_living(now, direction, flags));
+        if !lives {
             return None;
         }
     }

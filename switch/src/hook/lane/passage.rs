@@ -3,9 +3,8 @@
 use super::super::Netfilter;
 use super::lanes::Lane;
 use super::run::Run;
-use super::{FORWARD, RAW};
 use crate::conntrack::{ConnRef, Direction};
-use crate::filter::{Counter, Ruleset, State, Trail};
+use crate::filter::{Counter, State};
 use crate::time::Time;
 
 /// The way of a flow through the hooks that is known, to be kept by those who know the rest of its way. It holds until
@@ -13,18 +12,18 @@ use crate::time::Time;
 #[derive(Clone, Copy, Debug)]
 pub struct Passage {
     pub(super) conn: ConnRef,
-    /// Which of the [`Lanes::trails`] it takes: there are fewer than [`LANES`].
-    pub(super) trail: u16,
+    /// Its way through the rules: there are no more than [`WAYS`](crate::filter::WAYS).
+    pub(super) way: u16,
     pub(super) direction: Direction,
     pub(super) state: State,
 }
 
-/// Packets that passed lanes with the same trail and are not counted at their rules yet: by
+/// Packets that went the same way through the rules and are not counted at their rules yet: by
 /// [`Netfilter::count`], before anything else happens there.
 #[derive(Clone, Copy, Debug, Default)]
 #[must_use]
 pub struct Tally {
-    trail: u32,
+    way: u32,
     weight: Counter,
 }
 
@@ -60,7 +59,7 @@ impl Netfilter {
         if conn.is_misplaced() {
             self.conntrack.settle(passage.conn);
         }
-        self.tally(tally, u32::from(passage.trail), weight);
+        self.tally(tally, u32::from(passage.way), weight);
         true
     }
 
@@ -90,15 +89,15 @@ impl Netfilter {
         if conn.is_misplaced() || conn.assured != was_assured {
             self.conntrack.settle(passage.conn);
         }
-        self.tally(tally, u32::from(passage.trail), weight);
+        self.tally(tally, u32::from(passage.way), weight);
         true
     }
 
     #[inline]
-    pub(super) fn tally(&mut self, tally: &mut Tally, trail: u32, weight: Counter) {
-        if trail != tally.trail {
+    pub(super) fn tally(&mut self, tally: &mut Tally, way: u32, weight: Counter) {
+        if way != tally.way {
             self.count(tally);
-            tally.trail = trail;
+            tally.way = way;
         }
         tally.weight.add(weight);
     }
@@ -118,21 +117,11 @@ impl Netfilter {
     }
 
     /// Counts at the rules what passed lanes; nothing is left in the tally.
-    #[inline(never)]
+    #[inline]
     pub fn count(&mut self, tally: &mut Tally) {
         let weight = core::mem::take(&mut tally.weight);
-        if weight.packets > 0
-            && let Some(trail) = self.lanes.trails.get_index(tally.trail as usize)
-        {
-            count(&mut self.rules, trail, weight);
+        if weight.packets > 0 {
+            self.rules.count_way(tally.way, weight);
         }
-    }
-}
-
-/// Counts at the rules what passed the hooks along a trail.
-pub(in crate::hook) fn count(rules: &mut Ruleset, trail: &Trail, weight: Counter) {
-    if let (Some(raw), Some(forward)) = (RAW, FORWARD) {
-        rules.count_passed(raw, weight);
-        rules.count_along(forward, trail, weight);
     }
 }

@@ -255,7 +255,7 @@ fn a_dropped_first_packet_starts_nothing() {
     };
     let found = nf.conntrack.find_translated(T0, &flow.tuple);
     assert_eq!(found, None, "not even on its way");
-    assert_eq!(nf.rules.chain(chain).unwrap().passed().packets, 100);
+    assert_eq!(nf.rules.passed(nf.rules.chain(chain).unwrap()).packets, 100);
 }
 
 #[test]
