@@ -477,7 +477,7 @@ impl World {
         };
         let mut seen = BTreeMap::new();
         for conn in firewall.conntrack.list(net.now()) {
-            for tuple in [&conn.original, &conn.reply] {
+            for tuple in [conn.original(), conn.reply()] {
                 let before = seen.insert(format!("{tuple:?}"), conn.number);
                 assert!(
                     before.is_none_or(|number| number == conn.number),

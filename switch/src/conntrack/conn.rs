@@ -9,7 +9,7 @@ use core::time::Duration;
 
 use super::Direction;
 use super::tcp::{self, Segment, Step, TcpState};
-use super::tuple::{Flow, ICMP, ICMPV6, TCP, Tuple, UDP};
+use super::tuple::{Flow, ICMP, ICMPV6, NO_WORDS, TCP, Tuple, UDP, Words, inverted};
 use crate::time::Time;
 use crate::verdict::IfId;
 
@@ -29,21 +29,19 @@ const SHORT: u8 = 4;
 /// Every other protocol (`nf_conntrack_generic_timeout`).
 const GENERIC: Duration = Duration::from_secs(600);
 
-/// A connection as the table knows it. What every packet looks at comes first, on one line of the cache
-/// in the table.
+/// A connection as the table knows it. What is looked at of one that stands there comes first, on one line of the cache
+/// in the table; what packets look at beside that on the next.
 #[derive(Clone, Debug)]
 #[repr(C)]
 pub struct Conn {
     /// When it is forgotten, unless a packet comes before.
     pub expires: Time,
-    /// A UDP flow is a stream from here on.
-    stream_at: Time,
     /// The key under which it stands in the queue of timers: never later than `expires`.
     pub(crate) queued: Time,
     /// Its number: the order in which connections were made.
     pub number: u64,
-    /// What was said of its packets last.
-    pub(crate) said: Said,
+    /// The first packet's tuple, if it is of IPv4.
+    original: Words,
     /// The TCP state; `None` for other protocols.
     pub tcp: Option<TcpState>,
     /// There was an answer.
@@ -56,20 +54,26 @@ pub struct Conn {
     pub destination_nat: bool,
     /// It is in the table; before that only its first packet knows of it.
     pub(crate) confirmed: bool,
+    /// It is among those that a full table may forget.
+    pub(crate) is_evictable: bool,
     /// Its first packet was sent by this namespace itself.
     pub(crate) local: bool,
     /// The rules for the source have been asked.
     pub(crate) source_done: bool,
     /// The rules for the destination have been asked.
     pub(crate) destination_done: bool,
-    /// The first packet's tuple as it came.
-    pub original: Tuple,
-    /// The tuple that answers come with: the original's inverse after translation.
-    pub reply: Tuple,
-    /// The original tuple between the two translations, if there are two.
-    pub(crate) middle: Option<Tuple>,
     /// Packets of each direction that were nothing but data, as far as they were counted.
     data: [u8; 2],
+    /// A UDP flow is a stream from here on.
+    stream_at: Time,
+    /// What was said of its packets last.
+    pub(crate) said: Said,
+    /// The tuple that answers come with, if it is of IPv4.
+    reply: Words,
+    /// Both tuples, if one is not of IPv4.
+    wide: Option<Box<[Tuple; 2]>>,
+    /// The original tuple between the two translations, if there are two.
+    pub(crate) middle: Option<Box<Tuple>>,
 }
 
 /// What the hooks said last of packets of a connection, so that they need not be asked again: a number for each direction
@@ -149,6 +153,9 @@ pub(crate) enum Advance {
 }
 
 impl Conn {
+    #[cfg(test)]
+    pub(super) const FIRST_LINE: usize = core::mem::offset_of!(Self, stream_at);
+
     /// The connection that `flow` starts, if it may start one.
     pub(crate) fn start(now: Time, number: u64, flow: &Flow) -> Option<Self> {
         let tuple = flow.tuple;
@@ -171,9 +178,10 @@ impl Conn {
             }
             _ => (None, GENERIC),
         };
-        Some(Self {
-            original: tuple,
-            reply: tuple.inverted(),
+        let mut conn = Self {
+            original: NO_WORDS,
+            reply: NO_WORDS,
+            wide: None,
             middle: None,
             number,
             tcp,
@@ -183,6 +191,7 @@ impl Conn {
             destination_nat: false,
             expires: now + timeout,
             confirmed: false,
+            is_evictable: false,
             local: false,
             source_done: false,
             destination_done: false,
@@ -190,7 +199,71 @@ impl Conn {
             stream_at: now + UDP_STREAM_AFTER,
             said: Said::NEW,
             data: [0; 2],
-        })
+        };
+        conn.set_tuples(tuple, tuple.inverted());
+        Some(conn)
+    }
+
+    /// The first packet's tuple as it came.
+    #[must_use]
+    #[inline]
+    pub fn original(&self) -> Tuple {
+        match &self.wide {
+            None => Tuple::of_words(self.original),
+            Some(tuples) => tuples[0],
+        }
+    }
+
+    /// The tuple that answers come with: the original's inverse after translation.
+    #[must_use]
+    #[inline]
+    pub fn reply(&self) -> Tuple {
+        match &self.wide {
+            None => Tuple::of_words(self.reply),
+            Some(tuples) => tuples[1],
+        }
+    }
+
+    /// Answers come with another tuple.
+    pub(crate) fn set_reply(&mut self, reply: Tuple) {
+        self.set_tuples(self.original(), reply);
+    }
+
+    #[inline]
+    pub(super) fn set_tuples(&mut self, original: Tuple, reply: Tuple) {
+        let both = (original.words(), reply.words());
+        self.original = both.0.unwrap_or(NO_WORDS);
+        self.reply = both.1.unwrap_or(NO_WORDS);
+        self.wide = match both {
+            (Some(_), Some(_)) => None,
+            _ => Some(Box::new([original, reply])),
+        };
+    }
+
+    /// Which of its tuples these words are.
+    #[inline]
+    pub(super) fn direction_of(&self, words: Words) -> Option<Direction> {
+        if self.original == words {
+            return Some(Direction::Original);
+        }
+        let is_reply = match self.is_its_inverse() {
+            true => self.original == inverted(words),
+            false => self.reply == words,
+        };
+        is_reply.then_some(Direction::Reply)
+    }
+
+    /// Nothing translates it and it has ports: its tuples are each other's inverse.
+    #[inline]
+    pub(super) const fn is_its_inverse(&self) -> bool {
+        let protocol = (self.original[0] >> 48) as u8;
+        !self.source_nat && !self.destination_nat && matches!(protocol, TCP | UDP)
+    }
+
+    /// The words of its original tuple.
+    #[inline]
+    pub(super) const fn words(&self) -> Words {
+        self.original
     }
 
     /// One more packet in `direction` that is nothing but data; whether there have been so many that more
@@ -271,7 +344,7 @@ impl Conn {
     /// Accounts for a packet of this connection in `direction`.
     #[inline]
     pub(crate) fn advance(&mut self, now: Time, direction: Direction, flags: u8) -> Advance {
-        let advance = match self.original.protocol {
+        let advance = match self.protocol() {
             TCP => self.advance_tcp(now, direction, flags),
             UDP => {
                 self.advance_udp(now);
@@ -366,10 +439,14 @@ impl Conn {
         now >= self.expires
     }
 
+    fn protocol(&self) -> u8 {
+        self.original().protocol
+    }
+
     /// Whether one of its ends, before or after translation, is `address`.
     #[must_use]
     pub fn concerns(&self, address: IpAddr) -> bool {
-        [&self.original, &self.reply]
+        [self.original(), self.reply()]
             .iter()
             .any(|tuple| tuple.source == address || tuple.destination == address)
     }
@@ -391,17 +468,17 @@ pub struct Line<'a> {
 impl fmt::Display for Line<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let conn = self.conn;
-        let protocol = conn.original.protocol;
+        let protocol = conn.protocol();
         let left = conn.expires.since(self.now).as_secs();
         write!(f, "{:<8} {protocol} {left} ", word(protocol))?;
         if let Some(state) = conn.tcp {
             write!(f, "{} ", state.word())?;
         }
-        direction(f, &conn.original)?;
+        direction(f, &conn.original())?;
         if !conn.seen_reply {
             f.write_str("[UNREPLIED] ")?;
         }
-        direction(f, &conn.reply)?;
+        direction(f, &conn.reply())?;
         if conn.assured {
             f.write_str("[ASSURED] ")?;
         }

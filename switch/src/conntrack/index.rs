@@ -5,35 +5,20 @@
 //! has them; everything about two words is cheap.
 
 use core::hash::{BuildHasher, Hasher};
-use core::net::IpAddr;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 
+use super::tuple::Words;
 use super::{Conn, Direction, Slot, Tuple};
 
 /// Slots by tuple.
 #[derive(Debug, Default)]
 pub(super) struct Index(HashTable<Place>);
 
-/// A tuple of IPv4: protocol and source; destination and ports, source first.
-type Words = [u64; 2];
-
 /// A slot, and whether it stands here for the tuple of its answers, in the lowest bit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Place(u32);
-
-#[inline]
-const fn words(tuple: &Tuple) -> Option<Words> {
-    let (IpAddr::V4(source), IpAddr::V4(destination)) = (tuple.source, tuple.destination) else {
-        return None;
-    };
-    let ports = (tuple.source_port as u64) << 16 | tuple.destination_port as u64;
-    Some([
-        (tuple.protocol as u64) << 48 | source.to_bits() as u64,
-        (destination.to_bits() as u64) << 32 | ports,
-    ])
-}
 
 impl Place {
     /// There are fewer than 2³¹ slots.
@@ -48,10 +33,10 @@ impl Place {
     }
 
     /// The tuple for which it stands here.
-    const fn tuple(self, conn: &Conn) -> &Tuple {
+    fn tuple(self, conn: &Conn) -> Tuple {
         match self.0 & 1 {
-            0 => &conn.original,
-            _ => &conn.reply,
+            0 => conn.original(),
+            _ => conn.reply(),
         }
     }
 }
@@ -75,7 +60,7 @@ fn hash_words([from, to]: Words) -> u64 {
 /// The same of any tuple.
 #[inline]
 fn hash(tuple: &Tuple) -> u64 {
-    if let Some(words) = words(tuple) {
+    if let Some(words) = tuple.words() {
         return hash_words(words);
     }
     let mut ends = [
@@ -89,12 +74,11 @@ fn hash(tuple: &Tuple) -> u64 {
 /// Of both tuples of a connection; of one, if the other's is the same.
 #[inline]
 fn hashes(conn: &Conn) -> (u64, Option<u64>) {
-    let original = hash(&conn.original);
-    if !(conn.source_nat || conn.destination_nat) && conn.original.has_ports() {
-        debug_assert_eq!(conn.reply, conn.original.inverted());
-        return (original, None);
+    if conn.is_its_inverse() {
+        debug_assert_eq!(conn.reply(), conn.original().inverted());
+        return (hash_words(conn.words()), None);
     }
-    let reply = hash(&conn.reply);
+    let (original, reply) = (hash(&conn.original()), hash(&conn.reply()));
     (original, (reply != original).then_some(reply))
 }
 
@@ -102,16 +86,16 @@ impl Index {
     /// The connection of a tuple, and which of its two that is.
     #[inline]
     pub(super) fn of(&self, slots: &[Slot], tuple: &Tuple) -> Option<(u32, Direction)> {
-        if let Some(words) = words(tuple) {
+        if let Some(words) = tuple.words() {
             return self.of_words(slots, words);
         }
         let mut found = None;
         self.0.find(hash(tuple), |&place| {
             found = held(slots, place).and_then(|conn| {
-                if conn.original == *tuple {
+                if conn.original() == *tuple {
                     return Some((place.slot(), Direction::Original));
                 }
-                (conn.reply == *tuple).then_some((place.slot(), Direction::Reply))
+                (conn.reply() == *tuple).then_some((place.slot(), Direction::Reply))
             });
             found.is_some()
         })?;
@@ -123,13 +107,8 @@ impl Index {
     pub(super) fn of_words(&self, slots: &[Slot], asked: Words) -> Option<(u32, Direction)> {
         let mut found = None;
         self.0.find(hash_words(asked), |&place| {
-            found = held(slots, place).and_then(|conn| {
-                if words(&conn.original) == Some(asked) {
-                    return Some((place.slot(), Direction::Original));
-                }
-                let is_reply = words(&conn.reply) == Some(asked);
-                is_reply.then_some((place.slot(), Direction::Reply))
-            });
+            let direction = held(slots, place).and_then(|conn| conn.direction_of(asked));
+            found = direction.map(|direction| (place.slot(), direction));
             found.is_some()
         })?;
         found
@@ -155,7 +134,7 @@ impl Index {
 
     fn put(&mut self, slots: &[Slot], hash: u64, place: Place) {
         let again =
-            |place: &Place| held(slots, *place).map_or(0, |conn| self::hash(place.tuple(conn)));
+            |place: &Place| held(slots, *place).map_or(0, |conn| self::hash(&place.tuple(conn)));
         self.0.insert_unique(hash, place, again);
     }
 
@@ -177,7 +156,7 @@ impl Index {
 
 #[cfg(test)]
 mod tests {
-    use core::net::{Ipv4Addr, Ipv6Addr};
+    use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
     use super::super::tuple::{Flow, ICMP, TCP, UDP};
     use super::*;
@@ -203,7 +182,7 @@ mod tests {
             flags: 0,
         };
         let mut conn = Conn::start(Time::ZERO, 0, &flow).unwrap();
-        (conn.original, conn.reply) = (original, reply);
+        conn.set_tuples(original, reply);
         conn.destination_nat = reply != original.inverted();
         Slot {
             generation: 0,
@@ -309,7 +288,7 @@ mod tests {
                 let mut found = model.iter().filter(|&&(tuple, ..)| tuple == asked);
                 let found = found.next().map(|&(_, slot, direction)| (slot, direction));
                 assert_eq!(index.of(&slots, &asked), found);
-                if let Some(words) = words(&asked) {
+                if let Some(words) = asked.words() {
                     assert_eq!(index.of_words(&slots, words), found);
                 }
             }

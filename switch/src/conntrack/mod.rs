@@ -87,7 +87,7 @@ pub(crate) struct ConnRef {
     pub(crate) generation: u32,
 }
 
-/// Three lines of the cache; packets that go on look at the first.
+/// Two lines of the cache.
 #[derive(Debug, Default)]
 #[repr(C, align(64))]
 struct Slot {
@@ -222,7 +222,8 @@ impl Conntrack {
         let inverse = tuple.inverted();
         for &at in &self.in_flight {
             let Some(conn) = self.conn(at) else { continue };
-            if conn.original == *tuple || conn.reply == inverse || conn.middle == Some(*tuple) {
+            let is_middle = conn.middle.as_deref() == Some(tuple);
+            if conn.original() == *tuple || conn.reply() == inverse || is_middle {
                 return Some((at, Direction::Original));
             }
         }
@@ -275,11 +276,13 @@ impl Conntrack {
             return None;
         }
         let mut conn = Conn::start(now, self.next_number, flow)?;
+        let mut reply = flow.tuple.inverted();
         if let Some(to) = to {
-            conn.destination_nat = (conn.reply.source, conn.reply.source_port) != to;
-            (conn.reply.source, conn.reply.source_port) = to;
+            conn.destination_nat = (reply.source, reply.source_port) != to;
+            (reply.source, reply.source_port) = to;
+            conn.set_reply(reply);
         }
-        if self.index.of(&self.slots, &conn.reply).is_some() {
+        if self.index.of(&self.slots, &reply).is_some() {
             return None;
         }
         conn.source_done = true;
@@ -307,7 +310,7 @@ impl Conntrack {
             .in_flight
             .iter()
             .copied()
-            .find(|&at| self.conn(at).is_none_or(|conn| conn.original == *tuple));
+            .find(|&at| self.conn(at).is_none_or(|conn| conn.original() == *tuple));
         let oldest = self.in_flight.front().copied();
         let too_many = self.in_flight.len() >= IN_FLIGHT;
         if let Some(at) = same.or(if too_many { oldest } else { None }) {
@@ -374,7 +377,7 @@ impl Conntrack {
         if conn.confirmed {
             return Ok(());
         }
-        let (original, reply) = (conn.original, conn.reply);
+        let (original, reply) = (conn.original(), conn.reply());
         let clash = self.taken(now, &original, at) || self.taken(now, &reply, at);
         self.in_flight.retain(|&other| other != at);
         if clash {
@@ -394,9 +397,13 @@ impl Conntrack {
             return;
         };
         conn.confirmed = true;
+        conn.is_evictable = true;
         let number = conn.number;
         let looked_at = conn.looked_at(now);
-        let (middle, source) = (conn.middle, conn.source_nat.then(|| source_of(conn)));
+        let (middle, source) = (
+            conn.middle.as_deref().copied(),
+            conn.source_nat.then(|| source_of(conn)),
+        );
         self.index.insert(&self.slots, at.slot);
         if let Some(middle) = middle {
             self.middles.insert(middle, at.slot);
@@ -412,15 +419,19 @@ impl Conntrack {
     /// Keeps the table's order right after a connection changed: its place in the queue [may be wrong](Conn::is_misplaced),
     /// and it may have become assured.
     pub(crate) fn settle(&mut self, at: ConnRef) {
-        let Some(conn) = self.conn(at) else { return };
+        let Some(conn) = self.conn_mut(at) else {
+            return;
+        };
         if !conn.confirmed {
             return;
         }
-        let (expires, assured) = (conn.expires, conn.assured);
-        if conn.is_misplaced() {
+        let is_evicted_no_more = conn.is_evictable && conn.assured;
+        conn.is_evictable &= !conn.assured;
+        let (expires, is_misplaced) = (conn.expires, conn.is_misplaced());
+        if is_misplaced {
             self.queue(at, expires);
         }
-        if assured {
+        if is_evicted_no_more {
             self.unassured.remove(at.slot);
         }
     }
@@ -453,17 +464,19 @@ impl Conntrack {
             self.confirmed -= 1;
             self.index.remove(conn, at.slot);
             self.timers.unset(at.slot);
-            self.unassured.remove(at.slot);
-            if conn.source_nat
-                && conn.destination_nat
-                && let Some(middle) = conn.middle
-                && self.middles.get(&middle) == Some(&at.slot)
-            {
-                self.middles.remove(&middle);
+            if conn.is_evictable {
+                self.unassured.remove(at.slot);
             }
-            let source = source_of(conn);
-            if conn.source_nat && self.sources.get(&source) == Some(&at.slot) {
-                self.sources.remove(&source);
+            if conn.source_nat {
+                let source = source_of(conn);
+                if self.sources.get(&source) == Some(&at.slot) {
+                    self.sources.remove(&source);
+                }
+                if let Some(middle) = conn.middle.as_deref()
+                    && self.middles.get(middle) == Some(&at.slot)
+                {
+                    self.middles.remove(middle);
+                }
             }
         }
         slot.conn = None;
@@ -472,7 +485,7 @@ impl Conntrack {
     }
 }
 
-const fn source_of(conn: &Conn) -> Source {
-    let tuple = conn.original;
+fn source_of(conn: &Conn) -> Source {
+    let tuple = conn.original();
     (tuple.source, tuple.source_port, tuple.protocol)
 }

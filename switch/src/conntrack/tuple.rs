@@ -37,6 +37,21 @@ pub struct Tuple {
     pub destination: IpAddr,
 }
 
+/// A tuple of IPv4, as a header has it: protocol and source; destination and ports, source first.
+pub(crate) type Words = [u64; 2];
+
+/// The words of no tuple.
+pub(crate) const NO_WORDS: Words = [u64::MAX; 2];
+
+/// The other way, of words with ports.
+#[inline]
+pub(crate) const fn inverted([from, to]: Words) -> Words {
+    [
+        from >> 48 << 48 | to >> 32,
+        from << 32 | (to as u32).rotate_left(16) as u64,
+    ]
+}
+
 impl Hash for Tuple {
     fn hash<H: Hasher>(&self, state: &mut H) {
         if let (IpAddr::V4(from), IpAddr::V4(to)) = (self.source, self.destination) {
@@ -58,6 +73,31 @@ fn bits(address: IpAddr) -> u128 {
 }
 
 impl Tuple {
+    /// `None` unless it is of IPv4.
+    #[inline]
+    pub(crate) const fn words(&self) -> Option<Words> {
+        let (IpAddr::V4(source), IpAddr::V4(destination)) = (self.source, self.destination) else {
+            return None;
+        };
+        let ports = (self.source_port as u64) << 16 | self.destination_port as u64;
+        Some([
+            (self.protocol as u64) << 48 | source.to_bits() as u64,
+            (destination.to_bits() as u64) << 32 | ports,
+        ])
+    }
+
+    /// The tuple of IPv4 with these words.
+    #[inline]
+    pub(crate) const fn of_words([from, to]: Words) -> Self {
+        Self {
+            source: IpAddr::V4(Ipv4Addr::from_bits(from as u32)),
+            destination: IpAddr::V4(Ipv4Addr::from_bits((to >> 32) as u32)),
+            protocol: (from >> 48) as u8,
+            source_port: (to >> 16) as u16,
+            destination_port: to as u16,
+        }
+    }
+
     /// The tuple of the answers to this one.
     #[must_use]
     pub const fn inverted(&self) -> Self {
@@ -327,6 +367,19 @@ mod tests {
             source_port,
             destination_port,
         }
+    }
+
+    #[test]
+    fn words_are_the_tuple() {
+        let asked = tuple(TCP, 1024, 80);
+        let words = asked.words().unwrap();
+        assert_eq!(Tuple::of_words(words), asked);
+        assert_eq!(Tuple::of_words(inverted(words)), asked.inverted());
+        let v6 = Tuple {
+            source: Ipv6Addr::LOCALHOST.into(),
+            ..asked
+        };
+        assert_eq!(v6.words(), None);
     }
 
     #[test]

@@ -11,14 +11,12 @@ struct Link {
     number: u64,
     older: u32,
     newer: u32,
-    is_in: bool,
 }
 
 const OUT: Link = Link {
     number: 0,
     older: NONE,
     newer: NONE,
-    is_in: false,
 };
 
 /// Slots by the number of the connection in them.
@@ -47,7 +45,9 @@ impl Unassured {
 
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
-        self.links.iter().filter(|link| link.is_in).count()
+        let newer = |&slot: &u32| Some(self.links[slot as usize].newer);
+        let next = |slot: &u32| newer(slot).filter(|&slot| slot != NONE);
+        core::iter::successors(self.oldest(), next).count()
     }
 
     /// Puts the connection of this number, in `slot`, where it belongs. It is not in yet.
@@ -67,24 +67,14 @@ impl Unassured {
             number,
             older,
             newer,
-            is_in: true,
         };
         self.join(older, slot);
         self.join(slot, newer);
     }
 
-    /// Takes the connection in `slot` out, if it is in.
+    /// Takes the connection in `slot` out. It is in.
     pub(super) fn remove(&mut self, slot: u32) {
-        let Some(link) = self.links.get_mut(slot as usize) else {
-            return;
-        };
-        let Link {
-            older,
-            newer,
-            is_in,
-            ..
-        } = core::mem::replace(link, OUT);
-        if is_in {
+        if let Some(&Link { older, newer, .. }) = self.links.get(slot as usize) {
             self.join(older, newer);
         }
     }
@@ -128,7 +118,6 @@ mod tests {
                     numbers[slot as usize] = Some(number);
                 }
                 Some(number) => {
-                    list.remove(slot);
                     list.remove(slot);
                     map.remove(&number);
                 }

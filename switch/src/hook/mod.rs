@@ -453,8 +453,8 @@ impl Netfilter {
         let mut found = self.conntrack.find(visit.now, &back);
         if let Some((at, direction)) = found {
             let expected = self.conntrack.conn(at).map(|conn| match direction {
-                Direction::Original => conn.original.destination,
-                Direction::Reply => conn.reply.destination,
+                Direction::Original => conn.original().destination,
+                Direction::Reply => conn.reply().destination,
             });
             if expected != Some(visit.packet.destination) {
                 return Known::none(State::Invalid);

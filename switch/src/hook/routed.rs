@@ -484,10 +484,10 @@ const fn is_settled(conn: &Conn) -> bool {
 }
 
 /// The tuple that packets of a direction come with, and the one that they leave with.
-const fn ends(conn: &Conn, direction: Direction) -> (Tuple, Tuple) {
+fn ends(conn: &Conn, direction: Direction) -> (Tuple, Tuple) {
     match direction {
-        Direction::Original => (conn.original, conn.reply.inverted()),
-        Direction::Reply => (conn.reply, conn.original.inverted()),
+        Direction::Original => (conn.original(), conn.reply().inverted()),
+        Direction::Reply => (conn.reply(), conn.original().inverted()),
     }
 }
 

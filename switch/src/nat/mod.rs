@@ -57,7 +57,7 @@ pub(crate) fn set_destination(
         return;
     };
     conn.destination_done = true;
-    let current = conn.reply.inverted();
+    let current = conn.reply().inverted();
     let mut mapped = current;
     if let Some((address, port)) = to
         && address.is_ipv4() == current.destination.is_ipv4()
@@ -70,7 +70,7 @@ pub(crate) fn set_destination(
         }
     }
     if mapped != current {
-        conn.reply = mapped.inverted();
+        conn.set_reply(mapped.inverted());
         conn.destination_nat = true;
     }
 }
@@ -89,7 +89,7 @@ pub(crate) fn set_source(
     let Some(conn) = table.conn(at) else {
         return Ok(());
     };
-    let (original, current) = (conn.original, conn.reply.inverted());
+    let (original, current) = (conn.original(), conn.reply().inverted());
     let address = to
         .filter(|address| address.is_ipv4() == current.source.is_ipv4())
         .unwrap_or(current.source);
@@ -99,8 +99,8 @@ pub(crate) fn set_source(
     };
     conn.source_done = true;
     if mapped != current {
-        conn.middle = conn.destination_nat.then_some(current);
-        conn.reply = mapped.inverted();
+        conn.middle = conn.destination_nat.then(|| Box::new(current));
+        conn.set_reply(mapped.inverted());
         conn.source_nat = true;
     }
     Ok(())
@@ -120,7 +120,7 @@ fn choose(
     if address != current.source
         && let Some(known) = table.by_source(now, original)
     {
-        let before = known.reply.inverted();
+        let before = known.reply().inverted();
         let same = Tuple {
             source_port: before.source_port,
             ..mapped
@@ -162,8 +162,8 @@ pub(crate) fn target(conn: &Conn, direction: Direction, side: Side) -> Option<(I
         return None;
     }
     let tuple = match direction {
-        Direction::Original => conn.reply.inverted(),
-        Direction::Reply => conn.original.inverted(),
+        Direction::Original => conn.reply().inverted(),
+        Direction::Reply => conn.original().inverted(),
     };
     Some(end_of(&tuple, side))
 }
@@ -245,8 +245,8 @@ pub(crate) fn rewrite_error(
         return Ok(None);
     }
     let sent = match direction.other() {
-        Direction::Original => conn.original,
-        Direction::Reply => conn.reply,
+        Direction::Original => conn.original(),
+        Direction::Reply => conn.reply(),
     };
     quote::translate(bytes, packet, quote, side, &sent, checksum);
     let mut after = quote.tuple;

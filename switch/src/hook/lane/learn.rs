@@ -30,8 +30,9 @@ impl Netfilter {
         if known.state == State::New {
             self.learn_opening(plain, path, like, way, addresses);
         }
-        if plain.is_data() {
-            self.open(plain, (at, known.direction, known.state), way);
+        let of = (at, known.direction, known.state);
+        if plain.is_data() && self.goes_on(of) {
+            self.open(plain, of, way);
         }
     }
 

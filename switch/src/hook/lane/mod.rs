@@ -136,10 +136,12 @@ impl Netfilter {
                 way
             }
         };
-        if tell(conn, now, run, direction)? {
+        let is_unsettled = tell(conn, now, run, direction)?;
+        let goes_on = first.is_data() && conn.goes_on(direction);
+        if is_unsettled {
             self.conntrack.settle(at);
         }
-        if first.is_data() {
+        if goes_on {
             self.open(first, (at, direction, state), way);
         }
         Some(way)
@@ -170,8 +172,9 @@ impl Netfilter {
             self.conntrack.remove(former);
         }
         let at = self.conntrack.enter_plain(now, &flow, None)?;
-        if first.is_data() {
-            self.open(first, (at, Direction::Original, State::New), opening.way);
+        let of = (at, Direction::Original, State::New);
+        if first.is_data() && self.goes_on(of) {
+            self.open(first, of, opening.way);
         }
         Some(opening.first)
     }
@@ -183,21 +186,24 @@ impl Netfilter {
         passed
     }
 
-    /// One more packet of data of a flow: opens a lane for it if more are to be expected.
-    #[inline]
-    fn open(&mut self, plain: &Plain, of: (ConnRef, Direction, State), way: u32) {
-        let (at, direction, state) = of;
+    /// One more packet of data of a flow: whether more are to be expected.
+    fn goes_on(&mut self, (at, direction, _): (ConnRef, Direction, State)) -> bool {
         let conn = self.conntrack.conn_mut(at);
-        if conn.is_some_and(|conn| conn.goes_on(direction)) {
-            self.lanes.open(Lane {
-                key: plain.key,
-                conn: at,
-                direction,
-                state,
-                way,
-                epoch: self.lanes.epoch,
-            });
-        }
+        conn.is_some_and(|conn| conn.goes_on(direction))
+    }
+
+    /// Opens a lane for a flow that goes on.
+    #[inline(never)]
+    fn open(&mut self, plain: &Plain, of: (ConnRef, Direction, State), way: u32) {
+        let (conn, direction, state) = of;
+        self.lanes.open(Lane {
+            key: plain.key,
+            conn,
+            direction,
+            state,
+            way,
+            epoch: self.lanes.epoch,
+        });
     }
 }
 

@@ -42,7 +42,7 @@ fn flows(picks: &[(u8, u8, u8, u8)], connections: usize) {
     let now = Time::from_millis(picks.len() as u64);
     let mut replies = BTreeSet::new();
     for conn in nf.conntrack.list(now) {
-        let reply = conn.reply;
+        let reply = conn.reply();
         let key = (
             reply.source,
             reply.destination,

@@ -326,7 +326,9 @@ mod bounds {
 
     fn ports(nf: &Netfilter, at: Time) -> Vec<u16> {
         let list = nf.conntrack.list(at);
-        list.iter().map(|conn| conn.original.source_port).collect()
+        list.iter()
+            .map(|conn| conn.original().source_port)
+            .collect()
     }
 
     #[test]
