@@ -322,7 +322,7 @@ impl Crossing<'_> {
         }
         if let Some(packets) = &row.packets
             && let Some(guard) = &mut self.guard
-            && !guard.pass_bridged(self.now, packets, self.addresses, &mut self.tally)
+            && !guard.pass_bridged(self.now, packets, self.addresses)
         {
             return self.alone(inlet, Decision::Port(to), len);
         }

@@ -214,12 +214,10 @@ impl Gate<'_> {
             return Some(way);
         }
         let hop = self.hop()?;
-        let mut tally = Tally::default();
         self.account();
-        if !guard.pass_bridged(self.now, &packet, addresses, &mut tally) {
+        if !guard.pass_bridged(self.now, &packet, addresses) {
             return Some(Way::Decided(Decision::Port(hop.port)));
         }
-        guard.count(&mut tally);
         let (ends, way) = ((hop.out, hop.peer), (hop.link, hop.side));
         if let Some(single) = single
             && let Some(passage) = guard.passage(&packet)

@@ -54,7 +54,7 @@ impl Netfilter {
         }
         let run = Run::of(bytes, bridge, u64::from(frames));
         if let Some(run) = &run
-            && self.pass_alone(now, run, env.change())
+            && self.pass_bridged(now, run, env.change())
         {
             return Outcome::ACCEPT;
         }
@@ -78,31 +78,24 @@ impl Netfilter {
         self.lanes.list.iter().flatten().count()
     }
 
-    /// Sends packets the way that is known: each passes the three hooks as it is, which is accounted for, at the
-    /// rules in `tally`. `false`, and nothing has happened, if the hooks have to see them. `addresses` is what
-    /// [`Env::change`] says.
+    /// Sends packets the way that is known: each passes the three hooks as it is, which is accounted for. `false`, and
+    /// nothing has happened, if the hooks have to see them. `addresses` is what [`Env::change`] says.
     #[inline]
-    pub fn pass_bridged(
-        &mut self,
-        now: Time,
-        run: &Run,
-        addresses: Option<u64>,
-        tally: &mut Tally,
-    ) -> bool {
+    pub fn pass_bridged(&mut self, now: Time, run: &Run, addresses: Option<u64>) -> bool {
         let rules = self.rules.change();
         if run.first.is_data()
             && let Some(lane) = self.lanes.of(&run.first.key, rules)
         {
             let (way, of) = (lane.way, (lane.conn, lane.direction, lane.state));
             if advance(&mut self.conntrack, now, run, of) {
-                self.tally(tally, way, run.weight);
+                self.rules.count_way(way, run.weight);
                 return true;
             }
         }
         let Some(way) = self.pass_like(now, run, addresses) else {
             return false;
         };
-        self.tally(tally, way, run.weight);
+        self.rules.count_way(way, run.weight);
         true
     }
 
@@ -177,13 +170,6 @@ impl Netfilter {
             self.open(first, of, opening.way);
         }
         Some(opening.first)
-    }
-
-    fn pass_alone(&mut self, now: Time, run: &Run, addresses: Option<u64>) -> bool {
-        let mut tally = Tally::default();
-        let passed = self.pass_bridged(now, run, addresses, &mut tally);
-        self.count(&mut tally);
-        passed
     }
 
     /// One more packet of data of a flow: whether more are to be expected.
