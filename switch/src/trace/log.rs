@@ -90,13 +90,7 @@ impl Log {
     pub(super) fn push(&mut self, at: Time, first: u64, count: u32, place: IfId, step: Step) {
         let count = self.admit(count);
         if count > 0 {
-            self.record(Record {
-                at,
-                first,
-                count,
-                place,
-                step,
-            });
+            self.record(at, first, count, place, step);
         }
     }
 
@@ -130,13 +124,7 @@ impl Log {
         self.rewrites
             .extend(core::iter::repeat_n(rewrite, count as usize));
         if count > 0 {
-            self.record(Record {
-                at,
-                first,
-                count,
-                place,
-                step: Step::Rewritten,
-            });
+            self.record(at, first, count, place, Step::Rewritten);
         }
     }
 
@@ -144,13 +132,7 @@ impl Log {
     pub(super) fn push_judged(&mut self, at: Time, frame: u64, place: IfId, judgement: Judgement) {
         if self.admit(1) > 0 {
             self.judgements.push(judgement);
-            self.record(Record {
-                at,
-                first: frame,
-                count: 1,
-                place,
-                step: Step::Judged,
-            });
+            self.record(at, frame, 1, place, Step::Judged);
         }
     }
 
@@ -165,17 +147,24 @@ impl Log {
         room as u32
     }
 
-    #[inline]
-    fn record(&mut self, record: Record) {
-        let count = record.count;
+    /// The parts of the record come one by one: one that is put together elsewhere is read here in other widths than it was
+    /// just written, which a processor waits for.
+    #[inline(never)]
+    fn record(&mut self, at: Time, first: u64, count: u32, place: IfId, step: Step) {
         self.waiting += count as usize;
         if let Some(last) = self.records.last_mut()
-            && last.is_followed_by(&record)
+            && last.is_followed_by(first, at, place, step)
         {
             last.count += count;
-        } else {
-            self.records.push(record);
+            return;
         }
+        self.records.push(Record {
+            at,
+            first,
+            count,
+            place,
+            step,
+        });
     }
 
     pub(super) fn drain(&mut self) -> Events<'_> {
@@ -191,13 +180,13 @@ impl Log {
 }
 
 impl Record {
-    /// `next` says the same of the frames that come next. Never of more than [`EVENTS`] in all.
+    /// This says the same of the frames that come next. Never of more than [`EVENTS`] in all.
     #[inline]
-    fn is_followed_by(&self, next: &Self) -> bool {
-        self.place == next.place
-            && self.first.wrapping_add(u64::from(self.count)) == next.first
-            && self.at == next.at
-            && self.step == next.step
+    fn is_followed_by(&self, first: u64, at: Time, place: IfId, step: Step) -> bool {
+        self.first.wrapping_add(u64::from(self.count)) == first
+            && self.place == place
+            && self.at == at
+            && self.step == step
     }
 
     /// What the record says of `frame`; translations and judgements come in the order of the events.
