@@ -13,7 +13,7 @@ use core::fmt;
 use core::ops::Range;
 
 /// Bytes kept free in front of a new frame, for an Ethernet header and a VLAN tag.
-pub const HEADROOM: usize = 64;
+pub const HEADROOM: usize = 32;
 /// Capacity of a small buffer, headroom included.
 pub const SMALL: usize = 2048;
 /// Capacity of a large buffer, headroom included.
@@ -45,7 +45,7 @@ pub struct Meta {
     pub written: bool,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 struct Slot {
     meta: Meta,
     start: u32,
@@ -53,15 +53,18 @@ struct Slot {
     refs: u32,
 }
 
-/// The memory of one frame, on a line of its own. It is a line longer than what it may hold, so that the
-/// heads of frames do not all fall into the same few sets of the first-level cache.
-#[repr(align(64))]
-struct Buffer<const SIZE: usize>([u8; SIZE]);
+/// What is known of one frame, and its memory: with the headroom a line of the cache, so that a new frame begins on the
+/// next. By that line it is longer than what it may hold, so that the heads of frames do not all fall into the same few
+/// sets of the first-level cache.
+#[repr(C, align(64))]
+struct Buffer<const SIZE: usize> {
+    slot: Slot,
+    bytes: [u8; SIZE],
+}
 
 #[derive(Debug)]
 struct Class<const SIZE: usize> {
     buffers: Vec<Buffer<SIZE>>,
-    slots: Vec<Slot>,
     free: Vec<u32>,
     limit: usize,
 }
@@ -88,8 +91,8 @@ impl Default for PoolLimits {
 /// The buffers of a lab.
 #[derive(Debug)]
 pub struct Pool {
-    small: Class<{ SMALL + LINE }>,
-    large: Class<{ LARGE + LINE }>,
+    small: Class<SMALL>,
+    large: Class<LARGE>,
     next_id: u64,
 }
 
@@ -127,7 +130,6 @@ impl<const SIZE: usize> Class<SIZE> {
     const fn new(limit: usize) -> Self {
         Self {
             buffers: Vec::new(),
-            slots: Vec::new(),
             free: Vec::new(),
             limit,
         }
@@ -143,23 +145,24 @@ impl<const SIZE: usize> Class<SIZE> {
 
     #[cold]
     fn grow(&mut self) -> Option<u32> {
-        let index = self.slots.len();
+        let index = self.buffers.len();
         if index >= self.limit {
             return None;
         }
         if index == self.buffers.capacity() {
             let more = index.max(GROWTH).min(self.limit - index);
             self.buffers.reserve_exact(more);
-            self.slots.reserve_exact(more);
             self.free.reserve_exact(index + more);
         }
-        self.buffers.push(Buffer([0; SIZE]));
-        self.slots.push(Slot::default());
+        self.buffers.push(Buffer {
+            slot: Slot::EMPTY,
+            bytes: [0; SIZE],
+        });
         u32::try_from(index).ok()
     }
 
     const fn in_use(&self) -> usize {
-        self.slots.len() - self.free.len()
+        self.buffers.len() - self.free.len()
     }
 
     const fn has_room(&self, count: usize) -> bool {
@@ -168,45 +171,13 @@ impl<const SIZE: usize> Class<SIZE> {
 
     #[inline]
     fn bytes(&self, index: usize) -> &[u8] {
-        let slot = &self.slots[index];
-        &self.buffers[index].0[slot.place()]
-    }
-
-    #[inline]
-    fn bytes_mut(&mut self, index: usize) -> &mut [u8] {
-        let slot = &self.slots[index];
-        debug_assert_eq!(slot.refs, 1, "a shared frame is not written");
-        &mut self.buffers[index].0[slot.place()]
-    }
-
-    #[inline(always)]
-    fn view_unique(&mut self, index: usize) -> Option<(Meta, &mut [u8])> {
-        let slot = &self.slots[index];
-        let bytes = &mut self.buffers[index].0[slot.place()];
-        (slot.refs == 1).then_some((slot.meta, bytes))
-    }
-
-    #[inline]
-    fn push_front<const N: usize>(&mut self, index: usize) -> Option<&mut [u8; N]> {
-        let slot = &mut self.slots[index];
-        let start = slot.start.checked_sub(N as u32)?;
-        slot.start = start;
-        slot.len += N as u32;
-        self.buffers[index].0[start as usize..].first_chunk_mut()
-    }
-
-    #[inline]
-    fn parts_mut(&mut self, index: usize) -> (&mut Meta, &mut [u8]) {
-        let slot = &mut self.slots[index];
-        debug_assert_eq!(slot.refs, 1, "a shared frame is not written");
-        let bytes = &mut self.buffers[index].0[slot.place()];
-        (&mut slot.meta, bytes)
+        self.buffers[index].view().1
     }
 
     /// Gives back one share of a buffer.
     #[inline]
     fn release(&mut self, index: usize) {
-        let slot = &mut self.slots[index];
+        let slot = &mut self.buffers[index].slot;
         debug_assert!(slot.refs > 0, "frame given back twice");
         slot.refs -= 1;
         if slot.refs == 0 {
@@ -217,14 +188,14 @@ impl<const SIZE: usize> Class<SIZE> {
     /// Copies a frame into another buffer and gives its share of this one back.
     #[inline]
     fn exchange(&mut self, index: usize) -> Option<u32> {
-        if self.slots[index].refs == 1
-            && let Some(last) = self.free.last_mut()
+        if let Some(last) = self.free.last_mut()
+            && let Ok([source, target]) = (self.buffers).get_disjoint_mut([index, *last as usize])
+            && source.slot.refs == 1
         {
+            target.copy_of(source);
+            source.slot.refs = 0;
             // The next buffer to be used is the one that this frame leaves.
-            let copy = core::mem::replace(last, index as u32);
-            self.duplicate(index, copy as usize);
-            self.slots[index].refs = 0;
-            return Some(copy);
+            return Some(core::mem::replace(last, index as u32));
         }
         let copy = self.take()?;
         self.duplicate(index, copy as usize);
@@ -234,11 +205,11 @@ impl<const SIZE: usize> Class<SIZE> {
 
     #[inline(always)]
     fn consume<T>(&mut self, index: usize, look: impl FnOnce(&[u8]) -> T) -> T {
-        let slot = &mut self.slots[index];
-        debug_assert!(slot.refs > 0, "frame given back twice");
-        slot.refs -= 1;
-        let looked = look(&self.buffers[index].0[slot.place()]);
-        if slot.refs == 0 {
+        let buffer = &mut self.buffers[index];
+        debug_assert!(buffer.slot.refs > 0, "frame given back twice");
+        buffer.slot.refs -= 1;
+        let looked = look(buffer.view().1);
+        if buffer.slot.refs == 0 {
             self.free.push(index as u32);
         }
         looked
@@ -247,23 +218,91 @@ impl<const SIZE: usize> Class<SIZE> {
     /// Makes a buffer a new frame of these bytes, which fit.
     #[inline]
     fn fill(&mut self, index: usize, id: u64, bytes: &[u8]) {
-        self.slots[index] = Slot::new(id, bytes.len());
-        copy_bytes(&mut self.buffers[index].0[HEADROOM..][..bytes.len()], bytes);
+        let buffer = &mut self.buffers[index];
+        buffer.slot = Slot::new(id, bytes.len());
+        copy_bytes(&mut buffer.bytes[HEADROOM..][..bytes.len()], bytes);
     }
 
     /// Makes the buffer `target` a copy of the frame in `source`.
     #[inline]
     fn duplicate(&mut self, source: usize, target: usize) {
-        let from = self.slots[source];
-        self.slots[target] = from.copied();
         if let Ok([source, target]) = self.buffers.get_disjoint_mut([source, target]) {
-            let len = from.len as usize;
-            copy_bytes(&mut target.0[HEADROOM..][..len], &source.0[from.place()]);
+            target.copy_of(source);
         }
     }
 }
 
+impl<const SIZE: usize> Buffer<SIZE> {
+    #[inline(always)]
+    fn view(&self) -> (Meta, &[u8]) {
+        (self.slot.meta, &self.bytes[self.slot.place()])
+    }
+
+    #[inline]
+    fn parts_mut(&mut self) -> (&mut Meta, &mut [u8]) {
+        debug_assert_eq!(self.slot.refs, 1, "a shared frame is not written");
+        let bytes = &mut self.bytes[self.slot.place()];
+        (&mut self.slot.meta, bytes)
+    }
+
+    #[inline(always)]
+    fn view_unique(&mut self) -> Option<(Meta, &mut [u8])> {
+        let bytes = &mut self.bytes[self.slot.place()];
+        (self.slot.refs == 1).then_some((self.slot.meta, bytes))
+    }
+
+    #[inline]
+    fn push_front<const N: usize>(&mut self) -> Option<&mut [u8; N]> {
+        let start = self.slot.start.checked_sub(N as u32)?;
+        self.slot.start = start;
+        self.slot.len += N as u32;
+        self.bytes[start as usize..].first_chunk_mut()
+    }
+
+    /// Becomes a copy of the frame in another buffer. What is copied behind the end of a short frame is nobody's.
+    #[inline]
+    fn copy_of(&mut self, from: &Self) {
+        self.slot = from.slot.copied();
+        let (len, start) = (from.slot.len as usize, from.slot.start as usize);
+        let to = &mut self.bytes[HEADROOM..];
+        if len <= 2 * LINE
+            && let Some(from) = from.bytes[start..].first_chunk::<{ 2 * LINE }>()
+            && let Some(to) = to.first_chunk_mut::<{ 2 * LINE }>()
+        {
+            copy_line(to, from, 0);
+            if len > LINE {
+                copy_line(to, from, LINE);
+            }
+            return;
+        }
+        to[..len].copy_from_slice(&from.bytes[from.slot.place()]);
+    }
+}
+
+#[inline(always)]
+fn copy_line(to: &mut [u8; 2 * LINE], from: &[u8; 2 * LINE], at: usize) {
+    if let (Some(to), Some(from)) = (
+        to[at..].first_chunk_mut::<LINE>(),
+        from[at..].first_chunk::<LINE>(),
+    ) {
+        *to = *from;
+    }
+}
+
 impl Slot {
+    /// That of a buffer without a frame.
+    const EMPTY: Self = Self {
+        meta: Meta {
+            id: 0,
+            gso_size: 0,
+            csum_partial: false,
+            written: false,
+        },
+        start: 0,
+        len: 0,
+        refs: 0,
+    };
+
     /// Where its frame's bytes are.
     #[inline(always)]
     const fn place(&self) -> Range<usize> {
@@ -323,9 +362,9 @@ impl Pool {
     fn slot(&self, frame: &Frame) -> &Slot {
         let index = frame.index();
         if frame.is_large() {
-            &self.large.slots[index]
+            &self.large.buffers[index].slot
         } else {
-            &self.small.slots[index]
+            &self.small.buffers[index].slot
         }
     }
 
@@ -333,9 +372,9 @@ impl Pool {
     fn slot_mut(&mut self, frame: &Frame) -> &mut Slot {
         let index = frame.index();
         if frame.is_large() {
-            &mut self.large.slots[index]
+            &mut self.large.buffers[index].slot
         } else {
-            &mut self.small.slots[index]
+            &mut self.small.buffers[index].slot
         }
     }
 
@@ -435,9 +474,9 @@ impl Pool {
     #[inline]
     pub fn bytes_mut(&mut self, frame: &Frame) -> &mut [u8] {
         if frame.is_large() {
-            self.large.bytes_mut(frame.index())
+            self.large.buffers[frame.index()].parts_mut().1
         } else {
-            self.small.bytes_mut(frame.index())
+            self.small.buffers[frame.index()].parts_mut().1
         }
     }
 
@@ -461,9 +500,9 @@ impl Pool {
     pub fn view(&self, frame: &Frame) -> (Meta, &[u8]) {
         let index = frame.index();
         if frame.is_large() {
-            (self.large.slots[index].meta, self.large.bytes(index))
+            self.large.buffers[index].view()
         } else {
-            (self.small.slots[index].meta, self.small.bytes(index))
+            self.small.buffers[index].view()
         }
     }
 
@@ -479,9 +518,9 @@ impl Pool {
     pub fn parts_mut(&mut self, frame: &Frame) -> (&mut Meta, &mut [u8]) {
         let index = frame.index();
         if frame.is_large() {
-            self.large.parts_mut(index)
+            self.large.buffers[index].parts_mut()
         } else {
-            self.small.parts_mut(index)
+            self.small.buffers[index].parts_mut()
         }
     }
 
@@ -525,8 +564,10 @@ impl Pool {
             (true, true) => self.large.duplicate(source, target),
             (true, false) => {
                 // A large buffer whose frame shrank: its copy fits a small one.
-                self.small.slots[target] = self.large.slots[source].copied();
-                copy_bytes(self.small.bytes_mut(target), self.large.bytes(source));
+                let from = &self.large.buffers[source];
+                let to = &mut self.small.buffers[target];
+                to.slot = from.slot.copied();
+                copy_bytes(to.parts_mut().1, from.view().1);
             }
         }
         Some(copy)
@@ -578,9 +619,9 @@ impl Pool {
     pub fn view_unique(&mut self, frame: &Frame) -> Option<(Meta, &mut [u8])> {
         let index = frame.index();
         if frame.is_large() {
-            self.large.view_unique(index)
+            self.large.buffers[index].view_unique()
         } else {
-            self.small.view_unique(index)
+            self.small.buffers[index].view_unique()
         }
     }
 
@@ -589,9 +630,9 @@ impl Pool {
     pub fn push_front<const N: usize>(&mut self, frame: &Frame) -> Option<&mut [u8; N]> {
         let index = frame.index();
         if frame.is_large() {
-            self.large.push_front(index)
+            self.large.buffers[index].push_front()
         } else {
-            self.small.push_front(index)
+            self.small.buffers[index].push_front()
         }
     }
 
