@@ -60,6 +60,19 @@ impl Tuple {
         }
     }
 
+    /// Our port.
+    #[inline]
+    pub(super) const fn port(&self) -> u16 {
+        (self.ports >> 16) as u16
+    }
+
+    /// Both are the same but for our port.
+    #[inline]
+    pub(super) fn is_beside(&self, other: &Self) -> bool {
+        let ends = |tuple: &Self| (tuple.local, tuple.remote, tuple.ports as u16);
+        ends(self) == ends(other)
+    }
+
     /// Our end.
     pub(super) fn local(&self) -> SocketAddr {
         SocketAddr::new(address(self.local), (self.ports >> 16) as u16)

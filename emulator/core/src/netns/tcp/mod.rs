@@ -36,6 +36,7 @@ mod segment;
 mod slots;
 mod smol;
 mod spare;
+mod taken;
 mod timers;
 mod timewait;
 mod told;

@@ -16,6 +16,7 @@ use switch::Time;
 use super::demux::Tuple;
 use super::options::overlap;
 use super::segment::{ACK, Bare, FIN, RST, SYN, Segment, after};
+use super::taken::Taken;
 
 /// `TCP_TIMEWAIT_LEN`, and the default of `tcp_fin_timeout`.
 pub(super) const TIME_WAIT: Duration = Duration::from_secs(60);
@@ -24,6 +25,8 @@ pub(super) const TIME_WAIT: Duration = Duration::from_secs(60);
 pub(super) const MAX_ENTRIES: usize = 16_384;
 /// An empty table keeps no more room than for so many.
 const ROOM: usize = 256;
+/// From so many entries on it is kept which ports are taken.
+const MANY: usize = 64;
 /// Segments without data are answered this often at most (`tcp_invalid_ratelimit`).
 const ANSWER_EVERY: Duration = Duration::from_millis(500);
 
@@ -69,18 +72,21 @@ pub(super) enum Fate {
 /// The entries of a namespace.
 #[derive(Debug, Default)]
 pub(super) struct TimeWaits {
-    /// By number; the last one left is the first one taken.
-    entries: Vec<Option<Entry>>,
-    free: Vec<u32>,
+    /// In the order in which they end: later ones behind earlier ones, because all wait equally long. Nothing is where
+    /// one was that ended otherwise, or that waits longer now.
+    entries: VecDeque<Option<Entry>>,
+    /// The number of the first entry; the next ones count up.
+    first: u32,
+    /// When the first one ends, which is there: asked for after each frame.
+    next: Option<Time>,
     by_ends: HashTable<u32>,
-    /// When each ends: later ones behind earlier ones, because all wait equally long. What an entry has
-    /// left behind that ended otherwise, or that waits longer now, is passed over.
-    order: VecDeque<(Time, u32)>,
+    /// Which ports are taken between the ends that most callers ask for, once there are many entries.
+    taken: Option<Box<Taken>>,
 }
 
 /// What an entry is found by.
-fn mixed(entries: &[Option<Entry>], at: u32) -> u64 {
-    let entry = entries[at as usize].as_ref();
+fn mixed(entries: &VecDeque<Option<Entry>>, index: usize) -> u64 {
+    let entry = entries.get(index).and_then(Option::as_ref);
     entry.map_or(0, |entry| entry.tuple.mixed())
 }
 
@@ -90,14 +96,20 @@ impl TimeWaits {
         self.by_ends.len()
     }
 
+    /// Where an entry stands.
+    fn index(&self, number: u32) -> usize {
+        number.wrapping_sub(self.first) as usize
+    }
+
+    /// The number of the entry for `tuple`.
     #[inline]
     fn find(&self, tuple: &Tuple) -> Option<u32> {
         if self.by_ends.is_empty() {
             return None;
         }
-        let is_it = |at: &u32| {
-            let entry = self.entries[*at as usize].as_ref();
-            entry.is_some_and(|entry| entry.tuple == *tuple)
+        let is_it = |number: &u32| {
+            let entry = self.entries.get(self.index(*number));
+            matches!(entry, Some(Some(entry)) if entry.tuple == *tuple)
         };
         self.by_ends.find(tuple.mixed(), is_it).copied()
     }
@@ -105,7 +117,13 @@ impl TimeWaits {
     /// Whether there is one for `tuple`.
     #[inline]
     pub(super) fn contains(&self, tuple: &Tuple) -> bool {
-        self.find(tuple).is_some()
+        match &self.taken {
+            Some(taken) if taken.covers(tuple) => {
+                debug_assert_eq!(taken.has(tuple), self.find(tuple).is_some());
+                taken.has(tuple)
+            }
+            _ => self.find(tuple).is_some(),
+        }
     }
 
     /// Adds an entry, for ends that no other one has; `false` if the table is full.
@@ -114,76 +132,120 @@ impl TimeWaits {
             return false;
         }
         debug_assert!(!self.contains(&tuple));
-        let expires = now + TIME_WAIT;
-        let entry = Entry {
+        self.append(Entry {
             tuple,
             rest,
-            expires,
+            expires: now + TIME_WAIT,
             answers_at: now,
-        };
-        let at = self.free.pop().unwrap_or_else(|| {
-            self.entries.push(None);
-            (self.entries.len() - 1) as u32
         });
-        self.entries[at as usize] = Some(entry);
-        let entries = &self.entries;
-        (self.by_ends).insert_unique(tuple.mixed(), at, |at| mixed(entries, *at));
-        self.order.push_back((expires, at));
         true
+    }
+
+    /// Adds the entry that ends last.
+    fn append(&mut self, entry: Entry) {
+        let number = self.first.wrapping_add(self.entries.len() as u32);
+        if self.entries.is_empty() {
+            self.next = Some(entry.expires);
+        }
+        self.entries.push_back(Some(entry));
+        self.enter(&entry.tuple, number);
+    }
+
+    /// Has the entry of `tuple` be found.
+    fn enter(&mut self, tuple: &Tuple, number: u32) {
+        let (entries, first) = (&self.entries, self.first);
+        let mixed = |number: &u32| mixed(entries, number.wrapping_sub(first) as usize);
+        self.by_ends.insert_unique(tuple.mixed(), number, mixed);
+        match &mut self.taken {
+            Some(taken) if taken.covers(tuple) => taken.enter(tuple),
+            None if self.by_ends.len() >= MANY => {
+                let tuples = self.entries.iter().flatten().map(|entry| entry.tuple);
+                self.taken = Some(Taken::new(tuple, tuples));
+            }
+            Some(_) | None => {}
+        }
     }
 
     /// Ends an entry.
     pub(super) fn remove(&mut self, tuple: &Tuple) {
-        if let Some(at) = self.find(tuple) {
-            self.take(at, tuple);
+        if let Some(number) = self.find(tuple) {
+            self.take(tuple, number);
             self.tidy();
         }
     }
 
-    fn take(&mut self, at: u32, tuple: &Tuple) {
-        if let Ok(found) = self.by_ends.find_entry(tuple.mixed(), |other| *other == at) {
+    /// Takes an entry out; what it was.
+    fn take(&mut self, tuple: &Tuple, number: u32) -> Option<Entry> {
+        self.forget(tuple, number);
+        let index = self.index(number);
+        self.entries.get_mut(index)?.take()
+    }
+
+    /// Has the entry of `tuple` not be found any more.
+    #[inline]
+    fn forget(&mut self, tuple: &Tuple, number: u32) {
+        if let Ok(found) = (self.by_ends).find_entry(tuple.mixed(), |other| *other == number) {
             found.remove();
         }
-        self.entries[at as usize] = None;
-        self.free.push(at);
+        if let Some(taken) = &mut self.taken
+            && taken.covers(tuple)
+            && taken.remove(tuple)
+        {
+            self.taken = None;
+        }
     }
 
     /// When the first entry ends.
     #[inline]
     pub(super) fn deadline(&self) -> Option<Time> {
-        self.order.front().map(|(at, _)| *at)
+        self.next
     }
 
+    /// Takes out the first place, whatever is there.
     #[inline]
-    fn held(&self, &(time, at): &(Time, u32)) -> Option<&Entry> {
-        let entry = self.entries[at as usize].as_ref();
-        entry.filter(|entry| entry.expires == time)
+    fn skip(&mut self) {
+        self.entries.pop_front();
+        self.first = self.first.wrapping_add(1);
     }
 
-    /// Has the order begin with an entry that is there, and not be much longer than there are entries.
+    /// Has the places begin with an entry, and not be many more than there are entries.
     fn tidy(&mut self) {
-        while (self.order.front()).is_some_and(|first| self.held(first).is_none()) {
-            self.order.pop_front();
+        while matches!(self.entries.front(), Some(None)) {
+            self.skip();
         }
-        if self.by_ends.is_empty() && self.entries.len() > ROOM {
+        let first = self.entries.front().and_then(Option::as_ref);
+        self.next = first.map(|entry| entry.expires);
+        if self.next.is_none() && self.entries.capacity() > ROOM {
             *self = Self::default();
-        } else if self.order.len() > 2 * self.len() + 64 {
-            let mut order = core::mem::take(&mut self.order);
-            order.retain(|place| self.held(place).is_some());
-            self.order = order;
+        } else if self.entries.len() > 2 * self.len() + 64 {
+            self.renumber();
+        }
+    }
+
+    /// Gives up places where nothing is.
+    fn renumber(&mut self) {
+        self.entries.retain(Option::is_some);
+        self.by_ends.clear();
+        let tuples: Vec<Tuple> = self.entries.iter().flatten().map(|e| e.tuple).collect();
+        for (at, tuple) in (0..).zip(&tuples) {
+            self.enter(tuple, self.first.wrapping_add(at));
         }
     }
 
     /// Takes out the entries whose time has come.
     pub(super) fn expire(&mut self, now: Time) {
-        while let Some(&(time, at)) = self.order.front()
-            && time <= now
-        {
-            self.order.pop_front();
-            let entry = self.held(&(time, at));
-            if let Some(tuple) = entry.map(|entry| entry.tuple) {
-                self.take(at, &tuple);
+        if self.next.is_none_or(|at| at > now) {
+            return;
+        }
+        while let Some(first) = self.entries.front() {
+            if let Some(entry) = first {
+                if entry.expires > now {
+                    break;
+                }
+                let tuple = entry.tuple;
+                self.forget(&tuple, self.first);
             }
+            self.skip();
         }
         self.tidy();
     }
@@ -197,17 +259,9 @@ impl TimeWaits {
 
     /// The entries with what is left of them, in the order in which they end.
     pub(super) fn iter(&self) -> impl Iterator<Item = (Tuple, Rest)> + '_ {
-        let held = |place: &(Time, u32)| Some((place.0, self.held(place)?.tuple));
-        let mut ordered: Vec<(Time, Tuple)> = self.order.iter().filter_map(held).collect();
-        ordered.sort_unstable();
-        ordered.dedup();
-        let rest = |tuple: Tuple| {
-            let entry = self.entries[self.find(&tuple)? as usize]?;
-            Some((tuple, entry.rest))
-        };
-        ordered
-            .into_iter()
-            .filter_map(move |(_, tuple)| rest(tuple))
+        let mut ordered: Vec<&Entry> = self.entries.iter().flatten().collect();
+        ordered.sort_unstable_by_key(|entry| (entry.expires, entry.tuple));
+        ordered.into_iter().map(|entry| (entry.tuple, entry.rest))
     }
 
     /// A segment for the entry of `tuple` came in. `gone` is set if the entry has to be taken out.
@@ -218,11 +272,11 @@ impl TimeWaits {
         segment: &Segment,
         gone: &mut bool,
     ) -> Fate {
-        let found = self.find(tuple);
-        let Some((at, entry)) = found.and_then(|at| {
-            let entry = self.entries[at as usize].as_mut();
-            Some((at, entry?))
-        }) else {
+        let Some(number) = self.find(tuple) else {
+            return Fate::Ignore;
+        };
+        let index = self.index(number);
+        let Some(Some(entry)) = self.entries.get_mut(index) else {
             return Fate::Ignore;
         };
         let (fate, lengthen) = if entry.rest.half {
@@ -230,10 +284,10 @@ impl TimeWaits {
         } else {
             entry.waiting(now, segment, gone)
         };
-        if lengthen {
-            let expires = now + TIME_WAIT;
-            if core::mem::replace(&mut entry.expires, expires) != expires {
-                self.order.push_back((expires, at));
+        let expires = now + TIME_WAIT;
+        if lengthen && core::mem::replace(&mut entry.expires, expires) != expires {
+            if let Some(entry) = self.take(tuple, number) {
+                self.append(entry);
             }
             self.tidy();
         }
@@ -320,6 +374,10 @@ mod tests {
 
     fn tuple(port: u16) -> Tuple {
         Tuple::new("10.0.0.1:80".parse().unwrap(), ([10, 0, 0, 2], port).into())
+    }
+
+    fn v6(port: u16) -> core::net::SocketAddr {
+        ([0x2001, 0xdb8, 0, 0, 0, 0, 0, 2], port).into()
     }
 
     fn rest(half: bool) -> Rest {
@@ -432,5 +490,51 @@ mod tests {
             assert!(table.insert(Time::ZERO, at(n), rest(false)));
         }
         assert!(!table.insert(Time::ZERO, at(MAX_ENTRIES), rest(false)));
+    }
+
+    /// What is found, what ends first and what is listed is as in a plain list.
+    #[test]
+    fn as_a_list() {
+        let mut rng = switch::Rng::new(7);
+        let (mut table, mut list) = (TimeWaits::default(), Vec::<(Time, Tuple)>::new());
+        let ends = |n: u32| match n % 3 {
+            0 => Tuple::new(([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1], n as u16).into(), v6(80)),
+            _ => Tuple::new(tuple(9).local(), ([10, 0, 0, 3], n as u16).into()),
+        };
+        for step in 0..12_000 {
+            let now = Time::from_millis(step * 20);
+            if rng.below(4) == 0 {
+                table.expire(now);
+                list.retain(|&(at, _)| at > now);
+            }
+            let tuple = ends(1 + rng.below(1500));
+            let place = list.iter().position(|&(_, other)| other == tuple);
+            assert_eq!(table.contains(&tuple), place.is_some());
+            match (place, rng.below(8)) {
+                (None, _) => {
+                    assert!(table.insert(now, tuple, rest(false)));
+                    list.push((now + TIME_WAIT, tuple));
+                }
+                (Some(place), 0..6) => {
+                    table.remove(&tuple);
+                    list.remove(place);
+                }
+                (Some(place), _) => {
+                    let again = segment(FIN | ACK, 499, 0);
+                    table.input(now, &tuple, &again, &mut false);
+                    list.remove(place);
+                    list.push((now + TIME_WAIT, tuple));
+                }
+            }
+            list.sort_unstable();
+            assert_eq!(table.deadline(), list.first().map(|&(at, _)| at));
+            assert_eq!(table.len(), list.len());
+            assert!(table.entries.len() <= 2 * list.len() + 65);
+            if step % 64 == 0 {
+                let listed: Vec<Tuple> = table.iter().map(|(tuple, _)| tuple).collect();
+                let expected: Vec<Tuple> = list.iter().map(|&(_, tuple)| tuple).collect();
+                assert_eq!(listed, expected);
+            }
+        }
     }
 }
