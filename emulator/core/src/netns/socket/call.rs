@@ -19,7 +19,8 @@ impl Netns {
     /// # Errors
     /// [`Errno::NoBufs`] when the namespace has `SOCKETS`.
     pub fn socket(&mut self, kind: SockKind, family: Family) -> Result<SockId, Errno> {
-        self.sockets.insert(self.id, Socket::new(kind, family))
+        let (sock, _) = self.sockets.insert(self.id, kind, family)?;
+        Ok(sock)
     }
 
     /// Marks a socket as a service of the sandbox, before it is bound: it is not listed, and its port
@@ -130,16 +131,14 @@ impl Netns {
         ends: Ports,
     ) -> Result<SockId, Errno> {
         let parent = self.sockets.get(listener)?;
-        let mut socket = Socket::new(SockKind::Tcp, parent.family);
-        socket.internal = parent.internal;
-        socket.reuse = parent.reuse;
-        socket.v6_only = parent.v6_only;
-        socket.tcp_options = parent.tcp_options;
+        let (internal, reuse, v6_only) = (parent.internal, parent.reuse, parent.v6_only);
+        let (family, options) = (parent.family, parent.tcp_options);
+        let (sock, socket) = (self.sockets).insert(self.id, SockKind::Tcp, family)?;
+        (socket.internal, socket.reuse, socket.v6_only) = (internal, reuse, v6_only);
+        socket.tcp_options = options;
         socket.tcp = Some(id);
-        socket.peer = Some(ends.remote);
-        let sock = self.sockets.insert(self.id, socket)?;
         // The name is the connection's: the port belongs to the listener.
-        self.sockets.get_mut(sock)?.local = Some(ends.local);
+        (socket.local, socket.peer) = (Some(ends.local), Some(ends.remote));
         Ok(sock)
     }
 
@@ -339,13 +338,8 @@ impl Netns {
         let Some(mut socket) = self.sockets.remove(sock) else {
             return;
         };
-        for (dev, group) in core::mem::take(&mut socket.groups) {
-            if let Some(iface) = self.ifaces.get_mut(dev) {
-                iface.leave(group);
-            }
-        }
-        for datagram in core::mem::take(&mut socket.queue) {
-            cx.pool.free(datagram.frame);
+        if socket.kind != SockKind::Tcp {
+            self.empty(cx, &mut socket);
         }
         let (stream, listened) = (socket.tcp, socket.listening);
         self.sockets.keep(socket);
@@ -358,6 +352,18 @@ impl Netns {
         }
         if !self.watches.is_empty() {
             self.watches.retain(|watch| *watch != sock);
+        }
+    }
+
+    /// Leaves the groups of a datagram socket and gives back what waits in it.
+    fn empty(&mut self, cx: &mut Cx<'_>, socket: &mut Socket) {
+        for (dev, group) in core::mem::take(&mut socket.groups) {
+            if let Some(iface) = self.ifaces.get_mut(dev) {
+                iface.leave(group);
+            }
+        }
+        for datagram in core::mem::take(&mut socket.queue) {
+            cx.pool.free(datagram.frame);
         }
     }
 

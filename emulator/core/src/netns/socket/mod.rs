@@ -124,6 +124,49 @@ impl Socket {
         }
     }
 
+    /// Makes a closed one new where it stands, which nothing waits in any more.
+    fn renew(&mut self, kind: SockKind, family: Family) {
+        debug_assert!(self.queue.is_empty() && self.groups.is_empty());
+        let Self {
+            kind: kind_of,
+            family: family_of,
+            internal,
+            local,
+            holds_port,
+            peer,
+            broadcast,
+            reuse,
+            v6_only,
+            recv_err,
+            dont_fragment,
+            hop_limit,
+            shut,
+            sequence,
+            prepared,
+            recv_limit,
+            groups: _,
+            queue: _,
+            weight,
+            error,
+            errors,
+            tcp,
+            listening,
+            tcp_options,
+        } = self;
+        (*kind_of, *family_of) = (kind, family);
+        (*local, *peer, *tcp, *hop_limit) = (None, None, None, None);
+        (*error, *prepared) = (None, None);
+        for flag in [internal, holds_port, broadcast, reuse, v6_only] {
+            *flag = false;
+        }
+        for flag in [recv_err, dont_fragment, shut, listening] {
+            *flag = false;
+        }
+        (*sequence, *weight, *recv_limit) = (0, 0, RECV_DEFAULT);
+        errors.clear();
+        *tcp_options = TcpOptions::default();
+    }
+
     /// Whether packets to `addr` are for this socket's address.
     pub(in crate::netns) fn takes(&self, addr: IpAddr) -> bool {
         let Some(local) = self.local else {

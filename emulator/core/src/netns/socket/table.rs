@@ -6,7 +6,7 @@ use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
 use super::Socket;
-use crate::app::SockKind;
+use crate::app::{Family, SockKind};
 use crate::id::{NsId, SockId};
 use crate::netns::Errno;
 
@@ -37,6 +37,9 @@ impl Holders {
 
     /// Takes a socket out; whether none is left.
     fn remove(&mut self, slot: u32) -> bool {
+        if self.others.is_empty() {
+            return self.first == slot;
+        }
         self.others.retain(|&other| other != slot);
         if self.first != slot {
             return false;
@@ -77,7 +80,13 @@ pub(in crate::netns) struct Sockets {
 }
 
 impl Sockets {
-    pub(super) fn insert(&mut self, ns: NsId, socket: Socket) -> Result<SockId, Errno> {
+    /// A new socket.
+    pub(super) fn insert(
+        &mut self,
+        ns: NsId,
+        kind: SockKind,
+        family: Family,
+    ) -> Result<(SockId, &mut Socket), Errno> {
         let slot = match self.free.pop() {
             Some(slot) => slot,
             None if self.slots.len() < SOCKETS => {
@@ -87,18 +96,19 @@ impl Sockets {
             None => return Err(Errno::NoBufs),
         };
         let entry = &mut self.slots[slot as usize];
-        entry.socket = Some(match self.spares.pop() {
+        let socket = match self.spares.pop() {
             Some(mut room) => {
-                *room = socket;
+                room.renew(kind, family);
                 room
             }
-            None => Box::new(socket),
-        });
-        Ok(SockId {
+            None => Box::new(Socket::new(kind, family)),
+        };
+        let id = SockId {
             ns,
             slot,
             generation: entry.generation,
-        })
+        };
+        Ok((id, entry.socket.insert(socket)))
     }
 
     pub(super) fn remove(&mut self, id: SockId) -> Option<Box<Socket>> {
@@ -198,7 +208,9 @@ impl Sockets {
         socket.holds_port = true;
         socket.prepared = None;
         if old.map(|old| old.port()) != Some(local.port()) {
-            self.unname(id.slot, port.0, old);
+            if old.is_some() {
+                self.unname(id.slot, port.0, old);
+            }
             let is_it = |held: &Holders| held.port == port;
             match (self.ports).entry(port.mixed(), is_it, |held| held.port.mixed()) {
                 Entry::Occupied(held) => held.into_mut().others.push(id.slot),
