@@ -10,6 +10,7 @@ use super::emit::initial_sequence;
 use super::engine::{TcpEngine, TcpState};
 use super::listen::Listener;
 use super::machine::Machine;
+use super::paths::Shared;
 use super::slots::Tenant;
 use super::{MAX_CONNECTIONS, Tcp, TcpCx, TcpId, TcpOptions};
 use crate::app::{Ready, SockOpt};
@@ -126,10 +127,11 @@ impl Tcp {
     /// [`Errno::WouldBlock`] if there is none; [`Errno::Invalid`] if the socket does not listen;
     /// [`Errno::BadFd`].
     pub fn accept(&mut self, listener: TcpId) -> Result<(TcpId, SocketAddr), Errno> {
-        if self.slots.conn(listener).is_some() {
-            return Err(Errno::Invalid);
-        }
-        let queues = self.slots.listener_mut(listener).ok_or(Errno::BadFd)?;
+        let queues = match self.slots.tenant_mut(listener) {
+            Some(Tenant::Listener(queues)) => queues,
+            Some(Tenant::Conn(_)) => return Err(Errno::Invalid),
+            None => return Err(Errno::BadFd),
+        };
         let slot = queues.ready.pop_front().ok_or(Errno::WouldBlock)?;
         let id = self.slots.id(slot);
         let conn = self.slots.conn_at(slot).ok_or(Errno::WouldBlock)?;
@@ -217,7 +219,13 @@ impl Tcp {
         }
         let engine = conn.engine.as_mut();
         let given = engine.map_or(0, |engine| engine.recv(pool, buffer));
-        self.received(id.slot, given)
+        if given == 0 {
+            return conn.gives_nothing();
+        }
+        if conn.has_given(given) {
+            self.touch(self.now, id.slot);
+        }
+        Ok(given)
     }
 
     /// The same without a copy: shows `look` the bytes that wait, or the first of them, and takes as many as it
@@ -232,13 +240,14 @@ impl Tcp {
         look: &mut dyn FnMut(&[u8]) -> usize,
     ) -> Result<usize, Errno> {
         let conn = self.reader(id)?;
-        match conn.engine.as_mut() {
-            Some(engine) if engine.recv_queue() > 0 => match engine.recv_with(pool, look) {
-                0 => Ok(0),
-                taken => self.received(id.slot, taken),
-            },
-            _ => self.received(id.slot, 0),
+        let given = match conn.engine.as_mut() {
+            Some(engine) if engine.recv_queue() > 0 => engine.recv_with(pool, look),
+            _ => return conn.gives_nothing(),
+        };
+        if given > 0 && conn.has_given(given) {
+            self.touch(self.now, id.slot);
         }
+        Ok(given)
     }
 
     /// A connection to read from.
@@ -251,31 +260,6 @@ impl Tcp {
         }
     }
 
-    /// An application was given bytes, or there were none.
-    #[inline]
-    fn received(&mut self, slot: u32, given: usize) -> Result<usize, Errno> {
-        let conn = self.slots.conn_at(slot).ok_or(Errno::BadFd)?;
-        if given > 0 {
-            conn.read = conn.read.wrapping_add(given as u32);
-            if conn.mapped {
-                if conn.window_opened() {
-                    self.touch(self.now, slot);
-                }
-            } else if conn.recv_queue() == 0 {
-                conn.engine = None;
-            }
-            return Ok(given);
-        }
-        if conn.ended {
-            return Ok(0);
-        }
-        match conn.error.take() {
-            Some(error) => Err(error),
-            None if conn.mapped => Err(Errno::WouldBlock),
-            None => Ok(0),
-        }
-    }
-
     /// `shutdown(2)` with `SHUT_WR`: a FIN behind the data that is queued. A second call has no effect.
     ///
     /// # Errors
@@ -284,12 +268,15 @@ impl Tcp {
         if self.slots.listener(id).is_some() {
             return Err(Errno::NotConn);
         }
-        let conn = self.held(id)?;
+        let conn = match self.slots.conn_mut(id) {
+            Some(conn) if conn.owner == Owner::App => conn,
+            _ => return Err(Errno::BadFd),
+        };
         if conn.state().opening() || !conn.mapped {
             return Err(Errno::NotConn);
         }
         if !conn.write_shut {
-            self.shut(id.slot);
+            conn.shut(&mut self.shared);
             self.mark(id.slot);
         }
         Ok(())
@@ -301,12 +288,10 @@ impl Tcp {
     /// smoltcp 0.14 would never get a FIN behind a SYN that was not acknowledged.
     pub fn close(&mut self, cx: &mut TcpCx<'_>, id: TcpId) {
         self.now = cx.now;
-        if self.slots.listener(id).is_some() {
-            self.close_listener(cx, id);
-            return;
-        }
-        let Ok(conn) = self.held(id) else {
-            return;
+        let conn = match self.slots.tenant_mut(id) {
+            Some(Tenant::Conn(conn)) if conn.owner == Owner::App => conn,
+            Some(Tenant::Listener(_)) => return self.close_listener(cx, id),
+            _ => return,
         };
         let state = conn.state();
         if !conn.mapped || state == TcpState::SynSent {
@@ -332,18 +317,10 @@ impl Tcp {
             return;
         }
         if !conn.write_shut {
-            self.shut(slot);
+            conn.shut(&mut self.shared);
         }
-        self.run_now(cx, slot);
-    }
-
-    /// Closes our half, which is then to be run.
-    fn shut(&mut self, slot: u32) {
-        if let Some(conn) = self.slots.conn_at(slot)
-            && let Some(engine) = &mut conn.engine
-        {
-            conn.write_shut = true;
-            engine.shutdown(&mut self.shared, conn.path);
+        if !conn.queued {
+            self.run(cx, slot, cx.now);
         }
     }
 
@@ -415,5 +392,37 @@ impl Tcp {
     /// `getsockopt(SO_ERROR)`: the pending error, which is then cleared.
     pub fn take_error(&mut self, id: TcpId) -> Option<Errno> {
         self.held(id).ok()?.error.take()
+    }
+}
+
+impl Conn {
+    /// Closes our half, which is then to be run.
+    fn shut(&mut self, shared: &mut Shared) {
+        if let Some(engine) = &mut self.engine {
+            self.write_shut = true;
+            engine.shutdown(shared, self.path);
+        }
+    }
+
+    /// An application was given bytes; whether the other side may have to be told of the room.
+    #[inline]
+    fn has_given(&mut self, given: usize) -> bool {
+        self.read = self.read.wrapping_add(given as u32);
+        if !self.mapped && self.recv_queue() == 0 {
+            self.engine = None;
+        }
+        self.mapped && self.window_opened()
+    }
+
+    /// What an application is told that asks for bytes when there are none.
+    fn gives_nothing(&mut self) -> Result<usize, Errno> {
+        if self.ended {
+            return Ok(0);
+        }
+        match self.error.take() {
+            Some(error) => Err(error),
+            None if self.mapped => Err(Errno::WouldBlock),
+            None => Ok(0),
+        }
     }
 }
