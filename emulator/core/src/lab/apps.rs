@@ -8,8 +8,6 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use core::net::{IpAddr, SocketAddr};
 use dns::resolver::ADDRESS;
 use dns::zone::Zones;
-use foldhash::fast::FixedState;
-use hashbrown::HashMap;
 use switch::{Rng, Time};
 
 use super::verbs::Sandboxes;
@@ -81,11 +79,52 @@ struct Slot {
     rng: Rng,
 }
 
+/// Which application holds a socket, by the socket's namespace and slot, with its generation.
+#[derive(Debug, Default)]
+struct Owners(Vec<Vec<Option<(u32, AppId)>>>);
+
+impl Owners {
+    #[inline]
+    fn get(&self, sock: SockId) -> Option<AppId> {
+        let slots = self.0.get(sock.ns.0 as usize)?;
+        let (generation, app) = (*slots.get(sock.slot as usize)?)?;
+        (generation == sock.generation).then_some(app)
+    }
+
+    fn insert(&mut self, sock: SockId, app: AppId) {
+        let (ns, slot) = (sock.ns.0 as usize, sock.slot as usize);
+        if ns >= self.0.len() {
+            self.0.resize(ns + 1, Vec::new());
+        }
+        let slots = &mut self.0[ns];
+        if slot >= slots.len() {
+            slots.resize(slot + 1, None);
+        }
+        slots[slot] = Some((sock.generation, app));
+    }
+
+    #[inline]
+    fn remove(&mut self, sock: SockId) {
+        if self.get(sock).is_some() {
+            self.0[sock.ns.0 as usize][sock.slot as usize] = None;
+        }
+    }
+
+    /// Keeps nothing of a namespace in which nobody holds a socket.
+    fn tidy(&mut self, ns: NsId) {
+        if let Some(slots) = self.0.get_mut(ns.0 as usize)
+            && slots.iter().all(Option::is_none)
+        {
+            *slots = Vec::new();
+        }
+    }
+}
+
 /// The applications of a lab.
 #[derive(Debug)]
 pub struct Apps {
     slots: BTreeMap<AppId, Slot>,
-    owners: HashMap<SockId, AppId, FixedState>,
+    owners: Owners,
     timers: BTreeSet<(Time, AppId)>,
     next: u32,
     rng: Rng,
@@ -99,7 +138,7 @@ impl Apps {
     pub(crate) fn new(rng: Rng) -> Self {
         Self {
             slots: BTreeMap::new(),
-            owners: HashMap::with_hasher(FixedState::default()),
+            owners: Owners::default(),
             timers: BTreeSet::new(),
             next: 1,
             rng,
@@ -157,7 +196,7 @@ impl Apps {
         };
         self.timers.remove(&(slot.alarm, app));
         for sock in slot.socks {
-            self.owners.remove(&sock);
+            self.owners.remove(sock);
             net.with_ns(sock.ns, |netns, cx| netns.close(cx, sock));
         }
     }
@@ -173,6 +212,7 @@ impl Apps {
         for app in all {
             self.kill(net, app);
         }
+        self.owners.tidy(ns);
     }
 
     /// Hands a socket that nobody owns to an application.
@@ -183,8 +223,9 @@ impl Apps {
         }
     }
 
+    #[inline]
     pub(crate) fn owner(&self, sock: SockId) -> Option<AppId> {
-        self.owners.get(&sock).copied()
+        self.owners.get(sock)
     }
 
     pub(crate) fn mark(&mut self, net: &mut Net, app: AppId) {
@@ -289,7 +330,7 @@ impl Apps {
                 self.timers.remove(&(alarm, app));
                 let socks = core::mem::take(&mut slot.socks);
                 for sock in socks {
-                    self.owners.remove(&sock);
+                    self.owners.remove(sock);
                     net.with_ns(sock.ns, |netns, cx| netns.close(cx, sock));
                 }
                 Some(code)
@@ -614,7 +655,7 @@ impl Sys for LabSys<'_> {
         if let Some(slot) = self.slot() {
             slot.socks.remove(&sock);
         }
-        self.apps.owners.remove(&sock);
+        self.apps.owners.remove(sock);
         self.net.with_ns(sock.ns, |netns, cx| netns.close(cx, sock));
     }
 
