@@ -200,7 +200,12 @@ impl Conn {
             said: Said::NEW,
             data: [0; 2],
         };
-        conn.set_tuples(tuple, tuple.inverted());
+        match tuple.words() {
+            Some(words) if tuple.has_ports() => {
+                (conn.original, conn.reply) = (words, inverted(words));
+            }
+            _ => conn.set_tuples(tuple, tuple.inverted()),
+        }
         Some(conn)
     }
 
@@ -226,10 +231,12 @@ impl Conn {
 
     /// Answers come with another tuple.
     pub(crate) fn set_reply(&mut self, reply: Tuple) {
-        self.set_tuples(self.original(), reply);
+        match reply.words() {
+            Some(words) if self.wide.is_none() => self.reply = words,
+            _ => self.set_tuples(self.original(), reply),
+        }
     }
 
-    #[inline]
     pub(super) fn set_tuples(&mut self, original: Tuple, reply: Tuple) {
         let both = (original.words(), reply.words());
         self.original = both.0.unwrap_or(NO_WORDS);
@@ -260,10 +267,13 @@ impl Conn {
         !self.source_nat && !self.destination_nat && matches!(protocol, TCP | UDP)
     }
 
-    /// The words of its original tuple.
+    /// The words of both tuples, if they are of IPv4.
     #[inline]
-    pub(super) const fn words(&self) -> Words {
-        self.original
+    pub(crate) const fn words(&self) -> Option<[Words; 2]> {
+        match self.wide {
+            None => Some([self.original, self.reply]),
+            Some(_) => None,
+        }
     }
 
     /// One more packet in `direction` that is nothing but data; whether there have been so many that more

@@ -74,11 +74,11 @@ fn hash(tuple: &Tuple) -> u64 {
 /// Of both tuples of a connection; of one, if the other's is the same.
 #[inline]
 fn hashes(conn: &Conn) -> (u64, Option<u64>) {
-    if conn.is_its_inverse() {
-        debug_assert_eq!(conn.reply(), conn.original().inverted());
-        return (hash_words(conn.words()), None);
-    }
-    let (original, reply) = (hash(&conn.original()), hash(&conn.reply()));
+    let (original, reply) = match conn.words() {
+        Some([original, _]) if conn.is_its_inverse() => return (hash_words(original), None),
+        Some([original, reply]) => (hash_words(original), hash_words(reply)),
+        None => (hash(&conn.original()), hash(&conn.reply())),
+    };
     (original, (reply != original).then_some(reply))
 }
 

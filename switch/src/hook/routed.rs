@@ -16,6 +16,7 @@ use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use super::lane::{FORWARD, Key, NAT, Plain, RAW, Run, advance, plain};
 use super::like::{Answers, Like};
 use super::{Netfilter, Path};
+use crate::conntrack::tuple::{Words, inverted};
 use crate::conntrack::{Conn, ConnRef, Conntrack, Direction, Tuple};
 use crate::filter::{ChainId, Facts, Ruleset, State, Target, Trail};
 use crate::time::Time;
@@ -289,15 +290,15 @@ impl Netfilter {
         let at = self.conntrack.enter_plain(now, &flow, to)?;
         let weight = Run::one(*plain, u64::from(crossing.frames)).weight;
         self.rules.count_way(first, weight);
-        let (from, to) = ends(self.conntrack.conn(at)?, Direction::Original);
-        Flow::new(
+        let (from, to) = ends(self.conntrack.conn(at)?, Direction::Original)?;
+        Some(Flow::new(
             plain,
             (at, Direction::Original, State::New),
             rules,
             &said,
-            &from,
-            &to,
-        )
+            from,
+            to,
+        ))
     }
 
     /// What a first packet with this key is to rules and routes.
@@ -316,26 +317,19 @@ impl Netfilter {
             Direction::Original if !conn.seen_reply => State::New,
             _ => State::Established,
         };
-        let (from, to) = ends(conn, direction);
+        let (from, to) = ends(conn, direction)?;
         let rules = self.rules.change();
-        let said = self
-            .flows
-            .said
-            .of(&self.routed_like(&plain.key, state, &to)?, rules)?;
-        if said.routes != crossing.routes {
-            return None;
-        }
-        Flow::new(plain, (at, direction, state), rules, said, &from, &to)
+        let like = self.routed_like(&plain.key, state, to);
+        let said = self.flows.said.of(&like, rules)?;
+        let of = (at, direction, state);
+        (said.routes == crossing.routes).then(|| Flow::new(plain, of, rules, said, from, to))
     }
 
-    /// What a packet with this key that leaves as `to` is to rules and routes; `None` if it is not IPv4's then.
-    fn routed_like(&self, key: &Key, state: State, to: &Tuple) -> Option<Like> {
-        let IpAddr::V4(destination) = to.destination else {
-            return None;
-        };
-        let named = self.rules.named(u32::from(to.destination_port));
+    /// What a packet with this key that leaves as `to` is to rules and routes.
+    fn routed_like(&self, key: &Key, state: State, [_, to]: Words) -> Like {
+        let named = self.rules.named(to as u32 & 0xffff);
         let ports = self.rules.named(key.ports()) | named >> 17 << 34;
-        Some(Like::of(key, state, destination.to_bits(), ports))
+        Like::of(key, state, (to >> 32) as u32, ports)
     }
 
     /// One more packet of a flow: it gets a lane if more data is to be expected.
@@ -369,15 +363,16 @@ impl Netfilter {
         let Some(conn) = known.conn.and_then(|at| self.conntrack.conn(at)) else {
             return;
         };
-        let (from, to) = ends(conn, known.direction);
-        let is_ours = from == plain.key.tuple() && known.state != State::Related;
+        let Some((from, to)) = ends(conn, known.direction) else {
+            return;
+        };
+        let is_ours = from == plain.key.flow && known.state != State::Related;
         if !conn.confirmed || !is_settled(conn) || !is_ours {
             return;
         }
         let routes = crossing.routes;
-        let Some(like) = self.routed_like(&plain.key, known.state, &to) else {
-            return;
-        };
+        let like = self.routed_like(&plain.key, known.state, to);
+        let to = Tuple::of_words(to);
         let said = self.flows.said.of(&like, self.rules.change());
         if said.is_none_or(|said| (said.routes, said.exit) != (routes, exit)) {
             let (Some(trail), Some(raw), Some(forward)) = (
@@ -483,35 +478,25 @@ const fn is_settled(conn: &Conn) -> bool {
     conn.source_done && conn.destination_done && !conn.local
 }
 
-/// The tuple that packets of a direction come with, and the one that they leave with.
-fn ends(conn: &Conn, direction: Direction) -> (Tuple, Tuple) {
-    match direction {
-        Direction::Original => (conn.original(), conn.reply().inverted()),
-        Direction::Reply => (conn.reply(), conn.original().inverted()),
-    }
-}
-
-/// Addresses and ports of an IPv4 tuple as they stand in a packet.
-fn packed(tuple: &Tuple) -> (Option<u64>, u32) {
-    let ports = u32::from(tuple.source_port) << 16 | u32::from(tuple.destination_port);
-    match (tuple.source, tuple.destination) {
-        (IpAddr::V4(from), IpAddr::V4(to)) => {
-            let addresses = u64::from(from.to_bits()) << 32 | u64::from(to.to_bits());
-            (Some(addresses), ports)
-        }
-        _ => (None, ports),
-    }
+/// What packets of a direction come as, and what they leave as, if that is IPv4 with ports.
+fn ends(conn: &Conn, direction: Direction) -> Option<(Words, Words)> {
+    let [original, reply] = conn.words()?;
+    Some(match direction {
+        Direction::Original => (original, inverted(reply)),
+        Direction::Reply => (reply, inverted(original)),
+    })
 }
 
 /// An end that is not translated takes no difference, of one that is both parts take theirs, be they
 /// equal: 0 and 0xffff are the same sum, but not the same bytes.
-fn mend(from: &Tuple, to: &Tuple) -> Mend {
-    let source = |tuple: &Tuple| (tuple.source, tuple.source_port);
-    let destination = |tuple: &Tuple| (tuple.destination, tuple.destination_port);
+fn mend([from, to]: Words, [new_from, new_to]: Words) -> Mend {
+    let address = |bits: u64| IpAddr::from(Ipv4Addr::from_bits(bits as u32));
+    let source = |from: u64, to: u64| (address(from), (to >> 16) as u16);
+    let destination = |to: u64| (address(to >> 32), to as u16);
     let mut mend = Mend::default();
     for (old, new) in [
-        (source(from), source(to)),
-        (destination(from), destination(to)),
+        (source(from, to), source(new_from, new_to)),
+        (destination(to), destination(new_to)),
     ] {
         if old != new {
             let addresses = add(!address_sum(old.0), address_sum(new.0));
@@ -534,17 +519,16 @@ fn sockets((addresses, ports): (u64, u32)) -> (SocketAddr, SocketAddr) {
 }
 
 impl Flow {
-    /// The lane of a packet of this connection that comes as `from` and leaves as `to`; `None` unless that is IPv4.
+    /// The lane of a packet of this connection that comes as `from` and leaves as `to`.
     fn new(
         plain: &Plain,
         (conn, direction, state): (ConnRef, Direction, State),
         rules: u64,
         said: &Said,
-        from: &Tuple,
-        to: &Tuple,
-    ) -> Option<Self> {
-        let (to_addresses, to_ports) = packed(to);
-        Some(Self {
+        from: Words,
+        to: Words,
+    ) -> Self {
+        Self {
             key: plain.key,
             conn,
             direction,
@@ -553,10 +537,10 @@ impl Flow {
             routes: said.routes,
             way: said.way,
             exit: said.exit,
-            to_addresses: to_addresses?,
-            to_ports,
+            to_addresses: to[0] << 32 | to[1] >> 32,
+            to_ports: to[1] as u32,
             mend: mend(from, to),
-        })
+        }
     }
 
     /// Accounts for packets of the flow, unless the first ends its connection or changes its state: what the hooks
@@ -663,10 +647,7 @@ mod tests {
     }
 
     fn flow(key: &Key, to: &Tuple) -> Flow {
-        let from = key.tuple();
-        let (Some(to_addresses), to_ports) = packed(to) else {
-            panic!("not IPv4");
-        };
+        let to_words = to.words().expect("IPv4");
         Flow {
             key: *key,
             conn: ConnRef {
@@ -683,9 +664,9 @@ mod tests {
                 next_hop: to.destination,
                 mtu: 1500,
             },
-            to_addresses,
-            to_ports,
-            mend: mend(&from, to),
+            to_addresses: to_words[0] << 32 | to_words[1] >> 32,
+            to_ports: to_words[1] as u32,
+            mend: mend(key.flow, to_words),
         }
     }
 
