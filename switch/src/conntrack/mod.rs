@@ -111,6 +111,8 @@ pub struct Conntrack {
     unassured: Unassured,
     in_flight: VecDeque<ConnRef>,
     confirmed: usize,
+    /// Those of them that stand under two tuples that are not each other's inverse.
+    unlike: usize,
     next_number: u64,
 }
 
@@ -276,13 +278,15 @@ impl Conntrack {
             return None;
         }
         let mut conn = Conn::start(now, self.next_number, flow)?;
-        let mut reply = flow.tuple.inverted();
         if let Some(to) = to {
+            let mut reply = conn.reply();
             conn.destination_nat = (reply.source, reply.source_port) != to;
             (reply.source, reply.source_port) = to;
             conn.set_reply(reply);
         }
-        if self.index.of(&self.slots, &reply).is_some() {
+        // One whose tuples are each other's inverse would have been found by this one's tuple.
+        let may_clash = to.is_some() || self.unlike > 0;
+        if may_clash && self.index.of(&self.slots, &conn.reply()).is_some() {
             return None;
         }
         conn.source_done = true;
@@ -335,12 +339,21 @@ impl Conntrack {
                 continue;
             };
             if now >= expires {
+                self.fetch_next();
                 self.remove(at);
                 return true;
             }
             self.queue(at, expires);
         }
         false
+    }
+
+    /// Has the memory of the connection that goes next come while this one goes.
+    #[inline]
+    fn fetch_next(&self) {
+        let next = self.timers.behind();
+        let next = next.and_then(|slot| self.slots.get(slot as usize));
+        core::hint::black_box(next.map_or(0, |slot| slot.generation));
     }
 
     /// Puts a connection into the queue of timers at `when`.
@@ -398,6 +411,7 @@ impl Conntrack {
         };
         conn.confirmed = true;
         conn.is_evictable = true;
+        let is_unlike = !conn.is_its_inverse();
         let number = conn.number;
         let looked_at = conn.looked_at(now);
         let (middle, source) = (
@@ -413,6 +427,7 @@ impl Conntrack {
         }
         self.unassured.insert(at.slot, number);
         self.confirmed += 1;
+        self.unlike += usize::from(is_unlike);
         self.queue(at, looked_at);
     }
 
@@ -462,6 +477,7 @@ impl Conntrack {
         };
         if conn.confirmed {
             self.confirmed -= 1;
+            self.unlike -= usize::from(!conn.is_its_inverse());
             self.index.remove(conn, at.slot);
             self.timers.unset(at.slot);
             if conn.is_evictable {

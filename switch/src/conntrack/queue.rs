@@ -25,6 +25,8 @@ type Place = (Time, u32, u32);
 pub(super) struct Queue {
     /// The first of all times, and the line in which it is; the heap has the number behind theirs.
     next: (Time, usize),
+    /// The line of which one came last.
+    came: usize,
     firsts: [Time; LINES],
     lasts: [Time; LINES],
     lines: [VecDeque<Place>; LINES],
@@ -41,6 +43,7 @@ impl Default for Queue {
     fn default() -> Self {
         Self {
             next: (Time::MAX, LINES),
+            came: LINES,
             firsts: [Time::MAX; LINES],
             lasts: [Time::ZERO; LINES],
             lines: Default::default(),
@@ -91,6 +94,13 @@ impl Queue {
         None
     }
 
+    /// The slot behind the one that came last, in its line: mostly that which is due next.
+    #[inline]
+    pub(super) fn behind(&self) -> Option<u32> {
+        let place = self.lines.get(self.came)?.front()?;
+        Some(place.1)
+    }
+
     #[inline]
     fn put(&mut self, place: Place) {
         let at = place.0;
@@ -117,6 +127,7 @@ impl Queue {
 
     fn take(&mut self) -> Option<Place> {
         let line = self.next.1;
+        self.came = line;
         let place = if line == LINES {
             self.rest.pop()?.0
         } else {

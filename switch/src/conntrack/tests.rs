@@ -132,6 +132,10 @@ fn consistent(table: &Conntrack) {
     let confirmed = held.iter().filter(|conn| conn.confirmed).count();
     assert_eq!(confirmed, table.confirmed);
     assert_eq!(table.timers.len(), confirmed);
+    let unlike = held
+        .iter()
+        .filter(|conn| conn.confirmed && !conn.is_its_inverse());
+    assert_eq!(table.unlike, unlike.count());
     let shared = |conn: &&Conn| conn.confirmed && conn.reply() == conn.original().inverted();
     assert_eq!(
         table.index.len(),

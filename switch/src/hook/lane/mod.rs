@@ -99,7 +99,8 @@ impl Netfilter {
         true
     }
 
-    /// connection needs is to be told.
+    /// The way of packets without a lane, if rules have said it of others like them: all that a known connection needs is
+    /// to be told.
     #[inline]
     fn pass_like(&mut self, now: Time, run: &Run, addresses: Option<u64>) -> Option<u32> {
         let first = &run.first;
