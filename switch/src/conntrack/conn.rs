@@ -36,7 +36,7 @@ const GENERIC: Duration = Duration::from_secs(600);
 pub struct Conn {
     /// When it is forgotten, unless a packet comes before.
     pub expires: Time,
-    /// The key under which it stands in the queue of timers: never later than `expires`.
+    /// The time of its place in the queue of timers: never later than `expires`.
     pub(crate) queued: Time,
     /// Its number: the order in which connections were made.
     pub number: u64,

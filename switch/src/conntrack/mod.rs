@@ -32,7 +32,7 @@ pub(crate) use tuple::Flow;
 pub use tuple::Tuple;
 
 use index::Index;
-use queue::Queue;
+use queue::{Place, Queue};
 use unassured::Unassured;
 
 use crate::time::Time;
@@ -333,13 +333,16 @@ impl Conntrack {
 
     /// Removes one connection that has run out.
     fn remove_expired(&mut self, now: Time) -> bool {
-        while let Some(slot) = self.timers.due(now) {
-            let at = self.at(slot);
+        while let Some(place) = self.timers.due(now) {
+            self.fetch_next();
+            if !says(&self.slots, place) {
+                continue;
+            }
+            let at = self.at(place.1);
             let Some(expires) = self.conn(at).map(|conn| conn.expires) else {
                 continue;
             };
             if now >= expires {
-                self.fetch_next();
                 self.remove(at);
                 return true;
             }
@@ -348,7 +351,7 @@ impl Conntrack {
         false
     }
 
-    /// Has the memory of the connection that goes next come while this one goes.
+    /// Has the memory of the connection that is looked at next come while this one is.
     #[inline]
     fn fetch_next(&self) {
         let next = self.timers.behind();
@@ -360,7 +363,10 @@ impl Conntrack {
     fn queue(&mut self, at: ConnRef, when: Time) {
         if let Some(conn) = self.conn_mut(at) {
             conn.queued = when;
-            self.timers.set(at.slot, when);
+            self.timers.put((when, at.slot));
+        }
+        if self.timers.is_cluttered(self.confirmed) {
+            self.timers.tidy(|place| says(&self.slots, place));
         }
     }
 
@@ -479,7 +485,6 @@ impl Conntrack {
             self.confirmed -= 1;
             self.unlike -= usize::from(!conn.is_its_inverse());
             self.index.remove(conn, at.slot);
-            self.timers.unset(at.slot);
             if conn.is_evictable {
                 self.unassured.remove(at.slot);
             }
@@ -499,6 +504,12 @@ impl Conntrack {
         slot.generation = slot.generation.wrapping_add(1);
         self.free.push(at.slot);
     }
+}
+
+/// A place in the queue is that of the connection in its slot.
+fn says(slots: &[Slot], (at, slot): Place) -> bool {
+    let conn = slots.get(slot as usize).and_then(|slot| slot.conn.as_ref());
+    conn.is_some_and(|conn| conn.queued == at)
 }
 
 fn source_of(conn: &Conn) -> Source {

@@ -3,7 +3,8 @@
 //! Connections of one timeout run out in the order in which they were refreshed, and there are few timeouts: a time
 //! is mostly later than all before it of its kind. So there are a few lines, each in order by itself; a time goes to
 //! the end of the one whose last is nearest before it, and only what fits none goes to a heap. Lines are touched at
-//! their ends alone, however long they are. What was set anew or taken back is passed over when its turn comes.
+//! their ends alone, however long they are. A slot that was set anew or is needed no more leaves its place behind: it says
+//! nothing then, which is for those to see who take it out.
 
 use core::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -17,10 +18,10 @@ const ROOM: usize = 256;
 /// How many places may mean nothing, beside as many as there are slots in the queue.
 const SPARE: usize = 64;
 
-/// When, which slot, and its mark then.
-type Place = (Time, u32, u32);
+/// When, and which slot.
+pub(super) type Place = (Time, u32);
 
-/// Slots, each with one time.
+/// Places by time.
 #[derive(Debug)]
 pub(super) struct Queue {
     /// The first of all times, and the line in which it is; the heap has the number behind theirs.
@@ -31,11 +32,6 @@ pub(super) struct Queue {
     lasts: [Time; LINES],
     lines: [VecDeque<Place>; LINES],
     rest: BinaryHeap<Reverse<Place>>,
-    /// Counted up whenever a slot is set or taken back: odd while it is in the queue.
-    marks: Vec<u32>,
-    /// Slots in the queue.
-    len: usize,
-    /// Places that there are for them, and for what they were.
     places: usize,
 }
 
@@ -48,61 +44,37 @@ impl Default for Queue {
             lasts: [Time::ZERO; LINES],
             lines: Default::default(),
             rest: BinaryHeap::new(),
-            marks: Vec::new(),
-            len: 0,
             places: 0,
         }
     }
 }
 
 impl Queue {
-    /// Has `slot` looked at at `at` and at no other time.
-    pub(super) fn set(&mut self, slot: u32, at: Time) {
-        if self.marks.len() <= slot as usize {
-            self.marks.resize(slot as usize + 1, 0);
-        }
-        let mark = &mut self.marks[slot as usize];
-        let was_out = 1 - (*mark & 1);
-        *mark = mark.wrapping_add(1 + (1 - was_out));
-        let place = (at, slot, *mark);
-        self.len += was_out as usize;
-        self.put(place);
-        if self.places > 2 * self.len + SPARE {
-            self.tidy();
-        }
-    }
-
-    /// Takes a slot out, if it is in.
-    pub(super) fn unset(&mut self, slot: u32) {
-        if let Some(mark) = self.marks.get_mut(slot as usize) {
-            let was_in = *mark & 1;
-            *mark = mark.wrapping_add(was_in);
-            self.len -= was_in as usize;
-        }
-    }
-
-    /// Takes out the slot that is to be looked at first, if that is by `now`.
+    /// Whether too many places say nothing, if so many say something.
     #[inline]
-    pub(super) fn due(&mut self, now: Time) -> Option<u32> {
-        while self.next.0 <= now && self.places > 0 {
-            let (_, slot, mark) = self.take()?;
-            if self.marks[slot as usize] == mark {
-                self.unset(slot);
-                return Some(slot);
-            }
-        }
-        None
+    pub(super) const fn is_cluttered(&self, saying: usize) -> bool {
+        self.places > 2 * saying + SPARE
     }
 
-    /// The slot behind the one that came last, in its line: mostly that which is due next.
+    /// Takes out the first place, if its time is `now` or before.
+    #[inline]
+    pub(super) fn due(&mut self, now: Time) -> Option<Place> {
+        if self.next.0 > now || self.places == 0 {
+            return None;
+        }
+        self.take()
+    }
+
+    /// The slot behind the one that came last, in its line: it is due soon, mostly.
     #[inline]
     pub(super) fn behind(&self) -> Option<u32> {
         let place = self.lines.get(self.came)?.front()?;
         Some(place.1)
     }
 
+    /// Has a slot looked at at a time.
     #[inline]
-    fn put(&mut self, place: Place) {
+    pub(super) fn put(&mut self, place: Place) {
         let at = place.0;
         self.places += 1;
         let mut fit = (Time::ZERO, LINES);
@@ -171,13 +143,11 @@ impl Queue {
         self.next = next;
     }
 
-    /// Drops the places that mean nothing any more.
-    fn tidy(&mut self) {
-        let marks = &self.marks;
-        let holds = |&(_, slot, mark): &Place| marks[slot as usize] == mark;
-        self.rest.retain(|place| holds(&place.0));
+    /// Drops the places that say nothing.
+    pub(super) fn tidy(&mut self, says: impl Fn(Place) -> bool) {
+        self.rest.retain(|place| says(place.0));
         for line in &mut self.lines {
-            line.retain(holds);
+            line.retain(|&place| says(place));
         }
         for line in 0..LINES {
             if let Some(last) = self.lines[line].back() {
@@ -185,22 +155,17 @@ impl Queue {
             }
             self.begin(line);
         }
-        self.places = self.len;
+        self.places = self.rest.len() + self.lines.iter().map(VecDeque::len).sum::<usize>();
         self.seek();
     }
 
-    /// Where the place of a slot is that is in the queue.
+    /// All places.
     #[cfg(test)]
-    pub(super) fn set_for(&self, slot: u32) -> Option<Time> {
+    pub(super) fn places(&self) -> std::collections::BTreeSet<Place> {
         let all = self.lines.iter().flatten();
-        let all = all.chain(self.rest.iter().map(|place| &place.0));
-        let mut own = all.filter(|place| place.1 == slot && self.marks[slot as usize] == place.2);
-        own.next().map(|place| place.0)
-    }
-
-    #[cfg(test)]
-    pub(super) const fn len(&self) -> usize {
-        self.len
+        all.chain(self.rest.iter().map(|place| &place.0))
+            .copied()
+            .collect()
     }
 }
 
@@ -223,7 +188,6 @@ mod tests {
                 let (slot, grows) = (rng.below(2_000), step % 6_000 < 4_000);
                 match rng.below(8) {
                     0 => {
-                        queue.unset(slot);
                         set.remove(&(times[slot as usize], slot));
                     }
                     1..6 if grows => {
@@ -233,27 +197,28 @@ mod tests {
                         set.remove(&(times[slot as usize], slot));
                         set.insert((at, slot));
                         times[slot as usize] = at;
-                        queue.set(slot, at);
+                        queue.put((at, slot));
+                        if queue.is_cluttered(set.len()) {
+                            queue.tidy(|place| set.contains(&place));
+                        }
                     }
                     _ => {
                         let expected = set.first().filter(|first| first.0 <= now).copied();
-                        let due = queue.due(now);
+                        let says = |place: &Place| set.contains(place);
+                        let due = core::iter::from_fn(|| queue.due(now)).find(says);
                         // Any of those of the same time.
-                        let time = due.map(|slot| times[slot as usize]);
+                        let time = due.map(|place| place.0);
                         assert_eq!(time, expected.map(|first| first.0));
-                        if let Some(slot) = due {
-                            assert!(set.remove(&(times[slot as usize], slot)));
+                        if let Some(place) = due {
+                            assert!(set.remove(&place));
                         }
                     }
                 }
-                assert_eq!(queue.len, set.len());
-                assert!(queue.places <= 2 * queue.len.max(2_000) + SPARE + 1);
+                assert!(queue.places <= 2 * set.len().max(2_000) + SPARE + 1);
                 heaped |= !queue.rest.is_empty();
                 longest = longest.max(queue.lines.iter().map(VecDeque::len).max().unwrap());
             }
-            for &(at, slot) in &set {
-                assert_eq!(queue.set_for(slot), Some(at));
-            }
+            assert!(queue.places().is_superset(&set));
             assert_eq!(heaped, kinds == 300, "{kinds}");
             assert!(longest > ROOM || kinds == 300, "{longest}");
         }
@@ -263,10 +228,10 @@ mod tests {
     fn an_empty_queue_keeps_little() {
         let mut queue = Queue::default();
         for slot in 0..10_000 {
-            queue.set(slot, Time::from_nanos(slot.into()));
-            queue.set(slot, Time::from_nanos(20_000 - u64::from(slot)));
+            queue.put((Time::from_nanos(slot.into()), slot));
+            queue.put((Time::from_nanos(20_000 - u64::from(slot)), slot));
         }
-        assert!(queue.places <= 2 * 10_000 + SPARE);
+        assert!(!queue.is_cluttered(10_000));
         while queue.due(Time::MAX).is_some() {}
         let rooms = queue.lines.iter().map(VecDeque::capacity);
         assert!(
@@ -274,6 +239,6 @@ mod tests {
                 .chain([queue.rest.capacity()])
                 .all(|room| room <= ROOM)
         );
-        assert_eq!((queue.len, queue.places, queue.next.0), (0, 0, Time::MAX));
+        assert_eq!((queue.places, queue.next.0), (0, Time::MAX));
     }
 }
