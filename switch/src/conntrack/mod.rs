@@ -87,6 +87,16 @@ pub(crate) struct ConnRef {
     pub(crate) generation: u32,
 }
 
+impl Default for ConnRef {
+    /// Of no connection.
+    fn default() -> Self {
+        Self {
+            slot: u32::MAX,
+            generation: 0,
+        }
+    }
+}
+
 /// Two lines of the cache.
 #[derive(Debug, Default)]
 #[repr(C, align(64))]
@@ -114,6 +124,8 @@ pub struct Conntrack {
     /// Those of them that stand under two tuples that are not each other's inverse.
     unlike: usize,
     next_number: u64,
+    /// The connection in the table that a packet belonged to last: so does the next one, mostly.
+    latest: ConnRef,
 }
 
 impl Conntrack {
@@ -209,9 +221,25 @@ impl Conntrack {
 
     /// The same, live or not, for a packet of IPv4: its [flow](crate::hook::Run::flow).
     #[inline]
-    pub(crate) fn peek_words(&self, words: [u64; 2]) -> Option<(ConnRef, Direction)> {
-        let (slot, direction) = self.index.of_words(&self.slots, words)?;
-        Some((self.at(slot), direction))
+    pub(crate) fn peek_words(
+        &mut self,
+        words: [u64; 2],
+    ) -> Option<(ConnRef, Direction, &mut Conn)> {
+        let latest = self.conn(self.latest);
+        let direction = match latest.and_then(|conn| conn.direction_of(words)) {
+            Some(direction) => direction,
+            None => {
+                let (slot, direction) = self.index.of_words(&self.slots, words)?;
+                self.latest = self.at(slot);
+                direction
+            }
+        };
+        let conn = self
+            .slots
+            .get_mut(self.latest.slot as usize)?
+            .conn
+            .as_mut()?;
+        Some((self.latest, direction, conn))
     }
 
     /// The connection of a packet that may have been translated already, in part or in full: on
@@ -431,6 +459,7 @@ impl Conntrack {
         if let Some(source) = source {
             self.sources.insert(source, at.slot);
         }
+        self.latest = at;
         self.unassured.insert(at.slot, number);
         self.confirmed += 1;
         self.unlike += usize::from(is_unlike);

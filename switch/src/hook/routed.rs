@@ -307,9 +307,8 @@ impl Netfilter {
     }
 
     /// What a lane of this packet's flow would be, if rules and routes have said it of others like it.
-    fn flow_like(&self, plain: &Plain, crossing: &Crossing) -> Option<Flow> {
-        let (at, direction) = self.conntrack.peek_words(plain.key.flow)?;
-        let conn = self.conntrack.conn(at)?;
+    fn flow_like(&mut self, plain: &Plain, crossing: &Crossing) -> Option<Flow> {
+        let (at, direction, conn) = self.conntrack.peek_words(plain.key.flow)?;
         if !is_settled(conn) {
             return None;
         }

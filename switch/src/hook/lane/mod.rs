@@ -104,10 +104,9 @@ impl Netfilter {
     #[inline]
     fn pass_like(&mut self, now: Time, run: &Run, addresses: Option<u64>) -> Option<u32> {
         let first = &run.first;
-        let Some((at, direction)) = self.conntrack.peek_words(first.key.flow) else {
+        let Some((at, direction, conn)) = self.conntrack.peek_words(first.key.flow) else {
             return self.pass_first(now, run, addresses, None);
         };
-        let conn = self.conntrack.conn_mut(at)?;
         if conn.is_translated() {
             return None;
         }
