@@ -376,17 +376,24 @@ pub fn transport_checksum_ok(bytes: &[u8], packet: &Packet) -> bool {
 /// The sum of the IPv4 header at the start of `bytes`. One without options is summed by words.
 #[inline]
 fn header_sum(bytes: &[u8]) -> u16 {
-    match bytes.first_chunk::<20>() {
-        Some(head) if head[0] & 0x0f == 5 => {
-            let words = head.chunks_exact(4);
-            folded(
-                words
-                    .map(|w| u64::from(u32::from_be_bytes([w[0], w[1], w[2], w[3]])))
-                    .sum(),
-            )
-        }
+    match bytes.first_chunk() {
+        Some(head) if head[0] & 0x0f == 5 => u16::from_be(plain_header_sum(head)),
         _ => sum(&bytes[..usize::from(bytes[0] & 0x0f) * 4]),
     }
+}
+
+/// The sum of a header without options in the machine's order of bytes, as RFC 1071 (2.B) allows.
+#[inline(always)]
+fn plain_header_sum(head: &[u8; 20]) -> u16 {
+    let words = head.as_chunks().0.iter();
+    folded(words.map(|word| u64::from(u32::from_ne_bytes(*word))).sum())
+}
+
+/// Whether the checksum of an IPv4 header without options is right.
+#[must_use]
+#[inline(always)]
+pub fn plain_header_ok(head: &[u8; 20]) -> bool {
+    plain_header_sum(head) == 0xffff
 }
 
 /// Writes the header checksum of the IPv4 packet `bytes`.

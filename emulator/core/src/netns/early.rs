@@ -31,6 +31,8 @@ struct Course {
     destination: [u8; 4],
     change: u64,
     dev: IfId,
+    /// Where the interface stands.
+    place: usize,
     hop: IpAddr,
     mtu: usize,
     /// The Ethernet header behind the destination.
@@ -59,7 +61,10 @@ impl Netns {
         if is_tracked || self.streams.tcp.is_none() {
             return Some(frame);
         }
-        let Some(iface) = self.ifaces.counted(id).filter(|iface| iface.up) else {
+        let Some(place) = self.ifaces.place(id) else {
+            return Some(frame);
+        };
+        let Some(iface) = self.ifaces.counted_at(place).filter(|iface| iface.up) else {
             return Some(frame);
         };
         let mtu = iface.mtu as usize;
@@ -100,12 +105,12 @@ impl Netns {
             Err(Refusal::Unread(frame)) => return Some(frame),
             Err(Refusal::Dropped(frame, reason)) => Some((frame, reason)),
         };
-        if let Some(iface) = self.ifaces.counted(id) {
+        if let Some(iface) = self.ifaces.counted_at(place) {
             iface.rx.packets += packets;
             iface.rx.bytes += bytes;
         }
         match dropped {
-            None => cx.trace.event(cx.now, meta.id, id, What::Delivered),
+            None => cx.trace.one(cx.now, meta.id, id, What::Delivered),
             Some((frame, reason)) => cx.drop(frame, id, reason),
         }
         self.stream_tell(cx);
@@ -161,7 +166,11 @@ impl Netns {
             return Some(frame);
         }
         let dev = course.dev;
-        let Some(iface) = self.ifaces.counted(dev).filter(|iface| iface.up) else {
+        let Some(iface) = self
+            .ifaces
+            .counted_at(course.place)
+            .filter(|iface| iface.up)
+        else {
             return Some(frame);
         };
         let Some(mac) = self.neighbours.in_use(cx.now, (dev, course.hop)) else {
@@ -178,7 +187,7 @@ impl Netns {
             header[..6].copy_from_slice(&mac);
             header[6..].copy_from_slice(&course.header);
         }
-        cx.trace.event(cx.now, meta.id, dev, What::Sent);
+        cx.trace.one(cx.now, meta.id, dev, What::Sent);
         cx.tx.push_back((dev, frame));
         None
     }
@@ -186,6 +195,9 @@ impl Netns {
     /// The packet of ours to `way` goes as many others will.
     pub(super) fn keep_course(&mut self, cx: &Cx<'_>, packet: &Packet, way: &Way) {
         let IpAddr::V4(destination) = packet.destination else {
+            return;
+        };
+        let Some(place) = self.ifaces.place(way.dev) else {
             return;
         };
         let Some(iface) = self.ifaces.get(way.dev).filter(|iface| iface.up) else {
@@ -200,6 +212,7 @@ impl Netns {
             destination: destination.octets(),
             change: self.change(),
             dev: way.dev,
+            place,
             hop: way.hop,
             mtu: self.mtu(cx, way, packet.destination),
             header,

@@ -245,6 +245,18 @@ impl Ifaces {
         self.list.binary_search_by_key(&id, |iface| iface.id).ok()
     }
 
+    /// Where an interface stands among them, until one of them changes.
+    #[inline]
+    pub(super) fn place(&self, id: IfId) -> Option<usize> {
+        self.index(id)
+    }
+
+    /// The interface that stands there, to count what passes it.
+    #[inline]
+    pub(super) fn counted_at(&mut self, place: usize) -> Option<&mut Iface> {
+        self.list.get_mut(place)
+    }
+
     /// A number that changes whenever an interface may have changed, counters aside.
     pub(super) const fn change(&self) -> u64 {
         self.change

@@ -29,7 +29,8 @@ impl Netns {
         }
     }
 
-    /// The same for whatever it is.
+    /// The same for whatever it is, out of the way of those that are early.
+    #[inline(never)]
     fn full_input(&mut self, cx: &mut Cx<'_>, id: IfId, frame: Frame) {
         let Some(iface) = self.ifaces.counted(id).filter(|iface| iface.up) else {
             cx.drop(frame, id, DropReason::InterfaceDown);

@@ -16,7 +16,6 @@ use core::time::Duration;
 use switch::Time;
 
 use super::conn::{ACK_DELAY, window_shift};
-use super::emit::Emitter;
 use super::engine::{Congestion, Glance, Next, Setup, TcpState};
 use super::express::MIN_RTO;
 use super::head::{HEADERS, Head, Says};
@@ -37,6 +36,8 @@ const MIN_MSS: u16 = 48;
 const PROMPT: Duration = Duration::from_millis(100);
 /// smoltcp's longest time between two attempts.
 const MAX_RTO: Duration = Duration::from_secs(60);
+/// A time for what is due whenever it is asked for.
+const AT_ONCE: Time = Time::ZERO;
 /// The control bits that count.
 const FLAGS: u8 = 0x3f;
 const SYN_ACK: u8 = SYN | ACK;
@@ -69,8 +70,6 @@ pub(super) struct Options {
 #[derive(Debug)]
 pub(super) struct Brief {
     setup: Setup,
-    /// Our end and the other one.
-    pub(super) ends: (SocketAddr, SocketAddr),
     state: TcpState,
     /// Headers of a segment of ours, but for lengths and numbers.
     pub(super) head: Head,
@@ -89,12 +88,11 @@ pub(super) struct Brief {
     /// SYN and FIN are to be sent.
     has_syn: bool,
     has_fin: bool,
-    /// Something is to be acknowledged: at this time, or at once.
-    is_owed: bool,
-    answer_at: Option<Time>,
+    /// When something is to be acknowledged, [`AT_ONCE`] perhaps; here and below the end of time if never.
+    answer_at: Time,
     /// When what is under way would be sent again, and since when it is.
-    again_at: Option<Time>,
-    since: Option<Time>,
+    again_at: Time,
+    since: Time,
     /// SYNs that were sent again.
     repeats: u32,
     /// All that was given to be sent: the last bytes not sent, those before them not acknowledged.
@@ -126,7 +124,6 @@ impl Brief {
     ) -> Self {
         Self {
             setup: *setup,
-            ends,
             state: TcpState::SynSent,
             head: Head::new(ends.0, ends.1, setup.hop_limit),
             isn,
@@ -139,10 +136,9 @@ impl Brief {
             shift: window_shift(setup.recv_buffer),
             has_syn: true,
             has_fin: false,
-            is_owed: false,
-            answer_at: None,
-            again_at: None,
-            since: None,
+            answer_at: Time::MAX,
+            again_at: Time::MAX,
+            since: Time::MAX,
             repeats: 0,
             said,
             unsent: 0,
@@ -227,28 +223,22 @@ impl Brief {
     }
 
     fn is_prompt(&self, clock: Time) -> bool {
-        self.since.is_none_or(|since| clock <= since + PROMPT)
+        clock <= self.since + PROMPT
     }
 
     /// There is room for so much data, and no acknowledgement is due for other.
     fn has_room(&self, payload: u16) -> bool {
         let payload = usize::from(payload);
-        !self.is_owed
+        self.answer_at == Time::MAX
             && payload <= SEGMENT
             && self.heard.len() + payload <= BYTES
             && self.unread() + payload <= self.setup.recv_buffer / 4
     }
 
-    /// Takes a segment in, if it is one that is plain in this state; whether it was. `clock` is the [time of
-    /// engines](super::clock::ceiling), here and below.
+    /// Takes in the TCP segment that says this, if it is one that is plain in this state; whether it was. `clock` is the
+    /// [time of engines](super::clock::ceiling), here and below.
     #[inline(always)]
-    pub(super) fn hear(
-        &mut self,
-        (now, clock): (Time, Time),
-        told: &Told,
-        options: &[u8],
-        data: &[u8],
-    ) -> bool {
+    pub(super) fn hear(&mut self, (now, clock): (Time, Time), told: &Told, segment: &[u8]) -> bool {
         if self.is_outgrown || self.log.len() >= EVENTS {
             return false;
         }
@@ -258,6 +248,7 @@ impl Brief {
         let is_bare = told.payload == 0;
         let taken = match (self.state, flags) {
             (TcpState::SynSent, SYN_ACK) => {
+                let options = told.options(segment);
                 let offer = Offer::read(options).filter(|_| is_bare && is_all);
                 if let Some(offer) = offer {
                     self.meet(told, options, offer);
@@ -281,14 +272,14 @@ impl Brief {
                 at: now,
                 told: *told,
             });
-            self.advance(clock, flags, told, data);
+            self.advance(clock, flags, told, segment);
         }
         taken
     }
 
     /// What follows from a plain segment.
     #[inline(always)]
-    fn advance(&mut self, clock: Time, flags: u8, told: &Told, data: &[u8]) {
+    fn advance(&mut self, clock: Time, flags: u8, told: &Told, segment: &[u8]) {
         if flags & RST != 0 {
             self.state = match self.state {
                 TcpState::SynReceived => TcpState::Listen,
@@ -296,10 +287,10 @@ impl Brief {
             };
             return;
         }
-        (self.again_at, self.since, self.in_flight) = (None, None, 0);
+        (self.again_at, self.since, self.in_flight) = (Time::MAX, Time::MAX, 0);
         if flags == SYN_ACK {
             self.state = TcpState::Established;
-            self.is_owed = true;
+            self.answer_at = AT_ONCE;
             return;
         }
         self.window = usize::from(told.window) << self.peer_shift.unwrap_or(0);
@@ -312,18 +303,17 @@ impl Brief {
             TcpState::LastAck => TcpState::Closed,
             state => state,
         };
-        if is_fin {
-            if !self.is_owed && self.state == TcpState::CloseWait {
-                self.answer_at = Some(clock + ACK_DELAY);
-            }
-            self.is_owed = true;
+        if is_fin && self.answer_at == Time::MAX {
+            self.answer_at = match self.state {
+                TcpState::CloseWait => clock + ACK_DELAY,
+                _ => AT_ONCE,
+            };
         }
-        if !data.is_empty() {
-            self.heard.extend_from_slice(data);
-            self.is_owed = true;
-            self.answer_at = self.setup.ack_delay.map(|delay| clock + delay);
+        if told.payload > 0 {
+            self.heard.extend_from_slice(told.data(segment));
+            self.answer_at = (self.setup.ack_delay).map_or(AT_ONCE, |delay| clock + delay);
         }
-        let taken = data.len() as u32 + u32::from(is_fin);
+        let taken = u32::from(told.payload) + u32::from(is_fin);
         self.expected = self.expected.wrapping_add(taken);
     }
 
@@ -337,7 +327,7 @@ impl Brief {
 
     /// What is under way is to be sent again.
     fn is_overdue(&self, clock: Time) -> bool {
-        self.again_at.is_some_and(|again| again <= clock)
+        self.again_at <= clock
     }
 
     /// Nothing but our first SYN is under way. To say that again takes no engine: who calls a server that accepts no
@@ -346,91 +336,84 @@ impl Brief {
         self.state == TcpState::SynSent && !self.has_syn
     }
 
-    /// Sends at most one segment; whether it did.
-    #[inline]
-    pub(super) fn output(
-        &mut self,
-        (now, clock): (Time, Time),
-        mtu: usize,
-        out: &mut Emitter<'_>,
-    ) -> bool {
+    /// What is to be sent, if there is something, and the bytes of data behind it: the last that were
+    /// [said](Self::last_said). It counts as sent.
+    #[inline(always)]
+    pub(super) fn output(&mut self, (now, clock): (Time, Time)) -> Option<(Says, usize)> {
         if self.is_overdue(clock) && self.repeats_syn() {
             self.repeats += 1;
-            (self.has_syn, self.next, self.again_at) = (true, self.isn, None);
+            (self.has_syn, self.next, self.again_at) = (true, self.isn, Time::MAX);
         }
-        let is_due = || self.is_owed && self.answer_at.is_none_or(|at| at <= clock);
-        if self.has_syn {
-            self.send_syn(mtu, out);
-            self.next = self.isn.wrapping_add(1);
-        } else {
-            let flags = match self.has_fin {
-                true => FIN_ACK,
-                false if self.unsent > 0 => PSH | ACK,
-                false if is_due() => ACK,
-                false => return false,
-            };
-            self.send_segment(flags, &[], self.unsent, out);
-            let sent = self.unsent as u32 + u32::from(self.has_fin);
-            self.next = self.next.wrapping_add(sent);
-        }
-        if self.has_syn | self.has_fin || self.unsent > 0 {
-            let wait = MIN_RTO * (1 << self.repeats.min(6));
-            self.again_at = self.again_at.or_else(|| Some(clock + wait.min(MAX_RTO)));
-            self.since = self.since.or(Some(clock));
-            self.in_flight += self.unsent;
-            (self.unsent, self.has_syn, self.has_fin) = (0, false, false);
-        }
-        (self.is_owed, self.answer_at) = (false, None);
-        self.log.push(Event::Out { at: now });
-        true
-    }
-
-    /// The window field of a segment.
-    fn window_field(&self) -> u16 {
-        let room = (self.setup.recv_buffer - self.unread()) >> self.shift;
-        u16::try_from(room).unwrap_or(u16::MAX)
-    }
-
-    /// A SYN, or a SYN-ACK, for packets of `mtu` bytes.
-    #[inline(never)]
-    fn send_syn(&self, mtu: usize, out: &mut Emitter<'_>) {
-        let answers = self.state == TcpState::SynReceived;
-        let mut options = [0; 12];
-        let [high, low] = ((mtu - HEADERS) as u16).to_be_bytes();
-        options[..4].copy_from_slice(&[2, 4, high, low]);
-        let mut len = 4;
-        if !answers || self.peer_shift.is_some() {
-            options[len..len + 3].copy_from_slice(&[3, 3, self.shift]);
-            len += 3;
-        }
-        if !answers || self.sack {
-            options[len..len + 2].copy_from_slice(&[4, 2]);
-            len += 2;
-        }
-        let len = len.next_multiple_of(4);
-        let flags = if answers { SYN_ACK } else { SYN };
-        self.send_segment(flags, &options[..len], 0, out);
-    }
-
-    /// A segment with `options`, and the last `data` bytes that were said.
-    #[inline]
-    fn send_segment(&self, flags: u8, options: &[u8], data: usize, out: &mut Emitter<'_>) {
-        let window = match flags & SYN {
-            0 => self.window_field(),
-            _ => u16::try_from(self.setup.recv_buffer).unwrap_or(u16::MAX),
+        let flags = match (self.has_syn, self.state) {
+            (true, TcpState::SynReceived) => SYN_ACK,
+            (true, _) => SYN,
+            _ if self.has_fin => FIN_ACK,
+            _ if self.unsent > 0 => PSH | ACK,
+            _ if self.answer_at <= clock => ACK,
+            _ => return None,
         };
         let says = Says {
             seq: self.next,
             ack: if flags & ACK != 0 { self.expected } else { 0 },
             flags,
-            window,
+            window: self.window_field(flags),
         };
-        out.plain(
-            &self.head,
-            says,
-            options,
-            &self.said[self.said.len() - data..],
-        );
+        let data = if self.has_syn { 0 } else { self.unsent };
+        let control = u32::from(self.has_syn | self.has_fin);
+        self.next = self.next.wrapping_add(data as u32 + control);
+        if self.has_syn | self.has_fin || self.unsent > 0 {
+            if self.again_at == Time::MAX {
+                self.again_at = clock + self.wait();
+            }
+            self.since = self.since.min(clock);
+            self.in_flight += self.unsent;
+            (self.unsent, self.has_syn, self.has_fin) = (0, false, false);
+        }
+        self.answer_at = Time::MAX;
+        self.log.push(Event::Out { at: now });
+        Some((says, data))
+    }
+
+    /// How long what is sent waits for an answer before it is sent again.
+    #[inline]
+    fn wait(&self) -> Duration {
+        match self.repeats {
+            0 => MIN_RTO,
+            more => (MIN_RTO * (1 << more.min(6))).min(MAX_RTO),
+        }
+    }
+
+    /// The last `data` bytes that were said.
+    #[inline]
+    pub(super) fn last_said(&self, data: usize) -> &[u8] {
+        &self.said[self.said.len() - data..]
+    }
+
+    /// The window field of a segment; that of a SYN is not scaled.
+    #[inline]
+    fn window_field(&self, flags: u8) -> u16 {
+        let room = match flags & SYN {
+            0 => (self.setup.recv_buffer - self.unread()) >> self.shift,
+            _ => self.setup.recv_buffer,
+        };
+        room.min(usize::from(u16::MAX)) as u16
+    }
+
+    /// The options of a SYN, or of a SYN-ACK if it is `answer`, for packets of `mtu` bytes; how many bytes they are.
+    pub(super) fn offer(&self, mtu: usize, is_answer: bool) -> ([u8; 12], usize) {
+        let mut options = [0; 12];
+        let [high, low] = ((mtu - HEADERS) as u16).to_be_bytes();
+        options[..4].copy_from_slice(&[2, 4, high, low]);
+        let mut len = 4;
+        if !is_answer || self.peer_shift.is_some() {
+            options[len..len + 3].copy_from_slice(&[3, 3, self.shift]);
+            len += 3;
+        }
+        if !is_answer || self.sack {
+            options[len..len + 2].copy_from_slice(&[4, 2]);
+            len += 2;
+        }
+        (options, len.next_multiple_of(4))
     }
 
     /// When there is something to send.
@@ -440,12 +423,10 @@ impl Brief {
         if is_over {
             return Next::Never;
         }
-        if !self.is_all_sent() || self.is_owed && self.answer_at.is_none() {
+        if !self.is_all_sent() {
             return Next::Now;
         }
-        let (answer, again) = (self.answer_at, self.again_at);
-        let first = answer.unwrap_or(Time::MAX).min(again.unwrap_or(Time::MAX));
-        match first {
+        match self.answer_at.min(self.again_at) {
             Time::MAX => Next::Never,
             at if at <= clock => Next::Now,
             at => Next::At(at),

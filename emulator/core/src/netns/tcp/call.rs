@@ -106,8 +106,8 @@ impl Tcp {
             owner: Owner::App,
             options: *options,
         };
-        let conn = Conn::new(cx.now, isn, engine, origin);
-        let id = self.slots.insert(Tenant::Conn(cx.spares.room(conn)));
+        let conn = cx.spares.conn(cx.now, isn, engine, &origin);
+        let id = self.slots.insert(Tenant::Conn(conn));
         (self.demux).insert(&self.slots, &Tuple::new(local, remote), id.slot);
         self.expect_plain(id.slot);
         self.run(cx, id.slot, cx.now);

@@ -36,6 +36,8 @@ const MAX_WAIT: Duration = Duration::from_secs(60);
 /// How long an acknowledgement waits for data to ride on. Linux has 40 ms, and none at the start of a
 /// connection; 10 ms is between the two, and a second segment is acknowledged at once.
 pub(super) const ACK_DELAY: Duration = Duration::from_millis(10);
+/// An engine that says "now" and then sends nothing is asked again after this time.
+const AGAIN: Duration = Duration::from_millis(1);
 /// From this MTU on a window holds few segments, and waiting for a second one would stall the sender.
 pub(super) const LARGE_MTU: usize = 16 * 1024;
 
@@ -99,8 +101,8 @@ pub(super) struct Conn {
     pub(super) ask_at: Option<Time>,
     /// Times that it has been asked without an answer that helped.
     pub(super) asked: u8,
-    /// The time that it is armed for.
-    pub(super) armed: Option<Time>,
+    /// The time that it is armed for, the end of time if it is not.
+    pub(super) armed: Time,
     /// It counts as an [unanswered orphan](super::MAX_UNANSWERED).
     pub(super) unanswered: bool,
 }
@@ -159,11 +161,12 @@ pub(super) fn setup(options: &TcpOptions, mtu: usize) -> Setup {
 
 impl Conn {
     /// A connection whose handshake starts at `now` with the initial sequence number `isn`.
-    pub(super) fn new(now: Time, isn: u32, engine: Machine, origin: Origin) -> Self {
-        let mut conn = Self {
+    #[inline(always)]
+    pub(super) fn new(now: Time, isn: u32, engine: Machine, origin: &Origin) -> Self {
+        Self {
             local: origin.local,
             remote: origin.remote,
-            incoming: Ends::default(),
+            incoming: Ends::of(origin.local, origin.remote),
             engine: Some(engine),
             path: origin.path,
             mtu: origin.mtu,
@@ -186,11 +189,9 @@ impl Conn {
             stalled: None,
             ask_at: None,
             asked: 0,
-            armed: None,
+            armed: Time::MAX,
             unanswered: false,
-        };
-        conn.incoming = conn.ends();
-        conn
+        }
     }
 
     /// Both addresses if they are IPv6.
@@ -204,6 +205,12 @@ impl Conn {
     /// The key that segments find it by.
     pub(super) const fn tuple(&self) -> Tuple {
         Tuple::new(self.local, self.remote)
+    }
+
+    /// It has no engine yet.
+    #[inline]
+    pub(super) const fn is_brief(&self) -> bool {
+        matches!(self.engine, Some(Machine::Brief(_)))
     }
 
     /// The state that a listing shows.
@@ -329,7 +336,7 @@ impl Conn {
     }
 
     /// The other side has had everything before `ack`.
-    #[inline]
+    #[inline(always)]
     pub(super) fn acknowledged(&mut self, now: Time, ack: u32, window: u16) {
         let marks = &mut self.marks;
         let possible = !after(marks.acked, ack) && !after(ack, marks.sent);
@@ -355,8 +362,29 @@ impl Conn {
         }
     }
 
+    /// When it is to be run or looked at, the end of time if never, when its engine wants to run `next`, in this state
+    /// and with so many bytes that are not acknowledged. `dry`: it has just been run and had nothing to send. `None`: at once.
+    #[inline(always)]
+    pub(super) fn planned(
+        &mut self,
+        now: Time,
+        (next, dry): (Next, bool),
+        state: TcpState,
+        queued: usize,
+    ) -> Option<Time> {
+        self.watch(now, next, state, queued);
+        let opening = state.opening();
+        let engine_at = match self.wanted(next, opening) {
+            Next::Never => Time::MAX,
+            Next::At(at) => at,
+            Next::Now if dry => now + AGAIN,
+            Next::Now => return None,
+        };
+        Some(engine_at.min(self.limit(opening)))
+    }
+
     /// When the engine wants to be run. Once all SYNs are sent it has to wait for the end.
-    pub(super) const fn wanted(&self, next: Next, opening: bool) -> Next {
+    const fn wanted(&self, next: Next, opening: bool) -> Next {
         if opening && self.marks.syns >= self.syns_allowed() {
             Next::Never
         } else {
@@ -403,7 +431,7 @@ impl Conn {
     /// window and no probe is started. The probe that Linux sends (no data, one before the first
     /// unacknowledged number) makes the other side say its window again.
     #[inline]
-    pub(super) fn watch(&mut self, now: Time, next: Next, state: TcpState, queued: usize) {
+    fn watch(&mut self, now: Time, next: Next, state: TcpState, queued: usize) {
         let waits = || self.marks.outstanding() || state.waits_for_fin();
         let stuck = next == Next::Never && (waits() || queued > 0);
         if !stuck || state.opening() {
@@ -416,9 +444,9 @@ impl Conn {
         }
     }
 
-    /// The first of this layer's own limits.
+    /// The first of this layer's own limits, the end of time if there is none.
     #[inline]
-    pub(super) fn limit(&self, opening: bool) -> Option<Time> {
+    fn limit(&self, opening: bool) -> Time {
         let mut first = self.silence_ends(opening).unwrap_or(Time::MAX);
         if let Some(at) = self.keepalive_at(opening) {
             first = first.min(at);
@@ -426,7 +454,7 @@ impl Conn {
         if let Some(at) = self.ask_at {
             first = first.min(at);
         }
-        (first < Time::MAX).then_some(first)
+        first
     }
 
     /// Which limit has been reached.

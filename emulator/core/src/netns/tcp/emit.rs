@@ -10,8 +10,8 @@ use std::collections::VecDeque;
 
 use switch::{Frame, Pool};
 
-use super::Counters;
 use super::segment::{ACK, Bare, RST, SYN, after, write_checksum};
+use super::{Counters, TcpCx};
 
 /// What a connection has put on the wire and heard back, in the wire's sequence numbers.
 #[derive(Clone, Copy, Debug, Default)]
@@ -126,6 +126,28 @@ pub(super) struct Emitter<'a> {
     pub(super) v6: Option<(Ipv6Addr, Ipv6Addr)>,
     /// A frame that is being written; not `None` after a panic in the middle of it.
     pub(super) open: Option<Frame>,
+}
+
+impl<'a> Emitter<'a> {
+    /// The way out for the connection with these marks and, if it is one of IPv6, these ends.
+    #[inline(always)]
+    pub(super) fn new(
+        cx: &'a mut TcpCx<'_>,
+        stamp: &'a mut Stamp,
+        counters: &'a mut Counters,
+        marks: &'a mut Marks,
+        v6: Option<(Ipv6Addr, Ipv6Addr)>,
+    ) -> Self {
+        Self {
+            pool: cx.pool,
+            out: cx.out,
+            stamp,
+            counters,
+            marks,
+            v6,
+            open: None,
+        }
+    }
 }
 
 impl Emitter<'_> {

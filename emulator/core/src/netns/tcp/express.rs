@@ -46,13 +46,9 @@ pub(super) struct Ends {
 #[derive(Clone, Copy, Debug)]
 pub(in crate::netns) struct Plain {
     ends: Ends,
-    ack: u32,
-    flags: u8,
-    window: u16,
+    told: Told,
     /// Bytes of the packet.
     len: usize,
-    /// Bytes of data.
-    payload: usize,
 }
 
 impl Plain {
@@ -79,31 +75,28 @@ impl Plain {
                 addresses: u64::from(word(26)) << 32 | u64::from(word(30)),
                 ports: word(34),
             },
-            ack: word(42),
-            flags: head[47],
-            window: half(48),
+            told: Told {
+                seq: word(38),
+                ack: word(42),
+                window: half(48),
+                flags: head[47],
+                header: header as u8,
+                payload: (len - IP_HEADER - header) as u16,
+            },
             len,
-            payload: len - 20 - header,
         })
     }
 
-    /// What it says to a brief connection, its options and its data; `bytes` is its frame, which is
-    /// [long enough](Self::read).
+    /// What it says.
     #[inline]
-    pub(super) fn told<'a>(&self, bytes: &'a [u8]) -> (Told, &'a [u8], &'a [u8]) {
-        let segment = &bytes[ETHER_LEN + IP_HEADER..ETHER_LEN + self.len];
-        let (header, data) = segment.split_at(segment.len() - self.payload);
-        let (start, options) = header.split_at(HEADERS - IP_HEADER);
-        let seq = start[4..].first_chunk().copied();
-        let told = Told {
-            seq: seq.map_or(0, u32::from_be_bytes),
-            ack: self.ack,
-            window: self.window,
-            flags: self.flags,
-            header: header.len() as u8,
-            payload: data.len() as u16,
-        };
-        (told, options, data)
+    pub(super) const fn told(&self) -> &Told {
+        &self.told
+    }
+
+    /// The TCP segment in its frame `bytes`, which is [long enough](Self::read).
+    #[inline]
+    pub(super) fn segment<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
+        &bytes[ETHER_LEN + IP_HEADER..ETHER_LEN + self.len]
     }
 
     /// The packet in its frame `bytes`, and what that says to a listener.
@@ -111,7 +104,7 @@ impl Plain {
         let address = |bits| Ipv4Addr::from_bits(bits).into();
         let (source, destination) = (self.ends.addresses >> 32, self.ends.addresses);
         let (source, destination) = (address(source as u32), address(destination as u32));
-        let (told, ..) = self.told(bytes);
+        let Self { told, .. } = self;
         let packet = Packet {
             source,
             destination,
@@ -136,15 +129,15 @@ impl Plain {
 
     /// What it says to a stream whose acknowledgements are off by `shift`.
     #[inline]
-    fn heard(&self, bytes: &[u8], burst: bool, shift: Option<u32>) -> Heard {
-        let seq = bytes.get(ETHER_LEN + 24..).and_then(<[u8]>::first_chunk);
+    fn heard(&self, burst: bool, shift: Option<u32>) -> Heard {
+        let Self { told, .. } = self;
         Heard {
-            seq: seq.map_or(0, |seq| u32::from_be_bytes(*seq)),
-            ack: self.ack.wrapping_sub(shift.unwrap_or(0)),
-            window: self.window,
-            flags: self.flags,
-            header: self.len - 20 - self.payload,
-            len: self.payload,
+            seq: told.seq,
+            ack: told.ack.wrapping_sub(shift.unwrap_or(0)),
+            window: told.window,
+            flags: told.flags,
+            header: usize::from(told.header),
+            len: usize::from(told.payload),
             burst,
         }
     }
@@ -152,13 +145,13 @@ impl Plain {
     /// It has no flag but ACK and PSH.
     #[inline]
     const fn is_data(&self) -> bool {
-        self.flags & (EVENTFUL | ACK) == ACK
+        self.told.flags & (EVENTFUL | ACK) == ACK
     }
 
     /// It is a SYN, with or without an acknowledgement.
     #[inline]
     pub(in crate::netns) const fn has_syn(&self) -> bool {
-        self.flags & SYN != 0
+        self.told.flags & SYN != 0
     }
 
     /// Source and destination.
@@ -168,26 +161,39 @@ impl Plain {
     }
 
     /// Whether the checksums of the frame `bytes` are right, the segment's only unless it is `partial`.
-    #[inline]
+    #[inline(always)]
     pub(super) fn is_sound(&self, bytes: &[u8], partial: bool) -> bool {
-        let Some(packet) = bytes.get(ETHER_LEN..ETHER_LEN + self.len) else {
-            return false;
-        };
-        wire::header_checksum_ok(packet) && (partial || self.sum(&packet[20..]) == 0xffff)
+        let head = bytes[ETHER_LEN..].first_chunk();
+        head.is_some_and(wire::plain_header_ok) && (partial || self.is_whole(bytes))
     }
 
     /// Out of the way of those whose checksum is partial.
     #[inline(never)]
-    fn sum(&self, segment: &[u8]) -> u16 {
+    fn is_whole(&self, bytes: &[u8]) -> bool {
+        let segment = self.segment(bytes);
         let address = |bits| Ipv4Addr::from_bits(bits).into();
         let (source, destination) = (self.ends.addresses >> 32, self.ends.addresses);
         let ends = (address(source as u32), address(destination as u32));
         let pseudo = wire::pseudo_sum(ends.0, ends.1, IpProtocol::Tcp, segment.len());
-        wire::add(pseudo, wire::sum(segment))
+        wire::add(pseudo, wire::sum(segment)) == 0xffff
     }
 }
 
 impl Ends {
+    /// Those of the segments that come in to `local`; none of IPv6.
+    pub(super) const fn of(local: SocketAddr, remote: SocketAddr) -> Self {
+        match (remote, local) {
+            (SocketAddr::V4(source), SocketAddr::V4(destination)) => Self {
+                addresses: (source.ip().to_bits() as u64) << 32 | destination.ip().to_bits() as u64,
+                ports: (source.port() as u32) << 16 | destination.port() as u32,
+            },
+            _ => Self {
+                addresses: 0,
+                ports: 0,
+            },
+        }
+    }
+
     const fn place(&self) -> usize {
         let mixed =
             (self.addresses ^ (self.ports as u64) << 16).wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -200,20 +206,6 @@ impl Ends {
 pub(super) struct Hints([u32; 16]);
 
 impl Conn {
-    /// The ends of the segments that come in; none of IPv6.
-    pub(super) const fn ends(&self) -> Ends {
-        match (self.remote, self.local) {
-            (SocketAddr::V4(source), SocketAddr::V4(destination)) => Ends {
-                addresses: (source.ip().to_bits() as u64) << 32 | destination.ip().to_bits() as u64,
-                ports: (source.port() as u32) << 16 | destination.port() as u32,
-            },
-            _ => Ends {
-                addresses: 0,
-                ports: 0,
-            },
-        }
-    }
-
     /// Everything given to the engine is on the wire, and nobody but the engine watches the time.
     #[inline]
     fn is_calm(&self, queued: usize) -> bool {
@@ -227,7 +219,7 @@ impl Conn {
     /// It is armed for `at` or before.
     #[inline]
     fn is_armed_by(&self, at: Time) -> bool {
-        self.armed.is_some_and(|armed| armed <= at)
+        self.armed <= at
     }
 
     /// The engine, which has just sent, has nothing to do before the time that is armed.
@@ -292,7 +284,7 @@ impl Tcp {
         frame: Frame,
         segment: &Plain,
     ) -> Result<(), Refusal> {
-        if segment.flags & (SYN | ACK) == SYN {
+        if segment.told.flags & (SYN | ACK) == SYN {
             let tuple = Tuple::incoming(segment.ends.addresses, segment.ends.ports);
             return match self.demux.get(&self.slots, &tuple) {
                 None => self.input_apart(cx, frame, segment),
@@ -302,18 +294,18 @@ impl Tcp {
         let Some(slot) = self.find_plain(segment) else {
             return self.input_apart(cx, frame, segment);
         };
-        let id = self.slots.id(slot);
-        let Some(conn) = self.slots.conn_at(slot).filter(|conn| conn.mapped) else {
+        let Some(conn) = self.slots.conn_at(slot) else {
             return self.input_event(cx, frame, segment);
         };
+        debug_assert!(conn.mapped, "segments find no other");
         let engine = match &mut conn.engine {
-            Some(Machine::Engine(engine)) if segment.is_data() => engine,
             Some(Machine::Brief(_)) => {
                 return match self.input_brief(cx, slot, frame, segment) {
                     Ok(()) => Ok(()),
                     Err(frame) => self.input_event(cx, frame, segment),
                 };
             }
+            Some(Machine::Engine(engine)) if segment.is_data() => engine,
             _ => return self.input_event(cx, frame, segment),
         };
         let (before, capacity) = (engine.glance(), engine.recv_capacity());
@@ -329,7 +321,7 @@ impl Tcp {
         }
         let mut kept = Kept::Not;
         if may_keep {
-            let heard = segment.heard(bytes, meta.gso_size > 0, conn.marks.shift);
+            let heard = segment.heard(meta.gso_size > 0, conn.marks.shift);
             kept = engine.keep(cx.now, &heard, &mut self.reply);
         }
         if kept == Kept::Not && engine.held.is_on() {
@@ -340,12 +332,18 @@ impl Tcp {
         let received = conn.read.wrapping_add(before.recv_queue as u32);
         let expected = conn.peer_isn.wrapping_add(received).wrapping_add(1);
         let owed = conn.marks.acking != expected;
-        let progress = conn.marks.acked != segment.ack;
+        let Told {
+            ack,
+            window,
+            payload,
+            ..
+        } = segment.told;
+        let progress = conn.marks.acked != ack;
         let packet = &mut bytes[ETHER_LEN..ETHER_LEN + segment.len];
         if let Some(shift) = conn.marks.shift
-            && let Some(ack) = packet[28..].first_chunk_mut()
+            && let Some(place) = packet[28..].first_chunk_mut()
         {
-            *ack = segment.ack.wrapping_sub(shift).to_be_bytes();
+            *place = ack.wrapping_sub(shift).to_be_bytes();
         }
         let (shared, path, reply) = (&mut self.shared, conn.path, &mut self.reply);
         let is_burst = meta.gso_size > 0;
@@ -369,19 +367,12 @@ impl Tcp {
         };
         conn.heard = cx.now;
         conn.probes = 0;
-        conn.acknowledged(cx.now, segment.ack, segment.window);
+        conn.acknowledged(cx.now, ack, window);
         let answer = self.reply.take();
         let is_answered = !answer.is_empty();
         if is_answered {
-            let mut emitter = Emitter {
-                pool: cx.pool,
-                out: cx.out,
-                stamp: &mut self.stamp,
-                counters: &mut self.counters,
-                v6: None,
-                marks: &mut conn.marks,
-                open: None,
-            };
+            let (stamp, counters) = (&mut self.stamp, &mut self.counters);
+            let mut emitter = Emitter::new(cx, stamp, counters, &mut conn.marks, None);
             emitter.copy(answer);
         }
         if after.state != TcpState::Established {
@@ -393,23 +384,23 @@ impl Tcp {
             return Ok(());
         }
         let received = after.recv_queue - before.recv_queue;
-        if conn.finds_room() || received > 0 {
-            cx.wake(id);
+        let is_news = conn.finds_room() || received > 0;
+        if !conn.queued {
+            let is_quiet = !is_answered
+                && !is_burst
+                && !owed
+                && window != 0
+                && received == usize::from(payload)
+                && (progress || received > 0)
+                && !conn.window_opened_to(capacity, after.recv_queue);
+            if is_quiet && conn.rests_after(cx.now, received, after.send_queue) {
+                self.certify(cx.now, slot);
+            } else {
+                self.touch(cx.now, slot);
+            }
         }
-        if conn.queued {
-            return Ok(());
-        }
-        let is_quiet = !is_answered
-            && !is_burst
-            && !owed
-            && segment.window != 0
-            && received == segment.payload
-            && (progress || received > 0)
-            && !conn.window_opened_to(capacity, after.recv_queue);
-        if is_quiet && conn.rests_after(cx.now, received, after.send_queue) {
-            self.certify(cx.now, slot);
-        } else {
-            self.touch(cx.now, slot);
+        if is_news {
+            cx.wake(self.slots.id(slot));
         }
         Ok(())
     }

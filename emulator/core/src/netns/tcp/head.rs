@@ -8,19 +8,26 @@ use core::net::SocketAddr;
 
 use switch::wire;
 
-use super::emit::{Emitter, Marks};
+use super::conn::Conn;
+use super::emit::{Emitter, Marks, Stamp};
+use super::machine::Machine;
 use super::paths::{LOCAL, REMOTE};
 use super::segment::{ACK, FIN, RST, SYN, after};
+use super::{Counters, TcpCx};
 
 /// Headers of IPv4 and TCP without options.
 pub(super) const HEADERS: usize = 40;
-/// Where the time to live stands.
-const HOPS: usize = 8;
+/// Where in the second word the time to live stands, and in the second and the last one the checksums.
+const HOPS: u32 = 56;
+const CHECK: u32 = 32;
+const SEGMENT_CHECK: u32 = 16;
 
-/// Headers of a connection's segments, but for lengths, ID, numbers, flags, window and checksums, which are 0.
+/// Headers of a connection's segments, but for lengths, ID, numbers, flags, window and checksums, which are 0: the
+/// first three of five words.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Head {
-    bytes: [u8; HEADERS],
+    /// Version to fragment offset; time to live to source; destination and ports.
+    words: [u64; 3],
     /// The sums of the IP header and of the pseudo-header as far as they are known.
     header: u32,
     pseudo: u32,
@@ -36,12 +43,14 @@ pub(super) struct Says {
     pub(super) window: u16,
 }
 
-/// The sum of the 16-bit words of `bytes`.
-fn words(bytes: &[u8]) -> u32 {
-    let pairs = bytes.chunks_exact(2);
-    pairs
-        .map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]])))
-        .sum()
+/// The words of an IP header but for length, ID, time to live, protocol, checksum and addresses.
+const START: u64 = 0x4500_0000_0000_4000;
+const START_SUM: u32 = 0x4500 + 0x4000;
+const PROTOCOL: u32 = 6;
+
+/// The sum of the two 16-bit words of an address.
+const fn sum_of(address: u32) -> u32 {
+    (address >> 16) + (address & 0xffff)
 }
 
 /// A sum of a few 16-bit words as one.
@@ -53,50 +62,63 @@ const fn folded(sum: u32) -> u16 {
 impl Head {
     /// Headers of segments between these ends. The engine's IPv4 stands in for IPv6.
     pub(super) fn new(local: SocketAddr, remote: SocketAddr, hops: u8) -> Self {
-        let mut bytes = [0; HEADERS];
-        bytes[..10].copy_from_slice(&[0x45, 0, 0, 0, 0, 0, 0x40, 0, 0, 6]);
         let (source, destination) = match (local, remote) {
             (SocketAddr::V4(local), SocketAddr::V4(remote)) => (*local.ip(), *remote.ip()),
             _ => (LOCAL, REMOTE),
         };
-        bytes[12..16].copy_from_slice(&source.octets());
-        bytes[16..20].copy_from_slice(&destination.octets());
-        bytes[20..22].copy_from_slice(&local.port().to_be_bytes());
-        bytes[22..24].copy_from_slice(&remote.port().to_be_bytes());
+        let (source, destination) = (source.to_bits(), destination.to_bits());
+        let ports = u64::from(local.port()) << 16 | u64::from(remote.port());
         let mut head = Self {
-            bytes,
+            words: [
+                START,
+                u64::from(PROTOCOL) << 48 | u64::from(source),
+                u64::from(destination) << 32 | ports,
+            ],
             header: 0,
-            pseudo: words(&bytes[12..20]) + 6,
+            pseudo: sum_of(source) + sum_of(destination) + PROTOCOL,
         };
         head.set_hop_limit(hops);
         head
     }
 
     /// The headers.
-    pub(super) const fn bytes(&self) -> &[u8; HEADERS] {
-        &self.bytes
+    pub(super) fn bytes(&self) -> [u8; HEADERS] {
+        let [start, middle, ends] = self.words;
+        written([start, middle, ends, 0, 0])
     }
 
     /// Sets the time to live; 0 counts as 1.
-    pub(super) fn set_hop_limit(&mut self, hops: u8) {
-        self.bytes[HOPS] = hops.max(1);
-        self.header = words(&self.bytes[..20]);
+    pub(super) const fn set_hop_limit(&mut self, hops: u8) {
+        let hops = if hops == 0 { 1 } else { hops };
+        let middle = &mut self.words[1];
+        *middle = *middle << 8 >> 8 | (hops as u64) << HOPS;
+        // Addresses and protocol are in both.
+        self.header = START_SUM + self.pseudo + ((hops as u32) << 8);
     }
 
-    /// The headers of a segment of so many bytes with its header, the IP header's checksum filled.
-    #[inline]
-    fn filled(&self, says: Says, len: usize, ip_id: u16) -> [u8; HEADERS] {
-        let mut head = self.bytes;
+    /// The headers of a segment of so many bytes with its header, whose checksum is `check` and which has so many
+    /// bytes of options.
+    #[inline(always)]
+    fn filled(
+        &self,
+        says: Says,
+        (options, len): (usize, usize),
+        ip_id: u16,
+        check: u16,
+    ) -> [u8; HEADERS] {
+        let [start, middle, ends] = self.words;
         let whole = (20 + len) as u16;
-        let check = !folded(self.header + u32::from(whole) + u32::from(ip_id));
-        head[2..4].copy_from_slice(&whole.to_be_bytes());
-        head[4..6].copy_from_slice(&ip_id.to_be_bytes());
-        head[10..12].copy_from_slice(&check.to_be_bytes());
-        head[24..28].copy_from_slice(&says.seq.to_be_bytes());
-        head[28..32].copy_from_slice(&says.ack.to_be_bytes());
-        head[33] = says.flags;
-        head[34..36].copy_from_slice(&says.window.to_be_bytes());
-        head
+        let header_check = !folded(self.header + u32::from(whole) + u32::from(ip_id));
+        let offset = ((HEADERS - 20 + options) << 2) as u8;
+        written([
+            start | u64::from(whole) << 32 | u64::from(ip_id) << 16,
+            middle | u64::from(header_check) << CHECK,
+            ends,
+            u64::from(says.seq) << 32 | u64::from(says.ack),
+            u64::from(u16::from_be_bytes([offset, says.flags])) << 48
+                | u64::from(says.window) << 32
+                | u64::from(check) << SEGMENT_CHECK,
+        ])
     }
 
     /// The sum of the pseudo-header of a segment of so many bytes.
@@ -104,6 +126,17 @@ impl Head {
     const fn pseudo(&self, len: usize) -> u16 {
         folded(self.pseudo + len as u32)
     }
+}
+
+/// Words as they stand on the wire.
+#[inline(always)]
+fn written(words: [u64; 5]) -> [u8; HEADERS] {
+    let mut bytes = [0; HEADERS];
+    let places = bytes.as_chunks_mut().0.iter_mut();
+    for (place, word) in places.zip(words) {
+        *place = word.to_be_bytes();
+    }
+    bytes
 }
 
 /// Copies between slices of one length. Few bytes are copied here, by their two ends: a call takes longer than that.
@@ -131,7 +164,7 @@ fn copy_ends<const N: usize>(to: &mut [u8], from: &[u8]) {
 
 impl Marks {
     /// Notes a segment with so much data that is sent.
-    #[inline]
+    #[inline(always)]
     fn send(&mut self, says: Says, data: usize) {
         let Says { seq, flags, .. } = says;
         if flags & SYN != 0 {
@@ -152,36 +185,32 @@ impl Marks {
 }
 
 impl Emitter<'_> {
-    /// A segment that no engine wrote. Of options come whole words. With no buffer left it is lost, as on a full
-    /// ring.
-    #[inline]
-    pub(super) fn plain(&mut self, head: &Head, says: Says, options: &[u8], data: &[u8]) {
-        if self.v6.is_some() {
-            return self.plain_v6(head, says, options, data);
-        }
+    /// A segment of IPv4 that no engine wrote. Of options come whole words. With no buffer left it is lost, as on a
+    /// full ring.
+    #[inline(always)]
+    pub(super) fn plain(self, head: &Head, says: Says, options: &[u8], data: &[u8]) {
+        debug_assert!(self.v6.is_none());
         let len = HEADERS - 20 + options.len() + data.len();
         let Some(frame) = self.pool.alloc(20 + len) else {
             self.counters.out_of_frames += 1;
             return;
         };
-        let partial = self.stamp.partial;
+        let Stamp { ip_id, partial } = *self.stamp;
         let (meta, bytes) = self.pool.parts_mut(&frame);
         meta.csum_partial = partial;
         meta.written = true;
         if let Some((start, rest)) = bytes.split_first_chunk_mut::<HEADERS>()
             && let Some((space, body)) = rest.split_at_mut_checked(options.len())
         {
-            *start = head.filled(says, len, self.stamp.ip_id);
-            start[32] = ((HEADERS - 20 + options.len()) << 2) as u8;
+            let check = head.pseudo(len);
+            *start = head.filled(says, (options.len(), len), ip_id, check);
             copy(space, options);
             copy(body, data);
-            let mut check = head.pseudo(len);
             if !partial {
-                check = !wire::add(check, wire::sum(&bytes[20..]));
+                summed(bytes);
             }
-            bytes[36..38].copy_from_slice(&check.to_be_bytes());
         }
-        self.stamp.ip_id = self.stamp.ip_id.wrapping_add(1);
+        self.stamp.ip_id = ip_id.wrapping_add(1);
         self.counters.segments_out += 1;
         if says.flags & RST == 0 {
             self.marks.send(says, data.len());
@@ -191,8 +220,9 @@ impl Emitter<'_> {
         self.out.push_back(frame);
     }
 
+    /// The same of IPv6.
     #[inline(never)]
-    fn plain_v6(&mut self, head: &Head, says: Says, options: &[u8], data: &[u8]) {
+    fn plain_v6(mut self, head: &Head, says: Says, options: &[u8], data: &[u8]) {
         let len = HEADERS - 20 + options.len() + data.len();
         let Some(frame) = self.pool.alloc(40 + len) else {
             self.counters.out_of_frames += 1;
@@ -200,8 +230,7 @@ impl Emitter<'_> {
         };
         let bytes = &mut self.pool.bytes_mut(&frame)[20..];
         if let Some((start, rest)) = bytes.split_first_chunk_mut::<HEADERS>() {
-            *start = head.filled(says, len, 0);
-            start[32] = ((HEADERS - 20 + options.len()) << 2) as u8;
+            *start = head.filled(says, (options.len(), len), 0, 0);
             rest[..options.len()].copy_from_slice(options);
             rest[options.len()..].copy_from_slice(data);
         }
@@ -209,11 +238,39 @@ impl Emitter<'_> {
     }
 }
 
+/// Sends a segment of the connection `conn`, which is brief, with `options` and the last bytes that it said.
+#[inline(always)]
+pub(super) fn say(
+    cx: &mut TcpCx<'_>,
+    (stamp, counters): (&mut Stamp, &mut Counters),
+    conn: &mut Conn,
+    says: Says,
+    options: &[u8],
+    data: usize,
+) {
+    let v6 = conn.v6();
+    let Some(Machine::Brief(brief)) = &conn.engine else {
+        return;
+    };
+    let (head, data) = (&brief.head, brief.last_said(data));
+    let marks = &mut conn.marks;
+    // Nothing of an emitter for IPv4 has to be in memory.
+    match v6 {
+        None => Emitter::new(cx, stamp, counters, marks, None).plain(head, says, options, data),
+        Some(_) => Emitter::new(cx, stamp, counters, marks, v6).plain_v6(head, says, options, data),
+    }
+}
+
+/// Makes a checksum that is partial whole.
+#[inline(never)]
+fn summed(bytes: &mut [u8]) {
+    let check = !wire::sum(&bytes[20..]);
+    bytes[36..38].copy_from_slice(&check.to_be_bytes());
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::netns::tcp::Counters;
-    use crate::netns::tcp::emit::Stamp;
     use std::collections::VecDeque;
     use switch::{Pool, Rng};
 
@@ -258,8 +315,7 @@ mod tests {
                 };
                 if finished {
                     let len = 20 + options.len() + data.len();
-                    let mut bytes = head.filled(says, len, 0).to_vec();
-                    bytes[32] = ((20 + options.len()) << 2) as u8;
+                    let mut bytes = head.filled(says, (options.len(), len), 0, 0).to_vec();
                     bytes.extend_from_slice(&options);
                     bytes.extend_from_slice(&data);
                     emitter.copy(&bytes);

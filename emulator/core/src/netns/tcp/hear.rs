@@ -13,14 +13,11 @@ use super::express::Plain;
 use super::listen::Listener;
 use super::machine::Machine;
 use super::segment::{ACK, SYN, Segment};
-use super::told::Told;
+use super::told::{HEADER, Told};
 use super::{Tcp, TcpCx};
 
-/// Bytes of a TCP header without options.
-const HEADER: usize = 20;
-
-/// What the header in `bytes`, a TCP segment, says, and how much of them it is.
-fn told(bytes: &[u8], segment: &Segment) -> Option<(Told, usize)> {
+/// What the header in `bytes`, a TCP segment, says.
+fn told(bytes: &[u8], segment: &Segment) -> Option<Told> {
     let flags = *bytes.get(13)?;
     let header = usize::from(bytes[12] >> 4) * 4;
     let told = Told {
@@ -31,7 +28,8 @@ fn told(bytes: &[u8], segment: &Segment) -> Option<(Told, usize)> {
         header: header as u8,
         payload: u16::try_from(segment.payload).ok()?,
     };
-    (HEADER <= header && header <= bytes.len()).then_some((told, header))
+    let is_whole = HEADER <= header && header + usize::from(told.payload) == bytes.len();
+    is_whole.then_some(told)
 }
 
 /// What takes the plain SYN in `frame`, and whether that offers to scale windows; `None` if it is not plain.
@@ -44,9 +42,9 @@ pub(super) fn accept_brief(
     isn: u32,
 ) -> Option<(Box<Brief>, bool)> {
     let bytes = cx.pool.bytes(frame).get(packet.transport..packet.len)?;
-    let (told, header) = told(bytes, segment)?;
+    let told = told(bytes, segment)?;
     let mut brief = (cx.spares).brief(made_with, segment.local, segment.remote, isn);
-    if !brief.accept(cx.now, &told, &bytes[HEADER..header]) {
+    if !brief.accept(cx.now, &told, told.options(bytes)) {
         cx.spares.keep(Some(Machine::Brief(brief)));
         return None;
     }
@@ -61,15 +59,14 @@ impl Conn {
         &mut self,
         (now, clock): (Time, Time),
         told: &Told,
-        options: &[u8],
-        data: &[u8],
+        segment: &[u8],
     ) -> Option<TcpState> {
         let Some(Machine::Brief(brief)) = &mut self.engine else {
             return None;
         };
         let is_late = matches!(self.owner, Owner::Nobody) && told.payload > 0;
         let before = brief.state();
-        if is_late || !brief.hear((now, clock), told, options, data) {
+        if is_late || !brief.hear((now, clock), told, segment) {
             return None;
         }
         if before == TcpState::SynSent {
@@ -103,11 +100,10 @@ impl Tcp {
         };
         let (meta, bytes) = cx.pool.view(&frame);
         let bytes = bytes.get(place).unwrap_or(&[]);
-        let Some((told, header)) = told(bytes, segment).filter(|_| meta.gso_size == 0) else {
+        let Some(told) = told(bytes, segment).filter(|_| meta.gso_size == 0) else {
             return Err(frame);
         };
-        let (options, data) = (&bytes[HEADER..header], &bytes[header..]);
-        let taken = conn.take_brief((cx.now, ceiling(cx.now)), &told, options, data);
+        let taken = conn.take_brief((cx.now, ceiling(cx.now)), &told, bytes);
         let Some(before) = taken else {
             return Err(frame);
         };
@@ -128,32 +124,33 @@ impl Tcp {
         frame: Frame,
         plain: &Plain,
     ) -> Result<(), Frame> {
-        let clock = self.clock.at(cx.now);
         let Some(conn) = self.slots.conn_at(slot) else {
             return Err(frame);
         };
-        if let Owner::Embryo(listener) = conn.owner {
-            let listener = self.slots.listener(listener);
-            if listener.is_some_and(Listener::accept_full) {
-                return Err(frame);
+        let conn = match conn.owner {
+            Owner::Embryo(listener) => {
+                let listener = self.slots.listener(listener);
+                if listener.is_some_and(Listener::accept_full) {
+                    return Err(frame);
+                }
+                self.slots.conn_at(slot)
             }
-        }
-        let (Some(conn), Some((meta, bytes))) =
-            (self.slots.conn_at(slot), cx.pool.view_unique(&frame))
-        else {
+            _ => Some(conn),
+        };
+        let (Some(conn), Some((meta, bytes))) = (conn, cx.pool.view_unique(&frame)) else {
             return Err(frame);
         };
         if meta.gso_size > 0 || !plain.is_sound(bytes, meta.csum_partial) {
             return Err(frame);
         }
-        let (told, options, data) = plain.told(bytes);
-        let Some(before) = conn.take_brief((cx.now, clock), &told, options, data) else {
+        let moment = (cx.now, self.clock.at(cx.now));
+        let Some(before) = conn.take_brief(moment, plain.told(), plain.segment(bytes)) else {
             return Err(frame);
         };
         cx.pool.free(frame);
         self.now = cx.now;
         self.counters.segments_in += 1;
-        self.follow_brief(cx, slot, before, &told);
+        self.follow_brief(cx, slot, before, plain.told());
         Ok(())
     }
 
@@ -161,7 +158,6 @@ impl Tcp {
     #[inline(always)]
     fn follow_brief(&mut self, cx: &mut TcpCx<'_>, slot: u32, before: TcpState, told: &Told) {
         self.counters.engine_runs += 1;
-        let id = self.slots.id(slot);
         let Some(conn) = self.slots.conn_at(slot) else {
             return;
         };
@@ -174,16 +170,21 @@ impl Tcp {
                 let next = brief.next(self.clock.at(cx.now));
                 let has_ended = glance.state == TcpState::CloseWait;
                 conn.ended |= has_ended;
-                if conn.finds_room() || told.payload > 0 || has_ended {
-                    cx.wake(id);
-                }
+                let is_news = conn.finds_room() || told.payload > 0 || has_ended;
                 if !conn.queued {
-                    self.plan_with(cx.now, slot, (next, false), glance.state, glance.send_queue);
+                    let queued = glance.send_queue;
+                    match conn.planned(cx.now, (next, false), glance.state, queued) {
+                        Some(at) => self.timers.set(slot, &mut conn.armed, at),
+                        None => self.mark(slot),
+                    }
+                }
+                if is_news {
+                    cx.wake(self.slots.id(slot));
                 }
             }
             (TcpState::SynSent, TcpState::Established, Owner::App) => {
                 let _told_of = conn.finds_room();
-                cx.wake(id);
+                cx.wake(self.slots.id(slot));
                 // A SYN-ACK is acknowledged at once.
                 self.run_now(cx, slot);
             }

@@ -144,15 +144,9 @@ impl Tcp {
         conn.hear(cx.now, segment);
         let answer = self.reply.take();
         if !answer.is_empty() {
-            let mut emitter = Emitter {
-                pool: cx.pool,
-                out: cx.out,
-                stamp: &mut self.stamp,
-                counters: &mut self.counters,
-                v6: conn.v6(),
-                marks: &mut conn.marks,
-                open: None,
-            };
+            let v6 = conn.v6();
+            let (stamp, counters) = (&mut self.stamp, &mut self.counters);
+            let mut emitter = Emitter::new(cx, stamp, counters, &mut conn.marks, v6);
             emitter.copy(answer);
         }
         self.settle(cx, slot, before, segment.flags, segment.payload);
@@ -253,9 +247,9 @@ impl Tcp {
                 None => return Ok(()),
             }
         };
-        let mut conn = Conn::new(cx.now, isn, machine, origin);
+        let mut conn = cx.spares.conn(cx.now, isn, machine, &origin);
         conn.meet(segment.seq, scaled);
-        let slot = self.slots.insert(Tenant::Conn(cx.spares.room(conn))).slot;
+        let slot = self.slots.insert(Tenant::Conn(conn)).slot;
         let tuple = Tuple::new(local, remote);
         self.demux.insert(&self.slots, &tuple, slot);
         self.expect_plain(slot);

@@ -1,9 +1,11 @@
 //! Ends: a connection's last word, what stays of it, and who is told.
 
+use switch::Time;
+
 use super::conn::{Conn, Owner};
 use super::emit::{Emitter, Stamp, send_bare};
 use super::engine::TcpEngine;
-use super::head::Says;
+use super::head::{Says, say};
 use super::machine::Machine;
 use super::run::guarded;
 use super::segment::{ACK, Bare, RST};
@@ -27,7 +29,7 @@ impl Tcp {
         {
             conn.mapped = false;
             self.demux.remove(&conn.tuple(), slot);
-            self.timers.set(slot, &mut conn.armed, None);
+            self.timers.set(slot, &mut conn.armed, Time::MAX);
         }
     }
 
@@ -50,25 +52,17 @@ impl Tcp {
             self.engine_reset(cx, slot);
             return;
         }
-        let (seq, ack, window, v6) = (conn.marks.sent, conn.recv_next(), conn.window(), conn.v6());
+        let (seq, ack, window) = (conn.marks.sent, conn.recv_next(), conn.window());
         let stamp = self.stamp;
-        if let Some(Machine::Brief(brief)) = &conn.engine {
+        if conn.is_brief() {
             let says = Says {
                 seq,
                 ack,
                 flags: RST | ACK,
                 window,
             };
-            let mut emitter = Emitter {
-                pool: cx.pool,
-                out: cx.out,
-                stamp: &mut self.stamp,
-                counters: &mut self.counters,
-                v6,
-                marks: &mut conn.marks,
-                open: None,
-            };
-            emitter.plain(&brief.head, says, &[], &[]);
+            let shared = (&mut self.stamp, &mut self.counters);
+            say(cx, shared, conn, says, &[], 0);
         } else {
             let reset = Bare {
                 window,
@@ -89,23 +83,16 @@ impl Tcp {
         let Some(conn) = self.slots.conn_at(slot) else {
             return;
         };
-        let v6 = conn.v6();
+        let (now, v6) = (cx.now, conn.v6());
         let Some(Machine::Engine(engine)) = &mut conn.engine else {
             return;
         };
-        let mut emitter = Emitter {
-            pool: cx.pool,
-            out: cx.out,
-            stamp: &mut self.stamp,
-            counters: &mut self.counters,
-            v6,
-            marks: &mut conn.marks,
-            open: None,
-        };
+        let (stamp, counters) = (&mut self.stamp, &mut self.counters);
+        let mut emitter = Emitter::new(cx, stamp, counters, &mut conn.marks, v6);
         let (shared, path) = (&mut self.shared, conn.path);
         let sound = guarded(|| {
             engine.abort(shared, path);
-            engine.output(shared, path, cx.now, &mut emitter);
+            engine.output(shared, path, now, &mut emitter);
         });
         emitter.recover();
         if sound.is_none() {
@@ -199,12 +186,26 @@ impl Tcp {
 
     /// Acknowledges the other side's FIN if that has not been done.
     pub(super) fn answer_fin(&mut self, cx: &mut TcpCx<'_>, slot: u32) {
-        if let Some(conn) = self.slots.conn_at(slot)
-            && conn.ended
-            && conn.marks.acking != conn.recv_next()
-        {
-            let answer = conn.bare(conn.marks.acked, ACK);
-            let (stamp, counters) = (&mut self.stamp, &mut self.counters);
+        let Some(conn) = self.slots.conn_at(slot) else {
+            return;
+        };
+        let ack = conn.recv_next();
+        if !conn.ended || conn.marks.acking == ack {
+            return;
+        }
+        let seq = conn.marks.acked;
+        let (stamp, counters) = (&mut self.stamp, &mut self.counters);
+        if conn.is_brief() {
+            let says = Says {
+                seq,
+                ack,
+                flags: ACK,
+                // Nothing more will come.
+                window: conn.marks.window,
+            };
+            say(cx, (stamp, counters), conn, says, &[], 0);
+        } else {
+            let answer = conn.bare(seq, ACK);
             send_bare(&answer, cx.pool, cx.out, stamp, counters);
         }
     }

@@ -1,5 +1,7 @@
 //! How an engine takes over a brief connection: it is told what happened, at the times at which it was.
 
+use core::net::SocketAddr;
+
 use super::brief::{Brief, Event};
 use super::emit::Reply;
 use super::engine::TcpEngine;
@@ -17,8 +19,8 @@ impl Brief {
         engine: &mut Smol,
         shared: &mut Shared,
         path: PathIx,
+        (local, remote): (SocketAddr, SocketAddr),
     ) -> Option<u32> {
-        let (local, remote) = self.ends;
         let calls = !matches!(self.log.first(), Some(Event::In { .. }));
         let _begun = if calls {
             engine.connect(shared, path, local, remote)
@@ -63,7 +65,7 @@ impl Brief {
         let len = HEADERS + options.len() + data.len();
         let mut packet = Vec::with_capacity(len);
         let head = self.head.bytes();
-        packet.extend_from_slice(head);
+        packet.extend_from_slice(&head);
         packet[2..4].copy_from_slice(&(len as u16).to_be_bytes());
         packet[12..16].copy_from_slice(&head[16..20]);
         packet[16..20].copy_from_slice(&head[12..16]);

@@ -1,25 +1,23 @@
 //! What follows: transitions, the queue of connections to run, and timers.
 
 use core::panic::AssertUnwindSafe;
-use core::time::Duration;
 
 use switch::Time;
 
-use super::conn::{Overdue, Owner, Seen};
-use super::emit::{Emitter, send_bare};
+use super::conn::{Conn, Overdue, Owner, Seen};
+use super::emit::{Emitter, Stamp, send_bare};
 use super::engine::{Congestion, Next, TcpEngine, TcpState};
+use super::head::{Says, say};
 use super::machine::Machine;
 use super::over::conn_is_held;
-use super::segment::{ACK, FIN, RST, is_bare_ack};
-use super::{MAX_UNANSWERED, Tcp, TcpCx, TcpId};
+use super::segment::{ACK, FIN, RST, SYN, is_bare_ack};
+use super::{Counters, MAX_UNANSWERED, Tcp, TcpCx, TcpId};
 use crate::netns::Errno;
 
 /// Packets that may wait in `out` before [`Tcp::poll`] stops.
 const OUT_LIMIT: usize = 64;
 /// Segments that one connection sends before the next one has its turn.
 const QUANTUM: usize = 16;
-/// An engine that says "now" and then sends nothing is asked again after this time.
-const AGAIN: Duration = Duration::from_millis(1);
 
 /// Runs a piece of an engine's work; `None` if it panicked.
 pub(super) fn guarded<R>(work: impl FnOnce() -> R) -> Option<R> {
@@ -69,7 +67,7 @@ impl Tcp {
             let Some(conn) = self.slots.conn_at(slot) else {
                 continue;
             };
-            conn.armed = None;
+            conn.armed = Time::MAX;
             if conn.is_unanswered(cx.now) && !self.admit_unanswered(slot) {
                 self.counters.orphans_reset += 1;
                 self.reset(cx, slot);
@@ -137,22 +135,25 @@ impl Tcp {
         }
     }
 
-    /// Lets an engine send. `at` is later than now only to make it send again at
+    /// Lets a connection send. `at` is later than now only to make it send again at
     /// once what it would send again then.
+    #[inline(always)]
     pub(super) fn run(&mut self, cx: &mut TcpCx<'_>, slot: u32, at: Time) {
-        let Some(conn) = self.slots.conn_at(slot) else {
-            return;
-        };
-        if matches!(conn.engine, Some(Machine::Brief(_)))
-            && (self.run_brief(cx, slot, at) || !self.catch_up(cx, slot))
-        {
-            return;
+        let conn = self.slots.conn_at(slot);
+        let is_brief = conn.is_some_and(|conn| conn.is_brief());
+        let is_done = is_brief && (self.run_brief(cx, slot, at) || !self.catch_up(cx, slot));
+        if !is_done {
+            self.run_engine(cx, slot, at);
         }
+    }
+
+    /// Lets an engine send.
+    fn run_engine(&mut self, cx: &mut TcpCx<'_>, slot: u32, at: Time) {
         let Some(conn) = self.slots.conn_at(slot) else {
             return;
         };
         let (before, v6) = (conn.seen(), conn.v6());
-        if at != cx.now || conn.armed.is_some_and(|armed| armed <= at) {
+        if at != cx.now || conn.armed <= at {
             conn.marks.again |= conn.waits() || conn.send_queue() > 0;
         }
         let is_open =
@@ -161,15 +162,8 @@ impl Tcp {
         let Some(Machine::Engine(engine)) = &mut conn.engine else {
             return;
         };
-        let mut emitter = Emitter {
-            pool: cx.pool,
-            out: cx.out,
-            stamp: &mut self.stamp,
-            counters: &mut self.counters,
-            v6,
-            marks: &mut conn.marks,
-            open: None,
-        };
+        let (stamp, counters) = (&mut self.stamp, &mut self.counters);
+        let mut emitter = Emitter::new(cx, stamp, counters, &mut conn.marks, v6);
         let (shared, path) = (&mut self.shared, conn.path);
         let mut runs = 0;
         let last = guarded(|| {
@@ -214,14 +208,13 @@ impl Tcp {
         }
     }
 
-    /// Lets a brief connection send, which it does once or not at all, and its state stays as it is; whether the
-    /// connection was brief and is still.
-    #[inline]
+    /// Lets a brief connection send, which it does once or not at all, and its state stays as it is; whether it is
+    /// brief still.
+    #[inline(never)]
     fn run_brief(&mut self, cx: &mut TcpCx<'_>, slot: u32, at: Time) -> bool {
         let Some(conn) = self.slots.conn_at(slot) else {
             return false;
         };
-        let v6 = conn.v6();
         let Some(Machine::Brief(brief)) = &mut conn.engine else {
             return false;
         };
@@ -230,22 +223,23 @@ impl Tcp {
             return false;
         }
         let state = brief.glance().state;
-        let marks = &mut conn.marks;
-        if at != cx.now || conn.armed.is_some_and(|armed| armed <= at) {
+        if at != cx.now || conn.armed <= at {
             let queued = brief.glance().send_queue;
-            marks.again |= marks.outstanding() || state.waits_for_fin() || queued > 0;
+            let waits = conn.marks.outstanding() || state.waits_for_fin();
+            conn.marks.again |= waits || queued > 0;
         }
-        let mut emitter = Emitter {
-            pool: cx.pool,
-            out: cx.out,
-            stamp: &mut self.stamp,
-            counters: &mut self.counters,
-            v6,
-            marks,
-            open: None,
-        };
-        let has_sent = brief.output((at, clock), self.shared.mtu(conn.path), &mut emitter);
+        let output = brief.output((at, clock));
         let (next, queued) = (brief.next(clock), brief.glance().send_queue);
+        let has_sent = output.is_some();
+        if let Some((says, data)) = output {
+            let shared = (&mut self.stamp, &mut self.counters);
+            if says.flags & SYN == 0 {
+                say(cx, shared, conn, says, &[], data);
+            } else {
+                let mtu = self.shared.mtu(conn.path);
+                say_syn(cx, shared, conn, says, mtu);
+            }
+        }
         self.counters.engine_runs += 1;
         let waits = conn.marks.outstanding() || state.waits_for_fin();
         if conn.stalled.is_none() && waits {
@@ -254,13 +248,17 @@ impl Tcp {
         let is_open =
             state == TcpState::Established && conn.owner == Owner::App && !conn.write_shut;
         let rests = has_sent && is_open && conn.rests(cx.now);
-        if conn.finds_room() && conn.owner == Owner::App {
-            cx.wake(self.slots.id(slot));
-        }
+        let is_news = conn.finds_room() && conn.owner == Owner::App;
         if rests {
             self.certify(cx.now, slot);
         } else {
-            self.plan_with(cx.now, slot, (next, !has_sent), state, queued);
+            match conn.planned(cx.now, (next, !has_sent), state, queued) {
+                Some(at) => self.timers.set(slot, &mut conn.armed, at),
+                None => self.mark(slot),
+            }
+        }
+        if is_news {
+            cx.wake(self.slots.id(slot));
         }
         true
     }
@@ -278,8 +276,8 @@ impl Tcp {
             return self.part(cx, id);
         };
         let mut engine = cx.spares.engine(brief.setup());
-        let (shared, path) = (&mut self.shared, conn.path);
-        let Some(shift) = guarded(|| brief.replay(&mut engine, shared, path)) else {
+        let (shared, path, ends) = (&mut self.shared, conn.path, (conn.local, conn.remote));
+        let Some(shift) = guarded(|| brief.replay(&mut engine, shared, path, ends)) else {
             self.crashed(slot);
             return false;
         };
@@ -404,39 +402,26 @@ impl Tcp {
     fn plan(&mut self, now: Time, slot: u32, next: Next, dry: bool) {
         if let Some(conn) = self.slots.conn_at(slot) {
             let (state, queued) = (conn.state(), conn.send_queue());
-            self.plan_with(now, slot, (next, dry), state, queued);
+            match conn.planned(now, (next, dry), state, queued) {
+                Some(at) => self.timers.set(slot, &mut conn.armed, at),
+                None => self.mark(slot),
+            }
         }
     }
+}
 
-    /// The same for one in this state with so many bytes that are not acknowledged.
-    #[inline]
-    pub(super) fn plan_with(
-        &mut self,
-        now: Time,
-        slot: u32,
-        (next, dry): (Next, bool),
-        state: TcpState,
-        queued: usize,
-    ) {
-        let Some(conn) = self.slots.conn_at(slot) else {
-            return;
-        };
-        conn.watch(now, next, state, queued);
-        let opening = state.opening();
-        let engine_at = match conn.wanted(next, opening) {
-            Next::Never => None,
-            Next::At(at) => Some(at),
-            Next::Now if dry => Some(now + AGAIN),
-            Next::Now => {
-                self.mark(slot);
-                return;
-            }
-        };
-        let want = match (engine_at, conn.limit(opening)) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        };
-        self.timers.set(slot, &mut conn.armed, want);
+/// Sends a SYN, or a SYN-ACK, for packets of `mtu` bytes.
+#[inline(never)]
+fn say_syn(
+    cx: &mut TcpCx<'_>,
+    shared: (&mut Stamp, &mut Counters),
+    conn: &mut Conn,
+    says: Says,
+    mtu: usize,
+) {
+    if let Some(Machine::Brief(brief)) = &conn.engine {
+        let (offer, len) = brief.offer(mtu, says.flags & ACK != 0);
+        say(cx, shared, conn, says, &offer[..len], 0);
     }
 }
 

@@ -6,8 +6,10 @@
 
 use core::net::SocketAddr;
 
+use switch::Time;
+
 use super::brief::Brief;
-use super::conn::Conn;
+use super::conn::{Conn, Origin};
 use super::engine::{Setup, TcpEngine};
 use super::machine::Machine;
 use super::smol::Smol;
@@ -60,14 +62,23 @@ impl Spares {
         Brief::begin(self.briefs.pop(), setup, local, remote, isn)
     }
 
-    /// Where a connection lives.
-    pub(super) fn room(&mut self, conn: Conn) -> Box<Conn> {
+    /// A connection whose handshake starts at `now` with the initial sequence number `isn`.
+    #[inline]
+    pub(super) fn conn(
+        &mut self,
+        now: Time,
+        isn: u32,
+        engine: Machine,
+        origin: &Origin,
+    ) -> Box<Conn> {
         match self.rooms.pop() {
             Some(mut room) => {
-                *room = conn;
+                // Known to be gone, so that the new one is made in its place.
+                room.engine = None;
+                *room = Conn::new(now, isn, engine, origin);
                 room
             }
-            None => Box::new(conn),
+            None => Box::new(Conn::new(now, isn, engine, origin)),
         }
     }
 

@@ -19,15 +19,14 @@ impl Timers {
         self.order.first().map_or(Time::MAX, |(at, _)| at)
     }
 
-    /// Has `slot`, armed for `armed`, come up at `want` at the latest.
-    pub(super) fn set(&mut self, slot: u32, armed: &mut Option<Time>, want: Option<Time>) {
-        match (*armed, want) {
-            (None, None) => return,
-            (Some(at), Some(want)) if at <= want => return,
-            _ => {}
+    /// Has `slot`, armed for `armed`, come up at `want` at the latest; the end of time stands for never.
+    #[inline(always)]
+    pub(super) fn set(&mut self, slot: u32, armed: &mut Time, want: Time) {
+        let is_early = *armed < want && want != Time::MAX;
+        if !is_early && *armed != want {
+            self.order.set(slot, want);
+            *armed = want;
         }
-        self.order.set(slot, want.unwrap_or(Time::MAX));
-        *armed = want;
     }
 
     /// Takes out a slot whose time has come.
@@ -44,14 +43,14 @@ mod tests {
     fn later_is_lazy_and_never_is_at_once() {
         let mut timers = Timers::default();
         let (one, two) = (Time::from_secs(1), Time::from_secs(2));
-        let mut armed = None;
-        timers.set(7, &mut armed, Some(one));
-        timers.set(7, &mut armed, Some(two));
-        assert_eq!((timers.deadline(), armed), (one, Some(one)));
-        timers.set(7, &mut armed, None);
-        assert_eq!((timers.deadline(), armed), (Time::MAX, None));
-        timers.set(7, &mut armed, Some(two));
-        timers.set(7, &mut armed, Some(one));
+        let mut armed = Time::MAX;
+        timers.set(7, &mut armed, one);
+        timers.set(7, &mut armed, two);
+        assert_eq!((timers.deadline(), armed), (one, one));
+        timers.set(7, &mut armed, Time::MAX);
+        assert_eq!((timers.deadline(), armed), (Time::MAX, Time::MAX));
+        timers.set(7, &mut armed, two);
+        timers.set(7, &mut armed, one);
         assert_eq!(timers.pop(Time::ZERO), None);
         assert_eq!(timers.pop(one), Some(7));
         assert_eq!(timers.pop(two), None);

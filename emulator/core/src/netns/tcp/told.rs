@@ -3,6 +3,9 @@
 /// smoltcp takes a larger shift for this one (RFC 7323 §2.3).
 const MAX_SHIFT: u8 = 14;
 
+/// Bytes of a TCP header without options.
+pub(super) const HEADER: usize = 20;
+
 /// What the header of a segment that came says.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Told {
@@ -21,6 +24,17 @@ impl Told {
     /// All of `flags` are set.
     pub(super) const fn has(&self, flags: u8) -> bool {
         self.flags & flags == flags
+    }
+
+    /// The options of the TCP segment that says this.
+    pub(super) fn options<'a>(&self, segment: &'a [u8]) -> &'a [u8] {
+        &segment[HEADER..usize::from(self.header)]
+    }
+
+    /// Its data.
+    #[inline]
+    pub(super) fn data<'a>(&self, segment: &'a [u8]) -> &'a [u8] {
+        &segment[usize::from(self.header)..]
     }
 }
 
