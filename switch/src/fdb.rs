@@ -128,7 +128,24 @@ pub struct Fdb {
     /// Goes up when something else is changed than what is new, or by the age of entries.
     change: u64,
     /// Addresses that were learned last, when and where, if they were not changed since: they teach nothing again.
-    last: [Option<(u64, Time, PortId)>; LAST],
+    last: [Seen; LAST],
+}
+
+/// An address, when it was learned, and at which port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Seen {
+    key: u64,
+    at: Time,
+    port: PortId,
+}
+
+impl Seen {
+    /// Nothing: no bridge has this port.
+    const NOTHING: Self = Self {
+        key: 0,
+        at: Time::ZERO,
+        port: NO_PORT,
+    };
 }
 
 const fn nanos(span: Duration) -> u64 {
@@ -169,7 +186,7 @@ impl Fdb {
             fixed: 0,
             refused: 0,
             change: 0,
-            last: [None; LAST],
+            last: [Seen::NOTHING; LAST],
         }
     }
 
@@ -185,8 +202,14 @@ impl Fdb {
         self.change
     }
 
+    /// The address in `key` was just learned at this port.
+    #[inline(always)]
+    fn is_last(&self, now: Time, key: u64, port: PortId) -> bool {
+        self.last.contains(&Seen { key, at: now, port })
+    }
+
     const fn changed(&mut self) {
-        self.last = [None; LAST];
+        self.last = [Seen::NOTHING; LAST];
         self.change += 1;
     }
 
@@ -247,7 +270,7 @@ impl Fdb {
     /// [`Self::learn`] in VLAN 0, or in the VLAN that stands above the address in `key`.
     #[inline]
     pub(crate) fn learn_key(&mut self, now: Time, key: u64, port: PortId) -> Learning {
-        if self.last.contains(&Some((key, now, port))) {
+        if self.is_last(now, key, port) {
             return Learning::Known;
         }
         self.learn_anew(now, key, port)
@@ -255,11 +278,16 @@ impl Fdb {
 
     /// The address in `key` was a source at `port` again: true if that is known. Else nothing has happened, and
     /// [`Self::learn_key`] wants to know.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn renew_key(&mut self, now: Time, key: u64, port: PortId) -> bool {
-        if self.last.contains(&Some((key, now, port))) {
+        if self.is_last(now, key, port) {
             return true;
         }
+        self.renew_anew(now, key, port)
+    }
+
+    #[inline(never)]
+    fn renew_anew(&mut self, now: Time, key: u64, port: PortId) -> bool {
         let ageing = self.ageing;
         let Some((index, slot)) = self.hinted(key) else {
             return false;
@@ -271,7 +299,8 @@ impl Fdb {
             slot.used = now;
         }
         if ageing > 0 {
-            self.last = [Some((key, now, port)), self.last[0]];
+            let seen = Seen { key, at: now, port };
+            self.last = [seen, self.last[0]];
         }
         true
     }
@@ -286,7 +315,7 @@ impl Fdb {
     }
 
     fn learn_anew(&mut self, now: Time, key: u64, port: PortId) -> Learning {
-        self.last = [None; LAST];
+        self.last = [Seen::NOTHING; LAST];
         let Some(index) = self.find(key) else {
             return self.add(now, key, port);
         };
@@ -307,7 +336,7 @@ impl Fdb {
             Learning::Moved(before)
         } else {
             if self.ageing > 0 {
-                self.last[0] = Some((key, now, port));
+                self.last[0] = Seen { key, at: now, port };
             }
             Learning::Known
         }

@@ -169,6 +169,12 @@ impl<const SIZE: usize> Class<SIZE> {
         self.in_use() + count <= self.limit
     }
 
+    /// What [`Self::has_room`] says of one.
+    #[inline(always)]
+    const fn has_one(&self) -> bool {
+        !self.free.is_empty() || self.buffers.len() < self.limit
+    }
+
     #[inline]
     fn bytes(&self, index: usize) -> &[u8] {
         self.buffers[index].view().1
@@ -504,6 +510,18 @@ impl Pool {
         } else {
             self.small.buffers[index].view()
         }
+    }
+
+    /// The number and the bytes of an ordinary frame in a small buffer, if there is room for a copy of it. `None` of
+    /// others, of which nothing is said.
+    #[must_use]
+    #[inline(always)]
+    pub fn ordinary(&self, frame: &Frame) -> Option<(u64, &[u8])> {
+        if frame.is_large() || !self.small.has_one() {
+            return None;
+        }
+        let (meta, bytes) = self.small.buffers[frame.index()].view();
+        (meta.gso_size == 0).then_some((meta.id, bytes))
     }
 
     /// What is known of `frame`, to change.

@@ -16,11 +16,27 @@ use crate::id::IfId;
 
 /// A place for one frame.
 #[derive(Debug, Default)]
-pub(super) struct Hand {
-    /// Marks are being worked on.
-    pub(super) open: bool,
-    /// And the interface at which it has arrived.
-    held: Option<(IfId, Frame)>,
+pub(super) enum Hand {
+    /// No marks are being worked on.
+    #[default]
+    Closed,
+    /// They are.
+    Open,
+    /// A frame is at hand, and has arrived at this interface.
+    Full(IfId, Frame),
+}
+
+impl Hand {
+    #[inline(always)]
+    const fn take(&mut self) -> Option<(IfId, Frame)> {
+        if !matches!(self, Self::Full(..)) {
+            return None;
+        }
+        match core::mem::replace(self, Self::Open) {
+            Self::Full(iface, frame) => Some((iface, frame)),
+            Self::Closed | Self::Open => None,
+        }
+    }
 }
 
 /// A frame has crossed a veth pair by `way` and arrives at an interface: it is at hand, or waits there.
@@ -33,16 +49,17 @@ pub(super) fn arrive(
     (iface, frame): (IfId, Frame),
 ) {
     let is_read = |reader| matches!(reader, Reader::Stack | Reader::Port { .. });
-    if hand.open
+    if matches!(hand, Hand::Open)
         && work.is_empty()
-        && hand.held.is_none()
         && way.is_idle()
         && is_read(sockets[iface.0 as usize].reader)
     {
-        hand.held = Some((iface, frame));
+        *hand = Hand::Full(iface, frame);
         return;
     }
-    if let Some((_, first)) = hand.held.take_if(|(held_at, _)| *held_at == iface) {
+    if matches!(hand, Hand::Full(held_at, _) if *held_at == iface)
+        && let Some((_, first)) = hand.take()
+    {
         way.wait(first);
         mark_first(sockets, work, iface);
     }
@@ -62,13 +79,13 @@ impl Net {
     /// The frame at hand, to be taken in.
     #[inline(always)]
     pub(super) const fn take_hand(&mut self) -> Option<(IfId, Frame)> {
-        self.hand.held.take()
+        self.hand.take()
     }
 
     /// The frame at hand, if there is one, waits in its ring.
     #[inline]
     pub(super) fn put_down(&mut self) {
-        let Some((iface, frame)) = self.hand.held.take() else {
+        let Some((iface, frame)) = self.hand.take() else {
             return;
         };
         if let Plug::Veth { link, side, .. } = self.sockets[iface.0 as usize].plug {

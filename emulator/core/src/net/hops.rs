@@ -19,21 +19,28 @@ const HOPS: usize = 64;
 pub(super) struct Pair {
     /// The destination, and where the source begins.
     front: u64,
-    /// Where the source ends.
-    back: u32,
-    inlet: IfId,
+    /// Where the source ends, and the interface.
+    back: u64,
 }
 
-/// Where frames between two stations leave the bridge.
+/// Where frames leave a bridge.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Hop {
-    pair: Pair,
+pub(super) struct Exit {
     pub(super) port: PortId,
     /// The interface that is this port, and the other end of its veth pair.
     pub(super) out: IfId,
     pub(super) peer: IfId,
+    /// The veth pair and the end of it.
     pub(super) link: LinkId,
     pub(super) side: Side,
+}
+
+/// Where frames between two stations leave the bridge: a line of the cache.
+#[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
+pub(super) struct Hop {
+    pair: Pair,
+    pub(super) exit: Exit,
     /// When the destination is too old.
     old_at: Time,
     /// The bridge as it was.
@@ -42,17 +49,16 @@ pub(super) struct Hop {
 
 /// The hops of a bridge.
 #[derive(Debug, Default)]
-pub(super) struct Hops(Vec<Option<Hop>>);
+pub(super) struct Hops(Option<Box<[Hop; HOPS]>>);
 
 impl Pair {
     #[inline(always)]
     pub(super) fn of(head: &[u8; ETHER_LEN], inlet: IfId) -> Option<Self> {
         let (front, rest) = head.split_first_chunk::<8>()?;
-        let back = rest.first_chunk::<4>()?;
+        let back = u32::from_be_bytes(*rest.first_chunk::<4>()?);
         Some(Self {
             front: u64::from_be_bytes(*front),
-            back: u32::from_be_bytes(*back),
-            inlet,
+            back: u64::from(back) << 32 | u64::from(inlet.0),
         })
     }
 
@@ -62,8 +68,7 @@ impl Pair {
         let front = u64::from_be_bytes(*head.first_chunk::<8>()?);
         Some(Self {
             front: front >> 16 << 16,
-            back: 0,
-            inlet: own,
+            back: u64::from(own.0),
         })
     }
 
@@ -76,32 +81,36 @@ impl Pair {
     /// The source address as a number, its first byte highest.
     #[inline(always)]
     pub(super) const fn source(&self) -> u64 {
-        (self.front & 0xffff) << 32 | self.back as u64
+        (self.front & 0xffff) << 32 | self.back >> 32
     }
 
     #[inline(always)]
     const fn place(&self) -> usize {
-        let mixed = (self.front ^ (self.back as u64) << 24).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.front ^ self.back >> 32 << 24).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         (mixed >> 58) as usize % HOPS
     }
 }
 
 impl Hop {
-    /// What `bridge` has just said of a frame between these two: it leaves by `port`.
-    pub(super) fn new(
-        bridge: &Bridge,
-        pair: Pair,
-        port: PortId,
-        (out, peer): (IfId, IfId),
-        (link, side): (LinkId, Side),
-    ) -> Option<Self> {
+    /// That of no frame: always too old.
+    const NONE: Self = Self {
+        pair: Pair { front: 0, back: 0 },
+        exit: Exit {
+            port: PortId(0),
+            out: IfId(0),
+            peer: IfId(0),
+            link: LinkId(0),
+            side: Side::A,
+        },
+        old_at: Time::ZERO,
+        change: 0,
+    };
+
+    /// What `bridge` has just said of a frame between these two.
+    pub(super) fn new(bridge: &Bridge, pair: Pair, exit: Exit) -> Option<Self> {
         Some(Self {
             pair,
-            port,
-            out,
-            peer,
-            link,
-            side,
+            exit,
             old_at: bridge.known_until(pair.destination())?,
             change: bridge.change(),
         })
@@ -112,15 +121,13 @@ impl Hops {
     /// The hop of frames between these two, if it holds.
     #[inline(always)]
     pub(super) fn of(&self, now: Time, bridge: &Bridge, pair: &Pair) -> Option<&Hop> {
-        let hop = self.0.get(pair.place())?.as_ref()?;
+        let hop = &self.0.as_ref()?[pair.place()];
         let holds = hop.pair == *pair && hop.change == bridge.change() && now < hop.old_at;
         holds.then_some(hop)
     }
 
     pub(super) fn keep(&mut self, hop: Hop) {
-        if self.0.is_empty() {
-            self.0.resize(HOPS, None);
-        }
-        self.0[hop.pair.place()] = Some(hop);
+        let hops = (self.0).get_or_insert_with(|| Box::new([Hop::NONE; HOPS]));
+        hops[hop.pair.place()] = hop;
     }
 }

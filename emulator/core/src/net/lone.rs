@@ -5,31 +5,26 @@
 //! like it pass. Nothing differs from a row of one frame but the cost. What is out of the ordinary (new addresses,
 //! groups, super-segments, captures, packets of no flow, full rings) goes that way.
 
-use switch::bridge::{Bridge, Decision};
+use switch::bridge::{Bridge, Decision, PortId};
 use switch::hook::{Netfilter, Run, Tally};
-use switch::link::{Link, Side};
+use switch::link::Link;
 use switch::verdict::What;
 use switch::wire::ETHER_LEN;
-use switch::{DropReason, Frame, Time};
+use switch::{Frame, Time};
 
 use super::courses::{Courses, Key, Single, seen};
 use super::crossing::Known;
 use super::hand::arrive;
-use super::hops::{Hop, Hops, Pair};
+use super::hops::{Exit, Hop, Hops, Pair};
 use super::row::{IPV4, IPV6};
 use super::run::Inlet;
 use super::{Net, Plug, Socket};
-use crate::id::{BridgeId, IfId, LinkId};
-
-/// An interface, and the other end of its veth pair.
-type Ends = (IfId, IfId);
-/// A veth pair and the end of it where a frame goes in.
-type Wire = (LinkId, Side);
+use crate::id::{BridgeId, IfId};
 
 /// What becomes of a frame.
 enum Way {
-    /// It leaves by this interface, whose other end is the second, over this veth pair.
-    Out(Ends, Wire),
+    /// It leaves here: this frame, of so many bytes.
+    Out(Exit, (u64, usize)),
     /// The bridge decided so: the stack takes it, or the hooks have to see it.
     Decided(Decision),
 }
@@ -58,7 +53,7 @@ impl Net {
     pub(super) fn lone(&mut self, inlet: &Inlet, frame: Frame) -> Result<(), Frame> {
         match self.lone_way(inlet, &frame) {
             None => return Err(frame),
-            Some(Way::Out(ends, way)) => self.leave(ends, way, frame),
+            Some(Way::Out(exit, what)) => self.leave(&exit, what, frame),
             Some(Way::Decided(decision)) => {
                 self.bridge_obey(inlet.bridge, inlet.port, frame, decision);
             }
@@ -69,21 +64,17 @@ impl Net {
     /// Where it goes; the bridge and its hooks have accounted for it then.
     #[inline(always)]
     fn lone_way(&mut self, inlet: &Inlet, frame: &Frame) -> Option<Way> {
-        if self.trace.is_capturing() || !self.pool.has_room(1) {
+        if self.trace.is_capturing() {
             return None;
         }
         let slot = self.bridges[inlet.bridge.0 as usize].as_deref_mut()?;
-        let (meta, bytes) = self.pool.view(frame);
-        if meta.gso_size != 0 {
-            return None;
-        }
+        let (number, bytes) = self.pool.ordinary(frame)?;
         if bytes.starts_with(&slot.bridge.address().0) {
             let bridge = &mut slot.bridge;
             let decision = bridge.input(self.now, inlet.port, bytes);
             if bridge.learned().is_some() {
                 let what = What::Learned(inlet.iface);
-                self.trace
-                    .event(self.now, meta.id, bridge.interface(), what);
+                self.trace.event(self.now, number, bridge.interface(), what);
             }
             return Some(Way::Decided(decision));
         }
@@ -103,7 +94,7 @@ impl Net {
             links: &mut self.links,
             sockets: &self.sockets,
             bytes,
-            number: meta.id,
+            number,
         };
         match guard {
             Some(guard) if is_packet(bytes) => gate.guarded(guard, addresses),
@@ -123,58 +114,51 @@ impl Net {
         own: IfId,
         frame: Frame,
     ) -> Result<(), Frame> {
-        let exit = self.lone_exit(bridge, own, &frame);
-        match exit {
+        match self.lone_exit(bridge, own, &frame) {
             None => Err(frame),
-            Some((ends, way)) => {
-                self.leave(ends, way, frame);
+            Some((exit, what)) => {
+                self.leave(&exit, what, frame);
                 Ok(())
             }
         }
     }
 
     #[inline(always)]
-    fn lone_exit(&mut self, bridge: BridgeId, own: IfId, frame: &Frame) -> Option<(Ends, Wire)> {
-        if self.trace.is_capturing() || !self.pool.has_room(1) {
+    fn lone_exit(
+        &mut self,
+        bridge: BridgeId,
+        own: IfId,
+        frame: &Frame,
+    ) -> Option<(Exit, (u64, usize))> {
+        if self.trace.is_capturing() {
             return None;
         }
-        let (meta, bytes) = self.pool.view(frame);
-        if meta.gso_size != 0 {
-            return None;
-        }
+        let (number, bytes) = self.pool.ordinary(frame)?;
         let slot = self.bridges[bridge.0 as usize].as_deref_mut()?;
         let pair = Pair::to(bytes.first_chunk()?, own)?;
-        let hop = match slot.hops.of(self.now, &slot.bridge, &pair) {
-            Some(hop) => *hop,
+        let exit = match slot.hops.of(self.now, &slot.bridge, &pair) {
+            Some(hop) => hop.exit,
             None => {
                 let to = slot.bridge.towards(self.now, bytes)?;
-                let out = slot.bridge.port(to)?.interface;
-                let Plug::Veth { link, side, peer } = self.sockets[out.0 as usize].plug else {
-                    return None;
-                };
-                let hop = Hop::new(&slot.bridge, pair, to, (out, peer), (link, side))?;
-                slot.hops.keep(hop);
-                hop
+                let exit = exit(&slot.bridge, &self.sockets, to)?;
+                slot.hops.keep(Hop::new(&slot.bridge, pair, exit)?);
+                exit
             }
         };
-        let target = self.links.get_mut(hop.link.0 as usize)?;
-        target.clear(hop.side, bytes.len())?;
+        let target = self.links.get_mut(exit.link.0 as usize)?;
+        target.clear(exit.side, bytes.len())?;
         slot.bridge.sent();
-        Some(((hop.out, hop.peer), (hop.link, hop.side)))
+        Some((exit, (number, bytes.len())))
     }
 
-    /// A frame leaves a bridge over a veth pair whose way is clear.
+    /// A frame of this number and so many bytes leaves a bridge over a veth pair whose way is clear.
     #[inline(always)]
-    fn leave(&mut self, ends: Ends, (link, side): Wire, frame: Frame) {
-        let (out, peer) = ends;
-        let (number, len) = (self.pool.meta(&frame).id, self.pool.len(&frame));
-        let what = What::Forwarded(out);
-        self.trace.event(self.now, number, out, what);
-        let Some(mut way) = self.links[link.0 as usize].clear(side, len) else {
-            return self.bridge_drop(frame, out, DropReason::RingFull);
-        };
+    fn leave(&mut self, exit: &Exit, (number, len): (u64, usize), frame: Frame) {
+        let what = What::Forwarded(exit.out);
+        self.trace.one(self.now, number, exit.out, what);
+        let mut way = self.links[exit.link.0 as usize].taking(exit.side);
         let frame = way.cross(&mut self.pool, frame, len as u64);
-        let arrival = (peer, frame);
+        let arrival = (exit.peer, frame);
         arrive(
             &mut self.hand,
             &mut self.sockets,
@@ -183,6 +167,21 @@ impl Net {
             arrival,
         );
     }
+}
+
+/// Where frames leave a bridge that go to this port of it.
+fn exit(bridge: &Bridge, sockets: &[Socket], port: PortId) -> Option<Exit> {
+    let out = bridge.port(port)?.interface;
+    let Plug::Veth { link, side, peer } = sockets[out.0 as usize].plug else {
+        return None;
+    };
+    Some(Exit {
+        port,
+        out,
+        peer,
+        link,
+        side,
+    })
 }
 
 /// What is in the frame meets the hooks.
@@ -198,9 +197,9 @@ impl Gate<'_> {
     /// A frame that no hooks see.
     #[inline(always)]
     fn unguarded(&mut self) -> Option<Way> {
-        let hop = self.hop()?;
+        let exit = self.hop()?;
         self.account();
-        Some(Way::Out((hop.out, hop.peer), (hop.link, hop.side)))
+        Some(self.out(exit))
     }
 
     /// A frame with a packet that meets these hooks.
@@ -213,20 +212,20 @@ impl Gate<'_> {
         {
             return Some(way);
         }
-        let hop = self.hop()?;
+        let exit = self.hop()?;
         self.account();
         if !guard.pass_bridged(self.now, &packet, addresses) {
-            return Some(Way::Decided(Decision::Port(hop.port)));
+            return Some(Way::Decided(Decision::Port(exit.port)));
         }
-        let (ends, way) = ((hop.out, hop.peer), (hop.link, hop.side));
         if let Some(single) = single
             && let Some(passage) = guard.passage(&packet)
         {
             self.courses.renew(seen(self.bridge, guard));
             let from = (&*self.bridge, self.inlet.port);
-            self.courses.found(single.key, passage, from, (ends, way));
+            let way = ((exit.out, exit.peer), (exit.link, exit.side));
+            self.courses.found(single.key, passage, from, way);
         }
-        Some(Way::Out(ends, way))
+        Some(self.out(exit))
     }
 
     /// What of the frame may have a course.
@@ -258,39 +257,45 @@ impl Gate<'_> {
         };
         known.way(course, single)?;
         guard.count(&mut tally);
-        let way = Way::Out((course.out, course.peer), (course.link(), course.side()));
+        let exit = Exit {
+            port: self.inlet.port,
+            out: course.out,
+            peer: course.peer,
+            link: course.link(),
+            side: course.side(),
+        };
         self.account();
-        Some(way)
+        Some(self.out(exit))
     }
 
     /// Where the bridge forwards it to, if the way is clear.
     #[inline(always)]
-    fn hop(&mut self) -> Option<Hop> {
+    fn hop(&mut self) -> Option<Exit> {
         let pair = Pair::of(self.bytes.first_chunk()?, self.inlet.iface)?;
-        let held = self.hops.of(self.now, self.bridge, &pair).copied();
-        let hop = match held {
-            Some(hop) if self.bridge.renew(self.now, self.inlet.port, pair.source()) => hop,
+        let exit = match self.hops.of(self.now, self.bridge, &pair) {
+            Some(hop) if self.bridge.renew(self.now, self.inlet.port, pair.source()) => hop.exit,
             _ => self.hop_anew(pair)?,
         };
-        let target = self.links.get_mut(hop.link.0 as usize)?;
-        target.clear(hop.side, self.bytes.len())?;
-        Some(hop)
+        let target = self.links.get_mut(exit.link.0 as usize)?;
+        target.clear(exit.side, self.bytes.len())?;
+        Some(exit)
     }
 
     #[inline(never)]
-    fn hop_anew(&mut self, pair: Pair) -> Option<Hop> {
+    fn hop_anew(&mut self, pair: Pair) -> Option<Exit> {
         let from = self.inlet.port;
         let to = (self.bridge).between(self.now, from, self.bytes)?;
-        let out = self.bridge.port(to)?.interface;
-        let Plug::Veth { link, side, peer } = self.sockets[out.0 as usize].plug else {
-            return None;
-        };
-        if link == self.inlet.link {
+        let exit = exit(self.bridge, self.sockets, to)?;
+        if exit.link == self.inlet.link {
             return None;
         }
-        let hop = Hop::new(self.bridge, pair, to, (out, peer), (link, side))?;
-        self.hops.keep(hop);
-        Some(hop)
+        self.hops.keep(Hop::new(self.bridge, pair, exit)?);
+        Some(exit)
+    }
+
+    #[inline(always)]
+    const fn out(&self, exit: Exit) -> Way {
+        Way::Out(exit, (self.number, self.bytes.len()))
     }
 
     #[inline(always)]

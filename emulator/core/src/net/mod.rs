@@ -332,7 +332,7 @@ impl Net {
     #[inline(never)]
     fn send_all(&mut self) {
         while let Some((iface, frame)) = self.tx.pop_front() {
-            self.transmit(iface, frame);
+            self.send(iface, frame);
         }
     }
 
@@ -408,9 +408,9 @@ impl Net {
     /// Out of the way of those who ask and find nothing.
     #[inline(never)]
     fn work_from(&mut self, work: Work) -> Worked {
-        self.hand.open = true;
+        self.hand = hand::Hand::Open;
         let worked = self.work_on(work);
-        self.hand.open = false;
+        self.hand = hand::Hand::Closed;
         worked
     }
 
@@ -540,10 +540,15 @@ impl Net {
         let Some(frame) = self.child_input(iface, frame) else {
             return;
         };
-        self.host_input(ns, iface, frame);
+        self.take_up(ns, iface, frame);
     }
 
     pub(crate) fn host_input(&mut self, ns: NsId, iface: IfId, frame: Frame) {
+        self.take_up(ns, iface, frame);
+    }
+
+    #[inline(always)]
+    fn take_up(&mut self, ns: NsId, iface: IfId, frame: Frame) {
         let Some(Some(netns)) = self.namespaces.get_mut(ns.0 as usize) else {
             self.trace.drop(
                 self.now,
@@ -568,6 +573,11 @@ impl Net {
 
     /// A frame leaves through `iface`.
     pub(crate) fn transmit(&mut self, iface: IfId, frame: Frame) {
+        self.send(iface, frame);
+    }
+
+    #[inline(always)]
+    fn send(&mut self, iface: IfId, frame: Frame) {
         self.trace
             .event(self.now, self.pool.meta(&frame).id, iface, What::Sent);
         match self.sockets[iface.0 as usize].plug {
@@ -610,21 +620,9 @@ impl Net {
             iface,
             switch::capture::Direction::Out,
         );
-        let wires = &mut self.links[link.0 as usize];
-        if wires.is_gone() {
-            self.trace.drop(
-                self.now,
-                &mut self.pool,
-                frame,
-                iface,
-                DropReason::InterfaceDown,
-            );
-            return;
-        }
-        let len = self.pool.len(&frame);
-        if self.pool.meta(&frame).gso_size == 0
-            && self.pool.has_room(1)
-            && let Some(mut way) = wires.clear(side, len)
+        if let Some((_, bytes)) = self.pool.ordinary(&frame)
+            && let len = bytes.len()
+            && let Some(mut way) = self.links[link.0 as usize].clear(side, len)
         {
             let frame = way.cross(&mut self.pool, frame, len as u64);
             let arrival = (peer, frame);
@@ -637,14 +635,18 @@ impl Net {
             );
             return;
         }
-        // The ring has to be as it would be without a frame at hand.
-        self.put_down();
-        self.carry_by(link, side, peer, frame);
+        self.carry_by(iface, link, side, peer, frame);
     }
 
     /// The same for a super-segment, or what does not get through.
     #[inline(never)]
-    fn carry_by(&mut self, link: LinkId, side: Side, peer: IfId, frame: Frame) {
+    fn carry_by(&mut self, iface: IfId, link: LinkId, side: Side, peer: IfId, frame: Frame) {
+        if self.links[link.0 as usize].is_gone() {
+            let reason = DropReason::InterfaceDown;
+            return (self.trace).drop(self.now, &mut self.pool, frame, iface, reason);
+        }
+        // The ring has to be as it would be without a frame at hand.
+        self.put_down();
         match self.links[link.0 as usize].carry(&mut self.pool, side, frame) {
             Ok(()) => self.mark(peer),
             Err((frame, reason)) => {
