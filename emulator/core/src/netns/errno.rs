@@ -4,7 +4,8 @@ use core::fmt;
 
 macro_rules! errnos {
     ($($(#[$doc:meta])* $name:ident = $code:literal $text:literal,)*) => {
-        /// Why a socket call failed.
+        /// Why a socket call failed. As wide as a count of bytes: a result that is either of them stays in two registers.
+        #[repr(usize)]
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Errno { $($(#[$doc])* $name,)* }
 
