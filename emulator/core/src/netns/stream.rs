@@ -430,8 +430,8 @@ impl Netns {
             return Err(Errno::NetUnreach);
         }
         let mtu = self.mtu(cx, &way, to.ip());
-        let options = self.sockets.get(sock)?.tcp_options;
-        let bound = self.sockets.get(sock)?.local;
+        let socket = self.sockets.get(sock)?;
+        let (options, bound) = (socket.tcp_options, socket.local);
         let span = u32::from(PORT_LAST - PORT_FIRST) + 1;
         let (start, tries) = match bound {
             Some(_) => (0, 1),
@@ -443,10 +443,10 @@ impl Netns {
                 None => PORT_FIRST + ((start + i) % span) as u16,
             };
             let local = SocketAddr::new(source, port);
-            if bound.is_none() && !self.connect_port_free(local, to) {
+            if self.streams.tcp(self.offload).0.is_taken(local, plain(to)) {
                 continue;
             }
-            if self.streams.tcp(self.offload).0.is_taken(local, plain(to)) {
+            if bound.is_none() && !self.connect_port_free(local, to) {
                 continue;
             }
             let made = self.with_tcp(cx, |tcp, cx| {
@@ -454,8 +454,7 @@ impl Netns {
             });
             match made {
                 Ok(id) => {
-                    self.rename(sock, local)?;
-                    let socket = self.sockets.get_mut(sock)?;
+                    let socket = self.rename(sock, local)?;
                     socket.tcp = Some(id);
                     socket.peer = Some(to);
                     self.streams.owners.insert(id, sock);

@@ -7,7 +7,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use switch::IfId;
 
-use super::Prepared;
+use super::{Prepared, Socket};
 use crate::app::{Family, SockKind};
 use crate::id::SockId;
 use crate::netns::fib::RouteKind;
@@ -70,7 +70,8 @@ impl Netns {
         }
         self.check_local(addr, socket.kind)?;
         let local = self.free_name(sock, addr)?;
-        self.sockets.name(sock, local)
+        self.sockets.name(sock, local)?;
+        Ok(())
     }
 
     fn check_local(&self, addr: SocketAddr, kind: SockKind) -> Result<(), Errno> {
@@ -159,7 +160,7 @@ impl Netns {
         &mut self,
         sock: SockId,
         local: SocketAddr,
-    ) -> Result<(), Errno> {
+    ) -> Result<&mut Socket, Errno> {
         self.sockets.name(sock, local)
     }
 
@@ -174,11 +175,11 @@ impl Netns {
     /// A link-local destination of a connection or a ping has to name its interface.
     pub(in crate::netns) fn check_scope(&self, sock: SockId, to: SocketAddr) -> Result<(), Errno> {
         let link_local = matches!(to, SocketAddr::V6(v6) if v6.ip().is_unicast_link_local());
-        let local = self.sockets.get(sock)?.local.and_then(scope_of);
-        if link_local && scope_of(to).or(local).is_none() {
-            return Err(Errno::Invalid);
+        if !link_local || scope_of(to).is_some() {
+            return Ok(());
         }
-        Ok(())
+        let local = self.sockets.get(sock)?.local.and_then(scope_of);
+        local.map(|_| ()).ok_or(Errno::Invalid)
     }
 
     /// The destination a call means, its way, and the source for it: kept with the socket until the

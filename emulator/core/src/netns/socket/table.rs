@@ -81,6 +81,7 @@ pub(in crate::netns) struct Sockets {
 
 impl Sockets {
     /// A new socket.
+    #[inline]
     pub(super) fn insert(
         &mut self,
         ns: NsId,
@@ -200,13 +201,11 @@ impl Sockets {
         }
     }
 
-    pub(super) fn name(&mut self, id: SockId, local: SocketAddr) -> Result<(), Errno> {
-        let socket = self.get_mut(id)?;
+    /// Gives a socket its name, and the port.
+    pub(super) fn name(&mut self, id: SockId, local: SocketAddr) -> Result<&mut Socket, Errno> {
+        let socket = self.get(id)?;
         let old = socket.local.filter(|_| socket.holds_port);
         let port = Port(socket.kind, local.port());
-        socket.local = Some(local);
-        socket.holds_port = true;
-        socket.prepared = None;
         if old.map(|old| old.port()) != Some(local.port()) {
             if old.is_some() {
                 self.unname(id.slot, port.0, old);
@@ -223,7 +222,11 @@ impl Sockets {
                 }
             }
         }
-        Ok(())
+        let socket = self.get_mut(id)?;
+        socket.local = Some(local);
+        socket.holds_port = true;
+        socket.prepared = None;
+        Ok(socket)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Socket> {

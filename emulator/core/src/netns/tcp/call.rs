@@ -118,7 +118,7 @@ impl Tcp {
     #[inline]
     pub(in crate::netns) fn is_taken(&self, local: SocketAddr, remote: SocketAddr) -> bool {
         let tuple = Tuple::new(local, remote);
-        self.demux.get(&self.slots, &tuple).is_some() || self.waits.contains(&tuple)
+        self.waits.contains(&tuple) || self.demux.get(&self.slots, &tuple).is_some()
     }
 
     /// `accept(2)`: the connection and its other end.
