@@ -424,12 +424,14 @@ impl LabSys<'_> {
     /// # Errors
     /// `ENOBUFS` when the namespace has all the sockets that it takes.
     pub fn socket_in(&mut self, ns: NsId, kind: SockKind, family: Family) -> Result<SockId, Errno> {
-        let sock = self
-            .net
-            .with_hooks(ns, |netns, _| netns.socket(kind, family))
-            .unwrap_or(Err(Errno::BadFd))?;
-        self.own(sock);
-        Ok(sock)
+        let Some(netns) = self.net.ns_mut(ns) else {
+            return Err(Errno::BadFd);
+        };
+        let sock = netns.socket(kind, family);
+        if let Ok(sock) = sock {
+            self.own(sock);
+        }
+        sock
     }
 
     /// A socket that becomes ready whenever somebody begins or ceases to listen on a TCP port of a namespace, and
@@ -510,7 +512,7 @@ impl LabSys<'_> {
         sock: SockId,
         act: impl FnOnce(&mut Netns, &mut crate::netns::Cx<'_>) -> Result<T, Errno>,
     ) -> Result<T, Errno> {
-        self.net.with_ns(sock.ns, act).unwrap_or(Err(Errno::BadFd))
+        self.net.call(sock.ns, Err(Errno::BadFd), act)
     }
 
     fn write(&mut self, error: bool, bytes: &[u8]) {
@@ -592,9 +594,11 @@ impl Sys for LabSys<'_> {
     }
 
     fn accept(&mut self, sock: SockId) -> Result<(SockId, SocketAddr), Errno> {
-        let (conn, peer) = self.call(sock, |netns, cx| netns.accept(cx, sock))?;
-        self.own(conn);
-        Ok((conn, peer))
+        let accepted = self.call(sock, |netns, cx| netns.accept(cx, sock));
+        if let Ok((conn, _)) = accepted {
+            self.own(conn);
+        }
+        accepted
     }
 
     fn connect(&mut self, sock: SockId, addr: SocketAddr) -> Result<(), Errno> {
@@ -667,9 +671,7 @@ impl Sys for LabSys<'_> {
     }
 
     fn take_error(&mut self, sock: SockId) -> Option<Errno> {
-        self.net
-            .with_hooks(sock.ns, |netns, _| netns.take_error(sock))
-            .flatten()
+        self.net.ns_mut(sock.ns)?.take_error(sock)
     }
 
     fn local_addr(&self, sock: SockId) -> Option<SocketAddr> {

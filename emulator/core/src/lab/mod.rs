@@ -198,7 +198,14 @@ impl Lab {
 
     /// Works until there is something to tell.
     pub fn poll(&mut self) -> Output {
-        if !self.has_news() && !self.net.has_work() {
+        if self.has_news() {
+            if let Some(sock) = self.only_wake() {
+                return Output::Ready(sock);
+            }
+            if let Some(output) = self.collect_news() {
+                return output;
+            }
+        } else if !self.net.has_work() {
             let next = self.deadline();
             if next.is_none_or(|at| at > self.net.now()) {
                 return Output::Idle(next);
@@ -207,18 +214,25 @@ impl Lab {
         self.poll_busy()
     }
 
-    /// Out of the way of those who ask and find nothing.
+    /// The same after what there was to tell. Out of the way of those who ask and find nothing.
     #[inline(never)]
     fn poll_busy(&mut self) -> Output {
         loop {
-            if let Some(output) = self.news() {
-                return output;
-            }
             match self.net.work() {
                 Worked::Something => {}
                 Worked::Till(app) => self.run_app(app),
                 Worked::Nothing if self.net.fire_next() || self.apps.fire(&mut self.net) => {}
                 Worked::Nothing => return Output::Idle(self.deadline()),
+            }
+            if !self.has_news() {
+                continue;
+            }
+            // Written where it is read: an output that is handed on is copied in other widths than it was written.
+            if let Some(sock) = self.only_wake() {
+                return Output::Ready(sock);
+            }
+            if let Some(output) = self.collect_news() {
+                return output;
             }
         }
     }
@@ -253,6 +267,9 @@ impl Lab {
         if !self.has_news() {
             return None;
         }
+        if let Some(sock) = self.only_wake() {
+            return Some(Output::Ready(sock));
+        }
         self.collect_news()
     }
 
@@ -265,9 +282,6 @@ impl Lab {
     /// Out of the way of those who ask and find nothing.
     #[inline(never)]
     fn collect_news(&mut self) -> Option<Output> {
-        if let Some(sock) = self.only_wake() {
-            return Some(Output::Ready(sock));
-        }
         self.net.capture_step();
         while let Some(iface) = self.net.take_told() {
             self.outputs.push_back(Output::Frames(iface));
@@ -297,7 +311,8 @@ impl Lab {
         if self.apps.owner(sock).is_some() {
             return None;
         }
-        self.net.take_wakes()
+        self.net.wakes.clear();
+        Some(sock)
     }
 
     fn collect_printed(&mut self) {

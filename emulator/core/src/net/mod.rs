@@ -284,7 +284,37 @@ impl Net {
         Some(result)
     }
 
-    /// The same for what sends nothing and sets no timer: the hooks.
+    /// The same for a system call; `absent` is what it comes to if the namespace is gone. A result is not wrapped up: to
+    /// copy one that has just been written costs more than most calls do.
+    #[inline]
+    pub(crate) fn call<T>(
+        &mut self,
+        ns: NsId,
+        absent: T,
+        act: impl FnOnce(&mut Netns, &mut Cx<'_>) -> T,
+    ) -> T {
+        let Some(Some(netns)) = self.namespaces.get_mut(ns.0 as usize) else {
+            return absent;
+        };
+        let mut cx = Cx {
+            now: self.now,
+            pool: &mut self.pool,
+            trace: &mut self.trace,
+            tx: &mut self.tx,
+            wakes: &mut self.wakes,
+            spares: &mut self.spares,
+        };
+        let result = act(netns, &mut cx);
+        self.after(ns);
+        result
+    }
+
+    /// The namespace, if it is still there, for what sends nothing and sets no timer.
+    pub(crate) fn ns_mut(&mut self, ns: NsId) -> Option<&mut Netns> {
+        self.namespaces.get_mut(ns.0 as usize)?.as_deref_mut()
+    }
+
+    /// Calls `act`, which sends nothing and sets no timer, on a namespace: the hooks.
     pub(crate) fn with_hooks<T>(
         &mut self,
         ns: NsId,
@@ -313,7 +343,7 @@ impl Net {
             return;
         };
         let (alarm, has_work) = (netns.alarm(), netns.has_work());
-        if has_work || self.alarms.due(ns.0) != alarm {
+        if has_work || netns.noted != alarm {
             self.note(ns, alarm, has_work);
         }
     }
@@ -324,7 +354,10 @@ impl Net {
         if has_work {
             self.mark_ns(ns);
         }
-        if self.alarms.due(ns.0) != alarm {
+        if let Some(Some(netns)) = self.namespaces.get_mut(ns.0 as usize)
+            && netns.noted != alarm
+        {
+            netns.noted = alarm;
             self.alarms.set(ns.0, alarm);
         }
     }
@@ -475,11 +508,21 @@ impl Net {
 
     /// Runs the timers of the first namespace that has any due; false if none has. One after the other, each when
     /// the frames of the last have arrived: a thousand announcements of one moment are not under way at once.
+    #[inline]
     pub(crate) fn fire_next(&mut self) -> bool {
+        let is_due = (self.alarms.first()).is_some_and(|(at, _)| at <= self.now);
+        is_due && self.fire_first()
+    }
+
+    #[inline(never)]
+    fn fire_first(&mut self) -> bool {
         let Some(ns) = self.alarms.pop(self.now) else {
             return false;
         };
-        self.with_ns(NsId(ns), |netns, cx| netns.fire(cx));
+        self.with_ns(NsId(ns), |netns, cx| {
+            netns.noted = Time::MAX;
+            netns.fire(cx);
+        });
         true
     }
 

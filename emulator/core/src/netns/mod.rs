@@ -155,6 +155,8 @@ pub struct Netns {
     takes_long_way: bool,
     neighbours: Neighbours,
     timers: Timers,
+    /// When the one who runs it will do so, the end of time if never: kept here to be compared after each call.
+    pub(crate) noted: Time,
     backlog: VecDeque<(IfId, Frame)>,
     /// Made when the first fragment comes.
     reassembly: Option<Box<Reassembly>>,
@@ -197,6 +199,7 @@ impl Netns {
             takes_long_way: false,
             neighbours: Neighbours::new(own.next_u32()),
             timers: Timers::default(),
+            noted: Time::MAX,
             backlog: VecDeque::new(),
             reassembly: None,
             announcements: Vec::new(),
@@ -534,8 +537,7 @@ impl Netns {
     /// The same; the end of time while it is at rest.
     #[inline]
     pub(crate) fn alarm(&self) -> Time {
-        let own = self.timers.next().unwrap_or(Time::MAX);
-        own.min(self.streams.alarm())
+        self.timers.next().min(self.streams.alarm())
     }
 
     /// Does what is due.

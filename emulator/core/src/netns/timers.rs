@@ -22,17 +22,26 @@ pub(super) enum Timer {
 }
 
 /// Armed timers by time.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Timers {
     set: BTreeSet<(Time, Timer)>,
-    /// The time of the first: asked for after each frame.
-    next: Option<Time>,
+    /// The time of the first, the end of time if there is none: asked for after each frame.
+    next: Time,
+}
+
+impl Default for Timers {
+    fn default() -> Self {
+        Self {
+            set: BTreeSet::new(),
+            next: Time::MAX,
+        }
+    }
 }
 
 impl Timers {
     pub(super) fn arm(&mut self, at: Time, timer: Timer) {
         self.set.insert((at, timer));
-        self.next = Some(self.next.map_or(at, |next| next.min(at)));
+        self.next = self.next.min(at);
     }
 
     pub(super) fn cancel(&mut self, at: Time, timer: Timer) {
@@ -45,16 +54,18 @@ impl Timers {
             // An idle namespace holds nothing.
             self.set = BTreeSet::new();
         }
-        self.next = self.set.first().map(|&(at, _)| at);
+        self.next = self.set.first().map_or(Time::MAX, |&(at, _)| at);
     }
 
-    pub(super) const fn next(&self) -> Option<Time> {
+    /// When the first is due, the end of time if there is none.
+    #[inline]
+    pub(super) const fn next(&self) -> Time {
         self.next
     }
 
     /// Takes the first timer that is due.
     pub(super) fn pop(&mut self, now: Time) -> Option<Timer> {
-        if self.next()? > now {
+        if self.next > now {
             return None;
         }
         let first = self.set.pop_first();
