@@ -50,26 +50,40 @@ impl Agenda {
 
     /// Has `number` due at `at` and at no other time; never if that is the end of time.
     pub fn set(&mut self, number: u32, at: Time) {
-        let index = number as usize;
-        if index >= self.places.len() {
-            if at == Time::MAX {
-                return;
+        let Some(place) = self.places.get_mut(number as usize) else {
+            return self.set_new(number, at);
+        };
+        match *place {
+            NOWHERE if at == Time::MAX => {}
+            NOWHERE => {
+                let last = self.heap.len();
+                *place = last as u32;
+                self.heap.push((at, number));
+                if last > 0 {
+                    self.change(last, (at, number));
+                }
             }
-            self.places.resize(index + 1, NOWHERE);
+            place if at == Time::MAX => self.take(place as usize),
+            place => self.change(place as usize, (at, number)),
         }
-        let (place, entry) = (self.places[index] as usize, (at, number));
-        if place == NOWHERE as usize {
-            if at != Time::MAX {
-                self.heap.push(entry);
-                self.rise(self.heap.len() - 1, entry);
-            }
-        } else if at == Time::MAX {
-            self.take(place);
-        } else if entry < self.heap[place] {
-            self.rise(place, entry);
-        } else {
-            self.sink(place, entry);
+    }
+
+    /// The same for the highest number so far.
+    #[cold]
+    fn set_new(&mut self, number: u32, at: Time) {
+        if at != Time::MAX {
+            self.places.resize(number as usize + 1, NOWHERE);
+            self.set(number, at);
         }
+    }
+
+    /// Puts another entry in the place of one, and where it belongs.
+    #[inline(never)]
+    fn change(&mut self, place: usize, entry: (Time, u32)) {
+        if place > 0 && self.rise(place, entry) != place {
+            return;
+        }
+        self.sink(place, entry);
     }
 
     /// Takes the first number out if it is due by `now`.
@@ -83,14 +97,15 @@ impl Agenda {
     }
 
     fn take(&mut self, place: usize) {
-        let (_, number) = self.heap.swap_remove(place);
-        self.places[number as usize] = NOWHERE;
-        if let Some(&last) = self.heap.get(place) {
-            let settled = self.rise(place, last);
-            if settled == place {
-                self.sink(place, last);
-            }
-        } else if place == 0 && self.heap.capacity() > ROOM {
+        let Some(last) = self.heap.pop() else {
+            return;
+        };
+        if let Some(&(_, gone)) = self.heap.get(place) {
+            self.places[gone as usize] = NOWHERE;
+            return self.change(place, last);
+        }
+        self.places[last.1 as usize] = NOWHERE;
+        if place == 0 && self.heap.capacity() > ROOM {
             self.heap = Vec::new();
         }
     }
