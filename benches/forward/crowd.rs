@@ -5,6 +5,7 @@ use super::{BURST, Entry, answer, config, settle, tick};
 use crate::common::lab::{Host, assert_tracked, container, events, host, lab, start};
 use crate::common::{Rounds, rate};
 use switch::link::Mode;
+use vethlab::core::id::IfId;
 use vethlab::core::lab::Lab;
 
 /// Bytes of a frame.
@@ -17,6 +18,8 @@ pub(crate) struct Crowd {
     entry: Entry,
     /// Who sends to whom, by number; a whole count of bursts.
     pairs: Vec<(usize, usize)>,
+    /// Where each of them is received.
+    readers: Vec<IfId>,
     /// The frame of each pair.
     frames: Vec<[u8; LEN]>,
     /// The pair that is next.
@@ -39,6 +42,7 @@ impl Crowd {
             frame.try_into().expect("it is so long")
         };
         let mut crowd = Self {
+            readers: pairs.iter().map(|&(_, to)| hosts[to].eth0).collect(),
             frames: pairs.iter().map(frame).collect(),
             lab,
             hosts,
@@ -65,10 +69,11 @@ impl Crowd {
             number(frame, self.next);
             self.next += 1;
         }
-        let (pairs, frames) = (&self.pairs[burst.clone()], &self.frames[burst]);
+        let pairs = &self.pairs[burst.clone()];
+        let (readers, frames) = (&self.readers[burst.clone()], &self.frames[burst]);
         send(&mut self.lab, &self.hosts, self.entry, pairs, frames);
         settle(&mut self.lab);
-        receive(&mut self.lab, &self.hosts, self.entry, pairs, frames);
+        receive(&mut self.lab, self.entry, readers, frames);
         assert!(events(&mut self.lab) >= 2 * BURST as u64);
         BURST as u64
     }
@@ -147,17 +152,19 @@ fn send(lab: &mut Lab, hosts: &[Host], entry: Entry, pairs: Pairs<'_>, frames: &
     }
 }
 
-fn receive(lab: &mut Lab, hosts: &[Host], entry: Entry, pairs: Pairs<'_>, frames: &[[u8; LEN]]) {
+fn receive(lab: &mut Lab, entry: Entry, readers: &[IfId], frames: &[[u8; LEN]]) {
     let net = lab.net_mut();
     let mut same = true;
-    for (&(_, to), frame) in pairs.iter().zip(frames) {
-        let look = |bytes: &[u8]| same &= bytes == frame;
-        let eth0 = hosts[to].eth0;
-        let arrived = match entry {
-            Entry::Burst => net.raw_recv_burst(eth0, usize::MAX, look) == 1,
-            Entry::Single => net.raw_recv(eth0, look).is_some(),
-        };
-        assert!(arrived, "a frame did not arrive");
-    }
+    let mut expected = readers.iter().zip(frames);
+    let mut look = |reader: IfId, bytes: &[u8]| {
+        same &= (expected.next()).is_some_and(|(&to, frame)| to == reader && bytes == frame);
+    };
+    let arrived = match entry {
+        Entry::Burst => net.raw_recv_each(readers.iter().copied(), usize::MAX, look),
+        Entry::Single => (readers.iter())
+            .filter_map(|&reader| net.raw_recv(reader, |bytes| look(reader, bytes)))
+            .count(),
+    };
+    assert_eq!(arrived, frames.len(), "a frame did not arrive");
     assert!(same, "a frame is not as it was sent");
 }

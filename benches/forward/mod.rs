@@ -1,9 +1,9 @@
 //! What does a frame cost from veth through docker0 to veth?
 //!
-//! API: `Net::raw_send_burst` on one container's eth0, `Lab::poll`, `Net::raw_recv_burst` on another's, or
-//! where a row says so `raw_send` and `raw_recv`, a call a frame. On: docker0's rules (the frames are UDP
-//! packets of one connection a pair and pass prerouting, forward and postrouting), counters, the stream of
-//! events (drained every burst). The receiver compares every byte and counts. Bursts of 64 frames, virtual
+//! API: `Net::raw_send_burst` on one container's eth0, `Lab::poll`, `Net::raw_recv_burst` on another's or
+//! `Net::raw_recv_each` on those of many others, or where a row says so `raw_send` and `raw_recv`, a call a frame.
+//! On: docker0's rules (the frames are UDP packets of one connection a pair and pass prerouting, forward and
+//! postrouting), counters, the stream of events (drained every burst). The receiver compares every byte and counts. Bursts of 64 frames, virtual
 //! time moving on by a microsecond each.
 //!
 //! The anchor makes the same pooled copies (in *copy* mode one a veth pair, the first of the bytes that the
@@ -11,9 +11,9 @@
 //! nothing else.
 //!
 //! With a thousand containers on docker0 every frame goes to another port and another MAC, in another
-//! connection: in bursts of 64 from one port, as [`Entry::Burst`] has it, and a frame at a time, each from
+//! connection: in bursts of 64 from one port, read by one call at 64 others, and a frame at a time, each from
 //! another port and MAC as well. And one container broadcasts to all others; what they get is counted, not
-//! what was sent. All stand beside the two-port rate by the same calls.
+//! what was sent. All stand beside the two-port rate: bursts that one call sends and one call reads, or a call a frame.
 
 mod crowd;
 mod frames;

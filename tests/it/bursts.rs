@@ -65,6 +65,8 @@ enum Step {
     Settle,
     /// A host takes so many frames.
     Read(usize, usize),
+    /// These hosts do, one after the other: in one of two labs by one call, in the other a host at a time.
+    ReadEach(Vec<usize>, usize, bool),
     Wait(u64),
     /// A rule that drops UDP to a port comes or goes.
     Rule(u16),
@@ -118,6 +120,8 @@ fn any_step() -> impl Strategy<Value = Step> {
             .prop_map(|(host, parts)| Step::Weave(host, parts)),
         4 => Just(Step::Settle),
         3 => (host, 0usize..40).prop_map(|(host, most)| Step::Read(host, most)),
+        2 => (prop::collection::vec(0..HOSTS, 0..5), 0usize..40, any::<bool>())
+            .prop_map(|(hosts, most, at_once)| Step::ReadEach(hosts, most, at_once)),
         1 => prop_oneof![0u64..40_000, 40_000u64..400_000].prop_map(Step::Wait),
         1 => (1000u16..1004).prop_map(Step::Rule),
         1 => (0..HOSTS).prop_map(Step::Forget),
@@ -266,6 +270,11 @@ impl World {
                     .net_mut()
                     .raw_recv_burst(eth0, *most, |bytes| heard.push(bytes.to_vec()));
             }
+            Step::ReadEach(hosts, most, at_once) => {
+                let ends: Vec<IfId> = hosts.iter().map(|&host| self.hosts[host].0).collect();
+                let at_once = *at_once != self.lab.net().trace.is_capturing();
+                self.read_each(&ends, *most, at_once);
+            }
             Step::Wait(milliseconds) => {
                 let now = self.lab.now() + Duration::from_millis(*milliseconds);
                 self.lab.handle(now, Input::Tick);
@@ -279,6 +288,21 @@ impl World {
         self.lab.net_mut().capture_take();
         let told = self.lab.net_mut().trace.drain();
         self.events.extend(told);
+    }
+
+    fn read_each(&mut self, ends: &[IfId], most: usize, at_once: bool) {
+        let (net, heard) = (self.lab.net_mut(), &mut self.heard);
+        let mut hear = |end: IfId, bytes: &[u8]| {
+            heard.push(end.0.to_be_bytes().to_vec());
+            heard.push(bytes.to_vec());
+        };
+        let count = if at_once {
+            net.raw_recv_each(ends.iter().copied(), most, hear)
+        } else {
+            let mut read = |&end| net.raw_recv_burst(end, most, |bytes| hear(end, bytes));
+            ends.iter().map(&mut read).sum()
+        };
+        heard.push(count.to_be_bytes().to_vec());
     }
 
     fn with_firewall<T>(&mut self, act: impl FnOnce(&mut Netfilter) -> T) -> T {

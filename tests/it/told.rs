@@ -209,6 +209,13 @@ fn frames_for_a_raw_interface_are_told_once_until_all_are_taken() {
     assert_eq!(send(lab, 1), [Output::Frames(to)]);
     assert_eq!(lab.net_mut().raw_recv_burst(to, 64, |_| ()), 1);
     assert_eq!(send(lab, 2), [Output::Frames(to)]);
+    // One was taken, and nobody looked whether there are more.
+    assert_eq!(lab.net_mut().raw_recv_each([from, to], 1, |_, _| ()), 1);
+    assert_eq!(send(lab, 1), []);
+    let nowhere = IfId(u32::MAX);
+    let count = (lab.net_mut()).raw_recv_each([nowhere, to, to], 64, |at, _| assert_eq!(at, to));
+    assert_eq!(count, 2);
+    assert_eq!(send(lab, 2), [Output::Frames(to)]);
     lab.net_mut().raw_tell(to, false);
     while lab.net_mut().raw_recv(to, |_| ()).is_some() {}
     assert_eq!(send(lab, 1), []);

@@ -267,7 +267,7 @@ impl Net {
     }
 
     /// Takes up to `most` frames one by one.
-    fn raw_recv_each(&mut self, iface: IfId, most: usize, mut look: impl FnMut(&[u8])) -> usize {
+    fn raw_recv_singly(&mut self, iface: IfId, most: usize, mut look: impl FnMut(&[u8])) -> usize {
         let mut taken = 0;
         while taken < most && self.raw_recv(iface, &mut look).is_some() {
             taken += 1;
@@ -287,10 +287,10 @@ impl Net {
             return 0;
         };
         let Plug::Veth { link, side, .. } = plug else {
-            return self.raw_recv_each(iface, most, look);
+            return self.raw_recv_singly(iface, most, look);
         };
         if self.trace.is_capturing() {
-            return self.raw_recv_each(iface, most, look);
+            return self.raw_recv_singly(iface, most, look);
         }
         let link = &mut self.links[link.0 as usize];
         if most > 1
@@ -308,5 +308,79 @@ impl Net {
             self.raw_emptied(iface);
         }
         taken
+    }
+
+    /// Takes up to `most` frames that arrived at each of these raw interfaces, one interface after the other, and shows
+    /// each to `look` with where it arrived: [`Self::raw_recv_burst`] for those who read at many places, as one
+    /// submission to io_uring reads many packet sockets. Returns how many frames they were in all. Nobody reads at
+    /// an interface that is not raw or not there.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use emulator_core::docker::spec::ContainerSpec;
+    /// use emulator_core::lab::{Lab, LabConfig};
+    ///
+    /// let mut lab = Lab::new(LabConfig::default())?;
+    /// let mut ends = Vec::new();
+    /// for name in ["a", "b", "c"] {
+    ///     lab.create(ContainerSpec { name: Some(name.into()), image: "busybox".into(), ..Default::default() })?;
+    ///     lab.start(name)?;
+    ///     let netns = lab.namespace(name).and_then(|ns| lab.net().ns(ns)).unwrap();
+    ///     ends.push(netns.iface_named("eth0").unwrap().id);
+    /// }
+    /// lab.run_for(Duration::from_secs(5));
+    /// let net = lab.net_mut();
+    /// ends.iter().for_each(|&eth0| net.raw(eth0, true));
+    ///
+    /// // To all others on docker0.
+    /// let frame = [[0xff; 6], [2, 0, 0, 0, 0, 1]].concat();
+    /// let frame = [&frame[..], &[0x88, 0xb5], &[7; 46]].concat();
+    /// net.raw_send(ends[0], &frame)?;
+    /// lab.run_for(Duration::from_millis(1));
+    /// let mut readers = Vec::new();
+    /// let count = lab.net_mut().raw_recv_each(ends.iter().copied(), 64, |reader, bytes| {
+    ///     assert_eq!(bytes, frame);
+    ///     readers.push(reader);
+    /// });
+    /// assert_eq!((count, &readers[..]), (2, &ends[1..]));
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn raw_recv_each(
+        &mut self,
+        ifaces: impl IntoIterator<Item = IfId>,
+        most: usize,
+        mut look: impl FnMut(IfId, &[u8]),
+    ) -> usize {
+        let may_be_lone = most > 0 && !self.trace.is_capturing();
+        let mut taken = 0;
+        for iface in ifaces {
+            let look = |bytes: &[u8]| look(iface, bytes);
+            let lone = if may_be_lone {
+                self.raw_lone(iface)
+            } else {
+                None
+            };
+            taken += match lone {
+                Some(frame) => {
+                    self.pool.consume(frame, look);
+                    1
+                }
+                None => self.raw_recv_burst(iface, most, look),
+            };
+        }
+        taken
+    }
+
+    /// The frame that waits at a raw interface whose user is not told, if it is the only one since none did.
+    #[inline(always)]
+    fn raw_lone(&mut self, iface: IfId) -> Option<Frame> {
+        let socket = self.sockets.get(iface.0 as usize)?;
+        match (socket.reader, socket.plug) {
+            (Reader::Raw, Plug::Veth { link, side, .. }) => {
+                self.links[link.0 as usize].receive_only(side)
+            }
+            _ => None,
+        }
     }
 }
