@@ -87,13 +87,15 @@ struct End {
     drained: u64,
 }
 
-/// One way: a line of the cache, all that a frame touches that crosses.
+/// One way: a line of the cache, all that a frame touches that crosses. In this order, because two counters side by side
+/// would be made a vector to count one frame.
 #[derive(Debug)]
-#[repr(align(64))]
+#[repr(C, align(64))]
 struct Way {
-    ring: Ring,
-    /// What reached the ring: sent by one end, received by the other.
+    /// Frames that reached the ring: sent by one end, received by the other.
     frames: u64,
+    ring: Ring,
+    /// Their bytes.
     bytes: u64,
     /// The longest ordinary frame that the receiver takes.
     longest: u32,
@@ -386,7 +388,7 @@ impl Link {
     #[inline(always)]
     pub fn clear(&mut self, from: Side, len: usize) -> Option<Clear<'_>> {
         let way = self.way_mut(from.peer());
-        way.takes(len, 1).then_some(Clear(way))
+        way.takes_one(len).then_some(Clear(way))
     }
 
     /// The frames that wait for `side`, the longest first, to look at.
@@ -529,6 +531,13 @@ impl Way {
     #[inline]
     const fn takes(&self, longest: usize, count: usize) -> bool {
         self.open && longest <= self.longest as usize && self.ring.len() + count <= self.bound()
+    }
+
+    /// The same of one ordinary frame of `len` bytes. A ring without frames has room for one, or the way is not open.
+    #[inline(always)]
+    const fn takes_one(&self, len: usize) -> bool {
+        let has_room = self.ring.is_empty() || self.ring.len() < self.bound();
+        self.open && len <= self.longest as usize && has_room
     }
 
     /// Frames that the ring holds at most.

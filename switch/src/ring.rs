@@ -75,7 +75,14 @@ impl Waiting<'_> {
         let all = core::mem::take(&mut self.frames).into_slice();
         let most = most.min(all.len());
         let mut places = all[..most].iter_mut();
-        let count = places.position(|place| !go(Held(place))).unwrap_or(most);
+        let mut stayed = 0;
+        for place in places.by_ref() {
+            if !go(Held(place)) {
+                stayed = 1;
+                break;
+            }
+        }
+        let count = most - places.len() - stayed;
         *self.head += count as u32;
         self.frames = all.get_mut(count..).unwrap_or_default().iter_mut();
         count

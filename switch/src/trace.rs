@@ -69,7 +69,15 @@ impl Trace {
         }
     }
 
+    /// Whether so many more events would be kept while somebody listens.
+    #[must_use]
+    #[inline]
+    pub const fn has_room(&self, count: usize) -> bool {
+        self.log.has_room(count)
+    }
+
     /// The same as [`Self::event`] of a step, no translation and no judgement, that the next frame has at another place.
+    /// There [is room](Self::has_room) for it.
     #[inline(always)]
     pub fn one(&mut self, at: Time, frame: u64, place: IfId, what: What) {
         if self.listening {

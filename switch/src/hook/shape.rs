@@ -3,22 +3,39 @@
 //! A frame of the shape of the first frame of a run is as long, has the same addresses and ports, and is as sound a packet. What
 //! may differ: type of service, number, DF, time to live, checksums, and of a segment its numbers, window and PSH.
 
-use super::lane::SOURCE_MASK;
 use crate::conntrack::tuple::UDP;
 use crate::wire::ETHER_LEN;
 
 /// Bytes of a frame that are looked at: to the flags of a segment. Shorter frames have no shape.
 const HEAD: usize = ETHER_LEN + 34;
-/// Of the first eight bytes of a packet: version, length, MF and offset.
-const LENGTH_MASK: u64 = 0xff00_ffff_0000_3fff;
-/// Of the first eight bytes of a datagram: ports and length.
-const DATAGRAM_MASK: u64 = 0xffff_ffff_ffff_0000;
-/// Of the eight bytes up to the flags of a segment: the length of its header, and the flags without PSH.
-const FLAGS_MASK: u64 = 0xff37;
 
-/// The words of a frame's head, masked: its addresses and type in two that overlap, the packet's length, its source, its
-/// destination, then what a datagram or a segment begins with.
-type Words = [u64; 6];
+/// What a frame begins with, as it stands in memory.
+type Words = [u64; HEAD / 8];
+
+/// Which bits of the words are the same in frames of a shape.
+#[repr(align(16))]
+struct Masks([Words; 2]);
+
+/// Those of a datagram: addresses and type; version and length; MF and offset; protocol; addresses, ports and length. Those
+/// of a segment: the same to its ports, the length of its header, and the flags without PSH.
+static MASKS: Masks = Masks([
+    [
+        !0,
+        u64::from_ne_bytes([0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0]),
+        u64::from_ne_bytes([0xff, 0xff, 0, 0, 0x3f, 0xff, 0, 0xff]),
+        u64::from_ne_bytes([0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]),
+        !0,
+        0,
+    ],
+    [
+        !0,
+        u64::from_ne_bytes([0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0]),
+        u64::from_ne_bytes([0xff, 0xff, 0, 0, 0x3f, 0xff, 0, 0xff]),
+        u64::from_ne_bytes([0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]),
+        u64::from_ne_bytes([0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0]),
+        u64::from_ne_bytes([0, 0, 0, 0, 0, 0, 0xff, 0x37]),
+    ],
+]);
 
 /// What frames of a run have in common.
 #[derive(Clone, Copy, Debug)]
@@ -42,7 +59,7 @@ impl Shape {
     pub fn of(frame: &[u8]) -> Option<Self> {
         let is_segment = frame.get(ETHER_LEN + 9) != Some(&UDP);
         Some(Self {
-            words: words(frame, is_segment)?,
+            words: words(frame)?,
             len: u32::try_from(frame.len()).ok()?,
             is_segment,
         })
@@ -52,49 +69,43 @@ impl Shape {
     #[must_use]
     #[inline(always)]
     pub fn is_of(&self, frame: &[u8]) -> bool {
-        let Some(words) = words(frame, self.is_segment) else {
+        let Some(words) = words(frame) else {
             return false;
         };
-        let differing = |at: usize| words[at] ^ self.words[at];
-        let addresses = differing(0) | differing(1) | differing(3) | differing(4);
-        (addresses | differing(2) | differing(5)) == 0 && frame.len() == self.len as usize
+        let masks = &MASKS.0[usize::from(self.is_segment)];
+        let mut differing = 0;
+        for at in 0..words.len() {
+            differing |= (words[at] ^ self.words[at]) & masks[at];
+        }
+        differing == 0 && frame.len() == self.len as usize
     }
 
     /// The source address of its frames and their type, as they stand in memory.
     #[must_use]
     #[inline(always)]
     pub const fn sender(&self) -> u64 {
-        self.words[1]
+        let [.., a, b] = self.words[0].to_ne_bytes();
+        let [c, d, e, f, kind @ .., _, _] = self.words[1].to_ne_bytes();
+        u64::from_ne_bytes([a, b, c, d, e, f, kind[0], kind[1]])
     }
 
     /// Bytes of the packet in each of its frames.
     #[must_use]
     #[inline(always)]
     pub const fn packet(&self) -> u16 {
-        (u64::from_be(self.words[2]) >> 32) as u16
+        let [high, low, ..] = self.words[2].to_ne_bytes();
+        u16::from_be_bytes([high, low])
     }
 }
 
 /// As they stand in memory.
 #[inline(always)]
-fn words(frame: &[u8], is_segment: bool) -> Option<Words> {
+fn words(frame: &[u8]) -> Option<Words> {
     let head: &[u8; HEAD] = frame.first_chunk()?;
-    let begin = match is_segment {
-        false => word(head, 34) & DATAGRAM_MASK.to_be(),
-        true => word(head, 40) & FLAGS_MASK.to_be(),
-    };
-    Some([
-        word(head, 0),
-        word(head, 6),
-        word(head, 14) & LENGTH_MASK.to_be(),
-        word(head, 22) & SOURCE_MASK.to_be(),
-        word(head, 30),
-        begin,
-    ])
-}
-
-#[inline(always)]
-fn word(head: &[u8; HEAD], at: usize) -> u64 {
-    let bytes = head[at..].first_chunk();
-    bytes.map_or(0, |&bytes| u64::from_ne_bytes(bytes))
+    let (words, _) = head.as_chunks();
+    let mut read = [0; HEAD / 8];
+    for (read, word) in read.iter_mut().zip(words) {
+        *read = u64::from_ne_bytes(*word);
+    }
+    Some(read)
 }

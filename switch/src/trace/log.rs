@@ -44,8 +44,8 @@ pub(super) struct Log {
     records: Vec<Record>,
     rewrites: Vec<Rewrite>,
     judgements: Vec<Judgement>,
-    /// Events that the records stand for.
-    waiting: usize,
+    /// Events that the records stand for, beyond one each.
+    more: usize,
     lost: u64,
 }
 
@@ -94,14 +94,11 @@ impl Log {
         }
     }
 
-    /// The same of one frame, of which the next one's step is not known to be the same.
+    /// The same of one frame, of which the next one's step is not known to be the same, and for which there
+    /// [is room](Self::has_room).
     #[inline(always)]
     pub(super) fn push_one(&mut self, at: Time, frame: u64, place: IfId, step: Step) {
-        if self.waiting == EVENTS {
-            self.lost += 1;
-            return;
-        }
-        self.waiting += 1;
+        debug_assert!(self.has_room(1), "the events are too many");
         self.records.push(Record {
             at,
             first: frame,
@@ -136,10 +133,22 @@ impl Log {
         }
     }
 
+    /// Events that the records stand for.
+    #[inline]
+    const fn waiting(&self) -> usize {
+        self.records.len() + self.more
+    }
+
+    /// Whether there is room for so many more events.
+    #[inline]
+    pub(super) const fn has_room(&self, count: usize) -> bool {
+        self.waiting() + count <= EVENTS
+    }
+
     /// How many of `count` events there is room for; the others are lost.
     #[inline]
     fn admit(&mut self, count: u32) -> u32 {
-        let room = EVENTS - self.waiting;
+        let room = EVENTS - self.waiting();
         if count as usize <= room {
             return count;
         }
@@ -151,13 +160,14 @@ impl Log {
     /// just written, which a processor waits for.
     #[inline(never)]
     fn record(&mut self, at: Time, first: u64, count: u32, place: IfId, step: Step) {
-        self.waiting += count as usize;
         if let Some(last) = self.records.last_mut()
             && last.is_followed_by(first, at, place, step)
         {
             last.count += count;
+            self.more += count as usize;
             return;
         }
+        self.more += count as usize - 1;
         self.records.push(Record {
             at,
             first,
@@ -168,7 +178,8 @@ impl Log {
     }
 
     pub(super) fn drain(&mut self) -> Events<'_> {
-        let left = core::mem::take(&mut self.waiting);
+        let left = self.waiting();
+        self.more = 0;
         Events {
             records: self.records.drain(..),
             rewrites: self.rewrites.drain(..),
@@ -338,9 +349,12 @@ mod tests {
         let mut log = Log::default();
         let most = (EVENTS - 2) as u32;
         push(&mut log, Time::ZERO, 1, most, IfId(2), What::Sent);
-        for frame in [3, 9, 5] {
+        for frame in [3, 9] {
+            assert!(log.has_room(1));
             log.push_one(Time::ZERO, frame, IfId(3), Step::Delivered);
         }
+        assert!(!log.has_room(1));
+        push(&mut log, Time::ZERO, 5, 1, IfId(3), What::Delivered);
         assert_eq!(log.lost(), 1);
         let told: Vec<u64> = log
             .drain()

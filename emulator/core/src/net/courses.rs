@@ -69,8 +69,8 @@ pub(super) struct Course {
     pub(super) peer: IfId,
     /// The veth pair and the end of it.
     way: u32,
-    /// When the destination is too old, in coarse units.
-    old: u32,
+    /// When the destination is too old.
+    old: Age,
 }
 
 /// All that a course depends on besides its connection and its age: the change of the bridge, and those of the rules.
@@ -94,6 +94,22 @@ pub(super) struct Courses {
     epoch: u16,
     /// Where the course stands of the last frame of many.
     pub(super) last: u16,
+}
+
+/// A time in coarse units.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Age(u32);
+
+impl Age {
+    #[inline]
+    pub(super) const fn of(time: Time) -> Self {
+        let units = time.as_nanos() >> COARSE;
+        Self(if units < u32::MAX as u64 {
+            units as u32
+        } else {
+            u32::MAX
+        })
+    }
 }
 
 impl Key {
@@ -159,7 +175,6 @@ impl Course {
         old_at: Time,
     ) -> Option<Self> {
         let way = link.0.checked_mul(2)? | side as u32;
-        let old = u32::try_from(old_at.as_nanos() >> COARSE).unwrap_or(u32::MAX);
         Some(Self {
             shape: Shape::NONE,
             key,
@@ -167,7 +182,7 @@ impl Course {
             out,
             peer,
             way,
-            old,
+            old: Age::of(old_at),
             epoch: 0,
             next: 0,
         })
@@ -224,16 +239,16 @@ impl Courses {
             Some(first) => first,
             None => (places[1..].iter()).find_map(|&held| self.stands(held, hash, key))?,
         };
-        self.holds(now, course).then_some((at, course))
+        self.holds(Age::of(now), course).then_some((at, course))
     }
 
     /// The course that stands here, if it is that of an ordinary frame that came in at this port. The frame is of the shape
     /// of the one that was looked up last, else nobody knows it here.
     #[inline(always)]
-    pub(super) fn at(&self, now: Time, at: u16, bytes: &[u8], inlet: IfId) -> Option<&Course> {
+    pub(super) fn at(&self, age: Age, at: u16, bytes: &[u8], inlet: IfId) -> Option<&Course> {
         let course = self.list.get(usize::from(at))?;
         let is_its = course.shape.is_of(bytes) && course.key.inlet == inlet;
-        (is_its && self.holds(now, course)).then_some(course)
+        (is_its && self.holds(age, course)).then_some(course)
     }
 
     /// The course that stands at `next`: frames of this shape are expected to have it, behind those of the course that
@@ -257,9 +272,8 @@ impl Courses {
     }
 
     #[inline(always)]
-    const fn holds(&self, now: Time, course: &Course) -> bool {
-        let is_old = now.as_nanos() >> COARSE >= course.old as u64;
-        course.epoch == self.epoch && !is_old
+    const fn holds(&self, now: Age, course: &Course) -> bool {
+        course.epoch == self.epoch && now.0 < course.old.0
     }
 
     /// The course that a place names, if it is of this flow.

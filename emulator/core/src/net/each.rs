@@ -13,7 +13,7 @@ use switch::trace::Trace;
 use switch::verdict::What;
 use switch::{Frame, Pool, Time};
 
-use super::courses::{Course, Courses, Single};
+use super::courses::{Age, Course, Courses, Single};
 use super::crossing::{Crossing, Known};
 use super::run::Inlet;
 use super::{QUANTUM, Reader, Socket, Work, mark};
@@ -32,12 +32,13 @@ impl Crossing<'_> {
         let Some(guard) = self.guard.as_deref_mut() else {
             return 0;
         };
-        if !self.pool.has_room(QUANTUM) {
+        if !self.pool.has_room(QUANTUM) || !self.trace.has_room(QUANTUM) {
             return 0;
         }
         let last = self.courses.last;
         let mut procession = Procession {
             now: self.now,
+            age: Age::of(self.now),
             inlet,
             expected: self.courses.behind(last),
             last,
@@ -102,6 +103,7 @@ impl Crossing<'_> {
 /// Frames on their way, one behind the other.
 struct Procession<'a> {
     now: Time,
+    age: Age,
     inlet: &'a Inlet,
     /// Where the course stands that is expected next.
     expected: u16,
@@ -131,7 +133,7 @@ impl Procession<'_> {
             return None;
         }
         let (inlet, number, len) = (self.inlet.iface, meta.id, bytes.len());
-        let course = match self.courses.at(self.now, self.expected, bytes, inlet) {
+        let course = match self.courses.at(self.age, self.expected, bytes, inlet) {
             Some(course) => course,
             None => {
                 let single = (&*self.pool, held.frame(), inlet);
@@ -141,9 +143,8 @@ impl Procession<'_> {
                 course
             }
         };
-        if course.link() == self.inlet.link {
-            return None;
-        }
+        // A frame that leaves by the port that it came by is no part of a row, so no course was kept of it.
+        debug_assert_ne!(course.link(), self.inlet.link);
         let target = self.links.get_mut(course.link().0 as usize)?;
         let way = target.clear(course.side(), len)?;
         let sender = course.shape.sender();

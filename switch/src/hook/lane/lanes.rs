@@ -137,7 +137,7 @@ impl Lane {
             conn: self.conn,
             way: self.way as u16,
             direction: self.direction,
-            state: self.state,
+            answered: matches!(self.state, State::Established),
         }
     }
 }

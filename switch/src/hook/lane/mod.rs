@@ -25,7 +25,7 @@ use crate::verdict::{IfId, Verdict};
 
 pub(super) use self::lanes::Lanes;
 pub use self::passage::{Passage, Tally};
-pub(super) use self::plain::{Key, Plain, SOURCE_MASK, plain};
+pub(super) use self::plain::{Key, Plain, plain};
 #[cfg(test)]
 pub(super) use self::plain::{TCP_KEY, UDP_KEY};
 pub use self::run::{Datum, Run};

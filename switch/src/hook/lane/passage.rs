@@ -4,7 +4,7 @@ use super::super::Netfilter;
 use super::lanes::Lane;
 use super::run::Run;
 use crate::conntrack::{ConnRef, Direction};
-use crate::filter::{Counter, State};
+use crate::filter::Counter;
 use crate::time::Time;
 
 /// The way of a flow through the hooks that is known, to be kept by those who know the rest of its way. It holds until
@@ -15,7 +15,8 @@ pub struct Passage {
     /// Its way through the rules: there are no more than [`WAYS`](crate::filter::WAYS).
     pub(super) way: u16,
     pub(super) direction: Direction,
-    pub(super) state: State,
+    /// Its packets are those of a connection that was answered.
+    pub(super) answered: bool,
 }
 
 /// Packets that went the same way through the rules and are not counted at their rules yet: by
@@ -24,7 +25,8 @@ pub struct Passage {
 #[must_use]
 pub struct Tally {
     way: u32,
-    weight: Counter,
+    packets: u32,
+    bytes: u64,
 }
 
 impl Netfilter {
@@ -52,11 +54,12 @@ impl Netfilter {
             bytes: u64::from(len),
         };
         // A new one's packets are not answers.
-        let is_as_it_was = (passage.state == State::Established) == conn.seen_reply;
+        let is_as_it_was = passage.answered == conn.seen_reply;
         if !is_as_it_was || !conn.live_on(now) {
             return self.pass_open(now, (1, weight), passage, tally);
         }
-        if conn.is_misplaced() {
+        // No TCP connection that lives on is over, so nothing else misplaces it.
+        if conn.expires < conn.queued {
             self.conntrack.settle(passage.conn);
         }
         self.tally(tally, u32::from(passage.way), weight);
@@ -75,9 +78,7 @@ impl Netfilter {
             return false;
         };
         let answered = passage.direction == Direction::Reply || conn.seen_reply;
-        let holds = conn.is_open()
-            && !conn.is_expired(now)
-            && answered == (passage.state == State::Established);
+        let holds = conn.is_open() && !conn.is_expired(now) && answered == passage.answered;
         if !holds {
             return false;
         }
@@ -99,7 +100,8 @@ impl Netfilter {
             self.count(tally);
             tally.way = way;
         }
-        tally.weight.add(weight);
+        tally.packets += weight.packets as u32;
+        tally.bytes += weight.bytes;
     }
 
     /// The way of packets that have just passed and are nothing but data, if more are to be expected.
@@ -119,7 +121,10 @@ impl Netfilter {
     /// Counts at the rules what passed lanes; nothing is left in the tally.
     #[inline]
     pub fn count(&mut self, tally: &mut Tally) {
-        let weight = core::mem::take(&mut tally.weight);
+        let weight = Counter {
+            packets: u64::from(core::mem::take(&mut tally.packets)),
+            bytes: core::mem::take(&mut tally.bytes),
+        };
         if weight.packets > 0 {
             self.rules.count_way(tally.way, weight);
         }

@@ -118,7 +118,7 @@ fn u16_at(bytes: &[u8], at: usize) -> usize {
 const PLAIN: u64 = 0x4500_0000_0000_0000;
 const PLAIN_MASK: u64 = 0xff00_0000_0000_3fff;
 /// Protocol and source, without time to live and checksum.
-pub(in crate::hook) const SOURCE_MASK: u64 = 0x00ff_0000_ffff_ffff;
+const SOURCE_MASK: u64 = 0x00ff_0000_ffff_ffff;
 
 /// The first 28 bytes of a packet, as far as they say whose it is.
 #[derive(Clone, Copy, Debug)]
