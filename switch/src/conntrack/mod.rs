@@ -362,7 +362,7 @@ impl Conntrack {
     /// Removes one connection that has run out.
     fn remove_expired(&mut self, now: Time) -> bool {
         while let Some(place) = self.timers.due(now) {
-            self.fetch_next();
+            self.fetch_ahead();
             if !says(&self.slots, place) {
                 continue;
             }
@@ -379,12 +379,13 @@ impl Conntrack {
         false
     }
 
-    /// Has the memory of the connection that is looked at next come while this one is.
+    /// Has the memory of the connections that are looked at next come at once, where each would be waited for alone.
     #[inline]
-    fn fetch_next(&self) {
-        let next = self.timers.behind();
-        let next = next.and_then(|slot| self.slots.get(slot as usize));
-        core::hint::black_box(next.map_or(0, |slot| slot.generation));
+    fn fetch_ahead(&mut self) {
+        for slot in self.timers.ahead() {
+            let held = self.slots.get(slot as usize);
+            core::hint::black_box(held.map_or(0, |held| held.generation));
+        }
     }
 
     /// Puts a connection into the queue of timers at `when`.

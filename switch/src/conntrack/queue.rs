@@ -15,6 +15,8 @@ use crate::time::Time;
 const LINES: usize = 6;
 /// An empty line keeps no more room than for so many.
 const ROOM: usize = 256;
+/// So many slots are told of ahead, all at once.
+const AHEAD: u8 = 8;
 /// How many places may mean nothing, beside as many as there are slots in the queue.
 const SPARE: usize = 64;
 
@@ -28,6 +30,8 @@ pub(super) struct Queue {
     next: (Time, usize),
     /// The line of which one came last.
     came: usize,
+    /// How many slots of each line are told of already.
+    told: [u8; LINES + 1],
     firsts: [Time; LINES],
     lasts: [Time; LINES],
     lines: [VecDeque<Place>; LINES],
@@ -40,6 +44,7 @@ impl Default for Queue {
         Self {
             next: (Time::MAX, LINES),
             came: LINES,
+            told: [0; LINES + 1],
             firsts: [Time::MAX; LINES],
             lasts: [Time::ZERO; LINES],
             lines: Default::default(),
@@ -65,11 +70,16 @@ impl Queue {
         self.take()
     }
 
-    /// The slot behind the one that came last, in its line: it is due soon, mostly.
+    /// Those slots behind the one that came last, in its line, that are not told of yet: each some at once, then none for as
+    /// many times.
     #[inline]
-    pub(super) fn behind(&self) -> Option<u32> {
-        let place = self.lines.get(self.came)?.front()?;
-        Some(place.1)
+    pub(super) fn ahead(&mut self) -> impl Iterator<Item = u32> {
+        let told = &mut self.told[self.came];
+        *told = told.saturating_sub(1);
+        let more = if *told == 0 { AHEAD } else { 0 };
+        *told += more;
+        let line = self.lines.get(self.came).into_iter().flatten();
+        line.take(more.into()).map(|place| place.1)
     }
 
     /// Has a slot looked at at a time.
