@@ -201,7 +201,7 @@ fn bridged_like(rules: &Ruleset, key: &Key, state: State) -> Like {
 }
 
 /// Accounts for packets at their connection, if it is as it was.
-#[inline]
+#[inline(never)]
 pub(super) fn advance(
     conntrack: &mut Conntrack,
     now: Time,
@@ -228,7 +228,7 @@ pub(super) fn advance(
 ///
 /// To a connection the second packet of a moment and every later one mean the same: whether there was
 /// an answer, the state and the timer are then as they leave them. So two are enough.
-#[inline]
+#[inline(always)]
 fn tell(conn: &mut Conn, now: Time, run: &Run, direction: Direction) -> Option<bool> {
     let flags = run.first.flags;
     let is_open = conn.is_open() && run.first.is_data();
@@ -239,10 +239,10 @@ fn tell(conn: &mut Conn, now: Time, run: &Run, direction: Direction) -> Option<b
             conn.advance_open(now, direction);
         }
     } else {
-        let lives = conn.advance_living(now, direction, flags)
-            && (run.packets == 1 || conn.advance_living(now, direction, flags));
-        if !lives {
-            return None;
+        for _ in 0..run.packets.min(2) {
+            if !conn.advance_living(now, direction, flags) {
+                return None;
+            }
         }
     }
     Some(conn.is_misplaced() || conn.assured != was_assured)
