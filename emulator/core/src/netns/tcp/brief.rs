@@ -399,21 +399,16 @@ impl Brief {
         room.min(usize::from(u16::MAX)) as u16
     }
 
-    /// The options of a SYN, or of a SYN-ACK if it is `answer`, for packets of `mtu` bytes; how many bytes they are.
-    pub(super) fn offer(&self, mtu: usize, is_answer: bool) -> ([u8; 12], usize) {
-        let mut options = [0; 12];
+    /// The options of a SYN, or of a SYN-ACK if it is one, for packets of `mtu` bytes; how many bytes they are.
+    pub(super) const fn offer(&self, mtu: usize, is_answer: bool) -> ([u8; 12], usize) {
         let [high, low] = ((mtu - HEADERS) as u16).to_be_bytes();
-        options[..4].copy_from_slice(&[2, 4, high, low]);
-        let mut len = 4;
-        if !is_answer || self.peer_shift.is_some() {
-            options[len..len + 3].copy_from_slice(&[3, 3, self.shift]);
-            len += 3;
+        let (scales, sacks) = (!is_answer || self.scales(), !is_answer || self.sack);
+        match (scales, sacks) {
+            (true, true) => ([2, 4, high, low, 3, 3, self.shift, 4, 2, 0, 0, 0], 12),
+            (true, false) => ([2, 4, high, low, 3, 3, self.shift, 0, 0, 0, 0, 0], 8),
+            (false, true) => ([2, 4, high, low, 4, 2, 0, 0, 0, 0, 0, 0], 8),
+            (false, false) => ([2, 4, high, low, 0, 0, 0, 0, 0, 0, 0, 0], 4),
         }
-        if !is_answer || self.sack {
-            options[len..len + 2].copy_from_slice(&[4, 2]);
-            len += 2;
-        }
-        (options, len.next_multiple_of(4))
     }
 
     /// When there is something to send.

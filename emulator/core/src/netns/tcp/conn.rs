@@ -204,7 +204,10 @@ impl Conn {
 
     /// The key that segments find it by.
     pub(super) const fn tuple(&self) -> Tuple {
-        Tuple::new(self.local, self.remote)
+        match self.incoming.ports {
+            0 => Tuple::new(self.local, self.remote),
+            ports => Tuple::incoming(self.incoming.addresses, ports),
+        }
     }
 
     /// It has no engine yet.
@@ -331,13 +334,13 @@ impl Conn {
         self.heard = now;
         self.probes = 0;
         if segment.has(ACK) {
-            self.acknowledged(now, segment.ack, segment.window);
+            self.acknowledged(now, segment.ack, segment.window, self.state());
         }
     }
 
-    /// The other side has had everything before `ack`.
+    /// The other side has had everything before `ack`, after which the engine is in this state.
     #[inline(always)]
-    pub(super) fn acknowledged(&mut self, now: Time, ack: u32, window: u16) {
+    pub(super) fn acknowledged(&mut self, now: Time, ack: u32, window: u16, state: TcpState) {
         let marks = &mut self.marks;
         let possible = !after(marks.acked, ack) && !after(ack, marks.sent);
         marks.again &= ack != marks.sent;
@@ -350,7 +353,8 @@ impl Conn {
         // A peer that answers with a closed window is alive; nobody waits for an orphan's peer though.
         let patient = window == 0 && self.owner != Owner::Nobody;
         if progress || patient {
-            self.stalled = self.waits().then_some(now);
+            let waits = marks.outstanding() || state.waits_for_fin();
+            self.stalled = waits.then_some(now);
         }
     }
 

@@ -277,7 +277,7 @@ impl Tcp {
     ///
     /// # Errors
     /// See [`Refusal`].
-    #[inline]
+    #[inline(always)]
     pub(in crate::netns) fn input_plain(
         &mut self,
         cx: &mut TcpCx<'_>,
@@ -294,17 +294,30 @@ impl Tcp {
         let Some(slot) = self.find_plain(segment) else {
             return self.input_apart(cx, frame, segment);
         };
+        let conn = self.slots.conn_at(slot);
+        if !conn.is_some_and(|conn| conn.is_brief()) {
+            return self.input_stream(cx, slot, frame, segment);
+        }
+        match self.input_brief(cx, slot, frame, segment) {
+            Ok(()) => Ok(()),
+            Err(frame) => self.input_event(cx, frame, segment),
+        }
+    }
+
+    /// The same for the connection in `slot`, which has an engine.
+    #[inline(never)]
+    fn input_stream(
+        &mut self,
+        cx: &mut TcpCx<'_>,
+        slot: u32,
+        frame: Frame,
+        segment: &Plain,
+    ) -> Result<(), Refusal> {
         let Some(conn) = self.slots.conn_at(slot) else {
             return self.input_event(cx, frame, segment);
         };
         debug_assert!(conn.mapped, "segments find no other");
         let engine = match &mut conn.engine {
-            Some(Machine::Brief(_)) => {
-                return match self.input_brief(cx, slot, frame, segment) {
-                    Ok(()) => Ok(()),
-                    Err(frame) => self.input_event(cx, frame, segment),
-                };
-            }
             Some(Machine::Engine(engine)) if segment.is_data() => engine,
             _ => return self.input_event(cx, frame, segment),
         };
@@ -367,7 +380,7 @@ impl Tcp {
         };
         conn.heard = cx.now;
         conn.probes = 0;
-        conn.acknowledged(cx.now, ack, window);
+        conn.acknowledged(cx.now, ack, window, after.state);
         let answer = self.reply.take();
         let is_answered = !answer.is_empty();
         if is_answered {

@@ -69,6 +69,7 @@ impl Conn {
         if is_late || !brief.hear((now, clock), told, segment) {
             return None;
         }
+        let after = brief.state();
         if before == TcpState::SynSent {
             let scales = told.has(SYN) && brief.scales();
             self.meet(told.seq, scales);
@@ -76,7 +77,7 @@ impl Conn {
         self.heard = now;
         self.probes = 0;
         if told.has(ACK) {
-            self.acknowledged(now, told.ack, told.window);
+            self.acknowledged(now, told.ack, told.window, after);
         }
         Some(before)
     }

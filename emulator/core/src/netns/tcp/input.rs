@@ -249,8 +249,8 @@ impl Tcp {
         };
         let mut conn = cx.spares.conn(cx.now, isn, machine, &origin);
         conn.meet(segment.seq, scaled);
+        let tuple = conn.tuple();
         let slot = self.slots.insert(Tenant::Conn(conn)).slot;
-        let tuple = Tuple::new(local, remote);
         self.demux.insert(&self.slots, &tuple, slot);
         self.expect_plain(slot);
         if let Some(queues) = self.slots.listener_mut(listener) {
