@@ -259,7 +259,7 @@ impl Tcp {
     }
 
     /// The connection that a segment is for.
-    #[inline]
+    #[inline(always)]
     fn find_plain(&mut self, segment: &Plain) -> Option<u32> {
         let place = segment.ends.place();
         let hint = self.hints.0[place];
