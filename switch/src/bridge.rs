@@ -168,6 +168,8 @@ pub struct Learned {
 pub struct Bridge {
     interface: IfId,
     address: EthernetAddress,
+    /// The same as a number.
+    own: u64,
     ports: Vec<Option<Port>>,
     count: usize,
     /// No port number below this one is free.
@@ -192,6 +194,7 @@ impl Bridge {
         Self {
             interface,
             address,
+            own: fdb::bits(address),
             ports: Vec::new(),
             count: 0,
             free: 0,
@@ -217,10 +220,18 @@ impl Bridge {
         self.address
     }
 
+    /// Whether `destination` (its first byte highest) is the address of the bridge's own interface.
+    #[must_use]
+    #[inline(always)]
+    pub const fn is_own(&self, destination: u64) -> bool {
+        self.own == destination
+    }
+
     /// Changes the address of the bridge's own interface.
     pub fn set_address(&mut self, now: Time, address: EthernetAddress) {
         self.fdb.remove(0, self.address);
         self.address = address;
+        self.own = fdb::bits(address);
         self.fdb.insert_local(now, 0, address, None);
     }
 
@@ -419,7 +430,7 @@ impl Bridge {
     /// One more frame with the addresses of an earlier one came in at the same port: true if nothing has
     /// [changed](Self::change) meanwhile, it goes the same way and teaches nothing. Else nothing has happened. The caller
     /// [accounts](Self::account) for the frame. `source` is its source, the first byte highest.
-    #[inline]
+    #[inline(always)]
     pub fn renew(&mut self, now: Time, port: PortId, source: u64) -> bool {
         let is_known = self.fdb.renew_key(now, source, port);
         if is_known {

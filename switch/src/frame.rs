@@ -191,6 +191,20 @@ impl<const SIZE: usize> Class<SIZE> {
         }
     }
 
+    /// [`Self::exchange`] of a short frame that is nobody else's, if a buffer is free; `None`, and nothing has happened, else.
+    #[inline(always)]
+    fn exchange_short(&mut self, index: usize) -> Option<u32> {
+        let last = self.free.last_mut()?;
+        let both = (self.buffers).get_disjoint_mut([index, *last as usize]);
+        let [source, target] = both.ok()?;
+        if source.slot.refs != 1 || !target.copy_short(source) {
+            return None;
+        }
+        source.slot.refs = 0;
+        // The next buffer to be used is the one that this frame leaves.
+        Some(core::mem::replace(last, index as u32))
+    }
+
     /// Copies a frame into another buffer and gives its share of this one back.
     #[inline]
     fn exchange(&mut self, index: usize) -> Option<u32> {
@@ -200,7 +214,6 @@ impl<const SIZE: usize> Class<SIZE> {
         {
             target.copy_of(source);
             source.slot.refs = 0;
-            // The next buffer to be used is the one that this frame leaves.
             return Some(core::mem::replace(last, index as u32));
         }
         let copy = self.take()?;
@@ -265,23 +278,34 @@ impl<const SIZE: usize> Buffer<SIZE> {
         self.bytes[start as usize..].first_chunk_mut()
     }
 
-    /// Becomes a copy of the frame in another buffer. What is copied behind the end of a short frame is nobody's.
+    /// Becomes a copy of the frame in another buffer.
     #[inline]
     fn copy_of(&mut self, from: &Self) {
-        self.slot = from.slot.copied();
-        let (len, start) = (from.slot.len as usize, from.slot.start as usize);
-        let to = &mut self.bytes[HEADROOM..];
-        if len <= 2 * LINE
-            && let Some(from) = from.bytes[start..].first_chunk::<{ 2 * LINE }>()
-            && let Some(to) = to.first_chunk_mut::<{ 2 * LINE }>()
-        {
-            copy_line(to, from, 0);
-            if len > LINE {
-                copy_line(to, from, LINE);
-            }
-            return;
+        if !self.copy_short(from) {
+            self.slot = from.slot.copied();
+            let bytes = &from.bytes[from.slot.place()];
+            self.bytes[HEADROOM..][..bytes.len()].copy_from_slice(bytes);
         }
-        to[..len].copy_from_slice(&from.bytes[from.slot.place()]);
+    }
+
+    /// The same if that is short, line by line: what is copied behind its end is nobody's. False, and nothing has happened,
+    /// if it is not.
+    #[inline(always)]
+    fn copy_short(&mut self, from: &Self) -> bool {
+        let (len, start) = (from.slot.len as usize, from.slot.start as usize);
+        let source = from.bytes.get(start..).and_then(<[u8]>::first_chunk);
+        let target = self.bytes[HEADROOM..].first_chunk_mut();
+        if len <= 2 * LINE
+            && let (Some(source), Some(target)) = (source, target)
+        {
+            copy_line(target, source, 0);
+            if len > LINE {
+                copy_line(target, source, LINE);
+            }
+            self.slot = from.slot.copied();
+            return true;
+        }
+        false
     }
 }
 
@@ -400,6 +424,18 @@ impl Pool {
     /// buffer held before.
     #[inline]
     pub fn alloc(&mut self, len: usize) -> Option<Frame> {
+        if HEADROOM + len <= SMALL
+            && let Some(index) = self.small.free.pop()
+        {
+            self.small.buffers[index as usize].slot = Slot::new(self.next_id, len);
+            self.next_id += 1;
+            return Some(Frame(index));
+        }
+        self.alloc_anew(len)
+    }
+
+    #[inline(never)]
+    fn alloc_anew(&mut self, len: usize) -> Option<Frame> {
         let frame = self.take(len)?;
         let id = self.next_id;
         self.next_id += 1;
@@ -610,6 +646,17 @@ impl Pool {
 
     #[inline]
     fn renew_by_copy(&mut self, frame: Frame) -> Result<Frame, Frame> {
+        if !frame.is_large()
+            && let Some(copy) = self.small.exchange_short(frame.index())
+        {
+            return Ok(Frame(copy));
+        }
+        self.renew_other(frame)
+    }
+
+    /// The same for frames that are not short, or shared, or find no free buffer.
+    #[inline(never)]
+    fn renew_other(&mut self, frame: Frame) -> Result<Frame, Frame> {
         if frame.is_large() {
             return match self.copy(&frame) {
                 Some(copy) => {

@@ -168,6 +168,22 @@ impl Log {
             return;
         }
         self.more += count as usize - 1;
+        // So that those who find room need not save what they hold.
+        if self.records.len() == self.records.capacity() {
+            return self.record_anew(at, first, count, place, step);
+        }
+        self.records.push(Record {
+            at,
+            first,
+            count,
+            place,
+            step,
+        });
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn record_anew(&mut self, at: Time, first: u64, count: u32, place: IfId, step: Step) {
         self.records.push(Record {
             at,
             first,

@@ -74,7 +74,7 @@ impl Pair {
 
     /// The destination address as a number, its first byte highest.
     #[inline(always)]
-    const fn destination(&self) -> u64 {
+    pub(super) const fn destination(&self) -> u64 {
         self.front >> 16
     }
 

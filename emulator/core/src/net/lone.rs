@@ -38,8 +38,9 @@ struct Gate<'a> {
     hops: &'a mut Hops,
     links: &'a mut [Link],
     sockets: &'a [Socket],
-    /// The frame, and its number.
+    /// The frame, its addresses and its number.
     bytes: &'a [u8],
+    pair: Pair,
     number: u64,
 }
 
@@ -69,7 +70,8 @@ impl Net {
         }
         let slot = self.bridges[inlet.bridge.0 as usize].as_deref_mut()?;
         let (number, bytes) = self.pool.ordinary(frame)?;
-        if bytes.starts_with(&slot.bridge.address().0) {
+        let pair = Pair::of(bytes.first_chunk()?, inlet.iface)?;
+        if slot.bridge.is_own(pair.destination()) {
             let bridge = &mut slot.bridge;
             let decision = bridge.input(self.now, inlet.port, bytes);
             if bridge.learned().is_some() {
@@ -94,6 +96,7 @@ impl Net {
             links: &mut self.links,
             sockets: &self.sockets,
             bytes,
+            pair,
             number,
         };
         match guard {
@@ -271,25 +274,18 @@ impl Gate<'_> {
     /// Where the bridge forwards it to, if the way is clear.
     #[inline(always)]
     fn hop(&mut self) -> Option<Exit> {
-        let pair = Pair::of(self.bytes.first_chunk()?, self.inlet.iface)?;
-        let exit = match self.hops.of(self.now, self.bridge, &pair) {
-            Some(hop) if self.bridge.renew(self.now, self.inlet.port, pair.source()) => hop.exit,
-            _ => self.hop_anew(pair)?,
+        let (now, port, source) = (self.now, self.inlet.port, self.pair.source());
+        let exit = match self.hops.of(now, self.bridge, &self.pair) {
+            Some(hop) if self.bridge.renew(now, port, source) => hop.exit,
+            _ => hop_anew(
+                (now, self.inlet, self.bytes),
+                self.bridge,
+                self.hops,
+                self.sockets,
+            )?,
         };
         let target = self.links.get_mut(exit.link.0 as usize)?;
         target.clear(exit.side, self.bytes.len())?;
-        Some(exit)
-    }
-
-    #[inline(never)]
-    fn hop_anew(&mut self, pair: Pair) -> Option<Exit> {
-        let from = self.inlet.port;
-        let to = (self.bridge).between(self.now, from, self.bytes)?;
-        let exit = exit(self.bridge, self.sockets, to)?;
-        if exit.link == self.inlet.link {
-            return None;
-        }
-        self.hops.keep(Hop::new(self.bridge, pair, exit)?);
         Some(exit)
     }
 
@@ -303,4 +299,22 @@ impl Gate<'_> {
         self.bridge
             .forwarded(self.inlet.port, self.bytes.len() as u64);
     }
+}
+
+/// Finds out where the bridge forwards a frame to, and keeps it. Not a method of the gate: it stays in registers then.
+#[inline(never)]
+fn hop_anew(
+    (now, inlet, bytes): (Time, &Inlet, &[u8]),
+    bridge: &mut Bridge,
+    hops: &mut Hops,
+    sockets: &[Socket],
+) -> Option<Exit> {
+    let pair = Pair::of(bytes.first_chunk()?, inlet.iface)?;
+    let to = bridge.between(now, inlet.port, bytes)?;
+    let exit = exit(bridge, sockets, to)?;
+    if exit.link == inlet.link {
+        return None;
+    }
+    hops.keep(Hop::new(bridge, pair, exit)?);
+    Some(exit)
 }

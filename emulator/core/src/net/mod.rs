@@ -549,6 +549,7 @@ impl Net {
         }
     }
 
+    #[inline(never)]
     fn receive_each(&mut self, ns: NsId, iface: IfId, plug: Plug, reader: Reader) {
         for _ in 0..QUANTUM {
             let Some(frame) = self.take_received(iface, plug) else {
@@ -572,6 +573,7 @@ impl Net {
     }
 
     /// A frame for the stack of `ns`, or for what sits on top of its interface.
+    #[inline(always)]
     pub(crate) fn stack_input(&mut self, ns: NsId, iface: IfId, frame: Frame) {
         self.trace.frame(
             self.now,
