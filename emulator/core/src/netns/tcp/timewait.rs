@@ -499,7 +499,8 @@ mod tests {
         let (mut table, mut list) = (TimeWaits::default(), Vec::<(Time, Tuple)>::new());
         let ends = |n: u32| match n % 3 {
             0 => Tuple::new(([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1], n as u16).into(), v6(80)),
-            _ => Tuple::new(tuple(9).local(), ([10, 0, 0, 3], n as u16).into()),
+            1 => Tuple::new(tuple(9).local(), ([10, 0, 0, 3], n as u16).into()),
+            _ => Tuple::new(([10, 0, 0, 1], n as u16).into(), tuple(9).remote()),
         };
         for step in 0..12_000 {
             let now = Time::from_millis(step * 20);
