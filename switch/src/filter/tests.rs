@@ -381,6 +381,31 @@ fn any_rule() -> impl Strategy<Value = (Match, u8)> {
     })
 }
 
+/// What went along ways shows in the counters at once, and stays there when there are too many of them.
+#[test]
+fn a_way_too_many_begins_anew_and_loses_nothing() {
+    let mut rules = Ruleset::new();
+    let id = rules
+        .add(forward(), 0, rule(Match::default(), Action::Accept))
+        .unwrap();
+    let mut trail = Trail::NEW;
+    trail.push(id.slot);
+    let (change, weight) = (rules.change(), facts("10.0.0.1", "10.0.0.2").weight);
+    for number in 0..WAYS as u32 {
+        let way = rules.way(&[(ChainId(number), trail), (forward(), Trail::POLICY)]);
+        assert_eq!(way, number);
+        rules.count_way(way, weight);
+    }
+    let counted = |rules: &Ruleset| {
+        let passed = rules.passed(rules.chain(forward()).unwrap());
+        (rules.rule(id).unwrap().1.packets, passed.packets)
+    };
+    assert_eq!((rules.change(), counted(&rules)), (change, (4096, 4096)));
+    assert_eq!(rules.way(&[(forward(), trail)]), 0);
+    assert!(rules.change() != change);
+    assert_eq!(counted(&rules), (4096, 4096));
+}
+
 proptest! {
     /// Two tables with the same rules, of which one remembers nothing, say and count the same, while rules and
     /// addresses come and go.
