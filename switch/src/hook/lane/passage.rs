@@ -119,7 +119,7 @@ impl Netfilter {
     }
 
     /// Counts at the rules what passed lanes; nothing is left in the tally.
-    #[inline]
+    #[inline(never)]
     pub fn count(&mut self, tally: &mut Tally) {
         let weight = Counter {
             packets: u64::from(core::mem::take(&mut tally.packets)),
