@@ -345,6 +345,8 @@ fn this_folders_project_if_none_is_named() {
             "services: {db: {expose: [5433]}}\n",
         ),
         ("empty/readme", ""),
+        // A work tree of its own, wherever the target directory is.
+        (".git/HEAD", ""),
         (
             "host/vethlab.yaml",
             "projects: {a: {files: ../compose.yaml, engine: '20.10'}}\nhosts: {one: {projects: [a]}}\n",
