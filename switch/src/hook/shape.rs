@@ -74,7 +74,8 @@ impl Shape {
         };
         let masks = &MASKS.0[usize::from(self.is_segment)];
         let mut differing = 0;
-        for at in 0..words.len() {
+        // From the back: so they are read in pairs that have masks of their own.
+        for at in (0..words.len()).rev() {
             differing |= (words[at] ^ self.words[at]) & masks[at];
         }
         differing == 0 && frame.len() == self.len as usize
