@@ -67,7 +67,7 @@ pub(super) struct Course {
     pub(super) out: IfId,
     /// The other end of its veth pair.
     pub(super) peer: IfId,
-    /// The veth pair and the end of it.
+    /// The veth pair and the end of it where they arrive.
     way: u32,
     /// When the destination is too old.
     old: Age,
@@ -174,7 +174,7 @@ impl Course {
         (link, side): (LinkId, Side),
         old_at: Time,
     ) -> Option<Self> {
-        let way = link.0.checked_mul(2)? | side as u32;
+        let way = link.0.checked_mul(2)? | side.peer() as u32;
         Some(Self {
             shape: Shape::NONE,
             key,
@@ -200,12 +200,12 @@ impl Course {
         LinkId(self.way / 2)
     }
 
-    /// The end of it.
+    /// The end of it where they leave.
     #[inline]
     pub(super) const fn side(&self) -> Side {
         match self.way % 2 {
-            0 => Side::A,
-            _ => Side::B,
+            0 => Side::B,
+            _ => Side::A,
         }
     }
 }

@@ -336,7 +336,7 @@ impl Net {
     /// // To all others on docker0.
     /// let frame = [[0xff; 6], [2, 0, 0, 0, 0, 1]].concat();
     /// let frame = [&frame[..], &[0x88, 0xb5], &[7; 46]].concat();
-    /// net.raw_send(ends[0], &frame)?;
+    /// net.raw_send(ends[0], &frame).unwrap();
     /// lab.run_for(Duration::from_millis(1));
     /// let mut readers = Vec::new();
     /// let count = lab.net_mut().raw_recv_each(ends.iter().copied(), 64, |reader, bytes| {
