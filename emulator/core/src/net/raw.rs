@@ -323,7 +323,7 @@ impl Net {
     ///
     /// let mut lab = Lab::new(LabConfig::default())?;
     /// let mut ends = Vec::new();
-    /// for name in ["a", "b", "c"] {
+    /// for name in ["one", "two", "three"] {
     ///     lab.create(ContainerSpec { name: Some(name.into()), image: "busybox".into(), ..Default::default() })?;
     ///     lab.start(name)?;
     ///     let netns = lab.namespace(name).and_then(|ns| lab.net().ns(ns)).unwrap();
