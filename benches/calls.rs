@@ -16,7 +16,7 @@ use vethlab::core::netns::Errno;
 use crate::common::lab::{assert_tracked, container, events, host, lab, quiet, start};
 
 /// How much later the next connection begins: 6,000 of them fill TIME_WAIT's minute, and their ports come back. The
-/// kernel beside it has as many in the middle of its rounds: none at first, about 12,000 behind the last.
+/// kernel beside it has as many in the middle of its rounds: none at first, about 10,000 behind the last.
 const LATER: Duration = Duration::from_millis(10);
 /// The same for [`CROWDED`].
 const LATER_IF_CROWDED: Duration = Duration::from_millis(4);
