@@ -88,6 +88,10 @@ impl Default for PoolLimits {
     }
 }
 
+/// The small buffers of a pool, to read.
+#[derive(Clone, Copy, Debug)]
+pub struct Small<'a>(&'a [Buffer<SMALL>]);
+
 /// The buffers of a lab.
 #[derive(Debug)]
 pub struct Pool {
@@ -560,6 +564,13 @@ impl Pool {
         (meta.gso_size == 0).then_some((meta.id, bytes))
     }
 
+    /// Its small buffers, for those who read many frames.
+    #[must_use]
+    #[inline(always)]
+    pub fn small(&self) -> Small<'_> {
+        Small(&self.small.buffers)
+    }
+
     /// What is known of `frame`, to change.
     #[inline]
     pub fn meta_mut(&mut self, frame: &Frame) -> &mut Meta {
@@ -730,6 +741,20 @@ impl Pool {
     #[must_use]
     pub const fn in_use(&self) -> usize {
         self.small.in_use() + self.large.in_use()
+    }
+}
+
+impl<'a> Small<'a> {
+    /// The number of an ordinary frame in a small buffer, its length, and the `N` bytes from its start, which may go on behind
+    /// its end. `None` of others, of which nothing is said.
+    #[must_use]
+    #[inline(always)]
+    pub fn ordinary<const N: usize>(&self, frame: &Frame) -> Option<(u64, u32, &'a [u8; N])> {
+        // No small buffer has the number of a large one.
+        let Buffer { slot, bytes } = self.0.get(frame.0 as usize)?;
+        let start = slot.start as usize;
+        let head = bytes.get(start..start + N)?.first_chunk()?;
+        (slot.meta.gso_size == 0).then_some((slot.meta.id, slot.len, head))
     }
 }
 

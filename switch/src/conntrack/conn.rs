@@ -336,8 +336,9 @@ impl Conn {
     #[inline(always)]
     pub(crate) fn live_on(&mut self, now: Time) -> bool {
         let (expires, is_assured) = match self.tcp {
-            None if self.seen_reply && now > self.stream_at => (now + UDP_STREAM, self.assured),
-            None => (now + UDP_ONCE, true),
+            // It is a stream since it was assured: so the second line need not be asked.
+            None if self.assured => (now + UDP_STREAM, true),
+            None => (now + UDP_ONCE, !self.seen_reply || now <= self.stream_at),
             Some(TcpState::Established) => {
                 let expires = now + TcpState::Established.timeout();
                 (expires, self.seen_reply && self.assured)

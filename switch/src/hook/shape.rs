@@ -13,29 +13,29 @@ const HEAD: usize = ETHER_LEN + 34;
 type Words = [u64; HEAD / 8];
 
 /// Which bits of the words are the same in frames of a shape.
-#[repr(align(16))]
-struct Masks([Words; 2]);
+#[repr(align(64))]
+struct Mask(Words);
 
 /// Those of a datagram: addresses and type; version and length; MF and offset; protocol; addresses, ports and length. Those
 /// of a segment: the same to its ports, the length of its header, and the flags without PSH.
-static MASKS: Masks = Masks([
-    [
+static MASKS: [Mask; 2] = [
+    Mask([
         !0,
         u64::from_ne_bytes([0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0]),
         u64::from_ne_bytes([0xff, 0xff, 0, 0, 0x3f, 0xff, 0, 0xff]),
         u64::from_ne_bytes([0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]),
         !0,
         0,
-    ],
-    [
+    ]),
+    Mask([
         !0,
         u64::from_ne_bytes([0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0]),
         u64::from_ne_bytes([0xff, 0xff, 0, 0, 0x3f, 0xff, 0, 0xff]),
         u64::from_ne_bytes([0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]),
         u64::from_ne_bytes([0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0]),
         u64::from_ne_bytes([0, 0, 0, 0, 0, 0, 0xff, 0x37]),
-    ],
-]);
+    ]),
+];
 
 /// What frames of a run have in common.
 #[derive(Clone, Copy, Debug)]
@@ -46,10 +46,13 @@ pub struct Shape {
 }
 
 impl Shape {
-    /// The shape of no frame.
+    /// Bytes of a frame that tell its shape.
+    pub const HEAD: usize = HEAD;
+
+    /// The shape of no frame: none is so long.
     pub const NONE: Self = Self {
         words: [0; 6],
-        len: 0,
+        len: u32::MAX,
         is_segment: false,
     };
 
@@ -59,7 +62,7 @@ impl Shape {
     pub fn of(frame: &[u8]) -> Option<Self> {
         let is_segment = frame.get(ETHER_LEN + 9) != Some(&UDP);
         Some(Self {
-            words: words(frame)?,
+            words: words(frame.first_chunk()?),
             len: u32::try_from(frame.len()).ok()?,
             is_segment,
         })
@@ -69,16 +72,28 @@ impl Shape {
     #[must_use]
     #[inline(always)]
     pub fn is_of(&self, frame: &[u8]) -> bool {
-        let Some(words) = words(frame) else {
-            return false;
-        };
-        let masks = &MASKS.0[usize::from(self.is_segment)];
+        frame.len() == self.len as usize && frame.first_chunk().is_some_and(|head| self.has(head))
+    }
+
+    /// Whether a frame of `len` bytes is, of which `head` are the first: what is behind the end of a shorter one does not
+    /// matter.
+    #[must_use]
+    #[inline(always)]
+    pub fn is_of_head(&self, len: u32, head: &[u8; HEAD]) -> bool {
+        // No frame shorter than that has a shape.
+        len == self.len && self.has(head)
+    }
+
+    #[inline(always)]
+    fn has(&self, head: &[u8; HEAD]) -> bool {
+        let words = words(head);
+        let Mask(masks) = &MASKS[usize::from(self.is_segment)];
         let mut differing = 0;
         // From the back: so they are read in pairs that have masks of their own.
         for at in (0..words.len()).rev() {
             differing |= (words[at] ^ self.words[at]) & masks[at];
         }
-        differing == 0 && frame.len() == self.len as usize
+        differing == 0
     }
 
     /// The source address of its frames and their type, as they stand in memory.
@@ -101,12 +116,11 @@ impl Shape {
 
 /// As they stand in memory.
 #[inline(always)]
-fn words(frame: &[u8]) -> Option<Words> {
-    let head: &[u8; HEAD] = frame.first_chunk()?;
+fn words(head: &[u8; HEAD]) -> Words {
     let (words, _) = head.as_chunks();
     let mut read = [0; HEAD / 8];
     for (read, word) in read.iter_mut().zip(words) {
         *read = u64::from_ne_bytes(*word);
     }
-    Some(read)
+    read
 }

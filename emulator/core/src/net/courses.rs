@@ -51,14 +51,18 @@ pub(super) struct Single {
     pub(super) key: Key,
 }
 
+/// A veth pair that frames leave by, and the end of it where they arrive.
+#[derive(Clone, Copy, Debug)]
+struct Outlet(u32);
+
 /// Where they go.
 #[derive(Clone, Copy, Debug)]
 #[repr(align(64))]
 pub(super) struct Course {
     /// That of the frame that was looked up last.
     pub(super) shape: Shape,
-    /// When it was found out, in changes.
-    epoch: u16,
+    /// When it was found out, in changes, and where its frames come in.
+    seal: u64,
     /// Where the course stands of the frame that came behind one of these last.
     pub(super) next: u16,
     key: Key,
@@ -67,8 +71,8 @@ pub(super) struct Course {
     pub(super) out: IfId,
     /// The other end of its veth pair.
     pub(super) peer: IfId,
-    /// The veth pair and the end of it where they arrive.
-    way: u32,
+    /// The veth pair that they leave by.
+    outlet: Outlet,
     /// When the destination is too old.
     old: Age,
 }
@@ -94,6 +98,14 @@ pub(super) struct Courses {
     epoch: u16,
     /// Where the course stands of the last frame of many.
     pub(super) last: u16,
+}
+
+/// Those of frames that come in at one port at one moment.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Now<'a> {
+    list: &'a [Course],
+    age: Age,
+    seal: u64,
 }
 
 /// A time in coarse units.
@@ -174,16 +186,15 @@ impl Course {
         (link, side): (LinkId, Side),
         old_at: Time,
     ) -> Option<Self> {
-        let way = link.0.checked_mul(2)? | side.peer() as u32;
         Some(Self {
             shape: Shape::NONE,
             key,
             passage,
             out,
             peer,
-            way,
+            outlet: Outlet(link.0.checked_mul(2)? | side.peer() as u32),
             old: Age::of(old_at),
-            epoch: 0,
+            seal: 0,
             next: 0,
         })
     }
@@ -194,19 +205,54 @@ impl Course {
         self.key.source()
     }
 
+    #[inline]
+    const fn epoch(&self) -> u16 {
+        (self.seal >> 32) as u16
+    }
+
     /// The veth pair that they leave by.
     #[inline]
     pub(super) const fn link(&self) -> LinkId {
-        LinkId(self.way / 2)
+        self.outlet.link()
     }
 
     /// The end of it where they leave.
     #[inline]
     pub(super) const fn side(&self) -> Side {
-        match self.way % 2 {
+        self.outlet.side()
+    }
+}
+
+impl Outlet {
+    #[inline]
+    const fn link(self) -> LinkId {
+        LinkId(self.0 / 2)
+    }
+
+    /// The end of it where frames leave.
+    #[inline]
+    const fn side(self) -> Side {
+        match self.0 % 2 {
             0 => Side::B,
             _ => Side::A,
         }
+    }
+}
+
+/// A change and a port as one number.
+#[inline]
+const fn seal(epoch: u16, inlet: IfId) -> u64 {
+    (epoch as u64) << 32 | inlet.0 as u64
+}
+
+impl<'a> Now<'a> {
+    /// The course that stands here, if it is that of an ordinary frame. The frame is of the shape of the one that was looked up
+    /// last, else nobody knows it here.
+    #[inline(always)]
+    pub(super) fn at(&self, at: u16, len: u32, head: &[u8; Shape::HEAD]) -> Option<&'a Course> {
+        let course = self.list.get(usize::from(at))?;
+        let holds = course.seal == self.seal && self.age.0 < course.old.0;
+        (holds && course.shape.is_of_head(len, head)).then_some(course)
     }
 }
 
@@ -242,13 +288,14 @@ impl Courses {
         self.holds(Age::of(now), course).then_some((at, course))
     }
 
-    /// The course that stands here, if it is that of an ordinary frame that came in at this port. The frame is of the shape
-    /// of the one that was looked up last, else nobody knows it here.
+    /// The courses of frames that come in at this port now.
     #[inline(always)]
-    pub(super) fn at(&self, age: Age, at: u16, bytes: &[u8], inlet: IfId) -> Option<&Course> {
-        let course = self.list.get(usize::from(at))?;
-        let is_its = course.shape.is_of(bytes) && course.key.inlet == inlet;
-        (is_its && self.holds(age, course)).then_some(course)
+    pub(super) fn now(&self, age: Age, inlet: IfId) -> Now<'_> {
+        Now {
+            list: &self.list,
+            age,
+            seal: seal(self.epoch, inlet),
+        }
     }
 
     /// The course that stands at `next`: frames of this shape are expected to have it, behind those of the course that
@@ -273,7 +320,7 @@ impl Courses {
 
     #[inline(always)]
     const fn holds(&self, now: Age, course: &Course) -> bool {
-        course.epoch == self.epoch && now.0 < course.old.0
+        course.epoch() == self.epoch && now.0 < course.old.0
     }
 
     /// The course that a place names, if it is of this flow.
@@ -313,7 +360,7 @@ impl Courses {
     /// else in that of another flow once there are as many as there may be.
     fn keep(&mut self, course: Course) {
         let course = Course {
-            epoch: self.epoch,
+            seal: seal(self.epoch, course.key.inlet),
             ..course
         };
         self.put(course);
@@ -330,7 +377,7 @@ impl Courses {
         let of_flow = |&held: &u32| self.stands(held, hash, &course.key).is_some();
         let is_free = |&held: &u32| {
             let held = self.list.get((held & !MARK) as usize);
-            held.is_none_or(|held| held.epoch != course.epoch)
+            held.is_none_or(|held| held.epoch() != course.epoch())
         };
         let behind = places.iter().position(of_flow);
         let behind = behind.or_else(|| places.iter().position(is_free));
@@ -354,7 +401,7 @@ impl Courses {
     fn grow(&mut self, courses: usize) {
         self.places = vec![NOTHING; courses + PLACES - 1];
         for course in core::mem::take(&mut self.list) {
-            if course.epoch == self.epoch {
+            if course.epoch() == self.epoch {
                 self.put(course);
             }
         }

@@ -128,12 +128,10 @@ impl Procession<'_> {
     /// Moves the next frame. `None`, and nothing has happened, if it has to be looked at.
     #[inline(always)]
     fn go(&mut self, held: Held<'_>) -> Option<()> {
-        let (meta, bytes) = self.pool.view(held.frame());
-        if meta.gso_size != 0 {
-            return None;
-        }
-        let (inlet, number, len) = (self.inlet.iface, meta.id, bytes.len());
-        let course = match self.courses.at(self.age, self.expected, bytes, inlet) {
+        let (number, len, head) = self.pool.small().ordinary(held.frame())?;
+        let inlet = self.inlet.iface;
+        let expected = self.courses.now(self.age, inlet);
+        let course = match expected.at(self.expected, len, head) {
             Some(course) => course,
             None => {
                 let single = (&*self.pool, held.frame(), inlet);
@@ -146,7 +144,7 @@ impl Procession<'_> {
         // A frame that leaves by the port that it came by is no part of a row, so no course was kept of it.
         debug_assert_ne!(course.link(), self.inlet.link);
         let target = self.links.get_mut(course.link().0 as usize)?;
-        let way = target.clear(course.side(), len)?;
+        let way = target.clear(course.side(), len as usize)?;
         let sender = course.shape.sender();
         if sender != self.sender {
             if !renews(self.bridge, self.now, self.inlet.port, course) {
@@ -162,13 +160,13 @@ impl Procession<'_> {
         let what = What::Forwarded(course.out);
         self.trace.one(self.now, number, course.out, what);
         let is_quiet = way.is_quiet();
-        way.carry(self.pool, held.take(), len as u64);
+        way.carry(self.pool, held.take(), u64::from(len));
         if is_quiet {
             debug_assert_eq!(self.sockets[course.peer.0 as usize].reader, Reader::Raw);
         } else {
             mark(self.sockets, self.work, course.peer);
         }
-        self.bytes += len as u64;
+        self.bytes += u64::from(len);
         (self.last, self.expected) = (self.expected, course.next);
         Some(())
     }
