@@ -38,8 +38,8 @@ pub struct Conn {
     pub expires: Time,
     /// The time of its place in the queue of timers: never later than `expires`.
     pub(crate) queued: Time,
-    /// Its number: the order in which connections were made.
-    pub number: u64,
+    /// What few connections have.
+    rare: Option<Box<Rare>>,
     /// The first packet's tuple, if it is of IPv4.
     original: Words,
     /// The TCP state; `None` for other protocols.
@@ -70,10 +70,17 @@ pub struct Conn {
     pub(crate) said: Said,
     /// The tuple that answers come with, if it is of IPv4.
     reply: Words,
+    /// Its number: the order in which connections were made.
+    pub number: u64,
+}
+
+/// What few connections have, out of the way of the others.
+#[derive(Clone, Debug, Default)]
+struct Rare {
     /// Both tuples, if one is not of IPv4.
-    wide: Option<Box<[Tuple; 2]>>,
+    wide: Option<[Tuple; 2]>,
     /// The original tuple between the two translations, if there are two.
-    pub(crate) middle: Option<Box<Tuple>>,
+    middle: Option<Tuple>,
 }
 
 /// What the hooks said last of packets of a connection, so that they need not be asked again: a number for each direction
@@ -181,8 +188,7 @@ impl Conn {
         let mut conn = Self {
             original: NO_WORDS,
             reply: NO_WORDS,
-            wide: None,
-            middle: None,
+            rare: None,
             number,
             tcp,
             seen_reply: false,
@@ -213,7 +219,7 @@ impl Conn {
     #[must_use]
     #[inline]
     pub fn original(&self) -> Tuple {
-        match &self.wide {
+        match self.wide() {
             None => Tuple::of_words(self.original),
             Some(tuples) => tuples[0],
         }
@@ -223,7 +229,7 @@ impl Conn {
     #[must_use]
     #[inline]
     pub fn reply(&self) -> Tuple {
-        match &self.wide {
+        match self.wide() {
             None => Tuple::of_words(self.reply),
             Some(tuples) => tuples[1],
         }
@@ -232,7 +238,7 @@ impl Conn {
     /// Answers come with another tuple.
     pub(crate) fn set_reply(&mut self, reply: Tuple) {
         match reply.words() {
-            Some(words) if self.wide.is_none() => self.reply = words,
+            Some(words) if self.wide().is_none() => self.reply = words,
             _ => self.set_tuples(self.original(), reply),
         }
     }
@@ -241,14 +247,36 @@ impl Conn {
         let both = (original.words(), reply.words());
         self.original = both.0.unwrap_or(NO_WORDS);
         self.reply = both.1.unwrap_or(NO_WORDS);
-        self.wide = match both {
+        let wide = match both {
             (Some(_), Some(_)) => None,
-            _ => Some(Box::new([original, reply])),
+            _ => Some([original, reply]),
         };
+        if wide.is_some() || self.rare.is_some() {
+            self.rare.get_or_insert_default().wide = wide;
+        }
+    }
+
+    /// Both tuples, if one is not of IPv4.
+    #[inline]
+    fn wide(&self) -> Option<&[Tuple; 2]> {
+        self.rare.as_ref()?.wide.as_ref()
+    }
+
+    /// The original tuple between the two translations, if there are two.
+    #[inline]
+    pub(crate) fn middle(&self) -> Option<&Tuple> {
+        self.rare.as_ref()?.middle.as_ref()
+    }
+
+    /// The same, to be set.
+    pub(crate) fn set_middle(&mut self, middle: Option<Tuple>) {
+        if middle.is_some() || self.rare.is_some() {
+            self.rare.get_or_insert_default().middle = middle;
+        }
     }
 
     /// Which of its tuples these words are.
-    #[inline]
+    #[inline(always)]
     pub(super) fn direction_of(&self, words: Words) -> Option<Direction> {
         if self.original == words {
             return Some(Direction::Original);
@@ -267,10 +295,16 @@ impl Conn {
         !self.source_nat && !self.destination_nat && matches!(protocol, TCP | UDP)
     }
 
+    /// The words of its first tuple, if that and the other are [each other's inverse](Self::is_its_inverse).
+    #[inline]
+    pub(super) fn own_words(&self) -> Option<Words> {
+        self.is_its_inverse().then_some(self.original)
+    }
+
     /// The words of both tuples, if they are of IPv4.
     #[inline]
-    pub(crate) const fn words(&self) -> Option<[Words; 2]> {
-        match self.wide {
+    pub(crate) fn words(&self) -> Option<[Words; 2]> {
+        match self.wide() {
             None => Some([self.original, self.reply]),
             Some(_) => None,
         }
@@ -298,7 +332,7 @@ impl Conn {
 
     /// [`Self::advance`] by a packet that neither ends it nor starts another. False, and nothing has happened, if it
     /// may do that or does not belong to it.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn advance_living(&mut self, now: Time, direction: Direction, flags: u8) -> bool {
         let Some(state) = self.tcp else {
             return self.advance(now, direction, flags) == Advance::Live;
@@ -404,7 +438,7 @@ impl Conn {
     }
 
     /// A segment in `direction` has moved it from one state on to the next.
-    #[inline]
+    #[inline(always)]
     fn become_tcp(&mut self, now: Time, direction: Direction, state: TcpState, next: TcpState) {
         self.tcp = Some(next);
         let answered = self.seen_reply || direction == Direction::Reply;

@@ -71,11 +71,19 @@ fn hash(tuple: &Tuple) -> u64 {
     FixedState::default().hash_one((ends, tuple.protocol))
 }
 
-/// Of both tuples of a connection; of one, if the other's is the same.
+/// Of both tuples of a connection; of one, if the other's is the same. Of most one line of the cache says it.
 #[inline]
 fn hashes(conn: &Conn) -> (u64, Option<u64>) {
+    match conn.own_words() {
+        Some(words) => (hash_words(words), None),
+        None => hashes_apart(conn),
+    }
+}
+
+/// The same of one whose tuples are not each other's inverse.
+#[inline(never)]
+fn hashes_apart(conn: &Conn) -> (u64, Option<u64>) {
     let (original, reply) = match conn.words() {
-        Some([original, _]) if conn.is_its_inverse() => return (hash_words(original), None),
         Some([original, reply]) => (hash_words(original), hash_words(reply)),
         None => (hash(&conn.original()), hash(&conn.reply())),
     };

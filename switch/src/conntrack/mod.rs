@@ -220,7 +220,7 @@ impl Conntrack {
     }
 
     /// The same, live or not, for a packet of IPv4: its [flow](crate::hook::Run::flow).
-    #[inline]
+    #[inline(always)]
     pub(crate) fn peek_words(
         &mut self,
         words: [u64; 2],
@@ -252,7 +252,7 @@ impl Conntrack {
         let inverse = tuple.inverted();
         for &at in &self.in_flight {
             let Some(conn) = self.conn(at) else { continue };
-            let is_middle = conn.middle.as_deref() == Some(tuple);
+            let is_middle = conn.middle() == Some(tuple);
             if conn.original() == *tuple || conn.reply() == inverse || is_middle {
                 return Some((at, Direction::Original));
             }
@@ -320,11 +320,12 @@ impl Conntrack {
         conn.source_done = true;
         conn.destination_done = true;
         self.sweep(now);
+        let number = self.next_number;
         self.next_number += 1;
         let slot = self.take_slot();
         self.slots[slot as usize].conn = Some(conn);
         let at = self.at(slot);
-        self.enter(now, at);
+        self.enter(now, at, number);
         Some(at)
     }
 
@@ -425,7 +426,7 @@ impl Conntrack {
         if conn.confirmed {
             return Ok(());
         }
-        let (original, reply) = (conn.original(), conn.reply());
+        let (original, reply, number) = (conn.original(), conn.reply(), conn.number);
         let clash = self.taken(now, &original, at) || self.taken(now, &reply, at);
         self.in_flight.retain(|&other| other != at);
         if clash {
@@ -436,21 +437,21 @@ impl Conntrack {
             self.remove(at);
             return Err(DropReason::ConntrackFull);
         }
-        self.enter(now, at);
+        self.enter(now, at, number);
         Ok(())
     }
 
-    fn enter(&mut self, now: Time, at: ConnRef) {
+    /// The number is not read from a connection that may have been written just now, to memory that is far away.
+    fn enter(&mut self, now: Time, at: ConnRef, number: u64) {
         let Some(conn) = self.conn_mut(at) else {
             return;
         };
         conn.confirmed = true;
         conn.is_evictable = true;
         let is_unlike = !conn.is_its_inverse();
-        let number = conn.number;
         let looked_at = conn.looked_at(now);
         let (middle, source) = (
-            conn.middle.as_deref().copied(),
+            conn.middle().copied(),
             conn.source_nat.then(|| source_of(conn)),
         );
         self.index.insert(&self.slots, at.slot);
@@ -523,7 +524,7 @@ impl Conntrack {
                 if self.sources.get(&source) == Some(&at.slot) {
                     self.sources.remove(&source);
                 }
-                if let Some(middle) = conn.middle.as_deref()
+                if let Some(middle) = conn.middle()
                     && self.middles.get(middle) == Some(&at.slot)
                 {
                     self.middles.remove(middle);

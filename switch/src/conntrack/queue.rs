@@ -16,7 +16,9 @@ const LINES: usize = 6;
 /// An empty line keeps no more room than for so many.
 const ROOM: usize = 256;
 /// So many slots are told of ahead, all at once.
-const AHEAD: u8 = 8;
+const AHEAD: u8 = 32;
+/// Places on a line of the cache.
+const PLACES: usize = 64 / size_of::<Place>();
 /// How many places may mean nothing, beside as many as there are slots in the queue.
 const SPARE: usize = 64;
 
@@ -54,6 +56,19 @@ impl Default for Queue {
     }
 }
 
+/// Has the memory of the places come that are told of next time.
+fn touch_next(line: &VecDeque<Place>) {
+    let next = usize::from(AHEAD);
+    for place in line
+        .iter()
+        .skip(next + PLACES - 1)
+        .step_by(PLACES)
+        .take(next / PLACES)
+    {
+        core::hint::black_box(place.1);
+    }
+}
+
 impl Queue {
     /// Whether too many places say nothing, if so many say something.
     #[inline]
@@ -78,8 +93,14 @@ impl Queue {
         *told = told.saturating_sub(1);
         let more = if *told == 0 { AHEAD } else { 0 };
         *told += more;
-        let line = self.lines.get(self.came).into_iter().flatten();
-        line.take(more.into()).map(|place| place.1)
+        let line = self.lines.get(self.came);
+        if let Some(line) = line.filter(|_| more > 0) {
+            touch_next(line);
+        }
+        line.into_iter()
+            .flatten()
+            .take(more.into())
+            .map(|place| place.1)
     }
 
     /// Has a slot looked at at a time.
@@ -107,6 +128,7 @@ impl Queue {
         self.lines[line].push_back(place);
     }
 
+    #[inline(always)]
     fn take(&mut self) -> Option<Place> {
         let line = self.next.1;
         self.came = line;

@@ -99,7 +99,7 @@ pub(crate) fn set_source(
     };
     conn.source_done = true;
     if mapped != current {
-        conn.middle = conn.destination_nat.then(|| Box::new(current));
+        conn.set_middle(conn.destination_nat.then_some(current));
         conn.set_reply(mapped.inverted());
         conn.source_nat = true;
     }
