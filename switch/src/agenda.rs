@@ -59,7 +59,7 @@ impl Agenda {
                 let last = self.heap.len();
                 *place = last as u32;
                 self.heap.push((at, number));
-                if last > 0 {
+                if last > 0 && (at, number) < self.heap[(last - 1) / BRANCHES] {
                     self.change(last, (at, number));
                 }
             }
