@@ -77,7 +77,6 @@ impl Trace {
     }
 
     /// The same as [`Self::event`] of a step, no translation and no judgement, that the next frame has at another place.
-    /// There [is room](Self::has_room) for it.
     #[inline(always)]
     pub fn one(&mut self, at: Time, frame: u64, place: IfId, what: What) {
         if self.listening {
