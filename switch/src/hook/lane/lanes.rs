@@ -60,7 +60,7 @@ impl Lanes {
     }
 
     /// The lane of a flow under these rules.
-    #[inline]
+    #[inline(always)]
     pub(super) fn of(&self, key: &Key, rules: u64) -> Option<&Lane> {
         let place = self.place(key);
         let places: &[_; PLACES] = self.list.get(place..)?.first_chunk()?;

@@ -80,7 +80,7 @@ impl Netfilter {
 
     /// Sends packets the way that is known: each passes the three hooks as it is, which is accounted for. `false`, and
     /// nothing has happened, if the hooks have to see them. `addresses` is what [`Env::change`] says.
-    #[inline]
+    #[inline(always)]
     pub fn pass_bridged(&mut self, now: Time, run: &Run, addresses: Option<u64>) -> bool {
         let rules = self.rules.change();
         if run.first.is_data()
@@ -101,7 +101,7 @@ impl Netfilter {
 
     /// The way of packets without a lane, if rules have said it of others like them: all that a known connection needs is
     /// to be told.
-    #[inline]
+    #[inline(always)]
     fn pass_like(&mut self, now: Time, run: &Run, addresses: Option<u64>) -> Option<u32> {
         let first = &run.first;
         let Some((at, direction, conn)) = self.conntrack.peek_words(first.key.flow) else {
@@ -142,6 +142,7 @@ impl Netfilter {
 
     /// The way of a packet that starts a connection, if the rules have said it of others like it. It takes the place
     /// of `former`, which is over.
+    #[inline(never)]
     fn pass_first(
         &mut self,
         now: Time,
@@ -194,7 +195,7 @@ impl Netfilter {
 }
 
 /// What a packet that a bridge passes is to the rules.
-#[inline]
+#[inline(always)]
 fn bridged_like(rules: &Ruleset, key: &Key, state: State) -> Like {
     let ports = rules.named(key.ports());
     Like::of(key, state, key.destination_bits(), ports)

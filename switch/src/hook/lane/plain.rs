@@ -132,7 +132,7 @@ pub(super) struct Head {
 }
 
 impl Head {
-    #[inline]
+    #[inline(always)]
     pub(super) fn of(bytes: &[u8]) -> Option<Self> {
         let head: &[u8; 28] = bytes.first_chunk()?;
         let (first, rest) = head.split_first_chunk::<8>()?;
@@ -169,7 +169,7 @@ pub(super) const fn is_data(flags: u8) -> bool {
 }
 
 /// The length and the flags of a packet of UDP or TCP that is all there.
-#[inline]
+#[inline(always)]
 pub(super) fn sound(bytes: &[u8], head: &Head) -> Option<(usize, u8)> {
     let len = head.len;
     if len > bytes.len() {
@@ -188,7 +188,7 @@ pub(super) fn sound(bytes: &[u8], head: &Head) -> Option<(usize, u8)> {
 }
 
 /// Reads a packet whose way may be known: IPv4 without options and fragmentation, and [`sound`].
-#[inline]
+#[inline(always)]
 pub(in crate::hook) fn plain(bytes: &[u8], input: IfId) -> Option<Plain> {
     let head = Head::of(bytes)?;
     let (len, flags) = sound(bytes, &head)?;

@@ -57,7 +57,7 @@ impl Run {
     /// A run of the packet that `bytes` start with, which stands for `frames` frames at `bridge`; `None` if
     /// it has to be shown to the hooks.
     #[must_use]
-    #[inline]
+    #[inline(always)]
     pub fn of(bytes: &[u8], bridge: IfId, frames: u64) -> Option<Self> {
         plain(bytes, bridge).map(|first| Self::one(first, frames))
     }
