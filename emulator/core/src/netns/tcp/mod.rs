@@ -392,8 +392,7 @@ impl Tcp {
     /// The same; the end of time if never.
     #[inline]
     pub(super) fn alarm(&self) -> Time {
-        let waits = self.waits.deadline().unwrap_or(Time::MAX);
-        self.timers.deadline().min(waits)
+        self.timers.deadline().min(self.waits.deadline())
     }
 
     /// Whether [`poll`](Self::poll) has something to do.

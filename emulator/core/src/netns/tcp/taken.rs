@@ -1,4 +1,5 @@
-//! Which ports of ours are taken between the same other ends: a bit for each, so that to choose one reads nothing else.
+//! Which ports of ours are taken between the same other ends, and by which entries: to choose a free one, and to give one
+//! back, reads and writes a bit.
 
 use super::demux::Tuple;
 
@@ -11,7 +12,9 @@ pub(super) struct Taken {
     /// One of those that this is about.
     ends: Tuple,
     ports: [u64; WORDS],
-    count: u32,
+    /// By port, if that is taken.
+    numbers: Vec<u16>,
+    len: usize,
 }
 
 /// The word of a port, and its bit there.
@@ -21,20 +24,22 @@ const fn place(tuple: &Tuple) -> (usize, u64) {
 }
 
 impl Taken {
-    /// For those that differ from `ends` in nothing but our port: the ports that they have in `all`.
-    pub(super) fn new(ends: &Tuple, all: impl Iterator<Item = Tuple>) -> Box<Self> {
-        let mut taken = Box::new(Self {
+    /// For those that differ from `ends` in nothing but our port; none is taken.
+    pub(super) fn new(ends: &Tuple) -> Box<Self> {
+        Box::new(Self {
             ends: *ends,
             ports: [0; WORDS],
-            count: 0,
-        });
-        for tuple in all.filter(|tuple| tuple.is_beside(ends)) {
-            taken.enter(&tuple);
-        }
-        taken
+            numbers: vec![0; 1 << 16],
+            len: 0,
+        })
     }
 
-    /// Whether it says of `tuple` if it is taken.
+    /// How many are taken.
+    pub(super) const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether this is about `tuple`.
     #[inline]
     pub(super) fn covers(&self, tuple: &Tuple) -> bool {
         self.ends.is_beside(tuple)
@@ -47,20 +52,28 @@ impl Taken {
         self.ports[word] & bit != 0
     }
 
-    /// A covered tuple is taken.
+    /// The number of the entry that has a covered tuple.
     #[inline]
-    pub(super) const fn enter(&mut self, tuple: &Tuple) {
-        let (word, bit) = place(tuple);
-        self.count += (self.ports[word] & bit == 0) as u32;
-        self.ports[word] |= bit;
+    pub(super) fn number(&self, tuple: &Tuple) -> Option<u16> {
+        let number = self.numbers[usize::from(tuple.port())];
+        self.has(tuple).then_some(number)
     }
 
-    /// A covered tuple is not taken any more; whether none is.
+    /// This entry has a covered tuple.
     #[inline]
-    pub(super) const fn remove(&mut self, tuple: &Tuple) -> bool {
+    pub(super) fn enter(&mut self, tuple: &Tuple, number: u16) {
         let (word, bit) = place(tuple);
-        self.count -= (self.ports[word] & bit != 0) as u32;
+        self.len += usize::from(self.ports[word] & bit == 0);
+        self.ports[word] |= bit;
+        self.numbers[usize::from(tuple.port())] = number;
+    }
+
+    /// No entry has a covered tuple any more that one had.
+    #[inline]
+    pub(super) fn remove(&mut self, tuple: &Tuple) {
+        let (word, bit) = place(tuple);
+        debug_assert!(self.ports[word] & bit != 0);
         self.ports[word] &= !bit;
-        self.count == 0
+        self.len -= 1;
     }
 }

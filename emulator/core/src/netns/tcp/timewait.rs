@@ -25,8 +25,14 @@ pub(super) const TIME_WAIT: Duration = Duration::from_secs(60);
 pub(super) const MAX_ENTRIES: usize = 16_384;
 /// An empty table keeps no more room than for so many.
 const ROOM: usize = 256;
-/// From so many entries on it is kept which ports are taken.
+/// From so many entries on those between the same two ends are found by our port.
 const MANY: usize = 64;
+/// Places without an entry that there may be beside as many as there are entries.
+const GAPS: usize = 64;
+
+const _: () = assert!(2 * MAX_ENTRIES + GAPS < 1 << 16, "numbers differ");
+/// The memory of so many entries comes at once, when it is needed soon: a power of two.
+const AHEAD: u16 = 16;
 /// Segments without data are answered this often at most (`tcp_invalid_ratelimit`).
 const ANSWER_EVERY: Duration = Duration::from_millis(500);
 
@@ -70,18 +76,31 @@ pub(super) enum Fate {
 }
 
 /// The entries of a namespace.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct TimeWaits {
     /// In the order in which they end: later ones behind earlier ones, because all wait equally long. Nothing is where
     /// one was that ended otherwise, or that waits longer now.
     entries: VecDeque<Option<Entry>>,
-    /// The number of the first entry; the next ones count up.
-    first: u32,
-    /// When the first one ends, which is there: asked for after each frame.
-    next: Option<Time>,
-    by_ends: HashTable<u32>,
-    /// Which ports are taken between the ends that most callers ask for, once there are many entries.
+    /// The number of the first entry; the next ones count up, and come round to 0.
+    first: u16,
+    /// When the first one ends, which is there; the end of time if there is none. Asked for after each frame.
+    next: Time,
+    /// The numbers of those between two ends that have many, once there are any.
     taken: Option<Box<Taken>>,
+    /// Those of the others.
+    by_ends: HashTable<u16>,
+}
+
+impl Default for TimeWaits {
+    fn default() -> Self {
+        Self {
+            entries: VecDeque::new(),
+            first: 0,
+            next: Time::MAX,
+            taken: None,
+            by_ends: HashTable::new(),
+        }
+    }
 }
 
 /// What an entry is found by.
@@ -90,24 +109,45 @@ fn mixed(entries: &VecDeque<Option<Entry>>, index: usize) -> u64 {
     entry.map_or(0, |entry| entry.tuple.mixed())
 }
 
+/// Has the entry of `tuple` not be found any more.
+fn forget(by_ends: &mut HashTable<u16>, tuple: &Tuple, number: u16) {
+    if let Ok(found) = by_ends.find_entry(tuple.mixed(), |other| *other == number) {
+        found.remove();
+    }
+}
+
+/// Has the memory of the entries come that end next.
+fn touch_next(entries: &VecDeque<Option<Entry>>) {
+    let ahead = usize::from(AHEAD);
+    for entry in entries.iter().skip(ahead).take(ahead) {
+        core::hint::black_box(entry.as_ref().map_or(0, |entry| entry.tuple.port()));
+    }
+}
+
 impl TimeWaits {
     /// How many.
     pub(super) fn len(&self) -> usize {
-        self.by_ends.len()
+        let taken = self.taken.as_ref();
+        self.by_ends.len() + taken.map_or(0, |taken| taken.len())
     }
 
     /// Where an entry stands.
-    fn index(&self, number: u32) -> usize {
-        number.wrapping_sub(self.first) as usize
+    fn index(&self, number: u16) -> usize {
+        usize::from(number.wrapping_sub(self.first))
     }
 
     /// The number of the entry for `tuple`.
     #[inline]
-    fn find(&self, tuple: &Tuple) -> Option<u32> {
+    fn find(&self, tuple: &Tuple) -> Option<u16> {
+        if let Some(taken) = &self.taken
+            && taken.covers(tuple)
+        {
+            return taken.number(tuple);
+        }
         if self.by_ends.is_empty() {
             return None;
         }
-        let is_it = |number: &u32| {
+        let is_it = |number: &u16| {
             let entry = self.entries.get(self.index(*number));
             matches!(entry, Some(Some(entry)) if entry.tuple == *tuple)
         };
@@ -118,10 +158,7 @@ impl TimeWaits {
     #[inline]
     pub(super) fn contains(&self, tuple: &Tuple) -> bool {
         match &self.taken {
-            Some(taken) if taken.covers(tuple) => {
-                debug_assert_eq!(taken.has(tuple), self.find(tuple).is_some());
-                taken.has(tuple)
-            }
+            Some(taken) if taken.covers(tuple) => taken.has(tuple),
             _ => self.find(tuple).is_some(),
         }
     }
@@ -143,27 +180,38 @@ impl TimeWaits {
 
     /// Adds the entry that ends last.
     fn append(&mut self, entry: Entry) {
-        let number = self.first.wrapping_add(self.entries.len() as u32);
+        let number = self.first.wrapping_add(self.entries.len() as u16);
         if self.entries.is_empty() {
-            self.next = Some(entry.expires);
+            self.next = entry.expires;
         }
         self.entries.push_back(Some(entry));
         self.enter(&entry.tuple, number);
     }
 
     /// Has the entry of `tuple` be found.
-    fn enter(&mut self, tuple: &Tuple, number: u32) {
-        let (entries, first) = (&self.entries, self.first);
-        let mixed = |number: &u32| mixed(entries, number.wrapping_sub(first) as usize);
-        self.by_ends.insert_unique(tuple.mixed(), number, mixed);
+    fn enter(&mut self, tuple: &Tuple, number: u16) {
         match &mut self.taken {
-            Some(taken) if taken.covers(tuple) => taken.enter(tuple),
-            None if self.by_ends.len() >= MANY => {
-                let tuples = self.entries.iter().flatten().map(|entry| entry.tuple);
-                self.taken = Some(Taken::new(tuple, tuples));
-            }
+            Some(taken) if taken.covers(tuple) => return taken.enter(tuple, number),
+            None if self.by_ends.len() >= MANY => return self.cover(tuple),
             Some(_) | None => {}
         }
+        let (entries, first) = (&self.entries, self.first);
+        let mixed = |number: &u16| mixed(entries, number.wrapping_sub(first).into());
+        self.by_ends.insert_unique(tuple.mixed(), number, mixed);
+    }
+
+    /// From now on all entries are found by their ports that differ from `ends` in nothing else.
+    #[cold]
+    fn cover(&mut self, ends: &Tuple) {
+        let mut taken = Taken::new(ends);
+        let entries = self.entries.iter().enumerate();
+        let tuples = entries.filter_map(|(at, entry)| Some((at as u16, entry.as_ref()?.tuple)));
+        for (at, tuple) in tuples.filter(|(_, tuple)| tuple.is_beside(ends)) {
+            let number = self.first.wrapping_add(at);
+            taken.enter(&tuple, number);
+            forget(&mut self.by_ends, &tuple, number);
+        }
+        self.taken = Some(taken);
     }
 
     /// Ends an entry.
@@ -175,7 +223,7 @@ impl TimeWaits {
     }
 
     /// Takes an entry out; what it was.
-    fn take(&mut self, tuple: &Tuple, number: u32) -> Option<Entry> {
+    fn take(&mut self, tuple: &Tuple, number: u16) -> Option<Entry> {
         self.forget(tuple, number);
         let index = self.index(number);
         self.entries.get_mut(index)?.take()
@@ -183,21 +231,21 @@ impl TimeWaits {
 
     /// Has the entry of `tuple` not be found any more.
     #[inline]
-    fn forget(&mut self, tuple: &Tuple, number: u32) {
-        if let Ok(found) = (self.by_ends).find_entry(tuple.mixed(), |other| *other == number) {
-            found.remove();
-        }
-        if let Some(taken) = &mut self.taken
-            && taken.covers(tuple)
-            && taken.remove(tuple)
-        {
-            self.taken = None;
+    fn forget(&mut self, tuple: &Tuple, number: u16) {
+        match &mut self.taken {
+            Some(taken) if taken.covers(tuple) => {
+                taken.remove(tuple);
+                if taken.len() == 0 {
+                    self.taken = None;
+                }
+            }
+            _ => forget(&mut self.by_ends, tuple, number),
         }
     }
 
-    /// When the first entry ends.
+    /// When the first entry ends; the end of time if there is none.
     #[inline]
-    pub(super) fn deadline(&self) -> Option<Time> {
+    pub(super) const fn deadline(&self) -> Time {
         self.next
     }
 
@@ -214,10 +262,10 @@ impl TimeWaits {
             self.skip();
         }
         let first = self.entries.front().and_then(Option::as_ref);
-        self.next = first.map(|entry| entry.expires);
-        if self.next.is_none() && self.entries.capacity() > ROOM {
+        self.next = first.map_or(Time::MAX, |entry| entry.expires);
+        if first.is_none() && self.entries.capacity() > ROOM {
             *self = Self::default();
-        } else if self.entries.len() > 2 * self.len() + 64 {
+        } else if self.entries.len() > 2 * self.len() + GAPS {
             self.renumber();
         }
     }
@@ -226,6 +274,7 @@ impl TimeWaits {
     fn renumber(&mut self) {
         self.entries.retain(Option::is_some);
         self.by_ends.clear();
+        self.taken = None;
         let tuples: Vec<Tuple> = self.entries.iter().flatten().map(|e| e.tuple).collect();
         for (at, tuple) in (0..).zip(&tuples) {
             self.enter(tuple, self.first.wrapping_add(at));
@@ -234,10 +283,13 @@ impl TimeWaits {
 
     /// Takes out the entries whose time has come.
     pub(super) fn expire(&mut self, now: Time) {
-        if self.next.is_none_or(|at| at > now) {
+        if self.next > now {
             return;
         }
         while let Some(first) = self.entries.front() {
+            if self.first.is_multiple_of(AHEAD) {
+                touch_next(&self.entries);
+            }
             if let Some(entry) = first {
                 if entry.expires > now {
                     break;
@@ -424,11 +476,11 @@ mod tests {
         };
         assert_eq!((bare.seq, bare.ack, bare.flags), (1000, 500, ACK));
         assert!(!gone);
-        assert_eq!(table.deadline(), Some(Time::from_secs(70)));
+        assert_eq!(table.deadline(), Time::from_secs(70));
         table.expire(Time::from_secs(69));
         assert!(table.contains(&tuple(9)) && table.holds_port(tuple(9).local().ip(), 80));
         table.expire(Time::from_secs(70));
-        assert_eq!((table.len(), table.deadline()), (0, None));
+        assert_eq!((table.len(), table.deadline()), (0, Time::MAX));
         assert!(!table.contains(&tuple(9)) && !table.holds_port(tuple(9).local().ip(), 80));
     }
 
@@ -470,7 +522,7 @@ mod tests {
         assert!(matches!(fate, Fate::Answer(bare) if bare.flags == ACK) && !gone);
         let (fate, gone) = feed(&mut table, Time::from_secs(5), segment(FIN | ACK, 500, 0));
         assert!(matches!(fate, Fate::Answer(bare) if bare.ack == 501) && !gone);
-        assert_eq!(table.deadline(), Some(Time::from_secs(65)));
+        assert_eq!(table.deadline(), Time::from_secs(65));
 
         let mut table = self::table(true);
         let (fate, gone) = feed(&mut table, Time::ZERO, segment(ACK, 500, 1));
@@ -528,7 +580,8 @@ mod tests {
                 }
             }
             list.sort_unstable();
-            assert_eq!(table.deadline(), list.first().map(|&(at, _)| at));
+            let first = list.first().map_or(Time::MAX, |&(at, _)| at);
+            assert_eq!(table.deadline(), first);
             assert_eq!(table.len(), list.len());
             assert!(table.entries.len() <= 2 * list.len() + 65);
             if step % 64 == 0 {
