@@ -35,7 +35,7 @@ pub(super) struct World {
     now: Time,
     pool: Pool,
     trace: Trace,
-    tx: VecDeque<(IfId, Frame)>,
+    tx: Vec<(IfId, Frame)>,
     wakes: Vec<SockId>,
     spares: Spares,
     ns: Netns,
@@ -98,7 +98,7 @@ impl World {
             now: Time::ZERO,
             pool: Pool::default(),
             trace: Trace::default(),
-            tx: VecDeque::new(),
+            tx: Vec::new(),
             wakes: Vec::new(),
             spares: Spares::default(),
             ns: Netns::new(NsId(0), "router", Rng::new(7)),
@@ -477,7 +477,8 @@ impl World {
         let mut more = true;
         for _ in 0..TURNS {
             more = self.with(|ns, cx| ns.poll(cx));
-            while let Some((iface, frame)) = self.tx.pop_front() {
+            while !self.tx.is_empty() {
+                let (iface, frame) = self.tx.remove(0);
                 self.check(iface, &frame);
                 let bytes = self.pool.bytes(&frame).to_vec();
                 self.pool.free(frame);
@@ -521,7 +522,7 @@ impl World {
     pub(super) fn end(&mut self) {
         self.pass(Duration::from_secs(60));
         self.with(Netns::clear);
-        while let Some((_, frame)) = self.tx.pop_front() {
+        for (_, frame) in self.tx.drain(..) {
             self.pool.free(frame);
         }
         assert_eq!(self.pool.in_use(), 0, "a frame was lost");

@@ -26,7 +26,7 @@ const TURNS: usize = 200_000;
 
 struct End {
     tcp: Tcp,
-    out: VecDeque<Frame>,
+    out: Vec<Frame>,
     wakes: Vec<TcpId>,
     open: Vec<TcpId>,
     /// The last header that it sent: addresses and numbers that a forger would know.
@@ -80,7 +80,7 @@ impl World {
             tcp.set_partial_checksums(bits & 2 != 0);
             End {
                 tcp,
-                out: VecDeque::new(),
+                out: Vec::new(),
                 wakes: Vec::new(),
                 open: Vec::new(),
                 last: Vec::new(),
@@ -329,7 +329,8 @@ impl World {
             let mut more = false;
             for end in 0..2 {
                 more |= self.with(end, |tcp, cx| tcp.poll(cx));
-                while let Some(frame) = self.ends[end].out.pop_front() {
+                while !self.ends[end].out.is_empty() {
+                    let frame = self.ends[end].out.remove(0);
                     more = true;
                     self.check(&frame);
                     self.ends[end].last = self.pool.bytes(&frame)[..40].to_vec();

@@ -274,14 +274,6 @@ impl<const SIZE: usize> Buffer<SIZE> {
         (self.slot.refs == 1).then_some((self.slot.meta, bytes))
     }
 
-    #[inline]
-    fn push_front<const N: usize>(&mut self) -> Option<&mut [u8; N]> {
-        let start = self.slot.start.checked_sub(N as u32)?;
-        self.slot.start = start;
-        self.slot.len += N as u32;
-        self.bytes[start as usize..].first_chunk_mut()
-    }
-
     /// Becomes a copy of the frame in another buffer.
     #[inline]
     fn copy_of(&mut self, from: &Self) {
@@ -436,6 +428,30 @@ impl Pool {
             return Some(Frame(index));
         }
         self.alloc_anew(len)
+    }
+
+    /// The same, and what is known of it and its bytes, both to be written.
+    #[inline(always)]
+    pub fn alloc_parts(&mut self, len: usize) -> Option<(Frame, &mut Meta, &mut [u8])> {
+        let index = match HEADROOM + len <= SMALL {
+            true => self.small.free.pop(),
+            false => None,
+        };
+        let Some(index) = index else {
+            return self.alloc_parts_anew(len);
+        };
+        let Buffer { slot, bytes } = &mut self.small.buffers[index as usize];
+        *slot = Slot::new(self.next_id, len);
+        self.next_id += 1;
+        let bytes = bytes[HEADROOM..].get_mut(..len)?;
+        Some((Frame(index), &mut slot.meta, bytes))
+    }
+
+    #[inline(never)]
+    fn alloc_parts_anew(&mut self, len: usize) -> Option<(Frame, &mut Meta, &mut [u8])> {
+        let frame = self.alloc_anew(len)?;
+        let (meta, bytes) = self.parts_mut(&frame);
+        Some((frame, meta, bytes))
     }
 
     #[inline(never)]
@@ -701,15 +717,35 @@ impl Pool {
         }
     }
 
-    /// Puts `N` bytes of headroom in front of the bytes, to be written; `None` if there is less.
-    #[inline]
-    pub fn push_front<const N: usize>(&mut self, frame: &Frame) -> Option<&mut [u8; N]> {
+    /// Shows `write` what is known of `frame`, its bytes and the `N` of its headroom before them, which are the first of the
+    /// frame if it says so; whether it does. It is not asked if there is less headroom. Of a frame that is
+    /// [shared](Self::share) nothing may be written.
+    #[inline(always)]
+    pub fn put_before<const N: usize>(
+        &mut self,
+        frame: &Frame,
+        write: impl FnOnce(Meta, &[u8], &mut [u8; N]) -> bool,
+    ) -> bool {
         let index = frame.index();
-        if frame.is_large() {
-            self.large.buffers[index].push_front()
+        let (slot, bytes): (&mut Slot, &mut [u8]) = if frame.is_large() {
+            let Buffer { slot, bytes } = &mut self.large.buffers[index];
+            (slot, bytes)
         } else {
-            self.small.buffers[index].push_front()
+            let Buffer { slot, bytes } = &mut self.small.buffers[index];
+            (slot, bytes)
+        };
+        let (start, len) = (slot.start, slot.len);
+        let Some((room, bytes)) = bytes.split_at_mut_checked(start as usize) else {
+            return false;
+        };
+        let (Some(room), Some(bytes)) = (room.last_chunk_mut(), bytes.get(..len as usize)) else {
+            return false;
+        };
+        if !write(slot.meta, bytes, room) {
+            return false;
         }
+        (slot.start, slot.len) = (start - N as u32, len + N as u32);
+        true
     }
 
     /// `frame` with bytes of its own: itself if nobody shares it, else a copy (or `None` at the

@@ -83,8 +83,15 @@ impl Net {
     }
 
     /// The frame at hand, if there is one, waits in its ring.
-    #[inline]
+    #[inline(always)]
     pub(super) fn put_down(&mut self) {
+        if matches!(self.hand, Hand::Full(..)) {
+            self.put_down_held();
+        }
+    }
+
+    #[inline(never)]
+    fn put_down_held(&mut self) {
         let Some((iface, frame)) = self.hand.take() else {
             return;
         };

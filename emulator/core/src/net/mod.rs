@@ -36,7 +36,7 @@ use switch::{DropReason, Frame, Pool, Rng, Time};
 
 use crate::id::{AppId, BridgeId, IfId, LinkId, NsId, SockId};
 use crate::netns::tcp::Spares;
-use crate::netns::{Cx, Netns};
+use crate::netns::{Cx, Netns, first};
 
 pub use child::{ChildKind, IpvlanFlag, IpvlanMode, MacvlanMode};
 pub use raw::Offload;
@@ -188,7 +188,7 @@ pub struct Net {
     hand: hand::Hand,
     /// When namespaces want to run, by number.
     alarms: Agenda,
-    pub(crate) tx: VecDeque<(IfId, Frame)>,
+    pub(crate) tx: Vec<(IfId, Frame)>,
     pub(crate) wakes: Vec<SockId>,
     spares: Spares,
     /// Frames of a burst that is being sent; empty in between.
@@ -228,7 +228,7 @@ impl Net {
             work: VecDeque::new(),
             hand: hand::Hand::default(),
             alarms: Agenda::default(),
-            tx: VecDeque::new(),
+            tx: Vec::new(),
             wakes: Vec::new(),
             spares: Spares::default(),
             burst: Vec::new(),
@@ -364,9 +364,46 @@ impl Net {
 
     #[inline(never)]
     fn send_all(&mut self) {
-        while let Some((iface, frame)) = self.tx.pop_front() {
-            self.send(iface, frame);
+        while let Some((iface, frame)) = first(&mut self.tx) {
+            // Mostly it is the only one.
+            let sent = match self.tx.is_empty() {
+                true => self.send_last(iface, frame),
+                false => Err(frame),
+            };
+            if let Err(frame) = sent {
+                self.transmit(iface, frame);
+            }
         }
+    }
+
+    /// An ordinary frame, behind which no other waits, leaves through `iface`. It comes back, and nothing has happened, if that
+    /// is no end of a veth pair whose way is clear.
+    #[inline(always)]
+    fn send_last(&mut self, iface: IfId, frame: Frame) -> Result<(), Frame> {
+        let Plug::Veth { link, side, peer } = self.sockets[iface.0 as usize].plug else {
+            return Err(frame);
+        };
+        if self.trace.is_capturing() {
+            return Err(frame);
+        }
+        let Some((number, bytes)) = self.pool.ordinary(&frame) else {
+            return Err(frame);
+        };
+        let len = bytes.len();
+        let Some(mut way) = self.links[link.0 as usize].clear(side, len) else {
+            return Err(frame);
+        };
+        self.trace.one(self.now, number, iface, What::Sent);
+        let frame = way.cross(&mut self.pool, frame, len as u64);
+        let arrival = (peer, frame);
+        hand::arrive(
+            &mut self.hand,
+            &mut self.sockets,
+            &mut self.work,
+            way,
+            arrival,
+        );
+        Ok(())
     }
 
     #[inline]
@@ -617,12 +654,8 @@ impl Net {
     }
 
     /// A frame leaves through `iface`.
+    #[inline(never)]
     pub(crate) fn transmit(&mut self, iface: IfId, frame: Frame) {
-        self.send(iface, frame);
-    }
-
-    #[inline(always)]
-    fn send(&mut self, iface: IfId, frame: Frame) {
         self.trace
             .event(self.now, self.pool.meta(&frame).id, iface, What::Sent);
         match self.sockets[iface.0 as usize].plug {

@@ -8,6 +8,7 @@
 
 use core::net::IpAddr;
 
+use switch::frame::Meta;
 use switch::verdict::What;
 use switch::wire::{ETHER_LEN, Packet};
 use switch::{Frame, IfId};
@@ -46,6 +47,29 @@ struct Known {
     change: u64,
     /// Source and destination.
     addresses: u64,
+}
+
+impl Course {
+    /// Whether a packet goes this way as it is.
+    #[inline(always)]
+    fn takes(&self, meta: Meta, bytes: &[u8], offload: bool) -> bool {
+        let Some(head) = bytes.first_chunk::<20>() else {
+            return false;
+        };
+        head[0] == 0x45
+            && head[16..] == self.destination
+            && (bytes.len() <= self.mtu || longest(meta.gso_size, bytes) <= self.mtu)
+            && (offload || !meta.csum_partial)
+    }
+
+    /// The Ethernet header of what goes to the neighbour with this address.
+    #[inline(always)]
+    fn header(&self, mac: [u8; 6]) -> [u8; ETHER_LEN] {
+        let mut header = [0; ETHER_LEN];
+        header[..6].copy_from_slice(&mac);
+        header[6..].copy_from_slice(&self.header);
+        header
+    }
 }
 
 impl Netns {
@@ -149,46 +173,42 @@ impl Netns {
         }
         let change = self.change();
         let is_tracked = self.netfilter.is_some() && self.tracks();
-        let (meta, bytes) = cx.pool.view(&frame);
         let course = self.early.as_ref().and_then(|early| early.course.as_ref());
         let Some(course) = course.filter(|course| course.change == change && !is_tracked) else {
             return Some(frame);
         };
-        let Some(head) = bytes.first_chunk::<20>() else {
+        let may_go = self.pmtus.is_empty();
+        let iface = self.ifaces.counted_at(course.place);
+        let Some(iface) = iface.filter(|iface| iface.up && may_go) else {
             return Some(frame);
         };
-        let is_same = head[0] == 0x45
-            && head[16..] == course.destination
-            && longest(meta.gso_size, bytes) <= course.mtu
-            && self.pmtus.is_empty()
-            && (self.offload || !meta.csum_partial);
-        if !is_same {
+        let (dev, hop) = (course.dev, course.hop);
+        let (now, neighbours, offload) = (cx.now, &mut self.neighbours, self.offload);
+        let mut known = (Meta::default(), 0);
+        let is_ready = cx.pool.put_before(&frame, |meta, bytes, header| {
+            if !course.takes(meta, bytes, offload) {
+                return false;
+            }
+            let Some(mac) = neighbours.in_use(now, (dev, hop)) else {
+                return false;
+            };
+            *header = course.header(mac);
+            known = (meta, bytes.len());
+            true
+        });
+        if !is_ready {
             return Some(frame);
         }
-        let dev = course.dev;
-        let Some(iface) = self
-            .ifaces
-            .counted_at(course.place)
-            .filter(|iface| iface.up)
-        else {
-            return Some(frame);
-        };
-        let Some(mac) = self.neighbours.in_use(cx.now, (dev, course.hop)) else {
-            return Some(frame);
-        };
+        let (meta, len) = known;
         let (packets, count) = if meta.gso_size == 0 {
-            (1, (ETHER_LEN + bytes.len()) as u64)
+            (1, (ETHER_LEN + len) as u64)
         } else {
-            frame_count(cx, &frame)
+            super_weight(cx, &frame)
         };
         iface.tx.packets += packets;
         iface.tx.bytes += count;
-        if let Some(header) = cx.pool.push_front::<ETHER_LEN>(&frame) {
-            header[..6].copy_from_slice(&mac);
-            header[6..].copy_from_slice(&course.header);
-        }
         cx.trace.one(cx.now, meta.id, dev, What::Sent);
-        cx.tx.push_back((dev, frame));
+        cx.tx.push((dev, frame));
         None
     }
 

@@ -91,6 +91,15 @@ pub const BACKLOG: usize = 1000;
 /// Packets of `lo` that one [`Netns::poll`] takes.
 const QUANTUM: usize = 64;
 
+/// Takes out the first of a list, which mostly is the only one.
+#[inline(always)]
+pub(crate) fn first<T>(list: &mut Vec<T>) -> Option<T> {
+    match list.len() {
+        0 | 1 => list.pop(),
+        _ => Some(list.remove(0)),
+    }
+}
+
 /// What a namespace may touch while it works.
 #[derive(Debug)]
 pub struct Cx<'a> {
@@ -101,7 +110,7 @@ pub struct Cx<'a> {
     /// Where fates are told.
     pub trace: &'a mut switch::trace::Trace,
     /// Ethernet frames for the interfaces of this namespace, in order.
-    pub tx: &'a mut VecDeque<(IfId, Frame)>,
+    pub tx: &'a mut Vec<(IfId, Frame)>,
     /// Sockets whose readiness may have changed; one may be named twice.
     pub wakes: &'a mut Vec<SockId>,
     /// What ended TCP connections leave to the next ones.

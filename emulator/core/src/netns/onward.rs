@@ -80,7 +80,7 @@ impl Netns {
             head[6..].copy_from_slice(&iface.mac);
             iface.tx.packets += 1;
             iface.tx.bytes += len as u64;
-            cx.tx.push_back((dev, frame));
+            cx.tx.push((dev, frame));
             return;
         }
         cx.pool.pull(&frame, ETHER_LEN);

@@ -431,7 +431,7 @@ impl Netns {
             EthernetAddress(iface.mac),
             protocol,
         );
-        cx.tx.push_back((dev, frame));
+        cx.tx.push((dev, frame));
     }
 }
 

@@ -5,7 +5,6 @@
 //! at once if their peers differ, as in Linux.
 
 use core::net::{IpAddr, SocketAddr};
-use std::collections::VecDeque;
 
 use switch::verdict::{DropReason, What};
 use switch::wire::Packet;
@@ -15,7 +14,7 @@ use super::fib::RouteKind;
 use super::hook::endpoints;
 use super::socket::{PORT_FIRST, PORT_LAST, Ports, SockState, Socket, SocketInfo};
 use super::tcp::{IcmpKind, PortUse, Tcp, TcpCx, TcpId};
-use super::{Arrival, Cx, Errno, LO, Netns};
+use super::{Arrival, Cx, Errno, LO, Netns, first};
 use crate::app::{Family, Ready, SockKind, SockOpt};
 use crate::id::SockId;
 
@@ -24,7 +23,7 @@ use crate::id::SockId;
 pub(super) struct Streams {
     seed: u64,
     pub(super) tcp: Option<Box<Tcp>>,
-    out: VecDeque<Frame>,
+    out: Vec<Frame>,
     woken: Vec<TcpId>,
     owners: Owners,
 }
@@ -59,7 +58,7 @@ impl Streams {
         Self {
             seed,
             tcp: None,
-            out: VecDeque::new(),
+            out: Vec::new(),
             woken: Vec::new(),
             owners: Owners::default(),
         }
@@ -68,10 +67,7 @@ impl Streams {
     /// The TCP layer, its checksums and super-segments as `offload` says, and where it puts what it sends
     /// and whom it wakes.
     #[inline]
-    pub(super) fn tcp(
-        &mut self,
-        offload: bool,
-    ) -> (&mut Tcp, &mut VecDeque<Frame>, &mut Vec<TcpId>) {
+    pub(super) fn tcp(&mut self, offload: bool) -> (&mut Tcp, &mut Vec<Frame>, &mut Vec<TcpId>) {
         let tcp = self
             .tcp
             .get_or_insert_with(|| Box::new(Tcp::new(self.seed)));
@@ -172,7 +168,7 @@ impl Netns {
     /// Out of the way of those who have sent nothing.
     #[inline(never)]
     fn stream_flush(&mut self, cx: &mut Cx<'_>) {
-        while let Some(frame) = self.streams.out.pop_front() {
+        while let Some(frame) = first(&mut self.streams.out) {
             self.stream_output(cx, frame);
         }
     }
@@ -389,10 +385,11 @@ impl Netns {
             .tcp
             .filter(|_| socket.listening)
             .ok_or(Errno::Invalid)?;
-        let (id, remote) = self.with_tcp(cx, |tcp, _| tcp.accept(listener))?;
-        let local = self.streams.tcp.as_ref().and_then(|tcp| tcp.local_addr(id));
+        // Nothing follows from it.
+        let (tcp, ..) = self.streams.tcp(self.offload);
+        let (id, remote) = tcp.accept(listener)?;
         let ends = Ports {
-            local: local.ok_or(Errno::ConnReset)?,
+            local: tcp.local_addr(id).ok_or(Errno::ConnReset)?,
             remote,
         };
         match self.adopt(sock, id, ends) {

@@ -16,7 +16,7 @@ fn with(netns: &mut Netns, call: impl FnOnce(&mut Netns, &mut Cx<'_>)) {
         now: Time::ZERO,
         pool: &mut pool,
         trace: &mut trace,
-        tx: &mut std::collections::VecDeque::new(),
+        tx: &mut Vec::new(),
         wakes: &mut Vec::new(),
         spares: &mut Default::default(),
     };

@@ -114,14 +114,8 @@ impl Brief {
         setup.congestion == Congestion::None
     }
 
-    /// A connection that will send a SYN with the number `isn`, and writes down into these.
-    #[inline(always)]
-    fn new(
-        setup: &Setup,
-        ends: (SocketAddr, SocketAddr),
-        isn: u32,
-        (said, heard, log): (Vec<u8>, Vec<u8>, Vec<Event>),
-    ) -> Self {
+    /// A connection that will send a SYN with the number `isn`.
+    fn new(setup: &Setup, ends: (SocketAddr, SocketAddr), isn: u32) -> Self {
         Self {
             setup: *setup,
             state: TcpState::SynSent,
@@ -140,18 +134,44 @@ impl Brief {
             again_at: Time::MAX,
             since: Time::MAX,
             repeats: 0,
-            said,
+            said: Vec::new(),
             unsent: 0,
             in_flight: 0,
-            heard,
+            heard: Vec::new(),
             read: 0,
             is_outgrown: false,
-            log,
+            log: Vec::with_capacity(EVENTS + 2),
             options: Options {
                 bytes: [0; OPTIONS],
                 len: 0,
             },
         }
+    }
+
+    /// Makes what another one leaves as [new](Self::new), part by part: its lists and the room for options stay.
+    fn renew(&mut self, setup: &Setup, ends: (SocketAddr, SocketAddr), isn: u32) {
+        let Self {
+            said,
+            heard,
+            log,
+            options,
+            ..
+        } = self;
+        said.clear();
+        heard.clear();
+        log.clear();
+        options.len = 0;
+        self.setup = *setup;
+        self.state = TcpState::SynSent;
+        self.head = Head::new(ends.0, ends.1, setup.hop_limit);
+        (self.isn, self.next, self.expected) = (isn, isn, 0);
+        (self.window, self.peer_shift) = (0, None);
+        (self.mss, self.sack) = (DEFAULT_MSS, false);
+        self.shift = window_shift(setup.recv_buffer);
+        (self.has_syn, self.has_fin) = (true, false);
+        (self.answer_at, self.again_at, self.since) = (Time::MAX, Time::MAX, Time::MAX);
+        (self.repeats, self.unsent, self.in_flight) = (0, 0, 0);
+        (self.read, self.is_outgrown) = (0, false);
     }
 
     /// As new, for another connection, that will send a SYN with the number `isn`.
@@ -162,18 +182,10 @@ impl Brief {
         remote: SocketAddr,
         isn: u32,
     ) -> Box<Self> {
-        let ends = (local, remote);
         let Some(mut brief) = room else {
-            let lists = (Vec::new(), Vec::new(), Vec::with_capacity(EVENTS + 2));
-            return Box::new(Self::new(setup, ends, isn, lists));
+            return Box::new(Self::new(setup, (local, remote), isn));
         };
-        let take = core::mem::take::<Vec<u8>>;
-        let (mut said, mut heard) = (take(&mut brief.said), take(&mut brief.heard));
-        let mut log = core::mem::take(&mut brief.log);
-        said.clear();
-        heard.clear();
-        log.clear();
-        *brief = Self::new(setup, ends, isn, (said, heard, log));
+        brief.renew(setup, (local, remote), isn);
         brief
     }
 

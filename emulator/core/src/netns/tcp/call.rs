@@ -104,7 +104,7 @@ impl Tcp {
             path,
             mtu,
             owner: Owner::App,
-            options: *options,
+            options,
         };
         let conn = cx.spares.conn(cx.now, isn, engine, &origin);
         let id = self.slots.insert(Tenant::Conn(conn));

@@ -109,13 +109,13 @@ pub(super) struct Conn {
 
 /// How a connection comes about.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Origin {
+pub(super) struct Origin<'a> {
     pub(super) local: SocketAddr,
     pub(super) remote: SocketAddr,
     pub(super) path: PathIx,
     pub(super) mtu: usize,
     pub(super) owner: Owner,
-    pub(super) options: TcpOptions,
+    pub(super) options: &'a TcpOptions,
 }
 
 /// What an application can see of a connection, to be compared before and after.
@@ -162,7 +162,7 @@ pub(super) fn setup(options: &TcpOptions, mtu: usize) -> Setup {
 impl Conn {
     /// A connection whose handshake starts at `now` with the initial sequence number `isn`.
     #[inline(always)]
-    pub(super) fn new(now: Time, isn: u32, engine: Machine, origin: &Origin) -> Self {
+    pub(super) fn new(now: Time, isn: u32, engine: Machine, origin: &Origin<'_>) -> Self {
         Self {
             local: origin.local,
             remote: origin.remote,
@@ -172,7 +172,7 @@ impl Conn {
             mtu: origin.mtu,
             marks: Marks::new(isn),
             owner: origin.owner,
-            options: origin.options,
+            options: *origin.options,
             peer_isn: 0,
             shift: 0,
             read: 0,

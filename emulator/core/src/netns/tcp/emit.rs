@@ -6,8 +6,6 @@
 //! and has headroom in front.
 
 use core::net::{Ipv6Addr, SocketAddr};
-use std::collections::VecDeque;
-
 use switch::{Frame, Pool};
 
 use super::segment::{ACK, Bare, RST, SYN, after, write_checksum};
@@ -118,7 +116,7 @@ impl Reply {
 #[derive(Debug)]
 pub(super) struct Emitter<'a> {
     pub(super) pool: &'a mut Pool,
-    pub(super) out: &'a mut VecDeque<Frame>,
+    pub(super) out: &'a mut Vec<Frame>,
     pub(super) stamp: &'a mut Stamp,
     pub(super) counters: &'a mut Counters,
     pub(super) marks: &'a mut Marks,
@@ -227,7 +225,7 @@ impl Emitter<'_> {
         }
         seal(bytes, self.stamp, gso_size, partial);
         self.counters.segments_out += 1;
-        self.out.push_back(frame);
+        self.out.push(frame);
     }
 }
 
@@ -280,7 +278,7 @@ fn seal(bytes: &mut [u8], stamp: &mut Stamp, gso_size: u16, partial: bool) {
 pub(super) fn send_bare(
     bare: &Bare,
     pool: &mut Pool,
-    out: &mut VecDeque<Frame>,
+    out: &mut Vec<Frame>,
     stamp: &mut Stamp,
     counters: &mut Counters,
 ) {
@@ -295,7 +293,7 @@ pub(super) fn send_bare(
     if bare.flags & RST != 0 {
         counters.resets_out += 1;
     }
-    out.push_back(frame);
+    out.push(frame);
 }
 
 /// The initial sequence number of a connection (RFC 6528): a clock of 64 ns ticks plus a number that
@@ -332,7 +330,7 @@ mod tests {
     fn a_frame_is_not_lost_to_a_panic() {
         let mut pool = Pool::default();
         let (mut stamp, mut counters) = (Stamp::default(), Counters::default());
-        let (mut out, mut marks) = (VecDeque::new(), Marks::new(7));
+        let (mut out, mut marks) = (Vec::new(), Marks::new(7));
         let mut emitter = Emitter {
             pool: &mut pool,
             out: &mut out,

@@ -191,12 +191,11 @@ impl Emitter<'_> {
     pub(super) fn plain(self, head: &Head, says: Says, options: &[u8], data: &[u8]) {
         debug_assert!(self.v6.is_none());
         let len = HEADERS - 20 + options.len() + data.len();
-        let Some(frame) = self.pool.alloc(20 + len) else {
+        let Some((frame, meta, bytes)) = self.pool.alloc_parts(20 + len) else {
             self.counters.out_of_frames += 1;
             return;
         };
         let Stamp { ip_id, partial } = *self.stamp;
-        let (meta, bytes) = self.pool.parts_mut(&frame);
         meta.csum_partial = partial;
         meta.written = true;
         if let Some((start, rest)) = bytes.split_first_chunk_mut::<HEADERS>()
@@ -217,7 +216,7 @@ impl Emitter<'_> {
         } else {
             self.counters.resets_out += 1;
         }
-        self.out.push_back(frame);
+        self.out.push(frame);
     }
 
     /// The same of IPv6.
@@ -271,7 +270,6 @@ fn summed(bytes: &mut [u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::VecDeque;
     use switch::{Pool, Rng};
 
     /// A segment from the pattern is the one that is read back, marked and summed whole.
@@ -303,7 +301,7 @@ mod tests {
             let mut made = Vec::new();
             for finished in [false, true] {
                 let (mut stamp, mut counters) = (stamp, Counters::default());
-                let (mut out, mut marks) = (VecDeque::new(), Marks::new(says.seq));
+                let (mut out, mut marks) = (Vec::new(), Marks::new(says.seq));
                 let mut emitter = Emitter {
                     pool: &mut pool,
                     out: &mut out,
@@ -322,7 +320,7 @@ mod tests {
                 } else {
                     emitter.plain(&head, says, &options, &data);
                 }
-                let frame = out.pop_front().expect("a segment");
+                let frame = out.pop().expect("a segment");
                 let meta = pool.meta(&frame);
                 let meta = (meta.csum_partial, meta.gso_size, meta.written);
                 let bytes = pool.bytes(&frame).to_vec();

@@ -12,7 +12,7 @@ use super::engine::{Setup, TcpState};
 use super::express::Plain;
 use super::listen::Listener;
 use super::machine::Machine;
-use super::segment::{ACK, SYN, Segment};
+use super::segment::{ACK, FIN, SYN, Segment};
 use super::told::{HEADER, Told};
 use super::{Tcp, TcpCx};
 
@@ -117,7 +117,7 @@ impl Tcp {
     ///
     /// # Errors
     /// As above, also if it is broken or a listener has no room for its connection.
-    #[inline(never)]
+    #[inline(always)]
     pub(super) fn input_brief(
         &mut self,
         cx: &mut TcpCx<'_>,
@@ -197,6 +197,13 @@ impl Tcp {
                 } else {
                     self.touch(cx.now, slot);
                 }
+            }
+            // Nobody is told of these.
+            (_, TcpState::Closed, Owner::Nobody) => self.release(cx, slot),
+            (_, TcpState::TimeWait, Owner::Nobody) => {
+                conn.ended |= told.has(FIN);
+                self.answer_fin(cx, slot);
+                self.rest(cx, slot, false);
             }
             _ => {
                 let before = Seen {

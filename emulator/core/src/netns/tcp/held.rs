@@ -17,7 +17,6 @@ use super::conn::ACK_DELAY;
 use super::emit::{Emitter, Reply};
 use super::engine::{Next, TcpEngine, TcpState};
 use super::machine::Machine;
-use super::over::Left;
 use super::paths::{PathIx, Shared};
 use super::pingpong::HEADERS;
 use super::run::guarded;
@@ -434,14 +433,13 @@ impl Tcp {
     }
 
     /// Puts what a connection that is over has left where the next one finds it.
-    pub(super) fn retire(cx: &mut TcpCx<'_>, left: Left) {
-        let Left { mut machine, conn } = left;
+    #[inline]
+    pub(super) fn retire(cx: &mut TcpCx<'_>, mut machine: Option<Machine>) {
         if let Some(Machine::Engine(engine)) = &mut machine {
             for frame in engine.held.drain() {
                 cx.pool.free(frame);
             }
         }
         cx.spares.keep(machine);
-        cx.spares.keep_room(conn);
     }
 }

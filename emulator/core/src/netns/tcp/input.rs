@@ -231,7 +231,7 @@ impl Tcp {
             path,
             mtu,
             owner: Owner::Embryo(listener),
-            options,
+            options: &options,
         };
         let made_with = setup(&options, mtu);
         let (machine, scaled) = if self.may_be_brief(&made_with)

@@ -59,6 +59,8 @@ impl Listener {
 #[derive(Debug, Default)]
 pub(super) struct Listeners {
     table: BTreeMap<(u16, IpAddr), (TcpId, bool)>,
+    /// The only one, if there is no other: asked for with each SYN, where few machines have more.
+    only: Option<(u16, IpAddr, TcpId)>,
     /// Who takes what nobody else takes, when it is [admitted](super::Tcp::admit).
     pub(super) any: Option<TcpId>,
     pub(super) admits: bool,
@@ -86,6 +88,13 @@ impl Listeners {
     /// Enters a listener.
     pub(super) fn insert(&mut self, local: SocketAddr, v6_only: bool, id: TcpId) {
         self.table.insert((local.port(), local.ip()), (id, v6_only));
+        self.single_out();
+    }
+
+    fn single_out(&mut self) {
+        let first = self.table.first_key_value();
+        let only = first.filter(|_| self.table.len() == 1);
+        self.only = only.map(|(&(port, address), &(id, _))| (port, address, id));
     }
 
     /// Takes a listener out.
@@ -94,11 +103,19 @@ impl Listeners {
             self.any = None;
         }
         self.table.remove(&(local.port(), local.ip()));
+        self.single_out();
     }
 
     /// Who takes a SYN to `local`: the specific address first, then the wildcard of its family, then
     /// for IPv4 the wildcard of IPv6, at last, while a segment is admitted, the listener for all.
     pub(super) fn find(&self, local: SocketAddr) -> Option<TcpId> {
+        match self.only {
+            Some((port, address, id)) if local.port() == port && local.ip() == address => Some(id),
+            _ => self.find_among(local),
+        }
+    }
+
+    fn find_among(&self, local: SocketAddr) -> Option<TcpId> {
         let at = |address: IpAddr| self.table.get(&(local.port(), address));
         let (specific, any6) = (at(local.ip()), || at(Ipv6Addr::UNSPECIFIED.into()));
         let found = match local.ip() {

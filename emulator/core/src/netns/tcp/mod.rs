@@ -97,7 +97,7 @@ pub struct TcpCx<'a> {
     /// Where frames come from.
     pub pool: &'a mut Pool,
     /// Where packets go: they start at the IP header and have headroom in front.
-    pub out: &'a mut VecDeque<Frame>,
+    pub out: &'a mut Vec<Frame>,
     /// Sockets on which something happened, to be looked at with [`Tcp::ready`].
     pub wakes: &'a mut Vec<TcpId>,
     /// Engines of connections that are over.

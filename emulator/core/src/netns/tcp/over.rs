@@ -14,11 +14,12 @@ use super::timewait::Rest;
 use super::{Tcp, TcpCx};
 use crate::netns::Errno;
 
-/// What a connection that is over leaves to the next ones.
-#[derive(Default)]
-pub(super) struct Left {
-    pub(super) machine: Option<Machine>,
-    pub(super) conn: Option<Box<Conn>>,
+/// What the owner of a connection that is over keeps of it.
+enum Keeps {
+    Nothing,
+    All,
+    /// All but this, which serves the next ones.
+    But(Machine),
 }
 
 impl Tcp {
@@ -36,8 +37,27 @@ impl Tcp {
     /// Forgets a connection without a word.
     pub(super) fn release(&mut self, cx: &mut TcpCx<'_>, slot: u32) {
         self.unmap(slot);
-        let left = self.vacate(slot);
-        Self::retire(cx, left);
+        self.give_up(cx, slot);
+    }
+
+    /// Empties the slot of an unmapped connection; what was in it serves the next ones.
+    fn give_up(&mut self, cx: &mut TcpCx<'_>, slot: u32) {
+        if let Some(mut conn) = self.vacate(slot) {
+            Self::retire(cx, conn.engine.take());
+            cx.spares.keep_room(conn);
+        }
+    }
+
+    /// Empties a slot.
+    #[inline]
+    fn vacate(&mut self, slot: u32) -> Option<Box<Conn>> {
+        match self.slots.remove(slot)? {
+            Tenant::Conn(conn) => {
+                self.unanswered -= usize::from(conn.unanswered);
+                Some(conn)
+            }
+            Tenant::Listener(_) => None,
+        }
     }
 
     /// Sends the connection's reset. The engine is asked what its number is before the connection is open, and
@@ -102,11 +122,11 @@ impl Tcp {
 
     /// The engine would have sent the reset that has just been sent with this stamp.
     fn compare_reset(&mut self, cx: &mut TcpCx<'_>, slot: u32, stamp: Stamp) {
-        let (sent, counters) = (cx.out.pop_back(), self.counters);
+        let (sent, counters) = (cx.out.pop(), self.counters);
         let after = core::mem::replace(&mut self.stamp, stamp);
         self.engine_reset(cx, slot);
         (self.stamp, self.counters) = (after, counters);
-        if let (Some(sent), Some(asked)) = (&sent, cx.out.pop_back()) {
+        if let (Some(sent), Some(asked)) = (&sent, cx.out.pop()) {
             assert_eq!(cx.pool.bytes(sent), cx.pool.bytes(&asked), "a reset");
             cx.pool.free(asked);
         }
@@ -125,45 +145,37 @@ impl Tcp {
         if conn_is_held(self, slot) {
             cx.wake(self.slots.id(slot));
         }
-        let left = self.leave(slot, error);
-        Self::retire(cx, left);
+        self.leave(cx, slot, error);
     }
 
-    /// Takes an unmapped connection to where its owner will find it; what is not needed of it any more.
-    fn leave(&mut self, slot: u32, error: Option<Errno>) -> Left {
+    /// Takes an unmapped connection to where its owner will find it; what is not needed of it any more serves the next ones.
+    fn leave(&mut self, cx: &mut TcpCx<'_>, slot: u32, error: Option<Errno>) {
+        match self.keep_for_owner(slot, error) {
+            Keeps::Nothing => self.give_up(cx, slot),
+            Keeps::All => {}
+            Keeps::But(machine) => Self::retire(cx, Some(machine)),
+        }
+    }
+
+    /// What the owner of an unmapped connection keeps of it.
+    fn keep_for_owner(&mut self, slot: u32, error: Option<Errno>) -> Keeps {
         let Some(conn) = self.slots.conn_at(slot) else {
-            return Left::default();
+            return Keeps::All;
         };
         match conn.owner {
-            Owner::Nobody => self.vacate(slot),
+            Owner::Nobody => Keeps::Nothing,
             Owner::Embryo(listener) => {
                 if let Some(queues) = self.slots.listener_mut(listener) {
                     queues.embryos -= 1;
                 }
-                self.vacate(slot)
+                Keeps::Nothing
             }
             Owner::App | Owner::Queue(_) => {
                 conn.error = error.or(conn.error);
                 let all_read = conn.recv_queue() == 0;
-                Left {
-                    machine: conn.engine.take_if(|_| all_read),
-                    conn: None,
-                }
+                let machine = conn.engine.take_if(|_| all_read);
+                machine.map_or(Keeps::All, Keeps::But)
             }
-        }
-    }
-
-    /// Empties a slot.
-    fn vacate(&mut self, slot: u32) -> Left {
-        match self.slots.remove(slot) {
-            Some(Tenant::Conn(mut conn)) => {
-                self.unanswered -= usize::from(conn.unanswered);
-                Left {
-                    machine: conn.engine.take(),
-                    conn: Some(conn),
-                }
-            }
-            Some(Tenant::Listener(_)) | None => Left::default(),
         }
     }
 
@@ -181,7 +193,12 @@ impl Tcp {
             self.strays.extend(engine.held.drain());
         }
         self.lost.push((id, last));
-        self.leave(slot, Some(Errno::ConnReset));
+        if matches!(
+            self.keep_for_owner(slot, Some(Errno::ConnReset)),
+            Keeps::Nothing
+        ) {
+            self.vacate(slot);
+        }
     }
 
     /// Acknowledges the other side's FIN if that has not been done.
@@ -227,8 +244,7 @@ impl Tcp {
         if !self.waits.insert(self.now, tuple, rest) {
             self.counters.time_wait_overflows += 1;
         }
-        let left = self.leave(slot, None);
-        Self::retire(cx, left);
+        self.leave(cx, slot, None);
     }
 }
 

@@ -69,7 +69,7 @@ impl Spares {
         now: Time,
         isn: u32,
         engine: Machine,
-        origin: &Origin,
+        origin: &Origin<'_>,
     ) -> Box<Conn> {
         match self.rooms.pop() {
             Some(mut room) => {
@@ -83,23 +83,29 @@ impl Spares {
     }
 
     /// Keeps the place of one that is over, whose engine is elsewhere.
-    pub(super) fn keep_room(&mut self, conn: Option<Box<Conn>>) {
-        self.rooms
-            .extend(conn.filter(|_| self.rooms.len() < BRIEFS));
+    #[inline]
+    pub(super) fn keep_room(&mut self, conn: Box<Conn>) {
+        if self.rooms.len() < BRIEFS {
+            self.rooms.push(conn);
+        }
     }
 
     /// Keeps an engine; the one that has been here longest goes when there are too many.
+    #[inline]
     pub(super) fn keep(&mut self, machine: Option<Machine>) {
-        let engine = match machine {
-            None => return,
-            Some(Machine::Engine(engine)) => engine,
+        match machine {
+            None => {}
+            Some(Machine::Engine(engine)) => self.keep_engine(engine),
             Some(Machine::Brief(brief)) => {
                 if self.briefs.len() < BRIEFS && brief.room() <= BRIEF_ROOM {
                     self.briefs.push(brief);
                 }
-                return;
             }
-        };
+        }
+    }
+
+    #[inline(never)]
+    fn keep_engine(&mut self, engine: Box<Smol>) {
         let bytes = engine.buffer_bytes();
         if bytes > SPARE_BYTES || engine.is_worn() {
             return;

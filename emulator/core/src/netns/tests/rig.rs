@@ -1,7 +1,6 @@
 //! Namespaces on in-memory wires in virtual time.
 
 use core::net::{IpAddr, SocketAddr};
-use std::collections::VecDeque;
 
 use ipnet::IpNet;
 use switch::trace::Trace;
@@ -24,7 +23,7 @@ pub(super) struct World {
     pub(super) ns: Vec<Netns>,
     pub(super) wakes: Vec<SockId>,
     spares: tcp::Spares,
-    tx: VecDeque<(IfId, Frame)>,
+    tx: Vec<(IfId, Frame)>,
     wires: Vec<(End, End)>,
     /// What went over wires: sender, and a copy of the bytes.
     pub(super) seen: Vec<(End, Vec<u8>)>,
@@ -53,7 +52,7 @@ impl World {
             ns: Vec::new(),
             wakes: Vec::new(),
             spares: Default::default(),
-            tx: VecDeque::new(),
+            tx: Vec::new(),
             wires: Vec::new(),
             seen: Vec::new(),
             cut: Vec::new(),

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use switch::wire;
 
 use super::*;
+use crate::netns::first;
 use crate::netns::tcp::TcpState;
 use crate::netns::tcp::segment::Bare;
 
@@ -169,7 +170,7 @@ fn broken_segments_are_refused_by_name() {
     let mut rig = Rig::new();
     rig.listen(V4[1], 1);
     rig.connect(V4[0], V4[1]);
-    let syn = rig.ends[A].out.pop_front().unwrap();
+    let syn = first(&mut rig.ends[A].out).unwrap();
     let good = rig.pool.bytes(&syn).to_vec();
     rig.pool.free(syn);
     for (change, reason) in [

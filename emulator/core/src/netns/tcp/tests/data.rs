@@ -1,6 +1,7 @@
 //! Data: whole and in order, over every kind of wire; and what idle sockets cost.
 
 use super::*;
+use crate::netns::first;
 use crate::netns::tcp::segment::{ACK, Bare};
 use crate::netns::tcp::{Congestion, RECV_BUFFER, SEND_BUFFER, TcpState};
 
@@ -296,7 +297,7 @@ fn super_segments_and_partial_checksums_are_marked() {
         rig.tcp(A).send(a, &data).unwrap();
         rig.with(A, |tcp, cx| tcp.poll(cx));
         let mut largest = 0;
-        while let Some(frame) = rig.ends[A].out.pop_front() {
+        while let Some(frame) = first(&mut rig.ends[A].out) {
             let (meta, len) = (rig.pool.meta(&frame), rig.pool.len(&frame));
             largest = largest.max(len);
             assert!(meta.csum_partial);

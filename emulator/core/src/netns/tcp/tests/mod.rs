@@ -14,7 +14,7 @@ mod spare;
 
 use core::net::SocketAddr;
 use core::time::Duration;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use switch::wire::Packet;
 use switch::{DropReason, Frame, Pool, Time};
@@ -22,6 +22,7 @@ use switch::{DropReason, Frame, Pool, Time};
 use super::segment::Segment;
 use super::{Congestion, Spares, Tcp, TcpCx, TcpId, TcpOptions};
 use crate::netns::Errno;
+use crate::netns::first;
 
 /// The client's end and the server's end.
 pub(super) const A: usize = 0;
@@ -45,7 +46,7 @@ pub(super) type Wire = Box<dyn FnMut(&Sent) -> Vec<Duration>>;
 
 pub(super) struct End {
     pub(super) tcp: Tcp,
-    pub(super) out: VecDeque<Frame>,
+    pub(super) out: Vec<Frame>,
     pub(super) wakes: Vec<TcpId>,
     pub(super) refused: Vec<DropReason>,
 }
@@ -94,7 +95,7 @@ impl End {
     fn new(seed: u64) -> Self {
         Self {
             tcp: Tcp::new(seed),
-            out: VecDeque::new(),
+            out: Vec::new(),
             wakes: Vec::new(),
             refused: Vec::new(),
         }
@@ -197,7 +198,7 @@ impl Rig {
             let mut more = false;
             for end in [A, B] {
                 more |= self.with(end, |tcp, cx| tcp.poll(cx));
-                while let Some(frame) = self.ends[end].out.pop_front() {
+                while let Some(frame) = first(&mut self.ends[end].out) {
                     more = true;
                     self.put(end, frame);
                 }

@@ -1,6 +1,7 @@
 //! How connections come about, and how they fail to.
 
 use super::*;
+use crate::netns::first;
 use crate::netns::tcp::segment::{ACK, RST, SYN};
 use crate::netns::tcp::{IcmpKind, TcpState};
 
@@ -41,7 +42,7 @@ fn the_announced_segment_size_follows_the_mtu() {
         rig.connect(ends[0], ends[1]);
         for end in [A, B] {
             rig.with(end, |tcp, cx| tcp.poll(cx));
-            let frame = rig.ends[end].out.pop_front().unwrap();
+            let frame = first(&mut rig.ends[end].out).unwrap();
             let bytes = rig.pool.bytes(&frame);
             let options = if ends == V4 { 40 } else { 60 };
             // smoltcp writes the segment size first: kind 2, length 4.
@@ -175,14 +176,14 @@ fn a_socket_may_connect_to_itself() {
         .unwrap();
     for _ in 0..10 {
         rig.with(A, |tcp, cx| tcp.poll(cx));
-        while let Some(frame) = rig.ends[A].out.pop_front() {
+        while let Some(frame) = first(&mut rig.ends[A].out) {
             rig.deliver(A, frame);
         }
     }
     assert_eq!(rig.tcp(A).state(a), TcpState::Established);
     rig.tcp(A).send(a, b"me").unwrap();
     rig.with(A, |tcp, cx| tcp.poll(cx));
-    let frame = rig.ends[A].out.pop_front().unwrap();
+    let frame = first(&mut rig.ends[A].out).unwrap();
     rig.deliver(A, frame);
     assert_eq!(rig.recv(A, a).unwrap(), b"me");
 }

@@ -1,6 +1,7 @@
 //! Paths that turn out narrower than their first link.
 
 use super::*;
+use crate::netns::first;
 use crate::netns::tcp::IcmpKind;
 use crate::netns::tcp::segment::SYN;
 
@@ -72,7 +73,7 @@ fn a_shared_frame_is_not_written() {
     let mut rig = Rig::new();
     rig.listen(V4[1], 1);
     rig.connect(V4[0], V4[1]);
-    let syn = rig.ends[A].out.pop_front().unwrap();
+    let syn = first(&mut rig.ends[A].out).unwrap();
     let copy = rig.pool.share(&syn);
     let before = rig.pool.bytes(&copy).to_vec();
     rig.deliver(B, syn);
@@ -88,7 +89,7 @@ fn ipv6_extension_headers_are_taken_off() {
     let mut rig = Rig::new();
     rig.listen(V6[1], 1);
     rig.connect(V6[0], V6[1]);
-    let syn = rig.ends[A].out.pop_front().unwrap();
+    let syn = first(&mut rig.ends[A].out).unwrap();
     let plain = rig.pool.bytes(&syn).to_vec();
     rig.pool.free(syn);
     let mut bytes = plain[..40].to_vec();
