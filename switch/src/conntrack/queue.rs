@@ -56,6 +56,13 @@ impl Default for Queue {
     }
 }
 
+/// Makes a little room: places come round soon, so that their memory is at hand still.
+#[cold]
+fn widen(places: &mut VecDeque<Place>) {
+    let more = places.len() / 16 + ROOM / 4;
+    places.reserve_exact(more);
+}
+
 /// Has the memory of the places come that are told of next time.
 fn touch_next(line: &VecDeque<Place>) {
     let next = usize::from(AHEAD);
@@ -125,7 +132,11 @@ impl Queue {
         }
         self.firsts[line] = self.firsts[line].min(at);
         self.lasts[line] = at;
-        self.lines[line].push_back(place);
+        let places = &mut self.lines[line];
+        if places.len() == places.capacity() {
+            widen(places);
+        }
+        places.push_back(place);
     }
 
     #[inline(always)]

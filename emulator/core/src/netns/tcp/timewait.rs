@@ -184,8 +184,18 @@ impl TimeWaits {
         if self.entries.is_empty() {
             self.next = entry.expires;
         }
+        if self.entries.len() == self.entries.capacity() {
+            self.widen();
+        }
         self.entries.push_back(Some(entry));
         self.enter(&entry.tuple, number);
+    }
+
+    /// Makes a little room: places come round soon, so that their memory is at hand still.
+    #[cold]
+    fn widen(&mut self) {
+        let more = self.entries.len() / 16 + ROOM / 4;
+        self.entries.reserve_exact(more);
     }
 
     /// Has the entry of `tuple` be found.
