@@ -189,6 +189,8 @@ pub struct Net {
     /// When namespaces want to run, by number.
     alarms: Agenda,
     pub(crate) tx: Vec<(IfId, Frame)>,
+    /// Those of them that go first, the next one last.
+    going: Vec<(IfId, Frame)>,
     pub(crate) wakes: Vec<SockId>,
     spares: Spares,
     /// Frames of a burst that is being sent; empty in between.
@@ -229,6 +231,7 @@ impl Net {
             hand: hand::Hand::default(),
             alarms: Agenda::default(),
             tx: Vec::new(),
+            going: Vec::new(),
             wakes: Vec::new(),
             spares: Spares::default(),
             burst: Vec::new(),
@@ -336,7 +339,7 @@ impl Net {
     /// After a namespace ran: send its frames, and note when it wants to run again.
     #[inline(always)]
     fn after(&mut self, ns: NsId) {
-        if !self.tx.is_empty() {
+        if !(self.tx.is_empty() & self.going.is_empty()) {
             self.send_all();
         }
         let Some(netns) = self.namespaces[ns.0 as usize].as_deref() else {
@@ -364,9 +367,9 @@ impl Net {
 
     #[inline(never)]
     fn send_all(&mut self) {
-        while let Some((iface, frame)) = first(&mut self.tx) {
+        while let Some((iface, frame)) = first(&mut self.tx, &mut self.going) {
             // Mostly it is the only one.
-            let sent = match self.tx.is_empty() {
+            let sent = match self.tx.is_empty() & self.going.is_empty() {
                 true => self.send_last(iface, frame),
                 false => Err(frame),
             };

@@ -91,13 +91,23 @@ pub const BACKLOG: usize = 1000;
 /// Packets of `lo` that one [`Netns::poll`] takes.
 const QUANTUM: usize = 64;
 
-/// Takes out the first of a list, which mostly is the only one.
+/// Takes out the first of a list, which mostly is the only one. Those behind it come to `rest`, the next one last, and go
+/// before others that come to the list meanwhile.
 #[inline(always)]
-pub(crate) fn first<T>(list: &mut Vec<T>) -> Option<T> {
-    match list.len() {
-        0 | 1 => list.pop(),
-        _ => Some(list.remove(0)),
+pub(crate) fn first<T>(list: &mut Vec<T>, rest: &mut Vec<T>) -> Option<T> {
+    if rest.is_empty() && list.len() <= 1 {
+        return list.pop();
     }
+    first_of_many(list, rest)
+}
+
+#[inline(never)]
+fn first_of_many<T>(list: &mut Vec<T>, rest: &mut Vec<T>) -> Option<T> {
+    if rest.is_empty() {
+        core::mem::swap(list, rest);
+        rest.reverse();
+    }
+    rest.pop()
 }
 
 /// What a namespace may touch while it works.

@@ -24,6 +24,8 @@ pub(super) struct Streams {
     seed: u64,
     pub(super) tcp: Option<Box<Tcp>>,
     out: Vec<Frame>,
+    /// Those of them that go first, the next one last.
+    going: Vec<Frame>,
     woken: Vec<TcpId>,
     owners: Owners,
 }
@@ -59,6 +61,7 @@ impl Streams {
             seed,
             tcp: None,
             out: Vec::new(),
+            going: Vec::new(),
             woken: Vec::new(),
             owners: Owners::default(),
         }
@@ -151,7 +154,7 @@ impl Netns {
     /// Routes what TCP sent and wakes whom it named.
     #[inline]
     pub(super) fn stream_tell(&mut self, cx: &mut Cx<'_>) {
-        if !self.streams.out.is_empty() {
+        if !(self.streams.out.is_empty() & self.streams.going.is_empty()) {
             self.stream_flush(cx);
         }
         let Streams { woken, owners, .. } = &mut self.streams;
@@ -168,7 +171,7 @@ impl Netns {
     /// Out of the way of those who have sent nothing.
     #[inline(never)]
     fn stream_flush(&mut self, cx: &mut Cx<'_>) {
-        while let Some(frame) = first(&mut self.streams.out) {
+        while let Some(frame) = first(&mut self.streams.out, &mut self.streams.going) {
             self.stream_output(cx, frame);
         }
     }

@@ -4,7 +4,6 @@ use proptest::prelude::*;
 use switch::wire;
 
 use super::*;
-use crate::netns::first;
 use crate::netns::tcp::TcpState;
 use crate::netns::tcp::segment::Bare;
 

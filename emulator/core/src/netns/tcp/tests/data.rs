@@ -1,7 +1,6 @@
 //! Data: whole and in order, over every kind of wire; and what idle sockets cost.
 
 use super::*;
-use crate::netns::first;
 use crate::netns::tcp::segment::{ACK, Bare};
 use crate::netns::tcp::{Congestion, RECV_BUFFER, SEND_BUFFER, TcpState};
 

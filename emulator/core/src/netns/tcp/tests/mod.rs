@@ -22,7 +22,6 @@ use switch::{DropReason, Frame, Pool, Time};
 use super::segment::Segment;
 use super::{Congestion, Spares, Tcp, TcpCx, TcpId, TcpOptions};
 use crate::netns::Errno;
-use crate::netns::first;
 
 /// The client's end and the server's end.
 pub(super) const A: usize = 0;
@@ -100,6 +99,11 @@ impl End {
             refused: Vec::new(),
         }
     }
+}
+
+/// Takes out the first of what an end has sent.
+pub(super) fn first(out: &mut Vec<Frame>) -> Option<Frame> {
+    (!out.is_empty()).then(|| out.remove(0))
 }
 
 impl Rig {

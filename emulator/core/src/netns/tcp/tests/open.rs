@@ -1,7 +1,6 @@
 //! How connections come about, and how they fail to.
 
 use super::*;
-use crate::netns::first;
 use crate::netns::tcp::segment::{ACK, RST, SYN};
 use crate::netns::tcp::{IcmpKind, TcpState};
 

@@ -1,7 +1,6 @@
 //! Paths that turn out narrower than their first link.
 
 use super::*;
-use crate::netns::first;
 use crate::netns::tcp::IcmpKind;
 use crate::netns::tcp::segment::SYN;
 
