@@ -444,7 +444,7 @@ impl Conn {
         let answered = self.seen_reply || direction == Direction::Reply;
         self.expires = match next {
             TcpState::Established if !answered => now + tcp::UNACKNOWLEDGED,
-            other => now + other.timeout(),
+            other => other.runs_out(now),
         };
         let opened = matches!(state, TcpState::SynRecv | TcpState::Established);
         self.assured |= answered && opened && next == TcpState::Established;

@@ -14,6 +14,7 @@
 use core::time::Duration;
 
 use super::Direction;
+use crate::time::Time;
 
 /// A connection's state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +52,12 @@ impl TcpState {
         })
     }
 
+    /// When a connection in this state runs out whose last packet comes now.
+    #[inline]
+    pub(super) const fn runs_out(self, now: Time) -> Time {
+        Time::from_nanos(now.as_nanos().saturating_add(TIMEOUTS[self as usize]))
+    }
+
     /// Every state, by its number.
     const ALL: [Self; 9] = [
         Self::SynSent,
@@ -80,6 +87,17 @@ impl TcpState {
         }
     }
 }
+
+/// The timeouts of all states in nanoseconds.
+const TIMEOUTS: [u64; TcpState::ALL.len()] = {
+    let mut timeouts = [0; TcpState::ALL.len()];
+    let mut at = 0;
+    while at < timeouts.len() {
+        timeouts[at] = TcpState::ALL[at].timeout().as_nanos() as u64;
+        at += 1;
+    }
+    timeouts
+};
 
 /// `ESTABLISHED` without an answer yet: a connection that was picked up half way
 /// (`nf_conntrack_tcp_timeout_unacknowledged`).

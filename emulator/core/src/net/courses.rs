@@ -270,6 +270,12 @@ impl Courses {
         }
     }
 
+    /// There has been none.
+    #[inline(always)]
+    pub(super) const fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
     /// The course of frames like this.
     #[inline(always)]
     pub(super) fn of(&self, now: Time, key: &Key) -> Option<&Course> {

@@ -246,6 +246,9 @@ impl Gate<'_> {
     /// Along the course of its flow.
     #[inline(always)]
     fn along(&mut self, guard: &mut Netfilter, single: &Single) -> Option<Way> {
+        if self.courses.is_empty() {
+            return None;
+        }
         self.courses.renew(seen(self.bridge, guard));
         let course = self.courses.of(self.now, &single.key)?;
         let mut tally = Tally::default();

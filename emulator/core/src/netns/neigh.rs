@@ -160,6 +160,8 @@ pub(super) struct Neighbours {
     /// Where the neighbour that was sent to last stood.
     last: usize,
     reachable: Duration,
+    /// The same in nanoseconds.
+    trusted: u64,
 }
 
 impl Neighbours {
@@ -167,10 +169,12 @@ impl Neighbours {
     pub(super) fn new(jitter: u32) -> Self {
         let base = REACHABLE_BASE.as_millis() as u64;
         let spread = (base * u64::from(jitter)) >> 32;
+        let reachable = Duration::from_millis(base / 2 + spread);
         Self {
             entries: Vec::new(),
             last: 0,
-            reachable: Duration::from_millis(base / 2 + spread),
+            reachable,
+            trusted: reachable.as_nanos() as u64,
         }
     }
 
@@ -266,10 +270,11 @@ impl Neighbours {
     /// no more than this.
     #[inline]
     pub(super) fn in_use(&mut self, now: Time, key: (IfId, IpAddr)) -> Option<Mac> {
-        let reachable = self.reachable;
         let entry = self.entries.get_mut(self.last)?;
         let is_sure = match entry.state {
-            Nud::Reachable => now <= entry.confirmed + reachable,
+            Nud::Reachable => {
+                now.as_nanos() <= entry.confirmed.as_nanos().saturating_add(self.trusted)
+            }
             Nud::Delay | Nud::Probe => true,
             Nud::Failed | Nud::Incomplete | Nud::Stale => false,
         };

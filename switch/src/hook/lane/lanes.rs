@@ -62,6 +62,9 @@ impl Lanes {
     /// The lane of a flow under these rules.
     #[inline(always)]
     pub(super) fn of(&self, key: &Key, rules: u64) -> Option<&Lane> {
+        if self.list.is_empty() {
+            return None;
+        }
         let place = self.place(key);
         let places: &[_; PLACES] = self.list.get(place..)?.first_chunk()?;
         let lane = match &places[0] {

@@ -106,6 +106,7 @@ impl Netfilter {
 
     /// The way of packets that have just passed and are nothing but data, if more are to be expected.
     #[must_use]
+    #[inline]
     pub fn passage(&self, run: &Run) -> Option<Passage> {
         let lane = self.lanes.of(&run.first.key, self.rules.change());
         lane.filter(|_| run.first.is_data()).map(Lane::passage)

@@ -375,7 +375,7 @@ impl Brief {
         self.next = self.next.wrapping_add(data as u32 + control);
         if self.has_syn | self.has_fin || self.unsent > 0 {
             if self.again_at == Time::MAX {
-                self.again_at = clock + self.wait();
+                self.again_at = self.wait(clock);
             }
             self.since = self.since.min(clock);
             self.in_flight += self.unsent;
@@ -386,12 +386,12 @@ impl Brief {
         Some((says, data))
     }
 
-    /// How long what is sent waits for an answer before it is sent again.
+    /// Until when what is sent at this time waits for an answer before it is sent again.
     #[inline]
-    fn wait(&self) -> Duration {
+    fn wait(&self, clock: Time) -> Time {
         match self.repeats {
-            0 => MIN_RTO,
-            more => (MIN_RTO * (1 << more.min(6))).min(MAX_RTO),
+            0 => clock + MIN_RTO,
+            more => clock + (MIN_RTO * (1 << more.min(6))).min(MAX_RTO),
         }
     }
 

@@ -404,11 +404,11 @@ impl Conn {
                 _ => self.opened + CONNECT_GIVES_UP,
             });
         }
-        let limit = match self.owner {
-            Owner::Nobody => ORPHAN_GIVES_UP,
-            _ => DATA_GIVES_UP,
-        };
-        self.stalled.map(|since| since + limit)
+        let since = self.stalled?;
+        Some(match self.owner {
+            Owner::Nobody => since + ORPHAN_GIVES_UP,
+            _ => since + DATA_GIVES_UP,
+        })
     }
 
     /// When the next keepalive probe, or the end after the last one, is due.
