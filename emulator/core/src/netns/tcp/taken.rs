@@ -12,8 +12,8 @@ pub(super) struct Taken {
     /// One of those that this is about.
     ends: Tuple,
     ports: [u64; WORDS],
-    /// By port, if that is taken.
-    numbers: Vec<u16>,
+    /// By port, if that is taken; memory is there for the ports of a word once one of them was.
+    numbers: Vec<Option<Box<[u16; 64]>>>,
     len: usize,
 }
 
@@ -23,13 +23,18 @@ const fn place(tuple: &Tuple) -> (usize, u64) {
     ((port >> 6) as usize, 1 << (port & 63))
 }
 
+/// Where the number of a port stands among those of its word.
+const fn column(tuple: &Tuple) -> usize {
+    (tuple.port() & 63) as usize
+}
+
 impl Taken {
     /// For those that differ from `ends` in nothing but our port; none is taken.
     pub(super) fn new(ends: &Tuple) -> Box<Self> {
         Box::new(Self {
             ends: *ends,
             ports: [0; WORDS],
-            numbers: vec![0; 1 << 16],
+            numbers: vec![None; WORDS],
             len: 0,
         })
     }
@@ -55,8 +60,8 @@ impl Taken {
     /// The number of the entry that has a covered tuple.
     #[inline]
     pub(super) fn number(&self, tuple: &Tuple) -> Option<u16> {
-        let number = self.numbers[usize::from(tuple.port())];
-        self.has(tuple).then_some(number)
+        let numbers = self.numbers[place(tuple).0].as_ref()?;
+        self.has(tuple).then_some(numbers[column(tuple)])
     }
 
     /// This entry has a covered tuple.
@@ -65,7 +70,8 @@ impl Taken {
         let (word, bit) = place(tuple);
         self.len += usize::from(self.ports[word] & bit == 0);
         self.ports[word] |= bit;
-        self.numbers[usize::from(tuple.port())] = number;
+        let numbers = self.numbers[word].get_or_insert_with(|| Box::new([0; 64]));
+        numbers[column(tuple)] = number;
     }
 
     /// No entry has a covered tuple any more that one had.
