@@ -36,7 +36,7 @@ use switch::{DropReason, Frame, Pool, Rng, Time};
 
 use crate::id::{AppId, BridgeId, IfId, LinkId, NsId, SockId};
 use crate::netns::tcp::Spares;
-use crate::netns::{Cx, Netns, first};
+use crate::netns::{Cx, Netns, first, only};
 
 pub use child::{ChildKind, IpvlanFlag, IpvlanMode, MacvlanMode};
 pub use raw::Offload;
@@ -367,15 +367,17 @@ impl Net {
 
     #[inline(never)]
     fn send_all(&mut self) {
-        while let Some((iface, frame)) = first(&mut self.tx, &mut self.going) {
-            // Mostly it is the only one.
-            let sent = match self.tx.is_empty() & self.going.is_empty() {
-                true => self.send_last(iface, frame),
-                false => Err(frame),
-            };
-            if let Err(frame) = sent {
+        // Mostly there is one.
+        if let Some((iface, frame)) = only(&mut self.tx, &self.going) {
+            if let Err(frame) = self.send_last(iface, frame) {
                 self.transmit(iface, frame);
             }
+            if self.tx.is_empty() {
+                return;
+            }
+        }
+        while let Some((iface, frame)) = first(&mut self.tx, &mut self.going) {
+            self.transmit(iface, frame);
         }
     }
 

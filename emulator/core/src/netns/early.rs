@@ -165,7 +165,7 @@ impl Netns {
     }
 
     /// Sends a segment of ours the way of the last one; any other packet comes back.
-    #[inline]
+    #[inline(always)]
     pub(super) fn early_output(&mut self, cx: &mut Cx<'_>, frame: Frame) -> Option<Frame> {
         #[cfg(test)]
         if self.takes_long_way {

@@ -91,18 +91,19 @@ pub const BACKLOG: usize = 1000;
 /// Packets of `lo` that one [`Netns::poll`] takes.
 const QUANTUM: usize = 64;
 
-/// Takes out the first of a list, which mostly is the only one. Those behind it come to `rest`, the next one last, and go
-/// before others that come to the list meanwhile.
+/// Takes out what is alone in a list, with nothing before it in `rest`.
 #[inline(always)]
-pub(crate) fn first<T>(list: &mut Vec<T>, rest: &mut Vec<T>) -> Option<T> {
-    if rest.is_empty() && list.len() <= 1 {
-        return list.pop();
+pub(crate) fn only<T>(list: &mut Vec<T>, rest: &[T]) -> Option<T> {
+    match rest.is_empty() && list.len() == 1 {
+        true => list.pop(),
+        false => None,
     }
-    first_of_many(list, rest)
 }
 
-#[inline(never)]
-fn first_of_many<T>(list: &mut Vec<T>, rest: &mut Vec<T>) -> Option<T> {
+/// Takes out the first of a list. Those behind it come to `rest`, the next one last, and go before others that come to the
+/// list meanwhile.
+#[inline]
+pub(crate) fn first<T>(list: &mut Vec<T>, rest: &mut Vec<T>) -> Option<T> {
     if rest.is_empty() {
         core::mem::swap(list, rest);
         rest.reverse();

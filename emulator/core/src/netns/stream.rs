@@ -14,7 +14,7 @@ use super::fib::RouteKind;
 use super::hook::endpoints;
 use super::socket::{PORT_FIRST, PORT_LAST, Ports, SockState, Socket, SocketInfo};
 use super::tcp::{IcmpKind, PortUse, Tcp, TcpCx, TcpId};
-use super::{Arrival, Cx, Errno, LO, Netns, first};
+use super::{Arrival, Cx, Errno, LO, Netns, first, only};
 use crate::app::{Family, Ready, SockKind, SockOpt};
 use crate::id::SockId;
 
@@ -171,12 +171,25 @@ impl Netns {
     /// Out of the way of those who have sent nothing.
     #[inline(never)]
     fn stream_flush(&mut self, cx: &mut Cx<'_>) {
+        if let Some(frame) = only(&mut self.streams.out, &self.streams.going) {
+            self.stream_output(cx, frame);
+            if self.streams.out.is_empty() {
+                return;
+            }
+        }
+        self.stream_flush_all(cx);
+    }
+
+    /// The same for more than one.
+    #[inline(never)]
+    fn stream_flush_all(&mut self, cx: &mut Cx<'_>) {
         while let Some(frame) = first(&mut self.streams.out, &mut self.streams.going) {
             self.stream_output(cx, frame);
         }
     }
 
     /// Routes a segment of ours.
+    #[inline(always)]
     fn stream_output(&mut self, cx: &mut Cx<'_>, frame: Frame) {
         if let Some(frame) = self.early_output(cx, frame) {
             self.stream_route(cx, frame);
