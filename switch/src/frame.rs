@@ -394,7 +394,7 @@ impl Pool {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn slot_mut(&mut self, frame: &Frame) -> &mut Slot {
         let index = frame.index();
         if frame.is_large() {

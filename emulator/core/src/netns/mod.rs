@@ -102,7 +102,7 @@ pub(crate) fn only<T>(list: &mut Vec<T>, rest: &[T]) -> Option<T> {
 
 /// Takes out the first of a list. Those behind it come to `rest`, the next one last, and go before others that come to the
 /// list meanwhile.
-#[inline]
+#[inline(never)]
 pub(crate) fn first<T>(list: &mut Vec<T>, rest: &mut Vec<T>) -> Option<T> {
     if rest.is_empty() {
         core::mem::swap(list, rest);

@@ -171,20 +171,15 @@ impl Netns {
     /// Out of the way of those who have sent nothing.
     #[inline(never)]
     fn stream_flush(&mut self, cx: &mut Cx<'_>) {
-        if let Some(frame) = only(&mut self.streams.out, &self.streams.going) {
+        loop {
+            let Streams { out, going, .. } = &mut self.streams;
+            let Some(frame) = only(out, going).or_else(|| first(out, going)) else {
+                return;
+            };
             self.stream_output(cx, frame);
-            if self.streams.out.is_empty() {
+            if self.streams.out.is_empty() & self.streams.going.is_empty() {
                 return;
             }
-        }
-        self.stream_flush_all(cx);
-    }
-
-    /// The same for more than one.
-    #[inline(never)]
-    fn stream_flush_all(&mut self, cx: &mut Cx<'_>) {
-        while let Some(frame) = first(&mut self.streams.out, &mut self.streams.going) {
-            self.stream_output(cx, frame);
         }
     }
 

@@ -94,13 +94,13 @@ impl Spares {
     #[inline]
     pub(super) fn keep(&mut self, machine: Option<Machine>) {
         match machine {
-            None => {}
             Some(Machine::Engine(engine)) => self.keep_engine(engine),
-            Some(Machine::Brief(brief)) => {
-                if self.briefs.len() < BRIEFS && brief.room() <= BRIEF_ROOM {
-                    self.briefs.push(brief);
-                }
+            Some(Machine::Brief(brief))
+                if self.briefs.len() < BRIEFS && brief.room() <= BRIEF_ROOM =>
+            {
+                self.briefs.push(brief);
             }
+            Some(Machine::Brief(_)) | None => {}
         }
     }
 
