@@ -12,6 +12,8 @@
 use core::fmt;
 use core::ops::Range;
 
+use crate::copy::copy;
+
 /// Bytes kept free in front of a new frame, for an Ethernet header and a VLAN tag.
 pub const HEADROOM: usize = 32;
 /// Capacity of a small buffer, headroom included.
@@ -113,7 +115,7 @@ fn copy_bytes(to: &mut [u8], from: &[u8]) {
     match from.len() {
         32..LINE => copy_ends::<32>(to, from),
         LINE..=128 => copy_ends::<LINE>(to, from),
-        _ => to.copy_from_slice(from),
+        _ => copy(to, from),
     }
 }
 
@@ -280,7 +282,7 @@ impl<const SIZE: usize> Buffer<SIZE> {
         if !self.copy_short(from) {
             self.slot = from.slot.copied();
             let bytes = &from.bytes[from.slot.place()];
-            self.bytes[HEADROOM..][..bytes.len()].copy_from_slice(bytes);
+            copy(&mut self.bytes[HEADROOM..][..bytes.len()], bytes);
         }
     }
 
@@ -478,7 +480,7 @@ impl Pool {
     #[inline(never)]
     fn take_large(&mut self, bytes: &[u8]) -> Option<Frame> {
         let frame = self.alloc(bytes.len())?;
-        self.bytes_mut(&frame).copy_from_slice(bytes);
+        copy(self.bytes_mut(&frame), bytes);
         Some(frame)
     }
 

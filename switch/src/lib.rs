@@ -15,6 +15,7 @@ pub mod agenda;
 pub mod bridge;
 pub mod capture;
 pub mod conntrack;
+mod copy;
 pub mod fdb;
 pub mod filter;
 pub mod frame;
@@ -31,6 +32,7 @@ pub mod trace;
 pub mod verdict;
 pub mod wire;
 
+pub use copy::copy;
 pub use frame::{Frame, Pool};
 pub use rng::Rng;
 pub use time::Time;

@@ -170,7 +170,7 @@ impl Held {
             let rest = &mut buffer[given..];
             given += self.recv_with(pool, &mut |bytes| {
                 let count = bytes.len().min(rest.len());
-                rest[..count].copy_from_slice(&bytes[..count]);
+                switch::copy(&mut rest[..count], &bytes[..count]);
                 count
             });
         }

@@ -27,7 +27,7 @@ use smoltcp::iface::{PollResult, SocketHandle, SocketSet, SocketStorage};
 use smoltcp::socket::tcp::{CongestionControl, Socket, SocketBuffer, State};
 use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::IpListenEndpoint;
-use switch::{Pool, Time};
+use switch::{Pool, Time, copy};
 
 use super::clock::{ceiling, instant, span, time};
 use super::conn::{ACK_DELAY, window_shift};
@@ -193,7 +193,36 @@ impl Smol {
 
     /// Takes data that was given before; how many bytes.
     pub(super) fn send_unseen(&mut self, bytes: &[u8]) -> usize {
-        self.socket_mut().send_slice(bytes).unwrap_or(0)
+        self.put(bytes)
+    }
+
+    /// Puts data into smoltcp's buffer, which ends in two places at most; how many bytes.
+    fn put(&mut self, bytes: &[u8]) -> usize {
+        let mut rest = bytes;
+        for _ in 0..2 {
+            let taken = self.socket_mut().send(|room| {
+                let count = room.len().min(rest.len());
+                copy(&mut room[..count], &rest[..count]);
+                (count, count)
+            });
+            rest = &rest[taken.unwrap_or(0)..];
+        }
+        bytes.len() - rest.len()
+    }
+
+    /// Gets data out of smoltcp's buffer, which begins in two places at most; how many bytes.
+    fn get(&mut self, buffer: &mut [u8]) -> usize {
+        let mut given = 0;
+        for _ in 0..2 {
+            let room = &mut buffer[given..];
+            let taken = self.socket_mut().recv(|bytes| {
+                let count = bytes.len().min(room.len());
+                copy(&mut room[..count], &bytes[..count]);
+                (count, count)
+            });
+            given += taken.unwrap_or(0);
+        }
+        given
     }
 
     /// So many received bytes were read before.
@@ -424,7 +453,7 @@ impl TcpEngine for Smol {
             }
             self.catch_up(shared, path);
         }
-        self.socket_mut().send_slice(bytes).unwrap_or(0)
+        self.put(bytes)
     }
 
     fn recv(&mut self, pool: &mut Pool, buffer: &mut [u8]) -> usize {
@@ -438,7 +467,7 @@ impl TcpEngine for Smol {
             self.pingpong.take(count);
             return count;
         }
-        self.socket_mut().recv_slice(buffer).unwrap_or(0)
+        self.get(buffer)
     }
 
     fn recv_with(&mut self, pool: &mut Pool, look: &mut dyn FnMut(&[u8]) -> usize) -> usize {
