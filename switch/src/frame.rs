@@ -768,11 +768,18 @@ impl Pool {
         self.small.has_room(count) && self.large.has_room(count)
     }
 
-    /// Three quarters of the large buffers are free: some may wait for a while.
+    /// Three quarters of the buffers of each class are free: some may wait for a while.
     #[must_use]
     #[inline]
     pub const fn is_roomy(&self) -> bool {
-        self.large.in_use() <= self.large.limit / 4
+        self.small.in_use() <= self.small.limit / 4 && self.large.in_use() <= self.large.limit / 4
+    }
+
+    /// Bytes of the buffer that `frame` is in.
+    #[must_use]
+    #[inline]
+    pub const fn room_of(frame: &Frame) -> usize {
+        if frame.is_large() { LARGE } else { SMALL }
     }
 
     /// Buffers that somebody owns now: 0 when a lab is at rest.

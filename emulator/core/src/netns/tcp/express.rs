@@ -12,7 +12,7 @@ use core::time::Duration;
 
 use switch::DropReason;
 use switch::wire::{self, ETHER_LEN, IpProtocol, Packet};
-use switch::{Frame, Time};
+use switch::{Frame, Pool, Time};
 
 use super::clock::ceiling;
 use super::conn::{ACK_DELAY, Conn, LARGE_MTU, Owner, Seen};
@@ -129,7 +129,7 @@ impl Plain {
 
     /// What it says to a stream whose acknowledgements are off by `shift`.
     #[inline]
-    fn heard(&self, burst: bool, shift: Option<u32>) -> Heard {
+    fn heard(&self, burst: bool, room: usize, shift: Option<u32>) -> Heard {
         let Self { told, .. } = self;
         Heard {
             seq: told.seq,
@@ -139,6 +139,7 @@ impl Plain {
             header: usize::from(told.header),
             len: usize::from(told.payload),
             burst,
+            room,
         }
     }
 
@@ -334,7 +335,8 @@ impl Tcp {
         }
         let mut kept = Kept::Not;
         if may_keep {
-            let heard = segment.heard(meta.gso_size > 0, conn.marks.shift);
+            let room = Pool::room_of(&frame);
+            let heard = segment.heard(meta.gso_size > 0, room, conn.marks.shift);
             kept = engine.keep(cx.now, &heard, &mut self.reply);
         }
         if kept == Kept::Not && engine.held.is_on() {

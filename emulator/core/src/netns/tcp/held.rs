@@ -1,7 +1,7 @@
-//! Held: a stream that comes in bursts is read where it came, from its frames.
+//! Held: a stream is read where it came, from its frames.
 //!
-//! After Linux's receive queue, whose buffers are those that the device filled. While super-segments come in order and
-//! nothing goes the other way, smoltcp would copy what is in them into its buffer, move its numbers along and acknowledge.
+//! After Linux's receive queue, whose buffers are those that the device filled. While super-segments or full frames come in
+//! order and nothing goes the other way, smoltcp would copy what is in them into its buffer, move its numbers along and acknowledge.
 //! Here the frames themselves wait for the reader, and acknowledgements and windows are told as smoltcp would. Its
 //! sequence numbers are behind the true ones by what has been read, as [ping-pong](super::pingpong) keeps them.
 //! Whatever else happens first has smoltcp [take over](Smol::part): it is given what waits to be read, told what was
@@ -10,7 +10,8 @@
 
 use std::collections::VecDeque;
 
-use switch::{Frame, Pool, Time};
+use switch::frame::{LARGE, SMALL};
+use switch::{Frame, Pool, Time, copy};
 
 use super::clock::ceiling;
 use super::conn::ACK_DELAY;
@@ -24,10 +25,16 @@ use super::segment::{ACK, PSH};
 use super::smol::Smol;
 use super::{Tcp, TcpCx, TcpId};
 
-/// Frames that wait for a reader; one more, and smoltcp's buffer takes them all.
-const MOST: usize = 16;
-/// Super-segments that smoltcp takes first.
-const AFTER: u8 = 4;
+/// Bytes of the buffers of frames that wait for a reader; with more, smoltcp's buffer takes them all.
+const MOST: usize = 16 * LARGE;
+/// Full frames that smoltcp takes first, and how many a super-segment counts for.
+const AFTER: u8 = 32;
+const BURST: u8 = 8;
+/// Bytes of a packet that make a frame a full one: it wastes no more than half of its buffer.
+const FULL: usize = SMALL / 2;
+/// Fewer bytes than these in a frame are shown together with those that follow, up to so many at once.
+const FEW: usize = 4_096;
+const TOGETHER: usize = 32 * 1024;
 /// Bytes of data in one of the segments that smoltcp is given at the end.
 const PIECE: usize = 60_000;
 
@@ -58,6 +65,8 @@ pub(super) struct Heard {
     pub(super) len: usize,
     /// It is a super-segment.
     pub(super) burst: bool,
+    /// Bytes of the buffer that it came in.
+    pub(super) room: usize,
 }
 
 /// Data in a frame.
@@ -66,6 +75,16 @@ struct Parcel {
     frame: Frame,
     start: usize,
     end: usize,
+}
+
+impl Parcel {
+    const fn len(&self) -> usize {
+        self.end - self.start
+    }
+
+    fn bytes<'a>(&self, pool: &'a Pool) -> &'a [u8] {
+        &pool.bytes(&self.frame)[self.start..self.end]
+    }
 }
 
 /// What was acknowledged last, and the window field that smoltcp had for it.
@@ -93,11 +112,12 @@ struct Owed {
 #[derive(Debug, Default)]
 pub(super) struct Held {
     is_on: bool,
-    /// Super-segments that smoltcp took since it was given data to send, up to [`AFTER`].
+    /// Full frames that smoltcp took since it was given data to send, up to [`AFTER`].
     streak: u8,
     parcels: VecDeque<Parcel>,
-    /// Bytes in them.
+    /// Bytes in them, and of their buffers.
     unread: usize,
+    room: usize,
     /// The next number to come.
     expected: u32,
     said: Said,
@@ -125,9 +145,14 @@ impl Held {
         self.unread
     }
 
-    /// A super-segment came to smoltcp.
-    pub(super) fn count(&mut self) {
-        self.streak = (self.streak + 1).min(AFTER);
+    /// A packet came to smoltcp.
+    pub(super) fn count(&mut self, len: usize, is_burst: bool) {
+        let weight = if is_burst {
+            BURST
+        } else {
+            u8::from(len >= FULL)
+        };
+        self.streak = (self.streak + weight).min(AFTER);
     }
 
     /// Data was given to be sent.
@@ -138,6 +163,7 @@ impl Held {
 
     /// Takes the frame of a segment that was [kept](Smol::keep), whose data is there.
     pub(super) fn push(&mut self, frame: Frame, start: usize, end: usize) {
+        self.room += Pool::room_of(&frame);
         self.parcels.push_back(Parcel { frame, start, end });
     }
 
@@ -147,40 +173,69 @@ impl Held {
         pool: &mut Pool,
         look: &mut dyn FnMut(&[u8]) -> usize,
     ) -> usize {
-        let Some(first) = self.parcels.front_mut() else {
+        let Some(first) = self.parcels.front() else {
             return 0;
         };
-        let bytes = &pool.bytes(&first.frame)[first.start..first.end];
-        let count = look(bytes).min(bytes.len());
-        first.start += count;
+        let count = if first.len() >= FEW || self.parcels.len() == 1 {
+            look(first.bytes(pool)).min(first.len())
+        } else {
+            let bytes = self.together(pool);
+            look(&bytes).min(bytes.len())
+        };
+        self.take(pool, count);
+        count
+    }
+
+    /// A copy of the first bytes that wait: whoever looks may have a call to make for each look.
+    fn together(&self, pool: &Pool) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(TOGETHER.min(self.unread));
+        for parcel in &self.parcels {
+            if bytes.len() + parcel.len() > TOGETHER {
+                break;
+            }
+            bytes.extend_from_slice(parcel.bytes(pool));
+        }
+        bytes
+    }
+
+    /// So many of the first bytes were read.
+    fn take(&mut self, pool: &mut Pool, count: usize) {
         self.unread -= count;
         self.read += count;
-        if first.start == first.end
-            && let Some(parcel) = self.parcels.pop_front()
-        {
-            pool.free(parcel.frame);
+        let mut left = count;
+        while let Some(first) = self.parcels.front_mut() {
+            let taken = left.min(first.len());
+            first.start += taken;
+            left -= taken;
+            if first.len() > 0 {
+                return;
+            }
+            if let Some(parcel) = self.parcels.pop_front() {
+                self.room -= Pool::room_of(&parcel.frame);
+                pool.free(parcel.frame);
+            }
         }
-        count
     }
 
     /// Gives the bytes that wait, as many as `buffer` takes; how many.
     pub(super) fn recv(&mut self, pool: &mut Pool, buffer: &mut [u8]) -> usize {
         let mut given = 0;
-        while given < buffer.len() && self.unread > 0 {
-            let rest = &mut buffer[given..];
-            given += self.recv_with(pool, &mut |bytes| {
-                let count = bytes.len().min(rest.len());
-                switch::copy(&mut rest[..count], &bytes[..count]);
-                count
-            });
+        for parcel in &self.parcels {
+            let count = parcel.len().min(buffer.len() - given);
+            copy(
+                &mut buffer[given..given + count],
+                &parcel.bytes(pool)[..count],
+            );
+            given += count;
         }
+        self.take(pool, given);
         given
     }
 
     /// Gives the frames up.
     pub(super) fn drain(&mut self) -> impl Iterator<Item = Frame> + '_ {
         self.is_on = false;
-        self.unread = 0;
+        (self.unread, self.room) = (0, 0);
         self.parcels.drain(..).map(|parcel| parcel.frame)
     }
 
@@ -216,7 +271,7 @@ impl Smol {
         // A probe may have brought the first of it.
         let known = held.expected.wrapping_sub(heard.seq) as usize;
         let new = heard.len.saturating_sub(known);
-        let fits = new <= room && held.unread + new <= capacity && held.parcels.len() < MOST;
+        let fits = new <= room && held.unread + new <= capacity && held.room + heard.room <= MOST;
         let is_next = new > 0 && self.pingpong.awaits(heard.ack, heard.window);
         if room == 0 && known == 0 && is_next && held.is_on && held.owed.is_none() {
             self.refuse(now, reply);
@@ -350,7 +405,7 @@ impl Smol {
             bytes.extend_from_slice(&pool.bytes(&parcel.frame)[parcel.start..parcel.end]);
             pool.free(parcel.frame);
         }
-        (held.is_on, held.unread, held.streak) = (false, 0, 0);
+        (held.is_on, held.unread, held.room, held.streak) = (false, 0, 0, 0);
         let repeats = self.repeats();
         let mut seq = said.ack.wrapping_sub(said.unread.unwrap_or(0) as u32);
         let mut rest = &bytes[..];

@@ -503,8 +503,14 @@ impl Smol {
     #[cold]
     #[inline(never)]
     pub(super) fn catch_up(&mut self, shared: &mut Shared, path: PathIx) {
-        let Self { set, pingpong, .. } = self;
+        let Self {
+            set,
+            pingpong,
+            owes,
+            ..
+        } = self;
         pingpong.told = None;
+        *owes |= !pingpong.heard.is_empty();
         let iface = shared.iface(path);
         let mut packet = [0; HEADERS + LIMIT];
         let mut void = Void::default();

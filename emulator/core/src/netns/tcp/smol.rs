@@ -87,6 +87,8 @@ pub(super) struct Smol {
     repeats: u8,
     /// When the other side's FIN is acknowledged if nothing takes that along.
     fin_answer_at: Option<Time>,
+    /// Data came after what smoltcp sent last, answers aside: it may wait to acknowledge that.
+    pub(super) owes: bool,
 }
 
 impl Smol {
@@ -95,6 +97,7 @@ impl Smol {
         self.held.reset();
         self.shift = 0;
         self.fin_answer_at = None;
+        self.owes = false;
         if setup.congestion != Congestion::None {
             self.pingpong.forbid();
         }
@@ -131,9 +134,9 @@ impl Smol {
         self.socket().hop_limit().unwrap_or(64)
     }
 
-    /// smoltcp is open and has nothing to send or to give.
+    /// smoltcp is open and has nothing to send, to give or to acknowledge.
     pub(super) fn is_at_rest(&self) -> bool {
-        !self.pingpong.is_on() && is_at_rest(self.socket())
+        !self.pingpong.is_on() && !self.owes && is_at_rest(self.socket())
     }
 
     pub(super) const fn repeats(&self) -> u8 {
@@ -171,6 +174,7 @@ impl Smol {
         let iface = shared.iface(path);
         iface.poll_egress(instant(now), &mut device, &mut self.set);
         let seq = device.2;
+        self.owes &= seq.is_none();
         if self.socket().recv_queue() > 0 {
             self.pingpong.outdate();
         }
@@ -264,6 +268,7 @@ impl TcpEngine for Smol {
             shift: 0,
             repeats: 0,
             fin_answer_at: None,
+            owes: false,
         };
         engine.set_up(setup);
         engine
@@ -322,9 +327,7 @@ impl TcpEngine for Smol {
             self.catch_up(shared, path);
         }
         debug_assert!(!self.held.is_on());
-        if burst {
-            self.held.count();
-        }
+        self.held.count(packet.len(), burst);
         self.pingpong.tell(now);
         self.pingpong.lower(packet);
         // smoltcp would take it for one segment and have the acknowledgement wait for a second one.
@@ -358,6 +361,7 @@ impl TcpEngine for Smol {
             self.fin_answer_at = Some(ceiling(now) + ACK_DELAY);
         }
         let after = queues(self.socket());
+        self.owes |= after.1 > before.1;
         self.pingpong.took(packet, before, after);
         if after.0 == before.0 && (before.0 > 0 || self.state().waits_for_fin()) {
             self.repeats = self.repeats.saturating_add(1);
@@ -398,7 +402,9 @@ impl TcpEngine for Smol {
         if self.socket().recv_queue() > 0 {
             self.pingpong.outdate();
         }
-        result == PollResult::SocketStateChanged
+        let has_sent = result == PollResult::SocketStateChanged;
+        self.owes &= !has_sent;
+        has_sent
     }
 
     fn next(&self, shared: &mut Shared, path: PathIx, now: Time) -> Next {

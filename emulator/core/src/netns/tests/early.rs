@@ -22,6 +22,8 @@ enum Step {
     Exchange(usize, usize, usize),
     /// One side sends so often, in so many bytes, and the other reads no more than so many of them each time.
     Stream(usize, usize, usize, usize),
+    /// So many bytes at most are read in place.
+    Look(usize, usize),
     Wait(u64),
     /// What this side sends is lost, or not.
     Cut(usize, bool),
@@ -65,11 +67,16 @@ type Told = (Vec<Result<usize, Errno>>, Vec<u8>, [Ready; 2], Vec<Event>);
 
 impl Side {
     fn new(long: bool, buffer: usize) -> Self {
+        Self::with_offload(long, buffer, true)
+    }
+
+    /// Without, every segment is a frame of its own.
+    fn with_offload(long: bool, buffer: usize, offload: bool) -> Self {
         let mut world = World::pair(1500);
         world.trace.listen(true);
         for ns in 0..2 {
             world.ns[ns].takes_long_way = long;
-            let offload = world.ns[ns].offload;
+            world.ns[ns].offload = offload;
             world.ns[ns].streams.tcp(offload).0.takes_long_way = long;
         }
         let server = world.ns[1].socket(SockKind::Tcp, Family::V4).unwrap();
@@ -139,6 +146,25 @@ impl Side {
                     got.extend(&heard[..count.unwrap_or(0)]);
                     results.push(count);
                 }
+            }
+            Step::Look(ns, most) => {
+                let ended = world.with(ns, |ns_, cx| {
+                    loop {
+                        let left = most - got.len();
+                        let mut look = |bytes: &[u8]| {
+                            let taken = left.min(bytes.len());
+                            got.extend_from_slice(&bytes[..taken]);
+                            taken
+                        };
+                        match ns_.recv_with(cx, socks[ns], &mut look) {
+                            Ok(0) => return Ok(0),
+                            Ok(_) if got.len() == most => return Ok(most),
+                            Ok(_) => {}
+                            Err(errno) => return Err(errno),
+                        }
+                    }
+                });
+                results.push(ended);
             }
             Step::Wait(micros) => world.advance(world.now + Duration::from_micros(micros)),
             Step::Cut(ns, on) => {
@@ -277,8 +303,11 @@ fn flow() -> impl Strategy<Value = Step> {
     prop_oneof![
         12 => (ns.clone(), 1_usize..8, 1_usize..50_000, prop_oneof![1_usize..30_000, Just(200_000)])
             .prop_map(|(ns, times, len, most)| Step::Stream(ns, times, len, most)),
+        6 => (ns.clone(), 1_usize..8, 1_usize..34, prop_oneof![1_usize..30_000, Just(200_000)])
+            .prop_map(|(ns, times, full, most)| Step::Stream(ns, times, full * 1460, most)),
         3 => (ns.clone(), 1_usize..60_000).prop_map(|(ns, len)| Step::Send(ns, len)),
         3 => (ns.clone(), 1_usize..100_000).prop_map(|(ns, len)| Step::Recv(ns, len)),
+        3 => (ns.clone(), 1_usize..100_000).prop_map(|(ns, most)| Step::Look(ns, most)),
         2 => (ns.clone(), 1_usize..3, 1_usize..700)
             .prop_map(|(ns, times, len)| Step::Exchange(ns, times, len)),
         2 => (0_u64..30_000).prop_map(Step::Wait),
@@ -291,8 +320,9 @@ fn flow() -> impl Strategy<Value = Step> {
 }
 
 /// The same steps are the same both ways.
-fn assert_alike(steps: &[Step], buffer: usize) -> Result<(), TestCaseError> {
-    let (mut early, mut late) = (Side::new(false, buffer), Side::new(true, buffer));
+fn assert_alike(steps: &[Step], buffer: usize, offload: bool) -> Result<(), TestCaseError> {
+    let mut early = Side::with_offload(false, buffer, offload);
+    let mut late = Side::with_offload(true, buffer, offload);
     for step in steps {
         prop_assert_eq!(early.take(step), late.take(step), "{:?}", step);
         prop_assert_eq!(early.state(), late.state(), "{:?}", step);
@@ -312,7 +342,7 @@ proptest! {
         steps in vec(step(), 1..60),
         buffer in prop_oneof![Just(RECV_BUFFER), 1_usize..3000],
     ) {
-        assert_alike(&steps, buffer)?;
+        assert_alike(&steps, buffer, true)?;
     }
 }
 
@@ -324,13 +354,52 @@ proptest! {
         steps in vec(flow(), 1..30),
         buffer in prop_oneof![Just(RECV_BUFFER), 20_000_usize..400_000],
     ) {
-        assert_alike(&steps, buffer)?;
+        assert_alike(&steps, buffer, true)?;
+    }
+
+    #[test]
+    fn full_frames_are_as_late(
+        steps in vec(flow(), 1..30),
+        buffer in prop_oneof![Just(RECV_BUFFER), 20_000_usize..400_000],
+    ) {
+        assert_alike(&steps, buffer, false)?;
     }
 }
 
 fn frames_held(netns: &Netns) -> usize {
     let tcp = netns.streams.tcp.as_ref();
     tcp.map_or(0, |tcp| tcp.frames_held())
+}
+
+/// Likewise, of frames without offload, which are shown together.
+#[test]
+fn full_frames_are_held() {
+    let mut side = Side::with_offload(false, RECV_BUFFER, false);
+    side.take(&Step::Stream(0, 4, 14_600, 20_000));
+    side.take(&Step::Send(0, 14_600));
+    assert_eq!(frames_held(&side.world.ns[1]), 10);
+    let sock = side.socks[1];
+    let mut shown = 0;
+    let taken = side.world.with(1, |ns, cx| {
+        ns.recv_with(cx, sock, &mut |bytes| {
+            shown = bytes.len();
+            2_000
+        })
+    });
+    assert_eq!((taken, shown), (Ok(2_000), 14_600));
+    assert_eq!(frames_held(&side.world.ns[1]), 9);
+    side.take(&Step::Close(1));
+    assert_eq!(side.world.pool.in_use(), 0);
+}
+
+/// What comes again before it was acknowledged brings nothing.
+#[test]
+fn what_is_not_acknowledged_yet_is_not_taken_twice() {
+    let steps = [
+        Step::Stream(0, 3, 15_584, 16_568),
+        Step::Again(0, 0, Change::Pad(1)),
+    ];
+    assert!(assert_alike(&steps, RECV_BUFFER, false).is_ok());
 }
 
 /// Likewise.
@@ -365,7 +434,7 @@ fn segments_are_early() {
 #[test]
 fn what_pads_a_frame_is_counted() {
     let steps = [Step::Send(0, 100), Step::Again(0, 0, Change::Pad(6))];
-    assert!(assert_alike(&steps, RECV_BUFFER).is_ok());
+    assert!(assert_alike(&steps, RECV_BUFFER, true).is_ok());
 }
 
 /// The segment stands behind them: that of a request which is read already, and that which ends a connection.
@@ -381,6 +450,6 @@ fn options_of_ip_are_passed_over() {
         let mut steps = vec![Step::Exchange(0, times, 20)];
         steps.extend(lost(step));
         steps.extend([Step::Recv(1, 100), Step::Wait(20_000)]);
-        assert!(assert_alike(&steps, RECV_BUFFER).is_ok(), "{steps:?}");
+        assert!(assert_alike(&steps, RECV_BUFFER, true).is_ok(), "{steps:?}");
     }
 }
