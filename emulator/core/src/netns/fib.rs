@@ -261,6 +261,14 @@ impl<A: Address> Table<A> {
         self.0.insert(at, entry);
     }
 
+    /// The same route is there.
+    fn holds(&self, entry: &Entry<A>) -> bool {
+        let behind = self.0.partition_point(|e| e.key() <= entry.key());
+        let equals = self.0[..behind].iter().rev();
+        let mut equals = equals.take_while(|e| e.key() == entry.key());
+        equals.any(|e| e.route() == entry.route())
+    }
+
     /// Takes away those to `dst` of which `gone` says so; how many.
     fn remove_where(&mut self, dst: A, len: u8, mut gone: impl FnMut(&Route) -> bool) -> usize {
         let before = self.0.len();
@@ -297,6 +305,13 @@ impl Tables {
         match route.dst.addr() {
             IpAddr::V4(dst) => self.v4.add(Entry::new(dst, route)),
             IpAddr::V6(dst) => self.v6.add(Entry::new(dst, route)),
+        }
+    }
+
+    fn holds(&self, route: &Route) -> bool {
+        match route.dst.addr() {
+            IpAddr::V4(dst) => self.v4.holds(&Entry::new(dst, route)),
+            IpAddr::V6(dst) => self.v6.holds(&Entry::new(dst, route)),
         }
     }
 
@@ -384,8 +399,7 @@ impl Fib {
             ..route
         };
         let table = self.table(&route);
-        let there = table.matches(route.dst.addr()).any(|other| other == route);
-        if !there {
+        if !table.holds(&route) {
             table.add(&route);
         }
     }
