@@ -227,6 +227,9 @@ impl Held {
                 &parcel.bytes(pool)[..count],
             );
             given += count;
+            if given == buffer.len() {
+                break;
+            }
         }
         self.take(pool, given);
         given
