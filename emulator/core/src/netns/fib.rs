@@ -119,15 +119,20 @@ fn everything(v6: bool) -> IpNet {
 }
 
 /// An address of one family.
-trait Address: Copy + Ord {
+trait Address: Copy + Eq {
+    /// What it is compared by.
+    type Bits: Ord;
     /// It, if it is of this family.
     fn of(addr: IpAddr) -> Option<Self>;
     fn ip(self) -> IpAddr;
+    fn bits(self) -> Self::Bits;
     /// Its first `len` bits.
     fn masked(self, len: u8) -> Self;
 }
 
 impl Address for Ipv4Addr {
+    type Bits = u32;
+
     fn of(addr: IpAddr) -> Option<Self> {
         match addr {
             IpAddr::V4(v4) => Some(v4),
@@ -139,6 +144,10 @@ impl Address for Ipv4Addr {
         self.into()
     }
 
+    fn bits(self) -> Self::Bits {
+        self.to_bits()
+    }
+
     fn masked(self, len: u8) -> Self {
         let rest = 32_u32.saturating_sub(len.into());
         Self::from_bits(self.to_bits() & u32::MAX.checked_shl(rest).unwrap_or(0))
@@ -146,6 +155,8 @@ impl Address for Ipv4Addr {
 }
 
 impl Address for Ipv6Addr {
+    type Bits = u128;
+
     fn of(addr: IpAddr) -> Option<Self> {
         match addr {
             IpAddr::V6(v6) => Some(v6),
@@ -157,13 +168,17 @@ impl Address for Ipv6Addr {
         self.into()
     }
 
+    fn bits(self) -> Self::Bits {
+        self.to_bits()
+    }
+
     fn masked(self, len: u8) -> Self {
         Self::from_bits(masked(self.to_bits(), len))
     }
 }
 
 /// Gateway and preferred source: most routes have one of them at most, of their own family.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Means<A> {
     Neither,
     Via(A),
@@ -191,8 +206,8 @@ impl<A: Address> Means<A> {
     }
 }
 
-/// A route as it is kept: of one family, half as long.
-#[derive(Clone, Debug)]
+/// A route as it is kept: of one family, half as long. Two that are equal are equal routes.
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Entry<A> {
     /// Truncated.
     dst: A,
@@ -232,12 +247,17 @@ impl<A: Address> Entry<A> {
     }
 
     /// Longer prefixes come first.
-    const fn place(&self) -> (Reverse<u8>, A) {
-        (Reverse(self.len), self.dst)
+    fn place(&self) -> (Reverse<u8>, A::Bits) {
+        (Reverse(self.len), self.dst.bits())
     }
 
-    const fn key(&self) -> (Reverse<u8>, A, u32) {
-        (Reverse(self.len), self.dst, self.metric)
+    fn key(&self) -> (Reverse<u8>, A::Bits, u32) {
+        (Reverse(self.len), self.dst.bits(), self.metric)
+    }
+
+    /// The same destinations.
+    fn is_beside(&self, other: &Self) -> bool {
+        self.len == other.len && self.dst == other.dst
     }
 }
 
@@ -245,73 +265,88 @@ impl<A: Address> Entry<A> {
 #[derive(Debug)]
 struct Table<A>(Vec<Entry<A>>);
 
-impl<A> Default for Table<A> {
-    fn default() -> Self {
-        Self(Vec::new())
-    }
-}
-
 impl<A: Address> Table<A> {
-    fn add(&mut self, entry: Entry<A>) {
-        let at = self.0.partition_point(|e| e.key() <= entry.key());
-        // Exactly that while there are few, as in most namespaces.
-        if self.0.len() < 8 {
-            self.0.reserve_exact(1);
-        }
-        self.0.insert(at, entry);
+    /// Where an entry comes to stand: behind those that are equal.
+    fn behind(&self, entry: &Entry<A>) -> usize {
+        self.0.partition_point(|e| e.key() <= entry.key())
     }
 
-    /// The same route is there.
-    fn holds(&self, entry: &Entry<A>) -> bool {
-        let behind = self.0.partition_point(|e| e.key() <= entry.key());
-        let equals = self.0[..behind].iter().rev();
-        let mut equals = equals.take_while(|e| e.key() == entry.key());
-        equals.any(|e| e.route() == entry.route())
+    /// Adds an entry if `clashes` says of none to the same destinations that both cannot be.
+    fn add(&mut self, entry: Entry<A>, clashes: impl Fn(&Entry<A>, &Entry<A>) -> bool) -> bool {
+        let first = self.0.partition_point(|e| e.place() < entry.place());
+        let mut beside = self.0[first..].iter().take_while(|e| e.is_beside(&entry));
+        let taken = beside.any(|e| clashes(e, &entry));
+        if !taken {
+            self.0.insert(self.behind(&entry), entry);
+        }
+        !taken
+    }
+
+    /// Adds an entry unless the same one is there.
+    fn append(&mut self, entry: Entry<A>) {
+        let behind = self.behind(&entry);
+        let before = self.0[..behind].iter().rev();
+        let mut equals = before.take_while(|e| e.is_beside(&entry) && e.metric == entry.metric);
+        if !equals.any(|e| *e == entry) {
+            self.0.insert(behind, entry);
+        }
     }
 
     /// Takes away those to `dst` of which `gone` says so; how many.
     fn remove_where(&mut self, dst: A, len: u8, mut gone: impl FnMut(&Route) -> bool) -> usize {
         let before = self.0.len();
-        let place = (Reverse(len), dst);
-        self.0.retain(|e| e.place() != place || !gone(&e.route()));
+        (self.0).retain(|e| e.len != len || e.dst != dst || !gone(&e.route()));
         before - self.0.len()
     }
 
-    /// What matches, longest prefix first.
-    fn matches(&self, addr: A) -> impl Iterator<Item = Route> {
+    /// The first that matches and fits, longest prefix first.
+    fn find(&self, addr: A, fits: impl Fn(&Entry<A>) -> bool) -> Option<&Entry<A>> {
         let mut left = self.0.as_slice();
-        let of_length = move || {
-            let len = left.first()?.len;
-            let wanted = (Reverse(len), addr.masked(len));
+        while let Some(longest) = left.first() {
+            let (len, wanted) = (longest.len, addr.masked(longest.len));
             let (of_len, rest) = left.split_at(left.partition_point(|e| e.len == len));
+            let at = of_len.partition_point(|e| e.dst.bits() < wanted.bits());
+            let mut found = of_len[at..].iter().take_while(|e| e.dst == wanted);
+            if let Some(entry) = found.find(|e| fits(e)) {
+                return Some(entry);
+            }
             left = rest;
-            let at = of_len.partition_point(|e| e.place() < wanted);
-            let found = &of_len[at..];
-            Some(found.iter().take_while(move |e| e.place() == wanted))
-        };
-        core::iter::from_fn(of_length).flatten().map(Entry::route)
+        }
+        None
     }
 }
 
 /// A table of both families.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Tables {
     v4: Table<Ipv4Addr>,
     v6: Table<Ipv6Addr>,
 }
 
 impl Tables {
-    fn add(&mut self, route: &Route) {
-        match route.dst.addr() {
-            IpAddr::V4(dst) => self.v4.add(Entry::new(dst, route)),
-            IpAddr::V6(dst) => self.v6.add(Entry::new(dst, route)),
+    /// With room for so many routes of each family.
+    fn with_room(v4: usize, v6: usize) -> Self {
+        Self {
+            v4: Table(Vec::with_capacity(v4)),
+            v6: Table(Vec::with_capacity(v6)),
         }
     }
 
-    fn holds(&self, route: &Route) -> bool {
+    /// Whether it could be added. IPv6 has several routes to the same destinations.
+    fn add(&mut self, route: &Route) -> bool {
         match route.dst.addr() {
-            IpAddr::V4(dst) => self.v4.holds(&Entry::new(dst, route)),
-            IpAddr::V6(dst) => self.v6.holds(&Entry::new(dst, route)),
+            IpAddr::V4(dst) => (self.v4).add(Entry::new(dst, route), |a, b| a.metric == b.metric),
+            IpAddr::V6(dst) => (self.v6).add(Entry::new(dst, route), |a, b| {
+                let [via, _] = a.means.via_and_src();
+                a.metric == b.metric && a.dev == b.dev && via == b.means.via_and_src()[0]
+            }),
+        }
+    }
+
+    fn append(&mut self, route: &Route) {
+        match route.dst.addr() {
+            IpAddr::V4(dst) => self.v4.append(Entry::new(dst, route)),
+            IpAddr::V6(dst) => self.v6.append(Entry::new(dst, route)),
         }
     }
 
@@ -327,10 +362,13 @@ impl Tables {
         self.v6.0.retain(|entry| entry.dev != dev);
     }
 
-    fn matches(&self, addr: IpAddr) -> impl Iterator<Item = Route> {
-        let v4 = Ipv4Addr::of(addr).map(|addr| self.v4.matches(addr));
-        let v6 = Ipv6Addr::of(addr).map(|addr| self.v6.matches(addr));
-        v4.into_iter().flatten().chain(v6.into_iter().flatten())
+    /// The best route, only through `dev` if it is given.
+    fn find(&self, addr: IpAddr, dev: Option<IfId>) -> Option<Route> {
+        let fits = |own: IfId| dev.is_none_or(|dev| dev == own);
+        match addr {
+            IpAddr::V4(addr) => self.v4.find(addr, |e| fits(e.dev)).map(Entry::route),
+            IpAddr::V6(addr) => self.v6.find(addr, |e| fits(e.dev)).map(Entry::route),
+        }
     }
 
     fn routes(&self, v6: bool) -> impl Iterator<Item = Route> {
@@ -346,11 +384,22 @@ impl Tables {
 }
 
 /// All tables of a namespace.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Fib {
     local: Tables,
     main: Tables,
     change: u64,
+}
+
+impl Default for Fib {
+    /// With room for what a container on one IPv4 network has.
+    fn default() -> Self {
+        Self {
+            local: Tables::with_room(3, 1),
+            main: Tables::with_room(2, 0),
+            change: 0,
+        }
+    }
 }
 
 impl Fib {
@@ -378,18 +427,10 @@ impl Fib {
             dst: route.dst.trunc(),
             ..route
         };
-        let v6 = route.dst.addr().is_ipv6();
-        let table = self.table(&route);
-        let taken = table.matches(route.dst.addr()).any(|other| {
-            other.dst == route.dst
-                && other.metric == route.metric
-                && (!v6 || (other.via == route.via && other.dev == route.dev))
-        });
-        if taken {
-            return Err(Errno::Exist);
+        match self.table(&route).add(&route) {
+            true => Ok(()),
+            false => Err(Errno::Exist),
         }
-        table.add(&route);
-        Ok(())
     }
 
     /// Adds a route of the kernel's own, equal ones allowed behind it (as `NLM_F_APPEND`).
@@ -398,10 +439,7 @@ impl Fib {
             dst: route.dst.trunc(),
             ..route
         };
-        let table = self.table(&route);
-        if !table.holds(&route) {
-            table.add(&route);
-        }
+        self.table(&route).append(&route);
     }
 
     /// Takes away the routes with this destination that also have the gateway and interface, where
@@ -448,7 +486,7 @@ impl Fib {
     /// The route to `addr` in `local`, that is if it is an address of this machine or a broadcast.
     #[must_use]
     pub fn local(&self, addr: IpAddr) -> Option<Route> {
-        self.local.matches(addr).next()
+        self.local.find(addr, None)
     }
 
     /// Whether `addr` is an address of this machine.
@@ -461,9 +499,7 @@ impl Fib {
     /// The best route of `main` to `addr`, only through `dev` if it is given.
     #[must_use]
     pub fn lookup(&self, addr: IpAddr, dev: Option<IfId>) -> Option<Route> {
-        self.main
-            .matches(addr)
-            .find(|route| dev.is_none_or(|dev| route.dev == dev))
+        self.main.find(addr, dev)
     }
 
     /// The routes of `main` of one family in the order of `ip route`: by destination, the default
