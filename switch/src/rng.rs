@@ -19,11 +19,30 @@ const fn split_mix(state: &mut u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// FNV-1a, 64 bits: names a stream.
-fn label_hash(label: &str) -> u64 {
-    label.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    })
+/// The name of a stream as a number (FNV-1a, 64 bits): two labels with the same number name the same stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Label(u64);
+
+impl Label {
+    /// These parts, one behind the other.
+    #[must_use]
+    pub fn of(parts: &[&str]) -> Self {
+        Self(0xcbf2_9ce4_8422_2325).and_all(parts)
+    }
+
+    /// It with these parts behind it.
+    #[must_use]
+    pub fn and_all(self, parts: &[&str]) -> Self {
+        parts.iter().fold(self, |label, part| label.and(part))
+    }
+
+    /// It with this part behind it.
+    #[must_use]
+    pub fn and(self, part: &str) -> Self {
+        Self(part.bytes().fold(self.0, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+        }))
+    }
 }
 
 impl Rng {
@@ -38,14 +57,20 @@ impl Rng {
     /// The stream called `label` under this one's seed. Drawing from either leaves the other alone.
     #[must_use]
     pub fn stream(&self, label: &str) -> Self {
-        let mut mix = self.seed ^ label_hash(label);
-        Self::new(split_mix(&mut mix))
+        self.stream_of(&[label])
     }
 
-    /// The number that stands for a label: two labels with the same number name the same stream.
+    /// The stream whose label is these parts, one behind the other.
     #[must_use]
-    pub fn label(label: &str) -> u64 {
-        label_hash(label)
+    pub fn stream_of(&self, parts: &[&str]) -> Self {
+        self.stream_by(Label::of(parts))
+    }
+
+    /// The same for a label that was put together before.
+    #[must_use]
+    pub fn stream_by(&self, label: Label) -> Self {
+        let mut mix = self.seed ^ label.0;
+        Self::new(split_mix(&mut mix))
     }
 
     /// 64 random bits.

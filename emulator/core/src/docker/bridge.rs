@@ -58,7 +58,7 @@ impl Docker {
                 .any(|route| bits::overlap(route, &lease.subnet))
         };
         options.crowded = network.leases.iter().any(over);
-        let mut mac = self.ids.mac(&format!("bridge:{}", network.name()));
+        let mut mac = self.ids.mac(&["bridge:", network.name()]);
         if self.config.engine == Engine::V20_10 {
             (mac[0], mac[1]) = (0x02, 0x42);
         }

@@ -134,10 +134,8 @@ impl Docker {
         }
         let key = self.next_endpoint;
         self.next_endpoint += 1;
-        let id = self.ids.draw(
-            "endpoint",
-            &format!("{}@{}", container.name, network.name()),
-        );
+        let place_name = [&container.name, "@", network.name()];
+        let id = self.ids.draw("endpoint", &place_name);
         let mut endpoint = Endpoint {
             key,
             id,
@@ -243,9 +241,8 @@ impl Docker {
             Base::Nothing => return Ok(()),
         };
         if matches!(to, AttachTo::Bridge(_) | AttachTo::Dummy(_)) {
-            endpoint.host_name = self
-                .ids
-                .veth(&format!("{}@{}", container.name, network.name()));
+            let place_name = [&container.name, "@", network.name()];
+            endpoint.host_name = self.ids.veth(&place_name);
         }
         endpoint.ifname = self.choose_name(world, ns, network, place)?;
         let announce = match self.config.engine {
@@ -295,11 +292,10 @@ impl Docker {
             let [a, b, c, d] = net.addr().octets();
             return Ok([0x02, 0x42, a, b, c, d]);
         }
-        let label = match container.networks.len() {
-            0 | 1 => container.name.clone(),
-            _ => format!("{}@{}", container.name, network.name()),
-        };
-        Ok(self.ids.mac(&label))
+        Ok(match container.networks.len() {
+            0 | 1 => self.ids.mac(&[&container.name]),
+            _ => self.ids.mac(&[&container.name, "@", network.name()]),
+        })
     }
 
     /// The name that is asked for, or the prefix with the lowest number that is free in the namespace.
@@ -324,7 +320,7 @@ impl Docker {
         let prefix = options::iface_prefix(&network.spec.options);
         let mut number = 0u32;
         loop {
-            let name = format!("{prefix}{number}");
+            let name = [prefix, &number.to_string()].concat();
             if !used.contains(&name) {
                 return Ok(name);
             }

@@ -126,7 +126,8 @@ impl HostsFile {
 
     /// Adds the line of an endpoint's address.
     pub fn add_own(&mut self, endpoint: u32, address: IpAddr, names: &str) {
-        self.push(Some(endpoint), false, format!("{address}\t{names}\n"));
+        let text = [&address.to_string(), "\t", names, "\n"].concat();
+        self.push(Some(endpoint), false, text);
     }
 
     /// Takes the lines of an endpoint away.

@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use foldhash::fast::FixedState;
 use hashbrown::{HashMap, HashSet};
 use switch::Rng;
+use switch::rng::Label;
 
 use super::plumb::Mac;
 
@@ -59,22 +60,18 @@ const SECOND: [&str; 32] = [
 #[derive(Clone, Debug)]
 pub struct Ids {
     rng: Rng,
-    /// The streams that were drawn from, by the number that stands for their name.
-    drawn: HashSet<u64, FixedState>,
+    /// The streams that were drawn from.
+    drawn: HashSet<Label, FixedState>,
     /// How often, if more than once.
-    often: HashMap<u64, u32, FixedState>,
+    often: HashMap<Label, u32, FixedState>,
     veths: BTreeSet<u32>,
 }
 
 fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let mut text = String::with_capacity(2 * bytes.len());
-    for byte in bytes {
-        for digit in [byte >> 4, byte & 15] {
-            text.push(char::from(DIGITS[usize::from(digit)]));
-        }
-    }
-    text
+    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    let text = digits.map(|digit| DIGITS[usize::from(digit)]).collect();
+    String::from_utf8(text).unwrap_or_default()
 }
 
 /// An id that is kept as it was drawn: half as long as its 64 digits.
@@ -115,26 +112,26 @@ impl Ids {
         }
     }
 
-    fn stream(&mut self, label: String) -> Rng {
-        let number = Rng::label(&label);
-        if self.drawn.insert(number) {
-            return self.rng.stream(&label);
+    fn stream(&mut self, label: Label) -> Rng {
+        if self.drawn.insert(label) {
+            return self.rng.stream_by(label);
         }
-        let before = self.often.entry(number).or_insert(1);
-        let rng = self.rng.stream(&format!("{label}#{before}"));
+        let before = self.often.entry(label).or_insert(1);
+        let again = label.and("#").and(&before.to_string());
         *before += 1;
-        rng
+        self.rng.stream_by(again)
     }
 
     /// 64 hexadecimal digits for the `kind` of thing called `name`. As Docker does, none that would be
     /// a number in its short form.
     pub fn id(&mut self, kind: &str, name: &str) -> String {
-        hex(&self.draw(kind, name).0)
+        hex(&self.draw(kind, &[name]).0)
     }
 
-    /// The same, as it is kept where nobody looks for it.
-    pub fn draw(&mut self, kind: &str, name: &str) -> Id {
-        let mut rng = self.stream(format!("id:{kind}:{name}"));
+    /// The same, as it is kept where nobody looks for it. The name is these parts, one behind the other.
+    pub fn draw(&mut self, kind: &str, name: &[&str]) -> Id {
+        let label = Label::of(&["id:", kind, ":"]);
+        let mut rng = self.stream(label.and_all(name));
         loop {
             let mut id = Id([0; 32]);
             rng.fill(&mut id.0);
@@ -144,17 +141,20 @@ impl Ids {
         }
     }
 
-    /// A locally administered unicast MAC for `name`.
-    pub fn mac(&mut self, name: &str) -> Mac {
+    /// A locally administered unicast MAC for what has these parts, one behind the other, as its name.
+    pub fn mac(&mut self, name: &[&str]) -> Mac {
         let mut mac = [0; 6];
-        self.stream(format!("mac:{name}")).fill(&mut mac);
+        let label = Label::of(&["mac:"]);
+        let mut rng = self.stream(label.and_all(name));
+        rng.fill(&mut mac);
         mac[0] = (mac[0] & 0xfe) | 0x02;
         mac
     }
 
     /// `veth` and seven digits, the host's end of the attachment called `name`.
-    pub fn veth(&mut self, name: &str) -> String {
-        let mut rng = self.stream(format!("veth:{name}"));
+    pub fn veth(&mut self, name: &[&str]) -> String {
+        let label = Label::of(&["veth:"]);
+        let mut rng = self.stream(label.and_all(name));
         loop {
             let digits = rng.next_u32() >> 4;
             if self.veths.insert(digits) {
@@ -174,7 +174,7 @@ impl Ids {
 
     /// A name for a container that was given none; `taken` says which are in use.
     pub fn container_name(&mut self, taken: impl Fn(&str) -> bool) -> String {
-        let mut rng = self.stream("name".to_owned());
+        let mut rng = self.stream(Label::of(&["name"]));
         let mut draw = || {
             let first = FIRST[rng.below(FIRST.len() as u32) as usize];
             let second = SECOND[rng.below(SECOND.len() as u32) as usize];
@@ -217,14 +217,14 @@ mod tests {
                 .bytes()
                 .all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f'))
         );
-        assert_ne!(a.mac("web"), a.mac("web"));
-        assert_eq!(a.mac("x")[0] & 3, 2);
+        assert_ne!(a.mac(&["web"]), a.mac(&["web"]));
+        assert_eq!(a.mac(&["x"])[0] & 3, 2);
     }
 
     #[test]
     fn veths_are_unique_and_come_back() {
         let mut ids = Ids::new(Rng::new(1));
-        let name = ids.veth("c");
+        let name = ids.veth(&["c"]);
         assert!(name.len() == 11 && name.starts_with("veth"));
         assert_eq!(ids.veths.len(), 1);
         ids.free_veth(&name);

@@ -52,7 +52,7 @@ impl Docker {
                 let plan = BridgePlan {
                     name: parent.clone().unwrap_or(name),
                     network: network.name().to_owned(),
-                    mac: self.ids.mac(&format!("bridge:{}", network.name())),
+                    mac: self.ids.mac(&["bridge:", network.name()]),
                     mtu: network.mtu,
                     addresses: Vec::new(),
                     filtered: false,

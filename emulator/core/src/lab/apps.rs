@@ -169,7 +169,7 @@ impl Apps {
                 telling: Telling::Off,
                 socks: BTreeSet::new(),
                 ready: None,
-                rng: self.rng.stream(&format!("app:{}", id.0)),
+                rng: self.rng.stream_of(&["app:", &id.0.to_string()]),
             },
         );
     }

@@ -75,7 +75,7 @@ impl Sandboxes {
     pub(crate) fn dns_service(&self, ns: NsId, docker: &Docker, rng: &Rng) -> Option<DnsService> {
         let container = self.owner(ns, docker)?;
         let settings = settings(docker, container)?;
-        let rng = rng.stream(&format!("dns:{}", container.key));
+        let rng = rng.stream_of(&["dns:", &container.key.to_string()]);
         let resolver = Resolver::new(SandboxKey(container.key), settings);
         Some(DnsService::new(resolver, docker.config().host_ns, rng))
     }

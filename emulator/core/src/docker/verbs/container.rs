@@ -61,7 +61,7 @@ impl Docker {
             Mode::Container(name) => self.join(container, &name),
             Mode::Host => {
                 self.move_in(container, self.config.host_ns);
-                let id = self.ids.draw("sandbox", &container.name);
+                let id = self.ids.draw("sandbox", &[&container.name]);
                 container.sandbox = Some(Sandbox::new(id, true, true));
                 let result = match self.write_files(container, true) {
                     Ok(()) => self.enter_networks(world, container),
@@ -75,7 +75,7 @@ impl Docker {
             _ => {
                 let ns = world.plumb.ns_add(&container.name);
                 self.move_in(container, ns);
-                let id = self.ids.draw("sandbox", &container.name);
+                let id = self.ids.draw("sandbox", &[&container.name]);
                 let v6 = !container.v6_off();
                 let loopback = v6 && self.config.engine == Engine::V29;
                 if !loopback {
