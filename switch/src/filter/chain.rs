@@ -7,6 +7,7 @@
 //! `nftables` does by verdict maps that the author writes, the chain does by itself.
 
 use core::net::IpAddr;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use foldhash::fast::FixedState;
@@ -44,7 +45,7 @@ enum Key {
 /// A chain of rules.
 #[derive(Debug)]
 pub struct Chain {
-    pub(super) name: Box<str>,
+    pub(super) name: Cow<'static, str>,
     pub(super) family: Family,
     pub(super) table: Table,
     /// The hook that it is called from, and what becomes of packets that no rule decides on.
@@ -63,13 +64,13 @@ pub struct Chain {
 
 impl Chain {
     pub(super) fn new(
-        name: &str,
+        name: Cow<'static, str>,
         family: Family,
         table: Table,
         base: Option<(Hook, Verdict)>,
     ) -> Self {
         Self {
-            name: name.into(),
+            name,
             family,
             table,
             base,
@@ -85,7 +86,7 @@ impl Chain {
 
     /// Its name.
     #[must_use]
-    pub const fn name(&self) -> &str {
+    pub fn name(&self) -> &str {
         &self.name
     }
 

@@ -19,6 +19,7 @@ mod tests;
 mod ways;
 
 use core::net::IpAddr;
+use std::borrow::Cow;
 
 pub use chain::Chain;
 pub use judgement::{Judgement, Ruling};
@@ -34,6 +35,10 @@ use crate::verdict::{DropReason, Verdict};
 pub const DEPTH: usize = 16;
 /// Rules that one remembered answer may have passed.
 const REMEMBERED_RULES: usize = 12;
+/// Room for chains besides the base chains: those of a firewall of one family.
+const CHAINS: usize = 8;
+/// And for rules: those of a few networks.
+const RULES: usize = 24;
 /// Ways that are known at once; with more all are found out anew.
 pub(crate) const WAYS: usize = 4096;
 
@@ -226,15 +231,16 @@ impl Ruleset {
     /// Tables without rules; the policies are ACCEPT.
     #[must_use]
     pub fn new() -> Self {
-        let chains = [Family::V4, Family::V6].into_iter().flat_map(|family| {
-            BASE.iter().map(move |&(table, hook)| {
+        let mut chains = Vec::with_capacity(2 * BASE.len() + CHAINS);
+        for family in [Family::V4, Family::V6] {
+            chains.extend(BASE.iter().map(|&(table, hook)| {
                 let base = Some((hook, Verdict::Accept));
-                Some(Chain::new(hook.word(), family, table, base))
-            })
-        });
+                Some(Chain::new(hook.word().into(), family, table, base))
+            }));
+        }
         Self {
-            chains: chains.collect(),
-            slots: Vec::new(),
+            chains,
+            slots: Vec::with_capacity(RULES),
             free: Vec::new(),
             rules: 0,
             policies: 0,
@@ -267,9 +273,14 @@ impl Ruleset {
     }
 
     /// Makes a chain for other chains to jump to.
-    pub fn add_chain(&mut self, family: Family, table: Table, name: &str) -> ChainId {
+    pub fn add_chain(
+        &mut self,
+        family: Family,
+        table: Table,
+        name: impl Into<Cow<'static, str>>,
+    ) -> ChainId {
         self.chains
-            .push(Some(Chain::new(name, family, table, None)));
+            .push(Some(Chain::new(name.into(), family, table, None)));
         ChainId((self.chains.len() - 1) as u32)
     }
 

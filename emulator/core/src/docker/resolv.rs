@@ -137,6 +137,9 @@ fn public(v6: bool) -> Vec<IpAddr> {
         .collect()
 }
 
+/// Room for a file of the usual kind, in bytes.
+const USUAL: usize = 512;
+
 /// Makes a container's file from the host's.
 #[must_use]
 pub fn build(engine: Engine, host: &str, path: &str, over: &Overrides, purpose: Use) -> ResolvConf {
@@ -200,7 +203,8 @@ fn build_29(host: &str, path: &str, over: &Overrides, purpose: Use) -> ResolvCon
             }
         }
     }
-    let mut text = String::from(HEADER);
+    let mut text = String::with_capacity(USUAL);
+    text.push_str(HEADER);
     write_directives(&mut text, &file);
     let notes = Notes {
         path,

@@ -181,7 +181,7 @@ impl Docker {
     /// The names of a container on a user-defined network; the first one is the reverse name.
     #[must_use]
     pub fn dns_names(&self, container: &Container, network: &str) -> Vec<String> {
-        let mut names: Vec<String> = Vec::new();
+        let mut names: Vec<String> = Vec::with_capacity(3);
         // Docker 20.10 leaves out a name that nobody gave.
         if container.named || self.config.engine == Engine::V29 {
             names.push(container.name.clone());

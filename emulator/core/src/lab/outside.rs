@@ -14,10 +14,10 @@
 //! The recorded world is the one of the truth table: no gateway, but a machine 192.0.2.1 whose default
 //! route leads back through the host.
 
-use core::net::{IpAddr, Ipv4Addr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use dns::upstream::World;
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use switch::Rng;
 use switch::wire::EthernetAddress;
 
@@ -72,20 +72,33 @@ pub const INTERNET_V4: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
 /// The MTU of what is not the uplink's segment, in bytes.
 const MTU: u32 = 1500;
 /// The router's addresses on its far side.
-const ROUTER: [&str; 2] = ["203.0.113.1/30", "2001:db8:fffe::1/64"];
+const ROUTER: [IpNet; 2] = [
+    v4([203, 0, 113, 1], 30),
+    v6([0x2001, 0xdb8, 0xfffe, 0, 0, 0, 0, 1], 64),
+];
 /// Those of the machine that is the internet.
-const SERVERS: [&str; 2] = ["203.0.113.2/30", "2001:db8:fffe::2/64"];
+const SERVERS: [IpNet; 2] = [
+    v4([203, 0, 113, 2], 30),
+    v6([0x2001, 0xdb8, 0xfffe, 0, 0, 0, 0, 2], 64),
+];
 /// What that machine answers for.
-const INTERNET: [&str; 2] = ["198.51.100.0/24", "2001:db8:ffff::/48"];
+const INTERNET: [IpNet; 2] = [
+    v4([198, 51, 100, 0], 24),
+    v6([0x2001, 0xdb8, 0xffff, 0, 0, 0, 0, 0], 48),
+];
+/// The host and the other machine of the recorded world.
+const RECORDED: [IpNet; 2] = [v4([192, 0, 2, 2], 24), v4([192, 0, 2, 1], 24)];
+/// The interfaces of the host, with docker0, one more bridge and a few ports; `lo` counts.
+const HOST_INTERFACES: usize = 8;
 
 /// What the machine that is the internet answers for itself.
-pub(super) fn stand_ins() -> [IpNet; 2] {
-    INTERNET.map(net)
+pub(super) const fn stand_ins() -> [IpNet; 2] {
+    INTERNET
 }
 
 /// The default routes of the gateway where all the world is behind that machine.
 pub(super) fn ways_out(gateway: &Netns) -> Vec<Route> {
-    let servers = SERVERS.map(|server| net(server).addr()).into_iter();
+    let servers = SERVERS.map(|server| server.addr()).into_iter();
     let ways = servers.filter_map(|server| {
         let link = gateway.route_get(server)?;
         Some(Route::default_via(server, link.dev))
@@ -93,14 +106,13 @@ pub(super) fn ways_out(gateway: &Netns) -> Vec<Route> {
     ways.collect()
 }
 
-fn net(text: &str) -> IpNet {
-    text.parse()
-        .unwrap_or_else(|_| unreachable!("a constant of this file: {text}"))
+pub(super) const fn v4([a, b, c, d]: [u8; 4], len: u8) -> IpNet {
+    IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(a, b, c, d), len))
 }
 
-fn ip(text: &str) -> IpAddr {
-    text.parse()
-        .unwrap_or_else(|_| unreachable!("a constant of this file: {text}"))
+pub(super) const fn v6([a, b, c, d, e, f, g, h]: [u16; 8], len: u8) -> IpNet {
+    let address = Ipv6Addr::new(a, b, c, d, e, f, g, h);
+    IpNet::V6(Ipv6Net::new_assert(address, len))
 }
 
 /// A random locally administered unicast MAC.
@@ -119,28 +131,27 @@ struct Builder<'a> {
 }
 
 impl Builder<'_> {
-    fn mac(&self, label: &str) -> EthernetAddress {
-        random_mac(&mut self.rng.stream(label))
+    fn mac(&self, label: &[&str]) -> EthernetAddress {
+        random_mac(&mut self.rng.stream_of(label))
     }
 
     /// A machine with an interface on a segment.
     fn plug(&mut self, ns: NsId, name: &str, segment: BridgeId, addresses: &[IpNet]) -> IfId {
-        let label = self
-            .net
-            .ns(ns)
-            .map_or_else(String::new, |netns| netns.name().to_owned());
+        let label = self.net.ns(ns).map_or("", Netns::name);
+        let mac = self.mac(&["mac:", label, ":", name]);
+        let port_mac = self.mac(&["mac:port:", label, ":", name]);
         let own = VethPlan {
             ns,
             name,
-            mac: self.mac(&format!("mac:{label}:{name}")),
+            mac,
             mtu: self.mtu,
             ipv6: self.mtu >= IPV6_MTU,
         };
         // The other end is a port of nobody's bridge.
         let port = VethPlan {
             ns: self.wires(),
-            name: &format!("p{}", self.net.next_iface().0),
-            mac: self.mac(&format!("mac:port:{label}:{name}")),
+            name: &["p", &self.net.next_iface().0.to_string()].concat(),
+            mac: port_mac,
             mtu: self.mtu,
             ipv6: false,
         };
@@ -156,7 +167,7 @@ impl Builder<'_> {
 
     /// A segment that is no network of the engine's.
     fn segment(&mut self, name: &str) -> BridgeId {
-        let mac = self.mac(&format!("mac:{name}"));
+        let mac = self.mac(&["mac:", name]);
         self.net.bridge_add(None, name, mac, self.mtu).0
     }
 
@@ -168,10 +179,6 @@ impl Builder<'_> {
     fn route(&mut self, ns: NsId, route: Route) {
         // One that is there already leads there.
         let _fresh = self.net.with_ns(ns, |netns, _| netns.route_add(route));
-    }
-
-    fn via(&mut self, ns: NsId, destination: &str, via: &str, iface: IfId) {
-        self.route(ns, Route::through(net(destination), ip(via), iface));
     }
 
     /// A machine on the uplink's segment, with an address of each family and a way to all others there.
@@ -207,6 +214,7 @@ pub(crate) fn build(net: &mut Net, apps: &mut Apps, outside: &Outside, rng: &Rng
 fn host(net: &mut Net) -> NsId {
     let host = net.ns_add("host");
     net.with_ns(host, |netns, _| netns.set_forwarding(true));
+    net.expect_ifaces(host, HOST_INTERFACES);
     host
 }
 
@@ -230,8 +238,8 @@ fn standard(net: &mut Net, apps: &mut Apps, given: &Uplink, rng: &Rng) -> Places
     let lan_if = build.machine(lan, "eth0", segment, &families, |f| vec![f.lan]);
     build.machine(gateway, "eth0", segment, &families, Family::router);
     build.mtu = MTU;
-    let out = build.plug(gateway, "eth1", beyond, &ROUTER.map(self::net));
-    let far = build.plug(internet, "eth0", beyond, &SERVERS.map(self::net));
+    let out = build.plug(gateway, "eth1", beyond, &ROUTER);
+    let far = build.plug(internet, "eth0", beyond, &SERVERS);
     build
         .net
         .with_ns(gateway, |netns, _| netns.set_forwarding(true));
@@ -241,10 +249,10 @@ fn standard(net: &mut Net, apps: &mut Apps, given: &Uplink, rng: &Rng) -> Places
         }
         build.route(lan, Route::default_via(family.gateway.addr(), lan_if));
     }
-    build.via(internet, "0.0.0.0/0", "203.0.113.1", far);
-    build.via(internet, "::/0", "2001:db8:fffe::1", far);
-    build.via(gateway, INTERNET[0], "203.0.113.2", out);
-    build.via(gateway, INTERNET[1], "2001:db8:fffe::2", out);
+    for (at, served) in INTERNET.into_iter().enumerate() {
+        build.route(internet, Route::default_via(ROUTER[at].addr(), far));
+        build.route(gateway, Route::through(served, SERVERS[at].addr(), out));
+    }
     let others = others(&mut build, host, given);
     for local in stand_ins() {
         net.with_ns(internet, |netns, _| {
@@ -281,10 +289,10 @@ fn recorded(net: &mut Net, apps: &mut Apps, resolver: IpAddr, rng: &Rng) -> Plac
     let lan = net.ns_add("outside");
     let mut build = Builder { net, rng, mtu: MTU };
     let segment = build.segment("uplink");
-    let uplink = build.plug(host, "up0", segment, &[self::net("192.0.2.2/24")]);
-    let out = build.plug(lan, "up1", segment, &[self::net("192.0.2.1/24")]);
-    build.via(host, "0.0.0.0/0", "192.0.2.1", uplink);
-    build.via(lan, "0.0.0.0/0", "192.0.2.2", out);
+    let uplink = build.plug(host, "up0", segment, &RECORDED[..1]);
+    let out = build.plug(lan, "up1", segment, &RECORDED[1..]);
+    build.route(host, Route::default_via(RECORDED[1].addr(), uplink));
+    build.route(lan, Route::default_via(RECORDED[0].addr(), out));
     apps.spawn(net, lan, Box::new(ResolverApp::new(World::Recorded)));
     if resolver.is_loopback() {
         apps.spawn(net, host, Box::new(ResolverApp::new(World::Recorded)));

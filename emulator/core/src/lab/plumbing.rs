@@ -234,7 +234,8 @@ impl Plumb for Hands<'_> {
     }
 
     fn attach(&mut self, ns: NsId, plan: &AttachPlan) -> Result<IfId, String> {
-        if self.iface_names(ns).contains(&plan.name) {
+        let netns = self.net.ns(ns);
+        if netns.is_some_and(|netns| netns.iface_named(&plan.name).is_some()) {
             return Err("file exists".to_owned());
         }
         let iface = self.add_iface(ns, plan)?;

@@ -8,6 +8,8 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
+use super::outside::{v4, v6};
+
 /// Where `lan` would like to be in the host's prefix.
 const LAN: u32 = 9;
 /// Where a gateway is that nobody named.
@@ -40,16 +42,19 @@ pub struct Uplink {
 
 impl Default for Uplink {
     fn default() -> Self {
-        let addresses = ["192.0.2.2/24", "2001:db8:0:1::2/64"];
-        let gateways = ["192.0.2.1", "2001:db8:0:1::1"];
+        let addresses = [
+            v4([192, 0, 2, 2], 24),
+            v6([0x2001, 0xdb8, 0, 1, 0, 0, 0, 2], 64),
+        ];
+        let gateways = [
+            v4([192, 0, 2, 1], 24),
+            v6([0x2001, 0xdb8, 0, 1, 0, 0, 0, 1], 64),
+        ];
         Self {
             name: "eth0".to_owned(),
             mtu: 1500,
-            addresses: addresses
-                .iter()
-                .filter_map(|net| net.parse().ok())
-                .collect(),
-            gateways: gateways.iter().filter_map(|ip| ip.parse().ok()).collect(),
+            addresses: addresses.to_vec(),
+            gateways: gateways.map(|gateway| gateway.addr()).to_vec(),
             leads_out: [true; 2],
             others: Vec::new(),
         }

@@ -45,6 +45,14 @@ pub use watch::{
     CAPTURES, CaptureAt, CaptureSink, CaptureSpec, Place, Places, TooManyCaptures, Watchable,
 };
 
+/// Room for what every lab has: the interfaces of nobody's bridges, with `lo`.
+const SEGMENTS: usize = 6;
+/// And namespaces, interfaces, veth pairs, bridges.
+const NAMESPACES: usize = 8;
+const INTERFACES: usize = 24;
+const PAIRS: usize = 8;
+const BRIDGES: usize = 4;
+
 /// Frames that one mark may move before others get their turn.
 const QUANTUM: usize = 64;
 
@@ -165,6 +173,19 @@ fn mark(sockets: &mut [Socket], work: &mut VecDeque<Work>, iface: IfId) {
     }
 }
 
+/// Number 1 is every namespace's `lo`; no frame gets here from one.
+fn lo() -> Vec<Socket> {
+    let unplugged = Socket {
+        ns: NsId(0),
+        plug: Plug::Nothing,
+        reader: Reader::Stack,
+        marked: true,
+    };
+    let mut sockets = Vec::with_capacity(INTERFACES);
+    sockets.extend([unplugged; 2]);
+    sockets
+}
+
 /// The namespaces of a lab and the wires between them.
 #[derive(Debug)]
 pub struct Net {
@@ -209,21 +230,12 @@ impl Net {
             trace: Trace::default(),
             config,
             rng,
-            namespaces: Vec::new(),
-            marked_ns: Vec::new(),
-            // Number 1 is every namespace's `lo`; no frame gets here from one.
-            sockets: vec![
-                Socket {
-                    ns: NsId(0),
-                    plug: Plug::Nothing,
-                    reader: Reader::Stack,
-                    marked: true
-                };
-                2
-            ],
-            links: Vec::new(),
+            namespaces: Vec::with_capacity(NAMESPACES),
+            marked_ns: Vec::with_capacity(NAMESPACES),
+            sockets: lo(),
+            links: Vec::with_capacity(PAIRS),
             free_links: Vec::new(),
-            bridges: Vec::new(),
+            bridges: Vec::with_capacity(BRIDGES),
             children: child::Children::default(),
             taps: watch::Taps::default(),
             wires: None,

@@ -36,7 +36,7 @@ impl Net {
     /// Makes a namespace with a loopback interface.
     pub fn ns_add(&mut self, name: &str) -> NsId {
         let ns = NsId(self.namespaces.len() as u32);
-        let rng = self.rng.stream(&format!("ns:{name}"));
+        let rng = self.rng.stream_of(&["ns:", name]);
         self.namespaces
             .push(Some(Box::new(Netns::new(ns, name, rng))));
         self.marked_ns.push(false);
@@ -57,6 +57,13 @@ impl Net {
         self.with_ns(ns, |netns, cx| netns.clear(cx));
         self.alarms.set(ns.0, Time::MAX);
         self.namespaces[ns.0 as usize] = None;
+    }
+
+    /// Makes room for so many interfaces of a namespace, `lo` included.
+    pub(crate) fn expect_ifaces(&mut self, ns: NsId, number: usize) {
+        if let Some(netns) = self.ns_mut(ns) {
+            netns.expect_ifaces(number);
+        }
     }
 
     fn socket_add(&mut self, ns: NsId, plug: Plug) -> IfId {
@@ -82,6 +89,7 @@ impl Net {
             Some(ns) => ns,
             None => {
                 let ns = self.ns_add("wires");
+                self.expect_ifaces(ns, super::SEGMENTS);
                 self.wires = Some(ns);
                 ns
             }

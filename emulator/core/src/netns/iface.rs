@@ -329,6 +329,12 @@ impl Ifaces {
         self.list.iter()
     }
 
+    /// Makes room for so many.
+    pub(super) fn expect(&mut self, number: usize) {
+        let more = number.saturating_sub(self.list.len());
+        self.list.reserve_exact(more);
+    }
+
     pub(super) fn add(&mut self, iface: Iface) -> Result<(), Errno> {
         if self.named(&iface.name).is_some() {
             return Err(Errno::Exist);
@@ -338,8 +344,11 @@ impl Ifaces {
             Err(at) => {
                 self.change += 1;
                 let id = iface.id;
-                if self.list.len() < FEW {
-                    self.list.reserve_exact(1);
+                match self.list.len() {
+                    // A container has `lo` and one more.
+                    0 => self.list.reserve_exact(2),
+                    1..FEW => self.list.reserve_exact(1),
+                    _ => {}
                 }
                 self.list.insert(at, iface);
                 self.name(id);
@@ -416,7 +425,15 @@ pub(super) fn addr_add(fib: &mut Fib, iface: &mut Iface, net: IpNet) -> Result<(
         .addrs
         .iter()
         .any(|a| net.addr().is_ipv4() && a.net.trunc() == net.trunc());
-    iface.addrs.reserve_exact(1);
+    if iface.addrs.len() == iface.addrs.capacity() {
+        let more = match (iface.kind, iface.addrs.is_empty()) {
+            (IfaceKind::Loopback, true) => 2,
+            // The address that it forms itself, and two more.
+            (_, true) if iface.ipv6 => 3,
+            _ => 1,
+        };
+        iface.addrs.reserve_exact(more);
+    }
     iface.addrs.push(Addr { net, secondary });
     for route in local_routes(iface.id, net) {
         fib.append(route);

@@ -286,6 +286,11 @@ impl Netns {
 
     // Interfaces.
 
+    /// Makes room for so many interfaces, `lo` included.
+    pub(crate) fn expect_ifaces(&mut self, number: usize) {
+        self.ifaces.expect(number);
+    }
+
     /// Adds an interface, down and without addresses.
     ///
     /// # Errors

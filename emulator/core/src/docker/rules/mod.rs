@@ -158,11 +158,9 @@ impl DockerRules {
                 Chains::V20(chains) => v20::network(chains, &side),
                 Chains::V29(chains) => v29::network(chains, &side),
             };
-            new.added.extend(
-                planned
-                    .into_iter()
-                    .filter_map(|rule| add(nf, network, rule)),
-            );
+            new.added.reserve_exact(planned.len());
+            let rules = planned.into_iter();
+            (new.added).extend(rules.filter_map(|rule| add(nf, network, rule)));
         }
         self.networks.insert(network, new);
         let Some(before) = before else { return };
@@ -373,7 +371,7 @@ fn add(nf: &mut Netfilter, network: u32, planned: Planned) -> Option<RuleId> {
     let rule = Rule {
         matches: planned.matches,
         action: planned.action,
-        origin: format!("network {network}: {}", planned.word).into(),
+        origin: (["network ", &network.to_string(), ": ", planned.word].concat()).into(),
     };
     nf.rules.add(planned.chain, planned.rank, rule)
 }

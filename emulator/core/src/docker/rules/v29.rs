@@ -27,6 +27,9 @@ pub(super) const DIRECT: &str = "DROP DIRECT ACCESS";
 /// What the end of a network's rules is called where Docker has the other one as well.
 pub(super) const UNPUBLISHED_NAT: &str = "UNPUBLISHED PORT DROP, NAT";
 
+/// Rules of a network of the usual kind.
+const USUAL: usize = 5;
+
 /// The chains of one family.
 #[derive(Clone, Debug)]
 pub(super) struct Chains {
@@ -107,13 +110,14 @@ pub(super) fn network(chains: &Chains, side: &Side<'_>) -> Vec<Planned> {
     };
     let place = side.appended(0);
     let published = Action::Jump(chains.docker);
-    let mut planned = vec![
+    let mut planned = Vec::with_capacity(USUAL);
+    planned.extend([
         Planned::new(chains.ct, place, answers, Action::Accept).called("ESTABLISHED"),
         Planned::new(chains.bridge, place, side.bridge_out(), published).called("PUBLISHED"),
-    ];
-    planned.extend(end(chains, side));
-    planned.extend(outgoing(chains, side));
-    planned.extend(translation(chains, side));
+    ]);
+    end(chains, side, &mut planned);
+    outgoing(chains, side, &mut planned);
+    translation(chains, side, &mut planned);
     planned.extend(own_addresses(chains, side));
     planned
 }
@@ -165,8 +169,7 @@ fn closed(chains: &Chains, side: &Side<'_>) -> Vec<Planned> {
 }
 
 /// What becomes of packets into the network that no published port let in.
-fn end(chains: &Chains, side: &Side<'_>) -> Vec<Planned> {
-    let mut planned = Vec::new();
+fn end(chains: &Chains, side: &Side<'_>, planned: &mut Vec<Planned>) {
     if side.mode() == GatewayMode::Routed {
         let icmp = Match {
             protocol: Some(if side.family == Family::V4 { 1 } else { 58 }),
@@ -186,32 +189,29 @@ fn end(chains: &Chains, side: &Side<'_>) -> Vec<Planned> {
     };
     let rule = Planned::new(chains.docker, side.appended(1), side.entering(), action);
     planned.push(rule.called(word));
-    planned
 }
 
-fn outgoing(chains: &Chains, side: &Side<'_>) -> Vec<Planned> {
+fn outgoing(chains: &Chains, side: &Side<'_>, planned: &mut Vec<Planned>) {
     let rule = |at, matches, action, word| {
         Planned::new(chains.forward, side.appended(at), matches, action).called(word)
     };
     if side.network.icc {
-        return vec![rule(0, side.bridge_in(), Action::Accept, "OUTGOING")];
+        planned.push(rule(0, side.bridge_in(), Action::Accept, "OUTGOING"));
+        return;
     }
     let drop = Action::Drop(DropReason::FilteredIcc);
-    vec![
-        rule(0, side.leaving(), Action::Accept, "OUTGOING"),
-        rule(1, side.between(), drop, "ICC"),
-    ]
+    planned.push(rule(0, side.leaving(), Action::Accept, "OUTGOING"));
+    planned.push(rule(1, side.between(), drop, "ICC"));
 }
 
-fn translation(chains: &Chains, side: &Side<'_>) -> Vec<Planned> {
+fn translation(chains: &Chains, side: &Side<'_>, planned: &mut Vec<Planned>) {
     let network = side.network;
     let nat = |at, matches, word| {
         let action = side.source_nat();
         Planned::new(chains.postrouting, side.inserted(at), matches, action).called(word)
     };
-    let mut planned = Vec::new();
     if side.mode() == GatewayMode::Routed {
-        return planned;
+        return;
     }
     if !network.userland_proxy {
         planned.push(nat(0, side.of_host(), "MASQUERADE FROM HOST"));
@@ -219,7 +219,6 @@ fn translation(chains: &Chains, side: &Side<'_>) -> Vec<Planned> {
     if network.masquerade {
         planned.push(nat(1, side.outgoing(), "MASQUERADE"));
     }
-    planned
 }
 
 /// The rules of a published port.
