@@ -25,7 +25,7 @@ pub use chain::Chain;
 pub use judgement::{Judgement, Ruling};
 use memory::{Answer, Memory};
 pub(crate) use rule::Facts;
-pub use rule::{Action, Counter, IfMatch, Match, NetMatch, Rule, State, States};
+pub use rule::{Action, Counter, IfMatch, Match, NetMatch, Origin, Rule, State, States};
 use ways::{Leg, Ways};
 
 use crate::hook::Hook;

@@ -191,7 +191,25 @@ pub struct Rule {
     /// What it does.
     pub action: Action,
     /// Whose rule it is, for people who ask why.
-    pub origin: Box<str>,
+    pub origin: Origin,
+}
+
+/// Whose rule it is, and what for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The network that it is there for, by its number.
+    pub network: Option<u32>,
+    /// What it is for; without a network, who made it.
+    pub word: &'static str,
+}
+
+impl From<&'static str> for Origin {
+    fn from(word: &'static str) -> Self {
+        Self {
+            network: None,
+            word,
+        }
+    }
 }
 
 /// How often a rule matched.

@@ -180,7 +180,7 @@ fn without(scene: &mut Scene, word: &str) -> usize {
         let all = firewall.rules.all();
         let kind: Vec<RuleId> = all
             .filter(|(_, rule)| {
-                let about = rule.origin.split_once(": ").map_or("", |(_, about)| about);
+                let about = rule.origin.network.map_or("", |_| rule.origin.word);
                 about.starts_with(word)
             })
             .map(|(id, _)| id)

@@ -72,12 +72,7 @@ impl Lab {
             return Some(said);
         };
         let (held, _) = rules.rule(rule)?;
-        said.word = held
-            .origin
-            .rsplit(": ")
-            .next()
-            .unwrap_or_default()
-            .to_owned();
+        said.word = held.origin.word.to_owned();
         let is_container = self.holds(destination);
         let line = match docker_rule(held, destination, is_container) {
             DockerRule::Itself => rules.written(rule, &names)?,

@@ -20,7 +20,7 @@ use core::net::IpAddr;
 use std::collections::BTreeMap;
 
 use ipnet::IpNet;
-use switch::filter::{Action, ChainId, Family, Match, Rule, RuleId};
+use switch::filter::{Action, ChainId, Family, Match, Origin, Rule, RuleId};
 use switch::hook::Netfilter;
 
 use self::side::{Side, link_rules};
@@ -371,7 +371,10 @@ fn add(nf: &mut Netfilter, network: u32, planned: Planned) -> Option<RuleId> {
     let rule = Rule {
         matches: planned.matches,
         action: planned.action,
-        origin: (["network ", &network.to_string(), ": ", planned.word].concat()).into(),
+        origin: Origin {
+            network: Some(network),
+            word: planned.word,
+        },
     };
     nf.rules.add(planned.chain, planned.rank, rule)
 }

@@ -22,7 +22,7 @@ pub(crate) enum DockerRule {
 /// Docker's rule for a packet to `destination` that `rule` decided on; `is_container`: a container has
 /// that address.
 pub(crate) fn docker_rule(rule: &Rule, destination: IpAddr, is_container: bool) -> DockerRule {
-    let is = |word: &str| rule.origin.ends_with(word);
+    let is = |word: &str| rule.origin.word.ends_with(word);
     let ends = (rule.matches.input, rule.matches.output);
     let ((IfMatch::IsNot(bridge), _) | (_, IfMatch::Is(bridge))) = ends else {
         return DockerRule::Itself;
