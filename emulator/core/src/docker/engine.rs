@@ -5,14 +5,13 @@ use core::net::IpAddr;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use ipnet::IpNet;
 use switch::{Rng, Time};
 
 use super::config::DaemonConfig;
 use super::container::Container;
 use super::error::{Error, Kind};
 use super::ids::Ids;
-use super::ipam::{AddressPool, Ipam, ula};
+use super::ipam::Ipam;
 use super::names::Names;
 use super::network::Network;
 use super::plumb::{LinkRule, Plumb};
@@ -80,12 +79,9 @@ impl Docker {
     /// # Errors
     /// If the configuration of docker0 makes no sense, in the words of `network create`.
     pub fn new(config: DaemonConfig, rng: Rng, world: &mut World<'_>) -> Result<Self, Error> {
-        let ula = AddressPool {
-            base: IpNet::V6(ula::base(&config.host_id)),
-            size: 64,
-        };
+        let (pools, ula) = (&config.default_address_pools, Some(&*config.host_id));
         let mut docker = Self {
-            ipam: Ipam::new(config.engine, &config.default_address_pools, Some(ula)),
+            ipam: Ipam::new(config.engine, pools, ula),
             ports: PortAllocator::new(
                 config.engine,
                 config.ephemeral_ports,

@@ -17,7 +17,32 @@ struct Line {
     owner: Option<u32>,
     /// A legacy link, which is replaced when the other side moves.
     link: bool,
-    text: String,
+    body: Body,
+}
+
+/// What stands in a line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Body {
+    /// This, with its end.
+    Written(Box<str>),
+    /// An address of the container and its names.
+    Own(IpAddr, Box<str>),
+}
+
+impl Body {
+    fn text(&self) -> Cow<'_, str> {
+        match self {
+            Self::Written(text) => Cow::Borrowed(text),
+            Self::Own(address, names) => Cow::Owned(format!("{address}\t{names}\n")),
+        }
+    }
+
+    fn names(&self) -> &str {
+        match self {
+            Self::Written(text) => text.trim_end().split_once('\t').map_or("", |(_, n)| n),
+            Self::Own(_, names) => names.trim_end(),
+        }
+    }
 }
 
 /// The file of one sandbox.
@@ -100,7 +125,8 @@ impl HostsFile {
 
     /// Adds a line of `--add-host`.
     pub fn add_extra(&mut self, address: &str, name: &str) {
-        self.push(None, false, format!("{address}\t{name}\n"));
+        let text = format!("{address}\t{name}\n");
+        self.push(None, Body::Written(text.into()));
     }
 
     /// Adds a line of a legacy link.
@@ -108,7 +134,7 @@ impl HostsFile {
         let line = Line {
             owner: None,
             link: true,
-            text: format!("{address}\t{names}\n"),
+            body: Body::Written(format!("{address}\t{names}\n").into()),
         };
         // Before the container's own lines, where they would stand had the link been there at start.
         let at = self
@@ -126,8 +152,7 @@ impl HostsFile {
 
     /// Adds the line of an endpoint's address.
     pub fn add_own(&mut self, endpoint: u32, address: IpAddr, names: &str) {
-        let text = [&address.to_string(), "\t", names, "\n"].concat();
-        self.push(Some(endpoint), false, text);
+        self.push(Some(endpoint), Body::Own(address, names.into()));
     }
 
     /// Takes the lines of an endpoint away.
@@ -139,7 +164,7 @@ impl HostsFile {
     /// 20.10 disconnects.
     pub fn remove_named<S: AsRef<str>>(&mut self, names: &[S]) {
         self.lines.retain(|line| {
-            let name = line.text.trim_end().split_once('\t').map_or("", |(_, n)| n);
+            let name = line.body.names();
             !names.iter().any(|n| n.as_ref() == name)
         });
     }
@@ -153,13 +178,15 @@ impl HostsFile {
     /// The text.
     #[must_use]
     pub fn text(&self) -> String {
-        let lines = self.lines.iter().map(|line| line.text.as_str());
-        [&*self.head].into_iter().chain(lines).collect()
+        let head = Cow::Borrowed(&*self.head);
+        let lines = self.lines.iter().map(|line| line.body.text());
+        core::iter::once(head).chain(lines).collect()
     }
 
-    fn push(&mut self, owner: Option<u32>, link: bool, text: String) {
+    fn push(&mut self, owner: Option<u32>, body: Body) {
+        let link = false;
         self.lines.reserve_exact(1);
-        self.lines.push(Line { owner, link, text });
+        self.lines.push(Line { owner, link, body });
     }
 }
 

@@ -9,6 +9,7 @@ pub mod runs;
 pub mod ula;
 
 use core::net::IpAddr;
+use std::borrow::Cow;
 
 use ipnet::IpNet;
 
@@ -17,28 +18,34 @@ pub use pool::{AddressError, AddressPool, PoolError, default_pools};
 use super::spec::Engine;
 use pool::Space;
 
+/// The length of a subnet of the host's own pool.
+const ULA_SIZE: u8 = 64;
+
 /// Both address spaces of the engine.
 #[derive(Clone, Debug)]
 pub struct Ipam {
     v4: Space,
     v6: Space,
+    /// The host whose own pool of IPv6 is added when a network asks for one.
+    ula: Option<Box<str>>,
 }
 
 impl Ipam {
-    /// With these pools for networks that state no subnet; none at all means Docker's own. In Docker 29 `ula` is added if none of them
-    /// is of IPv6.
+    /// With these pools for networks that state no subnet; none at all means Docker's own. In Docker 29 that of
+    /// the host with the id `ula` is added if none of them is of IPv6.
     #[must_use]
-    pub fn new(engine: Engine, pools: &[AddressPool], ula: Option<AddressPool>) -> Self {
-        let mut pools = pools.to_vec();
-        if pools.is_empty() {
-            pools = default_pools();
-        }
-        if engine == Engine::V29 && !pools.iter().any(|pool| bits::is_v6(&pool.base)) {
-            pools.extend(ula);
-        }
+    pub fn new(engine: Engine, pools: &[AddressPool], ula: Option<&str>) -> Self {
+        let pools = match pools {
+            [] => Cow::Owned(default_pools()),
+            pools => Cow::Borrowed(pools),
+        };
+        let has_v6 = pools.iter().any(|pool| bits::is_v6(&pool.base));
         Self {
             v4: Space::new(engine, false, &pools),
             v6: Space::new(engine, true, &pools),
+            ula: ula
+                .filter(|_| engine == Engine::V29 && !has_v6)
+                .map(Into::into),
         }
     }
 
@@ -64,6 +71,12 @@ impl Ipam {
         reserved: &[IpNet],
         size: Option<u8>,
     ) -> Result<IpNet, PoolError> {
+        if v6 && let Some(host) = self.ula.take() {
+            self.v6.add_pool(AddressPool {
+                base: IpNet::V6(ula::base(&host)),
+                size: ULA_SIZE,
+            });
+        }
         self.space(v6).take_predefined(reserved, size)
     }
 

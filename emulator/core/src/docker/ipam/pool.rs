@@ -86,6 +86,9 @@ pub struct Space {
     cursor: u128,
 }
 
+/// So few subnets are looked through one by one.
+const FEW: usize = 8;
+
 fn key(net: &IpNet) -> (u128, u8) {
     (bits::number(net.network()), net.prefix_len())
 }
@@ -141,6 +144,11 @@ impl Space {
             }
         }
         Ok(())
+    }
+
+    /// Adds a pool where there is none.
+    pub(super) fn add_pool(&mut self, pool: AddressPool) {
+        self.predefined.push(pool);
     }
 
     /// Takes the first free subnet of the predefined pools that meets none of `reserved`. `size` asks
@@ -239,6 +247,13 @@ impl Space {
         let inside = self.subnets.range((first, 0)..=(last, u8::MAX)).next();
         if let Some((&(n, len), _)) = inside {
             return bits::subnet(self.v6, n, len);
+        }
+        if self.subnets.len() < FEW {
+            let all = self.subnets.keys();
+            let around = all.filter(|(n, len)| *len < net.prefix_len() && *n <= first);
+            let nets = around.filter_map(|&(n, len)| bits::subnet(self.v6, n, len));
+            let holding = nets.filter(|around| around.contains(net));
+            return holding.min_by_key(IpNet::prefix_len);
         }
         (0..net.prefix_len())
             .filter_map(|len| bits::subnet(self.v6, first, len))

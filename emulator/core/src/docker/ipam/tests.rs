@@ -162,11 +162,7 @@ fn a_preferred_size_splits_the_pools_anew() {
 
 #[test]
 fn ipv6_networks_come_from_the_hosts_own_48() {
-    let ula = AddressPool {
-        base: IpNet::V6(ula::base("host")),
-        size: 64,
-    };
-    let mut ipam = Ipam::new(Engine::V29, &default_pools(), Some(ula));
+    let mut ipam = Ipam::new(Engine::V29, &default_pools(), Some("host"));
     let first = ipam.take_predefined(true, &[], None).unwrap();
     let second = ipam.take_predefined(true, &[], None).unwrap();
     assert!(net("fd00::/8").contains(&first), "case 17");
@@ -175,7 +171,7 @@ fn ipv6_networks_come_from_the_hosts_own_48() {
         ipam.take_address(first, None, None).unwrap(),
         bits::address(true, bits::number(first.network()) + 1)
     );
-    let mut old = Ipam::new(Engine::V20_10, &default_pools(), Some(ula));
+    let mut old = Ipam::new(Engine::V20_10, &default_pools(), Some("host"));
     assert_eq!(
         old.take_predefined(true, &[], None),
         Err(PoolError::NoMoreSubnets)
