@@ -25,6 +25,8 @@ pub const LIMIT: usize = 65_536;
 
 /// Hints of a table with few entries.
 const HINTS: usize = 16;
+/// Room for the entries of a bridge with few stations.
+const FEW: usize = 4;
 /// Hints of a table with many, 16 KiB.
 const MANY_HINTS: usize = 4096;
 /// Addresses of which it is kept in mind that they were just learned.
@@ -178,7 +180,7 @@ impl Fdb {
     #[must_use]
     pub fn new(limit: usize) -> Self {
         Self {
-            entries: IndexMap::with_hasher(FixedState::default()),
+            entries: IndexMap::with_capacity_and_hasher(FEW, FixedState::default()),
             hints: Vec::new(),
             ageing: nanos(AGEING),
             limit: limit.min(u32::MAX as usize),

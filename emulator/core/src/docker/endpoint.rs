@@ -306,10 +306,9 @@ impl Docker {
         network: &Network,
         place: &Place,
     ) -> Result<String, Error> {
-        let used = world.plumb.iface_names(ns);
         let asked = options::ifname(&place.spec.driver_opts);
         if let Some(name) = asked.filter(|_| self.config.engine == Engine::V29) {
-            if used.iter().any(|n| n == name) {
+            if world.plumb.has_iface(ns, name) {
                 return Err(Error::new(
                     Kind::System,
                     format!("error renaming interface \"veth\" to {name:?}: file exists"),
@@ -321,7 +320,7 @@ impl Docker {
         let mut number = 0u32;
         loop {
             let name = [prefix, &number.to_string()].concat();
-            if !used.contains(&name) {
+            if !world.plumb.has_iface(ns, &name) {
                 return Ok(name);
             }
             number += 1;

@@ -212,8 +212,10 @@ pub trait Plumb {
     /// The host's interface of that name.
     fn host_iface(&self, name: &str) -> Option<IfId>;
     /// The networks that the host has routes to (scope link, the default route left out): dynamic
-    /// pools stay away from them.
+    /// pools stay away from them. In no meaningful order.
     fn host_routes(&self) -> Vec<IpNet>;
+    /// Whether a namespace has an interface of this name.
+    fn has_iface(&self, ns: NsId, name: &str) -> bool;
     /// The interface names of a namespace in use.
     fn iface_names(&self, ns: NsId) -> Vec<String>;
 }

@@ -181,6 +181,9 @@ impl Plumb for Kernel {
     fn host_routes(&self) -> Vec<IpNet> {
         self.host_routes.clone()
     }
+    fn has_iface(&self, ns: NsId, name: &str) -> bool {
+        self.iface_names(ns).iter().any(|used| used == name)
+    }
     fn iface_names(&self, ns: NsId) -> Vec<String> {
         if ns == HOST {
             return vec!["lo".to_owned(), "eth0".to_owned()];

@@ -26,7 +26,7 @@ pub use super::uplink::Uplink;
 use super::uplink::{Family, IPV6_MTU};
 use crate::id::{BridgeId, IfId, NsId};
 use crate::net::{Net, VethPlan};
-use crate::netns::{LO, Netns, Route};
+use crate::netns::{LO, Netns, Room, Route};
 use crate::service::resolver::ResolverApp;
 use crate::tools::web::Web;
 
@@ -88,8 +88,20 @@ const INTERNET: [IpNet; 2] = [
 ];
 /// The host and the other machine of the recorded world.
 const RECORDED: [IpNet; 2] = [v4([192, 0, 2, 2], 24), v4([192, 0, 2, 1], 24)];
-/// The interfaces of the host, with docker0, one more bridge and a few ports; `lo` counts.
-const HOST_INTERFACES: usize = 8;
+/// Room for the host with docker0, one more bridge and a few ports.
+const HOST: Room = Room {
+    ifaces: 8,
+    v4: 3,
+    v6: 3,
+};
+/// For a machine with so many interfaces.
+const fn machine(links: usize) -> Room {
+    Room {
+        ifaces: 1 + links,
+        v4: links,
+        v6: links,
+    }
+}
 
 /// What the machine that is the internet answers for itself.
 pub(super) const fn stand_ins() -> [IpNet; 2] {
@@ -212,17 +224,16 @@ pub(crate) fn build(net: &mut Net, apps: &mut Apps, outside: &Outside, rng: &Rng
 }
 
 fn host(net: &mut Net) -> NsId {
-    let host = net.ns_add("host");
+    let host = net.ns_add_for("host", HOST);
     net.with_ns(host, |netns, _| netns.set_forwarding(true));
-    net.expect_ifaces(host, HOST_INTERFACES);
     host
 }
 
 fn standard(net: &mut Net, apps: &mut Apps, given: &Uplink, rng: &Rng) -> Places {
     let host = host(net);
-    let lan = net.ns_add("lan");
-    let gateway = net.ns_add("gateway");
-    let internet = net.ns_add("internet");
+    let lan = net.ns_add_for("lan", machine(1));
+    let gateway = net.ns_add_for("gateway", machine(2));
+    let internet = net.ns_add_for("internet", machine(1));
     let mut build = Builder {
         net,
         rng,

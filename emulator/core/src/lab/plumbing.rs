@@ -234,8 +234,7 @@ impl Plumb for Hands<'_> {
     }
 
     fn attach(&mut self, ns: NsId, plan: &AttachPlan) -> Result<IfId, String> {
-        let netns = self.net.ns(ns);
-        if netns.is_some_and(|netns| netns.iface_named(&plan.name).is_some()) {
+        if self.has_iface(ns, &plan.name) {
             return Err("file exists".to_owned());
         }
         let iface = self.add_iface(ns, plan)?;
@@ -354,10 +353,15 @@ impl Plumb for Hands<'_> {
         };
         [false, true]
             .into_iter()
-            .flat_map(|v6| host.routes(v6))
+            .flat_map(|v6| host.routes_kept(v6))
             .filter(|route| route.via.is_none() && !route.is_default())
             .map(|route| route.dst)
             .collect()
+    }
+
+    fn has_iface(&self, ns: NsId, name: &str) -> bool {
+        let netns = self.net.ns(ns);
+        netns.is_some_and(|netns| netns.iface_named(name).is_some())
     }
 
     fn iface_names(&self, ns: NsId) -> Vec<String> {

@@ -36,7 +36,7 @@ use switch::{DropReason, Frame, Pool, Rng, Time};
 
 use crate::id::{AppId, BridgeId, IfId, LinkId, NsId, SockId};
 use crate::netns::tcp::Spares;
-use crate::netns::{Cx, Netns, first, only};
+use crate::netns::{Cx, Netns, Room, first, only};
 
 pub use child::{ChildKind, IpvlanFlag, IpvlanMode, MacvlanMode};
 pub use raw::Offload;
@@ -45,8 +45,12 @@ pub use watch::{
     CAPTURES, CaptureAt, CaptureSink, CaptureSpec, Place, Places, TooManyCaptures, Watchable,
 };
 
-/// Room for what every lab has: the interfaces of nobody's bridges, with `lo`.
-const SEGMENTS: usize = 6;
+/// Room for what every lab has: the interfaces of nobody's bridges.
+const WIRES: Room = Room {
+    ifaces: 6,
+    v4: 0,
+    v6: 0,
+};
 /// And namespaces, interfaces, veth pairs, bridges.
 const NAMESPACES: usize = 8;
 const INTERFACES: usize = 24;

@@ -15,7 +15,9 @@ use super::courses::Courses;
 use super::hops::Hops;
 use super::{BridgeSlot, ChildKind, Net, Plug, Reader, Socket};
 use crate::id::{BridgeId, IfId, LinkId, NsId};
-use crate::netns::{Errno, IfaceConfig, IfaceKind, LO, Netns, Peer, link_local, link_local_shared};
+use crate::netns::{
+    Errno, IfaceConfig, IfaceKind, LO, Netns, Peer, Room, link_local, link_local_shared,
+};
 
 /// One end of a veth pair.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,10 +37,15 @@ pub struct VethPlan<'a> {
 impl Net {
     /// Makes a namespace with a loopback interface.
     pub fn ns_add(&mut self, name: &str) -> NsId {
+        self.ns_add_for(name, Room::CONTAINER)
+    }
+
+    /// The same with room for what it will have.
+    pub(crate) fn ns_add_for(&mut self, name: &str, room: Room) -> NsId {
         let ns = NsId(self.namespaces.len() as u32);
         let rng = self.rng.stream_of(&["ns:", name]);
         self.namespaces
-            .push(Some(Box::new(Netns::new(ns, name, rng))));
+            .push(Some(Box::new(Netns::with_room(ns, name, rng, room))));
         self.marked_ns.push(false);
         ns
     }
@@ -57,13 +64,6 @@ impl Net {
         self.with_ns(ns, |netns, cx| netns.clear(cx));
         self.alarms.set(ns.0, Time::MAX);
         self.namespaces[ns.0 as usize] = None;
-    }
-
-    /// Makes room for so many interfaces of a namespace, `lo` included.
-    pub(crate) fn expect_ifaces(&mut self, ns: NsId, number: usize) {
-        if let Some(netns) = self.ns_mut(ns) {
-            netns.expect_ifaces(number);
-        }
     }
 
     fn socket_add(&mut self, ns: NsId, plug: Plug) -> IfId {
@@ -88,8 +88,7 @@ impl Net {
         match self.wires {
             Some(ns) => ns,
             None => {
-                let ns = self.ns_add("wires");
-                self.expect_ifaces(ns, super::SEGMENTS);
+                let ns = self.ns_add_for("wires", super::WIRES);
                 self.wires = Some(ns);
                 ns
             }

@@ -11,6 +11,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use switch::IfId;
 
+use super::Room;
 use super::addr::{bits, masked};
 use super::errno::Errno;
 
@@ -265,6 +266,12 @@ impl<A: Address> Entry<A> {
 #[derive(Debug)]
 struct Table<A>(Vec<Entry<A>>);
 
+impl<A> Default for Table<A> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
 impl<A: Address> Table<A> {
     /// Where an entry comes to stand: behind those that are equal.
     fn behind(&self, entry: &Entry<A>) -> usize {
@@ -317,7 +324,7 @@ impl<A: Address> Table<A> {
 }
 
 /// A table of both families.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Tables {
     v4: Table<Ipv4Addr>,
     v6: Table<Ipv6Addr>,
@@ -384,28 +391,35 @@ impl Tables {
 }
 
 /// All tables of a namespace.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Fib {
     local: Tables,
     main: Tables,
     change: u64,
-}
-
-impl Default for Fib {
-    /// With room for what a container on one IPv4 network has.
-    fn default() -> Self {
-        Self {
-            local: Tables::with_room(3, 1),
-            main: Tables::with_room(2, 0),
-            change: 0,
-        }
-    }
+    /// A route was taken away.
+    has_lost: bool,
 }
 
 impl Fib {
+    /// With room for the routes of one IPv4 address an interface and two of IPv6, of `lo`, and for a default route.
+    pub(super) fn with_room(room: Room) -> Self {
+        let Room { v4, v6, .. } = room;
+        let with_default = |routes: usize| routes + usize::from(routes > 0);
+        Self {
+            local: Tables::with_room(1 + 2 * v4, 1 + 2 * v6),
+            main: Tables::with_room(with_default(v4), with_default(2 * v6)),
+            ..Self::default()
+        }
+    }
+
     /// A number that changes whenever a route may have changed.
     pub(super) const fn change(&self) -> u64 {
         self.change
+    }
+
+    /// Whether a route was ever taken away: if not, each that an address brought is there.
+    pub(super) const fn has_lost(&self) -> bool {
+        self.has_lost
     }
 
     /// The table of a route, to change.
@@ -463,6 +477,7 @@ impl Fib {
             hit
         };
         self.change += 1;
+        self.has_lost = true;
         if self.main.remove_where(dst, &mut gone) + self.local.remove_where(dst, &mut gone) == 0 {
             return Err(Errno::NoProcess);
         }
@@ -471,12 +486,14 @@ impl Fib {
 
     pub(super) fn remove_exact(&mut self, route: &Route) {
         let dst = route.dst.trunc();
+        self.has_lost = true;
         self.table(route).remove_where(dst, |other| other == route);
     }
 
     /// Takes away the routes of an interface: all, or with `keep_local` those of `main` only.
     pub(super) fn remove_dev(&mut self, dev: IfId, keep_local: bool) {
         self.change += 1;
+        self.has_lost = true;
         self.main.remove_dev(dev);
         if !keep_local {
             self.local.remove_dev(dev);
@@ -517,6 +534,11 @@ impl Fib {
             )
         });
         routes
+    }
+
+    /// The same in the order in which they are kept.
+    pub(super) fn main_kept(&self, v6: bool) -> impl Iterator<Item = Route> {
+        self.main.routes(v6)
     }
 
     /// The routes of `local` of one family.

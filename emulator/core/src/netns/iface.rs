@@ -237,6 +237,13 @@ fn hash(name: &str) -> u64 {
 }
 
 impl Ifaces {
+    pub(super) fn with_room(number: usize) -> Self {
+        Self {
+            list: Vec::with_capacity(number),
+            ..Self::default()
+        }
+    }
+
     #[inline]
     fn index(&self, id: IfId) -> Option<usize> {
         if self.list.len() <= FEW {
@@ -329,12 +336,6 @@ impl Ifaces {
         self.list.iter()
     }
 
-    /// Makes room for so many.
-    pub(super) fn expect(&mut self, number: usize) {
-        let more = number.saturating_sub(self.list.len());
-        self.list.reserve_exact(more);
-    }
-
     pub(super) fn add(&mut self, iface: Iface) -> Result<(), Errno> {
         if self.named(&iface.name).is_some() {
             return Err(Errno::Exist);
@@ -344,11 +345,8 @@ impl Ifaces {
             Err(at) => {
                 self.change += 1;
                 let id = iface.id;
-                match self.list.len() {
-                    // A container has `lo` and one more.
-                    0 => self.list.reserve_exact(2),
-                    1..FEW => self.list.reserve_exact(1),
-                    _ => {}
+                if self.list.len() < FEW {
+                    self.list.reserve_exact(1);
                 }
                 self.list.insert(at, iface);
                 self.name(id);
@@ -438,7 +436,15 @@ pub(super) fn addr_add(fib: &mut Fib, iface: &mut Iface, net: IpNet) -> Result<(
     for route in local_routes(iface.id, net) {
         fib.append(route);
     }
-    install_connected(fib, iface);
+    if fib.has_lost() {
+        install_connected(fib, iface);
+    } else if iface.up
+        && !secondary
+        && let Some(route) = connected_route(iface.id, net)
+    {
+        // Those of the addresses before it are there.
+        fib.append(route);
+    }
     Ok(())
 }
 

@@ -159,6 +159,26 @@ struct Arrival {
     fragment: usize,
 }
 
+/// What a namespace has room for at once; it may have more.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Room {
+    /// Interfaces, `lo` included.
+    pub(crate) ifaces: usize,
+    /// Those of them that have an IPv4 address, without `lo`.
+    pub(crate) v4: usize,
+    /// Those that have IPv6 addresses.
+    pub(crate) v6: usize,
+}
+
+impl Room {
+    /// A container on one IPv4 network.
+    pub(crate) const CONTAINER: Self = Self {
+        ifaces: 2,
+        v4: 1,
+        v6: 0,
+    };
+}
+
 /// A namespace.
 #[derive(Debug)]
 pub struct Netns {
@@ -207,12 +227,17 @@ impl Netns {
     /// A namespace with `lo` up and nothing else.
     #[must_use]
     pub fn new(id: NsId, name: &str, rng: Rng) -> Self {
+        Self::with_room(id, name, rng, Room::CONTAINER)
+    }
+
+    /// The same with room for what it will have.
+    pub(crate) fn with_room(id: NsId, name: &str, rng: Rng, room: Room) -> Self {
         let mut own = rng.stream("netns");
         let mut netns = Self {
             id,
             name: name.to_owned(),
-            ifaces: Ifaces::default(),
-            fib: Fib::default(),
+            ifaces: Ifaces::with_room(room.ifaces),
+            fib: Fib::with_room(room),
             destinations: Destinations::default(),
             early: None,
             #[cfg(test)]
@@ -285,11 +310,6 @@ impl Netns {
     }
 
     // Interfaces.
-
-    /// Makes room for so many interfaces, `lo` included.
-    pub(crate) fn expect_ifaces(&mut self, number: usize) {
-        self.ifaces.expect(number);
-    }
 
     /// Adds an interface, down and without addresses.
     ///
@@ -482,6 +502,11 @@ impl Netns {
     #[must_use]
     pub fn routes(&self, v6: bool) -> Vec<Route> {
         self.fib.main(v6)
+    }
+
+    /// The same in the order in which they are kept.
+    pub(crate) fn routes_kept(&self, v6: bool) -> impl Iterator<Item = Route> {
+        self.fib.main_kept(v6)
     }
 
     /// The routes of `local` of one family (`ip route show table local`).
