@@ -13,6 +13,8 @@ use crate::verdict::{DropReason, Event, IfId, Rewrite, What};
 
 /// Events that wait to be taken, at most; later ones are counted and left out.
 pub const EVENTS: usize = 1 << 20;
+/// Room for so many records is made at once, at least.
+const RECORDS: usize = 32;
 
 /// What happened. A translation stands among the [`Log::rewrites`], a judgement among the
 /// [`Log::judgements`], in the same order.
@@ -186,6 +188,7 @@ impl Log {
     #[cold]
     #[inline(never)]
     fn record_anew(&mut self, at: Time, first: u64, count: u32, place: IfId, step: Step) {
+        self.records.reserve(RECORDS);
         self.records.push(Record {
             at,
             first,

@@ -181,25 +181,20 @@ impl Docker {
     /// The names of a container on a user-defined network; the first one is the reverse name.
     #[must_use]
     pub fn dns_names(&self, container: &Container, network: &str) -> Vec<String> {
-        let mut names: Vec<String> = Vec::with_capacity(3);
         // Docker 20.10 leaves out a name that nobody gave.
-        if container.named || self.config.engine == Engine::V29 {
-            names.push(container.name.clone());
-        }
-        if let Some(place) = container.networks.get(network) {
-            names.extend(place.spec.aliases.iter().cloned());
-        }
-        names.push(ids::short(&container.id).to_owned());
-        if !container.hostname.is_empty() {
-            names.push(container.hostname.clone());
-        }
-        let mut seen = Vec::with_capacity(names.len());
-        for name in names {
-            if !seen.contains(&name) {
-                seen.push(name);
+        let has_name = container.named || self.config.engine == Engine::V29;
+        let own = has_name.then_some(&*container.name);
+        let place = container.networks.get(network);
+        let aliases = place.map_or(&[][..], |place| &place.spec.aliases[..]);
+        let others = [ids::short(&container.id), &container.hostname].into_iter();
+        let mut names: Vec<String> = Vec::with_capacity(2 + aliases.len());
+        let all = (own.into_iter()).chain(aliases.iter().map(String::as_str));
+        for name in all.chain(others.filter(|name| !name.is_empty())) {
+            if names.iter().all(|known| known != name) {
+                names.push(name.to_owned());
             }
         }
-        seen
+        names
     }
 
     /// Takes the lines and names of an endpoint away.
