@@ -22,6 +22,8 @@ pub const SMALL: usize = 2048;
 pub const LARGE: usize = 66 * 1024;
 
 const CLASS: u32 = 1 << 31;
+/// Among the owners of a frame: somebody has a [`Claim`] to its bytes.
+const CLAIM: u32 = 1 << 31;
 /// A line of the cache.
 const LINE: usize = 64;
 /// Buffers for which memory is taken at once, at least.
@@ -47,11 +49,23 @@ pub struct Meta {
     pub written: bool,
 }
 
+/// A right to some bytes of a frame that has gone its way: they stay until it is [given up](Pool::give_up), also when the
+/// frame has been freed. The frame does not know of it, and is as unique as it was: whoever has it may put headers
+/// on and off and write them, and is trusted not to write what is behind them.
+#[derive(Debug)]
+#[must_use = "a claim has to be given up"]
+pub struct Claim {
+    frame: u32,
+    start: u32,
+    len: u32,
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Slot {
     meta: Meta,
     start: u32,
     len: u32,
+    /// Its owners, and [`CLAIM`].
     refs: u32,
 }
 
@@ -190,8 +204,19 @@ impl<const SIZE: usize> Class<SIZE> {
     #[inline]
     fn release(&mut self, index: usize) {
         let slot = &mut self.buffers[index].slot;
-        debug_assert!(slot.refs > 0, "frame given back twice");
+        debug_assert!(slot.refs & !CLAIM > 0, "frame given back twice");
         slot.refs -= 1;
+        if slot.refs == 0 {
+            self.free.push(index as u32);
+        }
+    }
+
+    /// Gives up the claim to a buffer.
+    #[inline]
+    fn give_up(&mut self, index: usize) {
+        let slot = &mut self.buffers[index].slot;
+        debug_assert!(slot.refs & CLAIM != 0, "claim given up twice");
+        slot.refs &= !CLAIM;
         if slot.refs == 0 {
             self.free.push(index as u32);
         }
@@ -231,7 +256,7 @@ impl<const SIZE: usize> Class<SIZE> {
     #[inline(always)]
     fn consume<T>(&mut self, index: usize, look: impl FnOnce(&[u8]) -> T) -> T {
         let buffer = &mut self.buffers[index];
-        debug_assert!(buffer.slot.refs > 0, "frame given back twice");
+        debug_assert!(buffer.slot.refs & !CLAIM > 0, "frame given back twice");
         buffer.slot.refs -= 1;
         let looked = look(buffer.view().1);
         if buffer.slot.refs == 0 {
@@ -265,7 +290,7 @@ impl<const SIZE: usize> Buffer<SIZE> {
 
     #[inline]
     fn parts_mut(&mut self) -> (&mut Meta, &mut [u8]) {
-        debug_assert_eq!(self.slot.refs, 1, "a shared frame is not written");
+        debug_assert!(self.slot.is_unique(), "a shared frame is not written");
         let bytes = &mut self.bytes[self.slot.place()];
         (&mut self.slot.meta, bytes)
     }
@@ -273,7 +298,7 @@ impl<const SIZE: usize> Buffer<SIZE> {
     #[inline(always)]
     fn view_unique(&mut self) -> Option<(Meta, &mut [u8])> {
         let bytes = &mut self.bytes[self.slot.place()];
-        (self.slot.refs == 1).then_some((self.slot.meta, bytes))
+        (self.slot.is_unique()).then_some((self.slot.meta, bytes))
     }
 
     /// Becomes a copy of the frame in another buffer.
@@ -336,6 +361,12 @@ impl Slot {
     const fn place(&self) -> Range<usize> {
         let start = self.start as usize;
         start..start + self.len as usize
+    }
+
+    /// It has one owner.
+    #[inline(always)]
+    const fn is_unique(&self) -> bool {
+        self.refs & !CLAIM == 1
     }
 
     /// A slot for a new frame.
@@ -666,7 +697,7 @@ impl Pool {
         let slot = self.slot_mut(&frame);
         if slot.meta.written {
             slot.meta.written = false;
-            if slot.refs == 1 {
+            if slot.is_unique() {
                 return Ok(frame);
             }
         }
@@ -706,6 +737,89 @@ impl Pool {
     pub fn share(&mut self, frame: &Frame) -> Frame {
         self.slot_mut(frame).refs += 1;
         Frame(frame.0)
+    }
+
+    /// A frame of `len` bytes as by [`alloc`](Self::alloc), but without a number, which it gets [later](Self::number).
+    #[inline]
+    pub fn reserve(&mut self, len: usize) -> Option<Frame> {
+        let frame = self.take(len)?;
+        *self.slot_mut(&frame) = Slot::new(0, len);
+        Some(frame)
+    }
+
+    /// Gives a frame the next number.
+    #[inline]
+    pub fn number(&mut self, frame: &Frame) {
+        self.slot_mut(frame).meta.id = self.next_id;
+        self.next_id += 1;
+    }
+
+    /// A claim to the bytes of `frame` from `start` on. There may be one claim to a frame.
+    #[inline]
+    pub fn claim(&mut self, frame: &Frame, start: usize) -> Claim {
+        let slot = self.slot_mut(frame);
+        debug_assert!(slot.refs & CLAIM == 0 && start <= slot.len as usize);
+        slot.refs |= CLAIM;
+        Claim {
+            frame: frame.0,
+            start: slot.start + start as u32,
+            len: slot.len - start as u32,
+        }
+    }
+
+    /// The bytes of a claim.
+    #[must_use]
+    pub fn claimed(&self, claim: &Claim) -> &[u8] {
+        let index = (claim.frame & !CLASS) as usize;
+        let place = claim.start as usize..(claim.start + claim.len) as usize;
+        match claim.frame & CLASS == 0 {
+            true => &self.small.buffers[index].bytes[place],
+            false => &self.large.buffers[index].bytes[place],
+        }
+    }
+
+    /// Whether the frame of a claim is gone.
+    #[must_use]
+    pub fn is_last(&self, claim: &Claim) -> bool {
+        self.slot(&Frame(claim.frame)).refs == CLAIM
+    }
+
+    /// Gives a claim up.
+    #[inline]
+    pub fn give_up(&mut self, claim: Claim) {
+        let index = (claim.frame & !CLASS) as usize;
+        match claim.frame & CLASS == 0 {
+            true => self.small.give_up(index),
+            false => self.large.give_up(index),
+        }
+    }
+
+    /// Copies `count` bytes from `at` on in one frame to `to` in another, which nobody shares. Nothing happens where
+    /// either has fewer.
+    pub fn copy_part(
+        &mut self,
+        (from, at): (&Frame, usize),
+        (target, to): (&Frame, usize),
+        count: usize,
+    ) {
+        let Self { small, large, .. } = self;
+        let (source, index) = (from.index(), target.index());
+        let (from, into) = match (from.is_large(), target.is_large()) {
+            (false, false) => match small.buffers.get_disjoint_mut([source, index]) {
+                Ok([from, into]) => (from.view().1, into.parts_mut().1),
+                Err(_) => return,
+            },
+            (true, true) => match large.buffers.get_disjoint_mut([source, index]) {
+                Ok([from, into]) => (from.view().1, into.parts_mut().1),
+                Err(_) => return,
+            },
+            (false, true) => (small.bytes(source), large.buffers[index].parts_mut().1),
+            (true, false) => (large.bytes(source), small.buffers[index].parts_mut().1),
+        };
+        let (from, into) = (from.get(at..at + count), into.get_mut(to..to + count));
+        if let (Some(from), Some(into)) = (from, into) {
+            copy(into, from);
+        }
     }
 
     /// What is known of `frame`, and its bytes to write, if nobody [shares](Self::share) it.
@@ -754,7 +868,7 @@ impl Pool {
     /// limit; the share is given back either way).
     #[inline]
     pub fn unshare(&mut self, frame: Frame) -> Option<Frame> {
-        if self.slot(&frame).refs == 1 {
+        if self.slot(&frame).is_unique() {
             return Some(frame);
         }
         let copy = self.copy(&frame);
@@ -780,6 +894,17 @@ impl Pool {
     #[inline]
     pub const fn room_of(frame: &Frame) -> usize {
         if frame.is_large() { LARGE } else { SMALL }
+    }
+
+    /// The same of a claim's frame.
+    #[must_use]
+    #[inline]
+    pub const fn room_of_claim(claim: &Claim) -> usize {
+        if claim.frame & CLASS == 0 {
+            SMALL
+        } else {
+            LARGE
+        }
     }
 
     /// Buffers that somebody owns now: 0 when a lab is at rest.
@@ -884,6 +1009,51 @@ mod tests {
         pool.free(a);
         pool.free(b);
         assert_eq!(pool.in_use(), 0);
+    }
+
+    #[test]
+    fn a_claim_outlives_its_frame() {
+        let mut pool = Pool::default();
+        for len in [100, SMALL] {
+            let frame = pool.reserve(len).unwrap();
+            pool.bytes_mut(&frame).fill(7);
+            assert_eq!(pool.meta(&frame).id, 0);
+            pool.number(&frame);
+            assert_ne!(pool.meta(&frame).id, 0);
+            let claim = pool.claim(&frame, 40);
+            pool.push(&frame, 14);
+            let (_, bytes) = pool.view_unique(&frame).unwrap();
+            bytes[..54].fill(1);
+            let frame = pool.unshare(frame).unwrap();
+            let copy = pool.renew(frame).unwrap();
+            assert_ne!(copy.0, claim.frame);
+            assert_eq!(pool.claimed(&claim), vec![7; len - 40]);
+            assert_eq!((pool.in_use(), pool.is_last(&claim)), (2, true));
+            pool.give_up(claim);
+            assert_eq!(pool.in_use(), 1);
+            pool.free(copy);
+        }
+        let frame = pool.reserve(100).unwrap();
+        let claim = pool.claim(&frame, 0);
+        pool.give_up(claim);
+        assert_eq!(pool.in_use(), 1);
+        pool.free(frame);
+        assert_eq!(pool.in_use(), 0);
+    }
+
+    #[test]
+    fn parts_go_from_frame_to_frame() {
+        let mut pool = Pool::default();
+        for (from, to) in [(9, 9), (9, SMALL), (SMALL, 9), (SMALL, SMALL)] {
+            let (from, to) = (pool.alloc(from).unwrap(), pool.alloc(to).unwrap());
+            pool.bytes_mut(&from)[..9].copy_from_slice(b"part by p");
+            pool.bytes_mut(&to)[..9].fill(b'.');
+            pool.copy_part((&from, 5), (&to, 1), 2);
+            pool.copy_part((&from, SMALL), (&to, 0), 2);
+            assert_eq!(&pool.bytes(&to)[..9], b".by......");
+            pool.free(from);
+            pool.free(to);
+        }
     }
 
     #[test]
