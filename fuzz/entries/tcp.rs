@@ -123,7 +123,7 @@ impl World {
             6 | 7 => self.receive(end, script),
             8 => {
                 if let Some(id) = self.pick(end, script.u8()) {
-                    let _: Result<(), Errno> = self.ends[end].tcp.shutdown_write(id);
+                    let _: Result<(), Errno> = self.with(end, |tcp, cx| tcp.shutdown_write(cx, id));
                 }
             }
             9 => self.close(end, script),
@@ -230,7 +230,8 @@ impl World {
         let (sent, _) = self.moved.entry((end, id)).or_default();
         let len = usize::from(script.u16());
         let bytes: Vec<u8> = (*sent..*sent + len).map(pattern).collect();
-        if let Ok(taken) = self.ends[end].tcp.send(id, &bytes) {
+        let when = (&mut self.pool, self.now);
+        if let Ok(taken) = self.ends[end].tcp.send(when, id, &bytes) {
             assert!(taken <= len);
             *sent += taken;
         }

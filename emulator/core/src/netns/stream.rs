@@ -501,7 +501,10 @@ impl Netns {
         if self.streams.tcp(self.offload).0.holds(id) {
             self.with_tcp(cx, |tcp, cx| tcp.part(cx, id));
         }
-        self.streams.tcp(self.offload).0.send(id, bytes)
+        self.streams
+            .tcp(self.offload)
+            .0
+            .send((cx.pool, cx.now), id, bytes)
     }
 
     pub(super) fn stream_send_room(&mut self, sock: SockId) -> Result<usize, Errno> {
@@ -535,10 +538,7 @@ impl Netns {
 
     pub(super) fn stream_shutdown(&mut self, cx: &mut Cx<'_>, sock: SockId) -> Result<(), Errno> {
         let id = self.stream_of(sock, Errno::NotConn)?;
-        self.with_tcp(cx, |tcp, cx| {
-            let _still_there = tcp.part(cx, id);
-            tcp.shutdown_write(id)
-        })
+        self.with_tcp(cx, |tcp, cx| tcp.shutdown_write(cx, id))
     }
 
     pub(super) fn stream_close(&mut self, cx: &mut Cx<'_>, id: TcpId) {

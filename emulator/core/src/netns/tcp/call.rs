@@ -2,7 +2,7 @@
 
 use core::net::SocketAddr;
 
-use switch::Pool;
+use switch::{Pool, Time};
 
 use super::conn::{Conn, Origin, Owner, setup};
 use super::demux::Tuple;
@@ -148,12 +148,18 @@ impl Tcp {
         }
     }
 
-    /// `send(2)`: bytes taken.
+    /// `send(2)`: bytes taken. `pool` is that of the frames, and it is `now`.
     ///
     /// # Errors
     /// The pending error; [`Errno::Pipe`] once our half is closed or the connection is over;
     /// [`Errno::WouldBlock`] while it is opening or the buffer is full; [`Errno::BadFd`].
-    pub fn send(&mut self, id: TcpId, bytes: &[u8]) -> Result<usize, Errno> {
+    pub fn send(
+        &mut self,
+        (pool, now): (&mut Pool, Time),
+        id: TcpId,
+        bytes: &[u8],
+    ) -> Result<usize, Errno> {
+        self.now = now;
         let conn = match self.slots.tenant_mut(id) {
             Some(Tenant::Conn(conn)) if conn.owner == Owner::App => conn,
             Some(Tenant::Listener(_)) => return Err(Errno::Pipe),
@@ -175,7 +181,8 @@ impl Tcp {
         {
             engine.pingpong.forbid();
         }
-        let taken = engine.send(&mut self.shared, conn.path, self.now, bytes);
+        let when = (self.now, &conn.marks);
+        let taken = engine.send(&mut self.shared, conn.path, pool, when, bytes);
         conn.want_write |= taken < bytes.len();
         if taken == 0 {
             return Err(Errno::WouldBlock);
@@ -264,7 +271,7 @@ impl Tcp {
     ///
     /// # Errors
     /// [`Errno::NotConn`] before the connection is open and after its end; [`Errno::BadFd`].
-    pub fn shutdown_write(&mut self, id: TcpId) -> Result<(), Errno> {
+    pub fn shutdown_write(&mut self, cx: &mut TcpCx<'_>, id: TcpId) -> Result<(), Errno> {
         if self.slots.listener(id).is_some() {
             return Err(Errno::NotConn);
         }
@@ -275,7 +282,10 @@ impl Tcp {
         if conn.state().opening() || !conn.mapped {
             return Err(Errno::NotConn);
         }
-        if !conn.write_shut {
+        if !conn.write_shut
+            && self.part(cx, id)
+            && let Some(conn) = self.slots.conn_mut(id)
+        {
             conn.shut(&mut self.shared);
             self.mark(id.slot);
         }

@@ -10,7 +10,7 @@ use core::time::Duration;
 
 use switch::{Pool, Time};
 
-use super::emit::{Emitter, Reply};
+use super::emit::{Emitter, Marks, Reply};
 
 /// The state of a connection (RFC 9293 §3.3.2), with the names that `ss` and `netstat` print.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -203,12 +203,13 @@ pub(super) trait TcpEngine: Sized + fmt::Debug {
     fn state(&self) -> TcpState;
     /// The state and both queues.
     fn glance(&self) -> Glance;
-    /// Takes data to send; how many bytes. `now` may be the time of the last call of another method.
+    /// Takes data to send, in frames of `pool` perhaps; how many bytes. `when`: the time, and what was sent.
     fn send(
         &mut self,
         shared: &mut Self::Shared,
         path: Self::Path,
-        now: Time,
+        pool: &mut Pool,
+        when: (Time, &Marks),
         bytes: &[u8],
     ) -> usize;
     /// Gives received data; how many bytes.

@@ -334,12 +334,17 @@ impl Tcp {
             return Err(Refusal::Unread(frame));
         }
         let mut kept = Kept::Not;
-        if may_keep {
+        let is_writing = engine.queue.is_on();
+        if may_keep || is_writing {
             let room = Pool::room_of(&frame);
             let heard = segment.heard(meta.gso_size > 0, room, conn.marks.shift);
-            kept = engine.keep(cx.now, &heard, &mut self.reply);
+            kept = match is_writing {
+                true if engine.heed((&mut self.shared, conn.path), cx.now, &heard) => Kept::Heeded,
+                true => Kept::Not,
+                false => engine.keep(cx.now, &heard, &mut self.reply),
+            };
         }
-        if kept == Kept::Not && engine.held.is_on() {
+        if kept == Kept::Not && (is_writing || engine.held.is_on()) {
             return self.input_event(cx, frame, segment);
         }
         self.now = cx.now;
@@ -375,6 +380,7 @@ impl Tcp {
             engine.held.push(frame, end - new, end);
         } else {
             cx.pool.free(frame);
+            engine.queue.trim(cx.pool);
         }
         let Some(after) = after else {
             self.crashed(slot);

@@ -46,6 +46,8 @@ const REPLY_HOPS: u8 = 64;
 pub(super) enum Kept {
     /// smoltcp has to take it.
     Not,
+    /// It acknowledged what waits for that.
+    Heeded,
     /// Its frame waits for the reader in place of its last so many bytes, and is to be [given](Held::push).
     Waits(usize),
     /// It found the window closed and is to be answered.
@@ -471,7 +473,7 @@ impl Tcp {
         matches!(engine, Some(Machine::Engine(engine)) if engine.held.is_on())
     }
 
-    /// Has smoltcp take over what waits in frames, if any do; whether the connection is still there.
+    /// Has smoltcp take over what waits in frames, to be read or to be acknowledged, if any do; whether the connection is still there.
     pub(in crate::netns) fn part(&mut self, cx: &mut TcpCx<'_>, id: TcpId) -> bool {
         let Some(conn) = self.slots.conn_mut(id) else {
             return false;
@@ -479,11 +481,14 @@ impl Tcp {
         let Some(Machine::Engine(engine)) = &mut conn.engine else {
             return true;
         };
-        if !engine.held.is_on() {
+        if !engine.held.is_on() && !engine.queue.is_on() {
             return true;
         }
         let (shared, path) = (&mut self.shared, conn.path);
-        let sound = guarded(|| engine.part(shared, path, cx.pool));
+        let sound = guarded(|| match engine.held.is_on() {
+            true => engine.part(shared, path, cx.pool),
+            false => engine.settle(shared, path, cx.pool),
+        });
         if sound.is_none() {
             self.crashed(id.slot);
         }
@@ -497,6 +502,7 @@ impl Tcp {
             for frame in engine.held.drain() {
                 cx.pool.free(frame);
             }
+            engine.queue.clear(cx.pool);
         }
         cx.spares.keep(machine);
     }

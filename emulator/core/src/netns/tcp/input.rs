@@ -109,6 +109,11 @@ impl Tcp {
         if conn.engine.is_none() {
             return Err((frame, DropReason::NoSocket));
         }
+        if self.heed(cx, slot, &frame, packet, segment) {
+            cx.pool.free(frame);
+            self.settle(cx, slot, before, segment.flags, segment.payload);
+            return Ok(());
+        }
         if !self.catch_up(cx, slot) {
             cx.pool.free(frame);
             return Ok(());

@@ -4,6 +4,7 @@ use switch::{Pool, Time};
 
 use super::brief::Brief;
 use super::clock::ceiling;
+use super::emit::Marks;
 use super::engine::{Next, TcpEngine, TcpState};
 use super::paths::{PathIx, Shared};
 use super::smol::Smol;
@@ -86,12 +87,13 @@ impl Machine {
         &mut self,
         shared: &mut Shared,
         path: PathIx,
-        now: Time,
+        pool: &mut Pool,
+        when: (Time, &Marks),
         bytes: &[u8],
     ) -> usize {
         match self {
             Self::Brief(brief) => brief.send(shared.mtu(path), bytes),
-            Self::Engine(engine) => engine.send(shared, path, now, bytes),
+            Self::Engine(engine) => engine.send(shared, path, pool, when, bytes),
         }
     }
 

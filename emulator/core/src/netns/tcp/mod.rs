@@ -30,9 +30,11 @@ mod over;
 mod path;
 mod paths;
 mod pingpong;
+mod queue;
 mod replay;
 mod run;
 mod segment;
+mod settle;
 mod slots;
 mod smol;
 mod spare;
@@ -40,6 +42,7 @@ mod taken;
 mod timers;
 mod timewait;
 mod told;
+mod write;
 
 #[cfg(test)]
 mod tests;
@@ -47,6 +50,7 @@ mod tests;
 use core::net::{IpAddr, SocketAddr};
 use std::collections::VecDeque;
 
+use switch::frame::Claim;
 use switch::{Frame, Pool, Time};
 
 pub use engine::{Congestion, TcpState};
@@ -130,8 +134,9 @@ pub struct Tcp {
     reply: Reply,
     /// Whose engine panicked outside of a call that could say so.
     lost: Vec<(TcpId, Bare)>,
-    /// Frames that waited for the readers of these.
+    /// Frames that waited for the readers of these, or to be sent, and claims to those that were.
     strays: Vec<Frame>,
+    claims: Vec<Claim>,
     /// Of [`MAX_UNANSWERED`].
     unanswered: usize,
     now: Time,
@@ -166,6 +171,7 @@ impl Tcp {
             reply: Reply::new(),
             lost: Vec::new(),
             strays: Vec::new(),
+            claims: Vec::new(),
             unanswered: 0,
             now: Time::ZERO,
             clock: clock::Clock::default(),
@@ -360,6 +366,29 @@ impl Tcp {
             Some(machine::Machine::Engine(engine)) => engine.pingpong.is_on(),
             _ => false,
         }
+    }
+
+    /// A stream is written into frames.
+    #[cfg(test)]
+    fn queues_frames(&mut self, id: TcpId) -> bool {
+        match self.slots.conn(id).and_then(|conn| conn.engine.as_ref()) {
+            Some(machine::Machine::Engine(engine)) => engine.queue.is_on(),
+            _ => false,
+        }
+    }
+
+    /// Frames that wait for acknowledgements and are nobody else's.
+    #[cfg(test)]
+    pub(super) fn frames_queued(&self, pool: &Pool) -> usize {
+        let engines = self.slots.iter().filter_map(|(_, tenant)| match tenant {
+            Tenant::Conn(conn) => conn.engine.as_ref(),
+            Tenant::Listener(_) => None,
+        });
+        let queued = engines.map(|engine| match engine {
+            machine::Machine::Engine(engine) => engine.queue.frames(pool),
+            machine::Machine::Brief(_) => 0,
+        });
+        queued.sum()
     }
 
     /// Frames that wait for readers.

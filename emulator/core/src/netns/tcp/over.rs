@@ -191,6 +191,7 @@ impl Tcp {
         let last = conn.bare(conn.marks.sent, RST);
         if let Some(Machine::Engine(mut engine)) = conn.engine.take() {
             self.strays.extend(engine.held.drain());
+            engine.queue.scatter(&mut self.strays, &mut self.claims);
         }
         self.lost.push((id, last));
         if matches!(

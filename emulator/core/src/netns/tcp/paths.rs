@@ -130,6 +130,11 @@ impl Shared {
         self.paths[usize::from(path.0)].mtu
     }
 
+    /// The largest super-segment with its IPv4 header; 0 for none.
+    pub(super) fn burst(&self, path: PathIx) -> usize {
+        self.paths[usize::from(path.0)].burst
+    }
+
     pub(super) fn iface(&mut self, path: PathIx) -> &mut Interface {
         &mut self.paths[usize::from(path.0)].iface
     }

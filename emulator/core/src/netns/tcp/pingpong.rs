@@ -25,7 +25,7 @@ use super::device::capabilities;
 use super::emit::Emitter;
 use super::engine::Next;
 use super::express::MIN_RTO;
-use super::paths::{PathIx, Shared};
+use super::paths::{PathIx, REMOTE, Shared};
 use super::segment::{ACK, FIN, PSH, RST, SYN, after};
 use super::smol::Smol;
 
@@ -40,7 +40,9 @@ const DEFAULT_MSS: u16 = 536;
 /// smoltcp believes in no less.
 const MIN_MSS: u16 = 48;
 /// An acknowledgement that took longer makes smoltcp's retransmission timeout depend on what it has seen.
-const PROMPT: Duration = Duration::from_millis(100);
+pub(super) const PROMPT: Duration = Duration::from_millis(100);
+/// RFC 7323 §2.3.
+const MAX_SHIFT: u8 = 14;
 /// MSS, window scale and SACK options.
 const KIND_MSS: u8 = 2;
 pub(super) const KIND_SCALE: u8 = 3;
@@ -64,8 +66,9 @@ pub(super) struct Pingpong {
     /// Now, and since when something that smoltcp sent has not been acknowledged.
     now: Time,
     since: Option<Time>,
-    /// The window field that smoltcp knows of, if that is sure.
+    /// The window field that smoltcp knows of, if that is sure, and what the peer's windows are scaled by.
     window: Option<u16>,
+    peer_shift: u8,
     /// What smoltcp acknowledged last and the window field that it had for that, if both are sure; its number.
     told: Option<(u32, u16)>,
     /// The headers that smoltcp wrote last.
@@ -98,6 +101,7 @@ impl Default for Pingpong {
             now: Time::ZERO,
             since: None,
             window: None,
+            peer_shift: 0,
             told: None,
             head: [0; HEADERS],
             next: 0,
@@ -133,6 +137,7 @@ impl Pingpong {
             && !self.has_gap
             && self.told.is_none()
             && self.mss == DEFAULT_MSS
+            && self.peer_shift == 0
         {
             return;
         }
@@ -169,6 +174,77 @@ impl Pingpong {
     /// A segment with this acknowledgement and window tells nothing new.
     pub(super) fn awaits(&self, ack: u32, window: u16) -> bool {
         ack == self.next && Some(window) == self.window
+    }
+
+    /// The window field that smoltcp knows of, if that is sure.
+    pub(super) const fn window_told(&self) -> Option<u16> {
+        self.window
+    }
+
+    /// The other side told this window.
+    pub(super) const fn set_window(&mut self, field: u16) {
+        self.window = Some(field);
+    }
+
+    /// What the other side's windows are scaled by, as smoltcp has it.
+    pub(super) const fn peer_shift(&self) -> u8 {
+        self.peer_shift
+    }
+
+    /// What follows the last byte sent, and the last byte that came.
+    pub(super) const fn ends(&self) -> (u32, u32) {
+        (self.next, self.expected)
+    }
+
+    /// The last headers acknowledge all that came, whatever window they tell; whether that is known.
+    pub(super) fn is_up_to_date(&mut self) -> bool {
+        if let Some((ack, _)) = self.told.filter(|_| !self.is_current) {
+            self.expected = ack.wrapping_add(self.come_past);
+        }
+        self.is_current || self.told.is_some()
+    }
+
+    /// `head` acknowledges all that smoltcp has had, with the window of an empty buffer.
+    pub(super) const fn is_current(&self) -> bool {
+        self.is_current
+    }
+
+    /// Since when something that smoltcp sent has not been acknowledged.
+    pub(super) const fn since(&self) -> Option<Time> {
+        self.since
+    }
+
+    /// Data may pass smoltcp by: nothing has been slow, and the packets are those that are on the wire.
+    pub(super) fn may_stream(&self) -> bool {
+        !self.is_off && !self.has_gap && self.head[16..20] != REMOTE.octets()
+    }
+
+    /// What was sent ends here.
+    pub(super) const fn sent_to(&mut self, next: u32) {
+        self.next = next;
+    }
+
+    /// So many bytes more that were sent are past smoltcp.
+    pub(super) const fn pass_sent(&mut self, count: u32) {
+        self.sent_past = self.sent_past.wrapping_add(count);
+    }
+
+    /// The headers of a segment of so much data, maybe the last there is.
+    pub(super) fn saying(&self, hops: u8, count: usize, is_last: bool) -> [u8; HEADERS] {
+        let mut head = self.bare(self.expected, hops);
+        head[2..4].copy_from_slice(&((HEADERS + count) as u16).to_be_bytes());
+        head[33] = if is_last { ACK | PSH } else { ACK };
+        head
+    }
+
+    /// A segment from the other side that acknowledges all before `ack` and tells this window.
+    pub(super) fn acknowledging(&self, ack: u32, field: u16) -> [u8; HEADERS] {
+        let mut packet = self.answering(HEADERS);
+        put(&mut packet, 24, self.expected);
+        put(&mut packet, 28, ack);
+        packet[33] = ACK;
+        packet[34..36].copy_from_slice(&field.to_be_bytes());
+        packet
     }
 
     /// So many bytes more that came are past smoltcp.
@@ -331,6 +407,8 @@ impl Pingpong {
             None | Some(0) => {}
             Some(mss) => self.mss = mss.max(MIN_MSS),
         }
+        let shift = option(packet, KIND_SCALE).and_then(|at| packet.get(at)?.first().copied());
+        self.peer_shift = shift.unwrap_or(0).min(MAX_SHIFT);
     }
 
     /// So many bytes fit into one segment that the peer has room for.
@@ -486,17 +564,24 @@ impl Smol {
         if turn.is_off || turn.sent < AFTER || !turn.fits(len) || !is_at_rest(self.socket()) {
             return false;
         }
-        if !turn.is_current {
+        self.pingpong.is_on = self.refresh(shared, path, now);
+        self.pingpong.is_on
+    }
+
+    /// Has smoltcp, at rest, write an acknowledgement that it owes, to go with data; whether the headers of that are known.
+    pub(super) fn refresh(&mut self, shared: &mut Shared, path: PathIx, now: Time) -> bool {
+        if !self.pingpong.is_current {
             let mut void = Void::default();
             let at = instant(now + ACK_DELAY);
             let _sent = shared.iface(path).poll_egress(at, &mut void, &mut self.set);
-            let packet = &mut void.bytes[..void.len];
-            let field = self.window().tell(packet);
-            self.pingpong.wrote(packet, field);
+            if void.len > 0 {
+                let packet = &mut void.bytes[..void.len];
+                let field = self.window().tell(packet);
+                self.pingpong.wrote(packet, field);
+                self.owes = false;
+            }
         }
-        let turn = &mut self.pingpong;
-        turn.is_on = turn.is_current && turn.head[33] & (FIN | SYN | RST) == 0;
-        turn.is_on
+        self.pingpong.is_current && self.pingpong.head[33] & (FIN | SYN | RST) == 0
     }
 
     /// Ends: smoltcp learns of what it has not seen and what is not over.
@@ -507,6 +592,7 @@ impl Smol {
             set,
             pingpong,
             owes,
+            put_at,
             ..
         } = self;
         pingpong.told = None;
@@ -530,6 +616,7 @@ impl Smol {
             let socket = set.get_mut::<Socket<'static>>(self.handle);
             let taken = socket.send_slice(&pingpong.said);
             debug_assert_eq!(taken, Ok(pingpong.said.len()));
+            *put_at = pingpong.said.len();
             if let Some(at) = pingpong.said_at {
                 pingpong.since = Some(at);
                 iface.poll_egress(instant(at), &mut void, set);
@@ -544,11 +631,14 @@ impl Smol {
     }
 }
 
+/// It has nothing to send, to give or to acknowledge.
 pub(super) fn is_at_rest(socket: &Socket<'static>) -> bool {
-    socket.state() == State::Established
-        && socket.send_queue() == 0
-        && socket.recv_queue() == 0
-        && socket.ack_delay().is_some()
+    is_alone(socket) && socket.send_queue() == 0
+}
+
+/// The same, but for what it has to send.
+pub(super) fn is_alone(socket: &Socket<'static>) -> bool {
+    socket.state() == State::Established && socket.recv_queue() == 0 && socket.ack_delay().is_some()
 }
 
 /// A device that gives one packet and keeps what is sent.

@@ -53,6 +53,9 @@ impl Tcp {
         for frame in self.strays.drain(..) {
             cx.pool.free(frame);
         }
+        for claim in self.claims.drain(..) {
+            cx.pool.give_up(claim);
+        }
         for (id, bare) in core::mem::take(&mut self.lost) {
             send_bare(&bare, cx.pool, cx.out, &mut self.stamp, &mut self.counters);
             cx.wake(id);

@@ -18,6 +18,9 @@
 //! smoltcp acknowledges a FIN at once. Linux lets that wait as for data (`tcp_fin` enters ping-pong mode), so that it goes
 //! with the FIN of a program that closes in turn; so it is here.
 //!
+//! smoltcp asks for a closed window as soon as it has something to send. Linux waits for a retransmission timeout first
+//! (`tcp_check_probe_timer`); so it is here, if there is nothing else to tell.
+//!
 //! Left as smoltcp has them: retransmission after at least 1 s (Linux: 200 ms), one SACK block sent and
 //! none used, no timestamps, no ECN.
 
@@ -32,12 +35,15 @@ use switch::{Pool, Time, copy};
 use super::clock::{ceiling, instant, span, time};
 use super::conn::{ACK_DELAY, window_shift};
 use super::device::{Inbound, Outbound, Unseen, Window};
-use super::emit::{Emitter, Reply};
+use super::emit::{Emitter, Marks, Reply};
 use super::engine::{Congestion, Glance, Next, Setup, TcpEngine, TcpState};
+use super::express::MIN_RTO;
 use super::held::Held;
 use super::paths::{LOCAL, PathIx, REMOTE, Shared, endpoint};
 use super::pingpong::{HEADERS, KIND_SCALE, Pingpong, is_at_rest, option};
+use super::queue::Queue;
 use super::segment::FIN;
+use super::write::LEAST;
 
 #[inline]
 fn state(socket: &Socket<'static>) -> TcpState {
@@ -81,12 +87,17 @@ pub(super) struct Smol {
     pub(super) handle: SocketHandle,
     pub(super) pingpong: Pingpong,
     pub(super) held: Held,
+    pub(super) queue: Queue,
+    /// Where in smoltcp's send buffer its data ends.
+    pub(super) put_at: usize,
     /// What our windows are scaled by.
     pub(super) shift: u8,
     /// Acknowledgements that may have been repeats; see [`TcpEngine::is_worn`].
     repeats: u8,
     /// When the other side's FIN is acknowledged if nothing takes that along.
     fin_answer_at: Option<Time>,
+    /// When the peer is asked for a window that was closed before there was anything to send.
+    pub(super) asks_at: Option<Time>,
     /// Data came after what smoltcp sent last, answers aside: it may wait to acknowledge that.
     pub(super) owes: bool,
 }
@@ -95,8 +106,10 @@ impl Smol {
     fn set_up(&mut self, setup: &Setup) {
         self.pingpong.reset();
         self.held.reset();
+        debug_assert!(!self.queue.is_on());
         self.shift = 0;
         self.fin_answer_at = None;
+        self.asks_at = None;
         self.owes = false;
         if setup.congestion != Congestion::None {
             self.pingpong.forbid();
@@ -136,7 +149,7 @@ impl Smol {
 
     /// smoltcp is open and has nothing to send, to give or to acknowledge.
     pub(super) fn is_at_rest(&self) -> bool {
-        !self.pingpong.is_on() && !self.owes && is_at_rest(self.socket())
+        !self.pingpong.is_on() && !self.queue.is_on() && !self.owes && is_at_rest(self.socket())
     }
 
     pub(super) const fn repeats(&self) -> u8 {
@@ -195,6 +208,16 @@ impl Smol {
         self.fin_answer_at.filter(|_| alone(self.socket()))
     }
 
+    /// smoltcp would ask for a window now, and does nothing else.
+    fn asks_later(&self, now: Time) -> Option<Time> {
+        self.asks_at.filter(|at| {
+            *at > ceiling(now)
+                && self.pingpong.window_told() == Some(0)
+                && self.pingpong.is_current()
+                && self.socket().state() == State::Established
+        })
+    }
+
     /// Takes data that was given before; how many bytes.
     pub(super) fn send_unseen(&mut self, bytes: &[u8]) -> usize {
         self.put(bytes)
@@ -203,6 +226,9 @@ impl Smol {
     /// Puts data into smoltcp's buffer, which ends in two places at most; how many bytes.
     fn put(&mut self, bytes: &[u8]) -> usize {
         let mut rest = bytes;
+        if self.socket().send_queue() == 0 {
+            self.put_at = 0;
+        }
         for _ in 0..2 {
             let taken = self.socket_mut().send(|room| {
                 let count = room.len().min(rest.len());
@@ -211,7 +237,9 @@ impl Smol {
             });
             rest = &rest[taken.unwrap_or(0)..];
         }
-        bytes.len() - rest.len()
+        let taken = bytes.len() - rest.len();
+        self.put_at = (self.put_at + taken) % self.send_capacity();
+        taken
     }
 
     /// Gets data out of smoltcp's buffer, which begins in two places at most; how many bytes.
@@ -265,9 +293,12 @@ impl TcpEngine for Smol {
             handle,
             pingpong: Pingpong::default(),
             held: Held::default(),
+            queue: Queue::default(),
+            put_at: 0,
             shift: 0,
             repeats: 0,
             fin_answer_at: None,
+            asks_at: None,
             owes: false,
         };
         engine.set_up(setup);
@@ -390,10 +421,20 @@ impl TcpEngine for Smol {
         if self.held.is_on() {
             return self.say(now, out);
         }
+        if self.queue.is_on() {
+            if !self.is_overdue(now) {
+                return self.send_queued(shared, path, now, out);
+            }
+            self.settle(shared, path, out.pool);
+        }
         if self.fin_waits().is_some_and(|at| ceiling(now) < at) {
             return false;
         }
+        if self.asks_later(now).is_some() {
+            return false;
+        }
         self.fin_answer_at = None;
+        self.asks_at = None;
         self.pingpong.tell(now);
         let window = self.window();
         let mut device = Outbound(out, &mut self.pingpong, window);
@@ -414,7 +455,13 @@ impl TcpEngine for Smol {
         if self.held.is_on() {
             return self.next_said(now);
         }
+        if self.queue.is_on() {
+            return self.next_queued(shared, path, now);
+        }
         if let Some(at) = self.fin_waits().filter(|at| ceiling(now) < *at) {
+            return Next::At(at);
+        }
+        if let Some(at) = self.asks_later(now) {
             return Next::At(at);
         }
         let now = instant(now);
@@ -446,12 +493,27 @@ impl TcpEngine for Smol {
         Glance {
             state: state(socket),
             recv_queue: socket.recv_queue() + self.held.unread(),
-            send_queue: socket.send_queue(),
+            send_queue: match self.queue.is_on() {
+                true => self.queue.queued(),
+                false => socket.send_queue(),
+            },
         }
     }
 
-    fn send(&mut self, shared: &mut Shared, path: PathIx, now: Time, bytes: &[u8]) -> usize {
+    fn send(
+        &mut self,
+        shared: &mut Shared,
+        path: PathIx,
+        pool: &mut Pool,
+        (now, marks): (Time, &Marks),
+        bytes: &[u8],
+    ) -> usize {
         self.held.turn();
+        if (self.queue.is_on() || bytes.len() >= LEAST)
+            && let Some(taken) = self.write((shared, path), pool, (now, marks), bytes)
+        {
+            return taken;
+        }
         let may_begin = !self.held.is_on();
         if self.pingpong.is_on() || may_begin && self.begin(shared, path, now, bytes.len()) {
             if self.pingpong.say(bytes) {
@@ -459,7 +521,12 @@ impl TcpEngine for Smol {
             }
             self.catch_up(shared, path);
         }
-        self.put(bytes)
+        let is_idle = self.socket().send_queue() == 0;
+        let taken = self.put(bytes);
+        if taken > 0 && is_idle {
+            self.asks_at = Some(ceiling(now) + MIN_RTO);
+        }
+        taken
     }
 
     fn recv(&mut self, pool: &mut Pool, buffer: &mut [u8]) -> usize {
@@ -494,6 +561,7 @@ impl TcpEngine for Smol {
     }
 
     fn shutdown(&mut self, shared: &mut Shared, path: PathIx) {
+        debug_assert!(!self.queue.is_on());
         if self.pingpong.is_on() {
             self.catch_up(shared, path);
         }
@@ -501,6 +569,7 @@ impl TcpEngine for Smol {
     }
 
     fn abort(&mut self, shared: &mut Shared, path: PathIx) {
+        debug_assert!(!self.queue.is_on());
         if self.pingpong.is_on() {
             self.catch_up(shared, path);
         }
@@ -517,6 +586,7 @@ impl TcpEngine for Smol {
     fn send_queue(&self) -> usize {
         match self.pingpong.is_on() {
             true => self.pingpong.unacknowledged(),
+            false if self.queue.is_on() => self.queue.queued(),
             false => self.socket().send_queue(),
         }
     }

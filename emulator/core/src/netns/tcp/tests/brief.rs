@@ -181,13 +181,13 @@ impl Play {
         };
         let rig = &mut self.rig;
         match step {
-            Step::Send { len, .. } => format!("{:?}", rig.tcp(end).send(id, &pattern(len))),
+            Step::Send { len, .. } => format!("{:?}", rig.send(end, id, &pattern(len))),
             Step::Recv { len, .. } => {
                 let mut buffer = vec![0; len];
                 let taken = rig.with(end, |tcp, cx| tcp.recv(cx.pool, id, &mut buffer));
                 format!("{taken:?} {buffer:?}")
             }
-            Step::Shut { .. } => format!("{:?}", rig.tcp(end).shutdown_write(id)),
+            Step::Shut { .. } => format!("{:?}", rig.shut(end, id)),
             Step::Close { .. } => {
                 rig.close(end, id);
                 String::new()
@@ -447,7 +447,7 @@ fn much_is_not_brief() {
     let mut rig = Rig::new();
     let (a, b) = rig.pair(V4);
     assert!(rig.tcp(A).is_brief(a) && rig.tcp(B).is_brief(b));
-    rig.tcp(A).send(a, &pattern(9000)).unwrap();
+    rig.send(A, a, &pattern(9000)).unwrap();
     rig.run_for(Duration::from_millis(1));
     assert!(!rig.tcp(A).is_brief(a) && !rig.tcp(B).is_brief(b));
     assert_eq!(rig.recv(B, b).unwrap(), pattern(9000));
@@ -457,7 +457,7 @@ fn much_is_not_brief() {
     let mut played = [false; 2];
     for _ in 0..20 {
         for (from, id, to, peer) in [(A, a, B, b), (B, b, A, a)] {
-            rig.tcp(from).send(id, b"x").unwrap();
+            rig.send(from, id, b"x").unwrap();
             rig.run_for(Duration::from_micros(100));
             assert_eq!(rig.recv(to, peer).unwrap(), b"x");
             played[from] |= rig.tcp(from).plays_pingpong(id);

@@ -111,13 +111,13 @@ proptest! {
             rig.run_for(DELAY * 2);
         } else {
             let (a, b) = rig.pair(V4);
-            rig.tcp(B).send(b, &[1; 9000]).unwrap();
+            rig.send(B, b, &[1; 9000]).unwrap();
             match state {
-                2 => rig.tcp(B).shutdown_write(b).unwrap(),
+                2 => rig.shut(B, b).unwrap(),
                 3 => rig.close(B, b),
-                4 => rig.tcp(A).shutdown_write(a).unwrap(),
+                4 => rig.shut(A, a).unwrap(),
                 5 => {
-                    rig.tcp(A).shutdown_write(a).unwrap();
+                    rig.shut(A, a).unwrap();
                     rig.run_for(DELAY * 10);
                     rig.close(B, b);
                 }
@@ -152,7 +152,7 @@ proptest! {
         let data = pattern(len);
         let (mut at, mut got) = (0, Vec::new());
         rig.run_with(Time::from_secs(900), |rig| {
-            while at < data.len() && let Ok(taken) = rig.tcp(A).send(a, &data[at..]) {
+            while at < data.len() && let Ok(taken) = rig.send(A, a, &data[at..]) {
                 at += taken;
             }
             while let Ok(bytes) = rig.recv(B, b) {
@@ -198,7 +198,7 @@ fn a_run_repeats_itself() {
         let (a, b) = rig.pair(V6);
         let mut chance = switch::Rng::new(3);
         rig.wire = Box::new(move |_| vec![DELAY * chance.below(9)]);
-        rig.tcp(A).send(a, &pattern(16_000)).unwrap();
+        rig.send(A, a, &pattern(16_000)).unwrap();
         rig.run_for(Duration::from_secs(3));
         rig.close(B, b);
         rig.run_for(Duration::from_secs(3));
@@ -212,7 +212,7 @@ fn a_run_repeats_itself() {
 fn an_acknowledgement_of_the_future_is_not_believed() {
     let mut rig = Rig::new();
     let (_, b) = rig.pair(V4);
-    rig.tcp(B).send(b, b"here").unwrap();
+    rig.send(B, b, b"here").unwrap();
     let bytes = odd_segment(&mut rig, (0x10, 0, 100_000, 100, 0), &[]);
     inject(&mut rig, B, &bytes);
     assert_eq!(rig.tcp(B).state(b), TcpState::Established);

@@ -17,17 +17,17 @@ fn resets(rig: &Rig, end: usize) -> usize {
 fn each_half_closes_by_itself() {
     let mut rig = Rig::new();
     let (a, b) = rig.pair(V4);
-    rig.tcp(A).send(a, b"question").unwrap();
-    rig.tcp(A).shutdown_write(a).unwrap();
-    assert_eq!(rig.tcp(A).shutdown_write(a), Ok(()));
-    assert_eq!(rig.tcp(A).send(a, b"more"), Err(Errno::Pipe));
+    rig.send(A, a, b"question").unwrap();
+    rig.shut(A, a).unwrap();
+    assert_eq!(rig.shut(A, a), Ok(()));
+    assert_eq!(rig.send(A, a, b"more"), Err(Errno::Pipe));
     rig.run_for(20 * MS);
     assert_eq!(rig.tcp(A).state(a), TcpState::FinWait2);
     assert_eq!(rig.recv(B, b).unwrap(), b"question");
     assert_eq!(rig.recv(B, b).unwrap(), b"");
     // Nothing closes it for us: the other half is open for as long as it likes.
     rig.run_for(Duration::from_secs(3600));
-    assert_eq!(rig.tcp(B).send(b, b"answer"), Ok(6));
+    assert_eq!(rig.send(B, b, b"answer"), Ok(6));
     rig.close(B, b);
     rig.run_for(20 * MS);
     assert_eq!(rig.recv(A, a).unwrap(), b"answer");
@@ -41,13 +41,13 @@ fn each_half_closes_by_itself() {
 fn closing_with_unread_data_resets() {
     let mut rig = Rig::new();
     let (a, b) = rig.pair(V4);
-    rig.tcp(A).send(a, b"never read").unwrap();
+    rig.send(A, a, b"never read").unwrap();
     rig.run_for(20 * MS);
     rig.close(B, b);
     rig.run_for(MS);
     assert_eq!((resets(&rig, A), resets(&rig, B)), (0, 1));
-    assert_eq!(rig.tcp(A).send(a, b"x"), Err(Errno::ConnReset));
-    assert_eq!(rig.tcp(A).send(a, b"x"), Err(Errno::Pipe));
+    assert_eq!(rig.send(A, a, b"x"), Err(Errno::ConnReset));
+    assert_eq!(rig.send(A, a, b"x"), Err(Errno::Pipe));
     assert_eq!((rig.tcp(B).connections(), rig.tcp(B).time_waits()), (0, 0));
 }
 
@@ -58,7 +58,7 @@ fn data_for_a_closed_socket_resets() {
     rig.close(B, b);
     rig.run_for(20 * MS);
     assert_eq!(rig.tcp(A).state(a), TcpState::CloseWait);
-    rig.tcp(A).send(a, b"too late").unwrap();
+    rig.send(A, a, b"too late").unwrap();
     rig.run_for(20 * MS);
     assert_eq!(resets(&rig, B), 1);
     // Linux: a reset in CLOSE_WAIT is EPIPE.
@@ -71,7 +71,7 @@ fn data_that_crosses_a_fin_resets() {
     let mut rig = Rig::new();
     let (a, b) = rig.pair(V4);
     rig.close(B, b);
-    rig.tcp(A).send(a, b"crossing").unwrap();
+    rig.send(A, a, b"crossing").unwrap();
     rig.run_for(20 * MS);
     // One answers the data, one the acknowledgement of the FIN.
     assert_eq!(resets(&rig, B), 2);
@@ -82,7 +82,7 @@ fn data_that_crosses_a_fin_resets() {
 fn what_came_before_a_reset_can_be_read() {
     let mut rig = Rig::new();
     let (a, b) = rig.pair(V4);
-    rig.tcp(A).send(a, b"last words").unwrap();
+    rig.send(A, a, b"last words").unwrap();
     rig.run_for(20 * MS);
     rig.with(A, |tcp, cx| tcp.abort(cx, a));
     rig.run_for(MS);
@@ -114,9 +114,9 @@ fn an_orphan_delivers_its_data() {
     let mut rig = Rig::new();
     let (a, b) = rig.pair(V4);
     let data = pattern(16 * 1024);
-    assert_eq!(rig.tcp(A).send(a, &data), Ok(data.len()));
+    assert_eq!(rig.send(A, a, &data), Ok(data.len()));
     rig.close(A, a);
-    assert_eq!(rig.tcp(A).send(a, b"x"), Err(Errno::BadFd));
+    assert_eq!(rig.send(A, a, b"x"), Err(Errno::BadFd));
     let mut got = Vec::new();
     rig.run_with(Time::from_secs(1), |rig| {
         while let Ok(bytes) = rig.recv(B, b)
@@ -146,7 +146,7 @@ fn an_orphan_in_fin_wait_2_holds_nothing_and_ends() {
     rig.run_for(Duration::from_secs(61));
     assert_eq!(rig.tcp(A).time_waits(), 0);
     // The other side learns of it when it speaks.
-    rig.tcp(B).send(b, b"hello?").unwrap();
+    rig.send(B, b, b"hello?").unwrap();
     rig.run_for(MS);
     assert_eq!(rig.tcp(B).take_error(b), Some(Errno::Pipe));
 }
@@ -156,7 +156,7 @@ fn an_orphan_gives_up_sooner_than_a_socket() {
     let mut rig = Rig::new();
     let (a, _) = rig.pair(V4);
     rig.wire = Box::new(nothing);
-    rig.tcp(A).send(a, b"lost").unwrap();
+    rig.send(A, a, b"lost").unwrap();
     rig.close(A, a);
     let start = rig.now;
     rig.run_until(start + Duration::from_secs(102));
@@ -181,7 +181,7 @@ fn only_so_many_orphans_wait_for_an_answer() {
     for number in 0..MAX_UNANSWERED + MORE {
         let (sock, _) = rig.tcp(B).accept(listener).unwrap();
         if number % 2 == 0 {
-            rig.tcp(B).send(sock, b"never heard").unwrap();
+            rig.send(B, sock, b"never heard").unwrap();
         }
         rig.close(B, sock);
     }
@@ -218,7 +218,7 @@ fn answered_orphans_are_not_counted() {
     rig.run_for(20 * MS);
     for _ in 0..2 * MAX_UNANSWERED {
         let (sock, _) = rig.tcp(B).accept(listener).unwrap();
-        rig.tcp(B).send(sock, &pattern(20_000)).unwrap();
+        rig.send(B, sock, &pattern(20_000)).unwrap();
         rig.close(B, sock);
     }
     rig.run_for(Duration::from_secs(5));
@@ -237,7 +237,7 @@ fn data_that_nobody_acknowledges_times_out() {
         let mut rig = Rig::new();
         let (a, _) = rig.pair(V4);
         rig.wire = Box::new(nothing);
-        rig.tcp(A).send(a, b"lost").unwrap();
+        rig.send(A, a, b"lost").unwrap();
         rig.flush();
         let start = rig.now;
         if let Some(errno) = soft {
@@ -320,7 +320,7 @@ fn the_same_addresses_connect_again_at_once() {
         // Past whatever of the old connection may still be under way.
         assert_eq!(by_b(&rig, SYN).seq, last.wrapping_add(65_537));
         b = rig.tcp(B).accept(listener).unwrap().0;
-        rig.tcp(A).send(a, b"again").unwrap();
+        rig.send(A, a, b"again").unwrap();
         rig.run_for(MS);
         assert_eq!(rig.recv(B, b).unwrap(), b"again");
     }
@@ -368,7 +368,7 @@ fn keepalive_finds_a_dead_peer() {
 fn an_idle_connection_has_no_timer() {
     let mut rig = Rig::new();
     let (a, b) = rig.pair(V4);
-    rig.tcp(A).send(a, b"x").unwrap();
+    rig.send(A, a, b"x").unwrap();
     rig.run_for(Duration::from_secs(5));
     rig.recv(B, b).unwrap();
     rig.run_for(Duration::from_secs(5));
@@ -390,7 +390,7 @@ fn a_crash_of_the_engine_is_one_connections_reset() {
     rig.run_for(MS);
     assert_eq!(rig.recv(A, a), Err(Errno::ConnReset));
     assert_eq!(rig.recv(B, b), Err(Errno::ConnReset));
-    rig.tcp(A).send(other, b"alive").unwrap();
+    rig.send(A, other, b"alive").unwrap();
     rig.run_for(MS);
     assert_eq!(rig.recv(B, other_b).unwrap(), b"alive");
     let caught = crate::netns::tcp::run::guarded(|| panic!("sequence arithmetic"));
@@ -472,7 +472,7 @@ fn a_fin_is_acknowledged_with_the_next_one_or_a_little_later() {
             let (a, b) = rig.pair(V4);
             if has_engines {
                 for _ in 0..2 {
-                    assert_eq!(rig.tcp(A).send(a, &[7; 3000]), Ok(3000));
+                    assert_eq!(rig.send(A, a, &[7; 3000]), Ok(3000));
                     rig.run_for(50 * MS);
                     assert_eq!(rig.recv(B, b).unwrap().len(), 3000);
                 }

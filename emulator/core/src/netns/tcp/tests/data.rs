@@ -9,11 +9,11 @@ fn transfer(rig: &mut Rig, a: TcpId, b: TcpId, data: &[u8], until: Time) {
     let (mut at, mut got, mut done) = (0, Vec::new(), false);
     rig.run_with(until, |rig| {
         while at < data.len()
-            && let Ok(taken) = rig.tcp(A).send(a, &data[at..])
+            && let Ok(taken) = rig.send(A, a, &data[at..])
         {
             at += taken;
             if at == data.len() {
-                rig.tcp(A).shutdown_write(a).unwrap();
+                rig.shut(A, a).unwrap();
             }
         }
         while !done && let Ok(bytes) = rig.recv(B, b) {
@@ -66,7 +66,7 @@ fn bytes_are_read_where_they_lie() {
     let (mut at, mut got, mut take) = (0, Vec::new(), 1);
     rig.run_with(rig.now + Duration::from_secs(20), |rig| {
         while at < data.len()
-            && let Ok(taken) = rig.tcp(A).send(a, &data[at..])
+            && let Ok(taken) = rig.send(A, a, &data[at..])
         {
             at += taken;
         }
@@ -86,14 +86,14 @@ fn bytes_are_read_where_they_lie() {
     let nothing = &mut |_: &[u8]| 0;
     let none = rig.with(B, |tcp, cx| tcp.recv_with(cx.pool, b, nothing));
     assert_eq!(none, Err(Errno::WouldBlock));
-    rig.tcp(A).send(a, b"left alone").unwrap();
+    rig.send(A, a, b"left alone").unwrap();
     rig.run_for(Duration::from_millis(1));
     assert_eq!(
         rig.with(B, |tcp, cx| tcp.recv_with(cx.pool, b, nothing)),
         Ok(0)
     );
     assert_eq!(rig.recv(B, b), Ok(b"left alone".to_vec()));
-    rig.tcp(A).shutdown_write(a).unwrap();
+    rig.shut(A, a).unwrap();
     rig.run_for(Duration::from_millis(1));
     assert_eq!(
         rig.with(B, |tcp, cx| tcp
@@ -118,7 +118,7 @@ fn large_buffers_fill_a_long_path() {
     rig.run_for(Duration::from_millis(40));
     let (b, _) = rig.tcp(B).accept(listener).unwrap();
     // More than a connection says without them.
-    rig.tcp(A).send(a, &pattern(10_000)).unwrap();
+    rig.send(A, a, &pattern(10_000)).unwrap();
     rig.run_for(Duration::from_millis(40));
     assert_eq!(rig.recv(B, b).unwrap(), pattern(10_000));
     assert_eq!(rig.tcp(A).buffer_bytes(), 2 << 20);
@@ -133,10 +133,10 @@ fn requests_and_answers_do_not_wait_for_timers() {
     let (a, b) = rig.pair(V4);
     let start = rig.now;
     for n in 0..100_u8 {
-        rig.tcp(A).send(a, &[n; 64]).unwrap();
+        rig.send(A, a, &[n; 64]).unwrap();
         rig.run_for(DELAY);
         assert_eq!(rig.recv(B, b).unwrap(), [n; 64]);
-        rig.tcp(B).send(b, &[n; 64]).unwrap();
+        rig.send(B, b, &[n; 64]).unwrap();
         rig.run_for(DELAY);
         assert_eq!(rig.recv(A, a).unwrap(), [n; 64]);
     }
@@ -156,7 +156,7 @@ fn nagle_gathers_and_nodelay_does_not() {
         let (a, b) = rig.pair_with(V4, &options);
         let before = rig.log.len();
         for n in 0..10 {
-            rig.tcp(A).send(a, &[n]).unwrap();
+            rig.send(A, a, &[n]).unwrap();
             rig.flush();
         }
         rig.run_for(Duration::from_secs(1));
@@ -172,7 +172,7 @@ fn a_reader_that_stops_stops_the_sender() {
     let (a, b) = rig.pair(V4);
     let mut taken = 0;
     rig.run_with(Time::from_secs(30), |rig| {
-        while let Ok(n) = rig.tcp(A).send(a, &[7; 4096]) {
+        while let Ok(n) = rig.send(A, a, &[7; 4096]) {
             taken += n;
         }
     });
@@ -264,10 +264,10 @@ fn idle_sockets_cost_nothing() {
         assert_eq!(rig.next(), None);
         let before = (*rig.tcp(A).counters(), *rig.tcp(B).counters());
         for _ in 0..50 {
-            rig.tcp(A).send(a, b"ping").unwrap();
+            rig.send(A, a, b"ping").unwrap();
             rig.run_for(DELAY);
             rig.recv(B, b).unwrap();
-            rig.tcp(B).send(b, b"pong").unwrap();
+            rig.send(B, b, b"pong").unwrap();
             rig.run_for(DELAY);
             rig.recv(A, a).unwrap();
         }
@@ -293,7 +293,7 @@ fn super_segments_and_partial_checksums_are_marked() {
         };
         let (a, b) = rig.pair_with(ends, &options);
         let data = pattern(200_000);
-        rig.tcp(A).send(a, &data).unwrap();
+        rig.send(A, a, &data).unwrap();
         rig.with(A, |tcp, cx| tcp.poll(cx));
         let mut largest = 0;
         while let Some(frame) = first(&mut rig.ends[A].out) {
@@ -331,7 +331,7 @@ fn a_super_segment_is_acknowledged_at_once() {
         let (a, b) = rig.pair(ends);
         for size in [1, 5000, 1, 3000] {
             let start = rig.now;
-            rig.tcp(A).send(a, &pattern(size)).unwrap();
+            rig.send(A, a, &pattern(size)).unwrap();
             rig.run_for(Duration::from_millis(50));
             let heard = rig.log.iter().rev().find(|sent| sent.from == B).unwrap();
             let waited = heard.at.since(start);
@@ -355,7 +355,7 @@ fn congestion_control_sends_single_segments() {
         ..TcpOptions::default()
     };
     let (a, b) = rig.pair_with(V4, &options);
-    rig.tcp(A).send(a, &pattern(20_000)).unwrap();
+    rig.send(A, a, &pattern(20_000)).unwrap();
     rig.run_for(Duration::from_secs(1));
     assert!(rig.log.iter().all(|sent| sent.len <= 1500));
     assert_eq!(rig.recv(B, b).unwrap(), pattern(20_000));
@@ -369,7 +369,7 @@ fn offload_may_change() {
     for on in [false, true, false] {
         rig.tcp(A).set_offload(on);
         let start = rig.log.len();
-        rig.tcp(A).send(a, &pattern(10_000)).unwrap();
+        rig.send(A, a, &pattern(10_000)).unwrap();
         rig.run_for(Duration::from_millis(50));
         let longest = rig.log[start..].iter().map(|sent| sent.len).max();
         assert_eq!(longest.is_some_and(|len| len > 1500), on);
@@ -400,11 +400,11 @@ fn a_fin_behind_known_data_is_taken() {
     for ends in [V4, V6] {
         let mut rig = Rig::new();
         let (a, b) = rig.pair(ends);
-        rig.tcp(A).send(a, b"known").unwrap();
+        rig.send(A, a, b"known").unwrap();
         rig.run_for(DELAY);
         rig.wire = Box::new(nothing);
         assert_eq!(rig.recv(B, b).unwrap(), b"known");
-        rig.tcp(A).shutdown_write(a).unwrap();
+        rig.shut(A, a).unwrap();
         rig.run_for(Duration::from_millis(900));
         assert_eq!(rig.recv(B, b), Err(Errno::WouldBlock));
         rig.wire = Box::new(all);
@@ -420,10 +420,10 @@ fn a_fin_behind_known_data_is_taken() {
 fn repeated_acknowledgements_do_not_stop_a_fin() {
     let mut rig = Rig::new();
     let (a, b) = rig.pair(V4);
-    rig.tcp(A).send(a, b"x").unwrap();
+    rig.send(A, a, b"x").unwrap();
     rig.run_for(Duration::from_millis(20));
     rig.wire = Box::new(nothing);
-    rig.tcp(A).shutdown_write(a).unwrap();
+    rig.shut(A, a).unwrap();
     rig.run_for(DELAY);
     for _ in 0..5 {
         repeat_ack(&mut rig, 16_384);
@@ -440,11 +440,11 @@ fn repeated_acknowledgements_do_not_stop_a_fin() {
 fn a_stale_closed_window_does_not_stop_the_data() {
     let mut rig = Rig::new();
     let (a, b) = rig.pair(V4);
-    rig.tcp(A).send(a, b"x").unwrap();
+    rig.send(A, a, b"x").unwrap();
     rig.run_for(Duration::from_millis(20));
     assert_eq!(rig.recv(B, b).unwrap(), b"x");
     rig.wire = Box::new(nothing);
-    rig.tcp(A).send(a, b"y").unwrap();
+    rig.send(A, a, b"y").unwrap();
     rig.flush();
     repeat_ack(&mut rig, 0);
     rig.run_for(Duration::from_millis(500));

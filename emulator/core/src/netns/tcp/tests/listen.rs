@@ -92,7 +92,7 @@ fn a_repeated_syn_makes_no_second_connection() {
     assert_eq!(rig.tcp(B).connections(), 1);
     let (b, _) = rig.tcp(B).accept(listener).unwrap();
     assert_eq!(rig.tcp(B).accept(listener), Err(Errno::WouldBlock));
-    rig.tcp(A).send(a, b"one").unwrap();
+    rig.send(A, a, b"one").unwrap();
     rig.run_for(Duration::from_millis(10));
     assert_eq!(rig.recv(B, b).unwrap(), b"one");
 }
@@ -122,7 +122,7 @@ fn a_connection_that_was_closed_early_is_accepted() {
     let listener = rig.listen(V4[1], 8);
     let a = rig.connect(V4[0], V4[1]);
     rig.run_for(Duration::from_millis(1));
-    rig.tcp(A).send(a, b"bye").unwrap();
+    rig.send(A, a, b"bye").unwrap();
     rig.close(A, a);
     rig.run_for(Duration::from_millis(1));
     let (b, _) = rig.tcp(B).accept(listener).unwrap();

@@ -9,6 +9,7 @@ mod listen;
 mod open;
 mod path;
 mod pingpong;
+mod queue;
 mod slow;
 mod spare;
 
@@ -120,6 +121,17 @@ impl Rig {
             spares: Spares::default(),
             afresh: false,
         }
+    }
+
+    /// `send(2)` at one end.
+    pub(super) fn send(&mut self, end: usize, id: TcpId, bytes: &[u8]) -> Result<usize, Errno> {
+        let when = (&mut self.pool, self.now);
+        self.ends[end].tcp.send(when, id, bytes)
+    }
+
+    /// `shutdown(2)` at one end.
+    pub(super) fn shut(&mut self, end: usize, id: TcpId) -> Result<(), Errno> {
+        self.with(end, |tcp, cx| tcp.shutdown_write(cx, id))
     }
 
     /// Calls one end with everything lent.

@@ -67,7 +67,7 @@ fn a_reset_refuses() {
         assert!(ready.error && ready.hup && ready.writable && ready.readable);
         assert_eq!(rig.tcp(A).take_error(a), Some(Errno::ConnRefused));
         assert_eq!(rig.recv(A, a), Ok(vec![]));
-        assert_eq!(rig.tcp(A).send(a, b"x"), Err(Errno::Pipe));
+        assert_eq!(rig.send(A, a, b"x"), Err(Errno::Pipe));
         rig.close(A, a);
         let none = rig.with(A, |tcp, cx| tcp.recv(cx.pool, a, &mut [0]));
         assert_eq!(none, Err(Errno::BadFd));
@@ -86,7 +86,7 @@ fn silence_times_out_when_linux_does() {
     let a = rig.connect(V4[0], V4[1]);
     rig.run_until(Time::from_nanos(127_000_001_000));
     assert_eq!(rig.tcp(A).state(a), TcpState::SynSent);
-    assert_eq!(rig.tcp(A).send(a, b"x"), Err(Errno::WouldBlock));
+    assert_eq!(rig.send(A, a, b"x"), Err(Errno::WouldBlock));
     rig.run_until(Time::from_nanos(127_000_001_001));
     let syns = rig.times(A, is_syn);
     for (at, seconds) in syns.iter().zip([0, 1, 3, 7, 15, 31, 63]) {
@@ -155,7 +155,7 @@ fn both_ends_may_open_at_once() {
     rig.run_for(Duration::from_secs(2));
     assert_eq!(rig.tcp(A).state(a), TcpState::Established);
     assert_eq!(rig.tcp(B).state(b), TcpState::Established);
-    rig.tcp(A).send(a, b"both").unwrap();
+    rig.send(A, a, b"both").unwrap();
     rig.run_for(Duration::from_millis(1));
     assert_eq!(rig.recv(B, b).unwrap(), b"both");
     rig.close(A, a);
@@ -180,7 +180,7 @@ fn a_socket_may_connect_to_itself() {
         }
     }
     assert_eq!(rig.tcp(A).state(a), TcpState::Established);
-    rig.tcp(A).send(a, b"me").unwrap();
+    rig.send(A, a, b"me").unwrap();
     rig.with(A, |tcp, cx| tcp.poll(cx));
     let frame = first(&mut rig.ends[A].out).unwrap();
     rig.deliver(A, frame);

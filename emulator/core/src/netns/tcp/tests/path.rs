@@ -20,7 +20,7 @@ fn a_narrow_hop_makes_segments_smaller_at_once() {
             }
         });
         let data = pattern(10_000);
-        rig.tcp(A).send(a, &data).unwrap();
+        rig.send(A, a, &data).unwrap();
         rig.flush();
         let start = rig.now;
         let first = rig.log.iter().find(|sent| sent.cut > narrow).unwrap();
@@ -43,7 +43,7 @@ fn a_narrow_hop_makes_segments_smaller_at_once() {
             let kind = IcmpKind::FragmentationNeeded { mtu };
             rig.with(A, |tcp, cx| tcp.icmp_error(cx, local, remote, seq, kind));
         }
-        rig.tcp(A).send(a, &data[..3000]).unwrap();
+        rig.send(A, a, &data[..3000]).unwrap();
         rig.run_for(Duration::from_secs(10));
         assert_eq!(rig.recv(B, b).unwrap().len(), 3000);
     }
@@ -58,7 +58,7 @@ fn many_segment_sizes_share_what_there_is() {
             &format!("10.0.0.1:{}", 40_000 + n),
             &format!("10.0.0.2:{}", 80 + n),
         ]);
-        rig.tcp(A).send(a, &pattern(5000)).unwrap();
+        rig.send(A, a, &pattern(5000)).unwrap();
         let sent = rig.log.len();
         rig.run_for(Duration::from_millis(50));
         assert_eq!(rig.recv(B, b).unwrap(), pattern(5000));
@@ -109,7 +109,7 @@ fn with_no_frames_left_segments_are_lost_and_sent_again() {
     let (a, b) = rig.pair(V4);
     let limits = switch::frame::PoolLimits { small: 0, large: 0 };
     let full = core::mem::replace(&mut rig.pool, Pool::new(limits));
-    rig.tcp(A).send(a, b"later").unwrap();
+    rig.send(A, a, b"later").unwrap();
     rig.run_for(Duration::from_millis(10));
     assert_eq!(rig.tcp(A).counters().out_of_frames, 1);
     rig.pool = full;

@@ -62,7 +62,7 @@ fn played(
         });
         for step in 0..2 * turn.times {
             let from = (turn.from + step) % 2;
-            let _ = rig.tcp(from).send(ids[from], &pattern(turn.len));
+            let _ = rig.send(from, ids[from], &pattern(turn.len));
             let until = rig.now + Duration::from_micros(2 * turn.delay);
             rig.run_until(until);
             got.extend(rig.recv(1 - from, ids[1 - from]).unwrap_or_default());

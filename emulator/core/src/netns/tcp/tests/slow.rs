@@ -51,7 +51,7 @@ impl Stream {
             let mut write = |rig: &mut Rig| {
                 while given < data.len() {
                     let end = data.len().min(given + self.gulp);
-                    match rig.tcp(A).send(a, &data[given..end]) {
+                    match rig.send(A, a, &data[given..end]) {
                         Ok(count) => given += count,
                         Err(errno) => {
                             assert_eq!(errno, Errno::WouldBlock);

@@ -50,7 +50,7 @@ fn script(seed: u64, afresh: bool, long: bool) -> (Vec<Sent>, Heard, usize) {
         for _ in 0..rng.below(6) {
             for (end, id) in [(A, a), (B, b)] {
                 let bytes = pattern(1 + rng.below(20_000) as usize);
-                let _taken: Result<usize, Errno> = rig.tcp(end).send(id, &bytes);
+                let _taken: Result<usize, Errno> = rig.send(end, id, &bytes);
             }
             rig.run_for(Duration::from_millis(u64::from(rng.below(3000))));
             for (end, id) in [(A, a), (B, b)] {
@@ -59,7 +59,7 @@ fn script(seed: u64, afresh: bool, long: bool) -> (Vec<Sent>, Heard, usize) {
         }
         match rng.below(4) {
             0 => {
-                let _half: Result<(), Errno> = rig.tcp(A).shutdown_write(a);
+                let _half: Result<(), Errno> = rig.shut(A, a);
                 rig.run_for(Duration::from_millis(300));
             }
             1 => rig.with(B, |tcp, cx| tcp.abort(cx, b)),

@@ -1,0 +1,166 @@
+//! A [write queue](super::queue) ends: smoltcp takes over what is in it.
+//!
+//! smoltcp has not heard of what was acknowledged meanwhile, and its numbers are moved on by that. It has to know the
+//! window and to have its timer running, and its buffer has to go on in the middle where it would, since segments end
+//! with it: so it is given as many bytes as come before there, which nobody sees, and has all but the last of these
+//! acknowledged; the last is, when the last of the true ones was.
+
+use switch::{Pool, Time};
+
+use super::emit::Reply;
+use super::engine::TcpEngine;
+use super::paths::{PathIx, Shared};
+use super::queue::{Queue, Timer};
+use super::smol::Smol;
+
+impl Smol {
+    /// Ends: smoltcp is given what is not acknowledged, and learns of what has been.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn settle(&mut self, shared: &mut Shared, path: PathIx, pool: &mut Pool) {
+        let queue = &mut self.queue;
+        let (bytes, sent) = queue.gather(pool);
+        queue.clear(pool);
+        let queue = core::mem::take(queue);
+        let field = self.pingpong.window_told().unwrap_or(queue.field);
+        let (repeats, waits) = (self.repeats(), self.socket().nagle_enabled());
+        self.set_nodelay(true);
+        self.pingpong.sent_to(queue.start());
+        let first_at = sent.first().map_or(queue.acked_at, |(_, at)| *at);
+        let first_at = first_at.min(queue.acked_at);
+        let told = self.move_on((shared, path), &queue, first_at, field);
+        let before = queue.acked_next.wrapping_sub(queue.start()) as i32;
+        let before = usize::try_from(before).unwrap_or(0);
+        let data = (&bytes[..], &sent[..]);
+        self.give((shared, path), first_at, data, (before, &told));
+        debug_assert_eq!(self.pingpong.ends().0, queue.next);
+        debug_assert_eq!(self.send_queue(), queue.queued());
+        self.pingpong.set_window(field);
+        self.set_repeats(repeats);
+        self.set_nodelay(!waits);
+        self.asks_at = match queue.timer {
+            Timer::Probe(at) if queue.is_fresh => Some(at),
+            _ => None,
+        };
+        self.queue.keep(queue);
+    }
+
+    /// Moves smoltcp on to the first byte that is to be given; what it is to be told of that later, which was sent first at
+    /// `at`: when, and the window's field.
+    fn move_on(
+        &mut self,
+        (shared, path): (&mut Shared, PathIx),
+        queue: &Queue,
+        at: Time,
+        field: u16,
+    ) -> Vec<(Time, u32, u16)> {
+        let start = queue.start();
+        let is_empty = queue.is_fresh || start == queue.end;
+        let tells = queue.tells_more && queue.acked > 0 && start == queue.next;
+        if queue.others > 0 {
+            return Vec::new();
+        }
+        if is_empty && !tells {
+            self.pingpong.pass_sent(queue.acked);
+            if field != queue.field {
+                self.feed_ack((shared, path), at, start, field);
+            }
+            return Vec::new();
+        }
+        let before = match queue.at {
+            _ if is_empty => 1,
+            0 => queue.capacity,
+            at => at,
+        };
+        let passed = queue.acked.wrapping_sub(before as u32);
+        self.pingpong.pass_sent(passed);
+        self.send_before((shared, path), at, start, before);
+        let closed = queue.opened_at.map(|_| (queue.acked_at, start, 0));
+        let last_at = queue.opened_at.unwrap_or(queue.acked_at);
+        let told = closed.into_iter().chain([(last_at, start, field)]);
+        if !is_empty {
+            return told.collect();
+        }
+        for (at, ack, field) in told {
+            self.feed_ack((shared, path), at, ack, field);
+        }
+        Vec::new()
+    }
+
+    /// Has smoltcp send `count` bytes that came before the number `una`, and have all but the last acknowledged: so its
+    /// buffer goes on where it would.
+    fn send_before(
+        &mut self,
+        (shared, path): (&mut Shared, PathIx),
+        at: Time,
+        una: u32,
+        count: usize,
+    ) {
+        let from = una.wrapping_sub(count as u32);
+        self.pingpong.sent_to(from);
+        self.feed_ack((shared, path), at, from, u16::MAX);
+        let taken = self.send_unseen(&vec![0; count]);
+        debug_assert_eq!(taken, count);
+        let mut acked = from;
+        loop {
+            while self.output_unseen(shared, path, at).is_some() {}
+            let sent = self.pingpong.ends().0;
+            let last = if sent == una {
+                una.wrapping_sub(1)
+            } else {
+                sent
+            };
+            if last == acked {
+                return;
+            }
+            acked = last;
+            self.feed_ack((shared, path), at, acked, u16::MAX);
+        }
+    }
+
+    /// Gives smoltcp what is in the stores: has it send what was sent, when it was, and hear meanwhile what windows were `told`.
+    fn give(
+        &mut self,
+        (shared, path): (&mut Shared, PathIx),
+        at: Time,
+        (bytes, sent): (&[u8], &[(usize, Time)]),
+        (before, told): (usize, &[(Time, u32, u16)]),
+    ) {
+        let (mut given, mut last_at) = (0, at);
+        for (end, at) in sent {
+            let end = before.min(*end);
+            given += self.send_unseen(&bytes[given.min(end)..end]);
+            while given > 0 && self.output_unseen(shared, path, *at).is_some() {}
+        }
+        if before == 0 && !told.is_empty() {
+            // smoltcp's buffer would begin anew if it were empty.
+            let end = sent.first().map_or(bytes.len(), |(end, _)| *end);
+            given += self.send_unseen(&bytes[..end]);
+        }
+        for (at, ack, field) in told {
+            self.feed_ack((shared, path), *at, *ack, *field);
+            last_at = *at;
+        }
+        for (end, at) in sent {
+            given += self.send_unseen(&bytes[given.min(*end)..*end]);
+            last_at = last_at.max(*at);
+            while self.output_unseen(shared, path, last_at).is_some() {}
+        }
+        given += self.send_unseen(&bytes[given..]);
+        debug_assert_eq!(given, bytes.len(), "no room in smoltcp's buffer");
+    }
+
+    /// Has smoltcp hear an acknowledgement that came before.
+    pub(super) fn feed_ack(
+        &mut self,
+        (shared, path): (&mut Shared, PathIx),
+        at: Time,
+        ack: u32,
+        field: u16,
+    ) {
+        let mut reply = Reply::new();
+        let mut packet = self.pingpong.acknowledging(ack, field);
+        self.input(shared, path, at, &mut packet, false, &mut reply);
+        debug_assert!(reply.take().is_empty(), "an answer that was not sent");
+    }
+}

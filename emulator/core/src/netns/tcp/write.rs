@@ -1,0 +1,230 @@
+//! A stream's writes go into its [write queue](super::queue), its segments leave from there, and what acknowledges them is
+//! heard there.
+//!
+//! Begins when smoltcp has sent all that it has: that may be under way still, and goes on to be its own.
+
+use switch::wire::Packet;
+use switch::{Frame, Pool, Time};
+
+use super::clock::{ceiling, instant, time};
+use super::emit::{Emitter, Marks};
+use super::engine::{Next, TcpEngine};
+use super::express::MIN_RTO;
+use super::held::Heard;
+use super::machine::Machine;
+use super::paths::{PathIx, Shared};
+use super::pingpong::{HEADERS, is_alone};
+use super::queue::{Cut, Timer};
+use super::segment::Segment;
+use super::smol::Smol;
+use super::{Tcp, TcpCx};
+
+/// The fewest bytes of a write to begin with.
+pub(super) const LEAST: usize = 4_096;
+
+impl Tcp {
+    /// Takes in a segment that came the long way, if the [queue](super::queue::Queue) of its connection waits for it.
+    pub(super) fn heed(
+        &mut self,
+        cx: &mut TcpCx<'_>,
+        slot: u32,
+        frame: &Frame,
+        packet: &Packet,
+        segment: &Segment,
+    ) -> bool {
+        let Some(conn) = self.slots.conn_at(slot) else {
+            return false;
+        };
+        let engine = match &mut conn.engine {
+            Some(Machine::Engine(engine)) if engine.queue.is_on() => engine,
+            _ => return false,
+        };
+        let header = cx.pool.bytes(frame)[packet.transport + 12] >> 4;
+        let heard = Heard {
+            seq: segment.seq,
+            ack: segment.ack.wrapping_sub(conn.marks.shift.unwrap_or(0)),
+            window: segment.window,
+            flags: segment.flags,
+            header: usize::from(header) * 4,
+            len: segment.payload as usize,
+            burst: false,
+            room: 0,
+        };
+        let (shared, path) = (&mut self.shared, conn.path);
+        if !engine.heed((shared, path), cx.now, &heard) {
+            return false;
+        }
+        engine.queue.trim(cx.pool);
+        self.counters.engine_runs += 1;
+        conn.hear(cx.now, segment);
+        true
+    }
+}
+
+impl Smol {
+    fn cut(&self, shared: &Shared, path: PathIx) -> Cut {
+        let mss = (shared.mtu(path) - HEADERS).min(usize::from(self.pingpong.mss()));
+        let burst = shared.burst(path);
+        Cut {
+            mss,
+            most: if burst > 0 { burst - HEADERS } else { mss },
+            waits: self.socket().nagle_enabled(),
+        }
+    }
+
+    /// Takes data into frames if it may; how many bytes, `None` if smoltcp has to take them.
+    #[inline(never)]
+    pub(super) fn write(
+        &mut self,
+        (shared, path): (&mut Shared, PathIx),
+        pool: &mut Pool,
+        (now, marks): (Time, &Marks),
+        bytes: &[u8],
+    ) -> Option<usize> {
+        let may = || {
+            let queued = self.socket().send_queue();
+            pool.is_roomy() && (queued == 0 || marks.is_all_sent(queued))
+        };
+        if !self.queue.is_on() && (!may() || !self.may_write(shared, path, now)) {
+            return None;
+        }
+        if self.queue.queued() == 0 && bytes.len() < LEAST {
+            self.settle(shared, path, pool);
+            return None;
+        }
+        let cut = self.cut(shared, path);
+        self.queue.trim(pool);
+        let room = self.queue.capacity - self.queue.queued();
+        let taken = self.queue.write(pool, now, &cut, bytes);
+        if taken < bytes.len().min(room) {
+            self.settle(shared, path, pool);
+            return Some(taken + self.send_unseen(&bytes[taken..]));
+        }
+        Some(taken)
+    }
+
+    /// smoltcp has sent all that it has and has nothing else to do, and what it would write is known. It begins then.
+    fn may_write(&mut self, shared: &mut Shared, path: PathIx, now: Time) -> bool {
+        if self.pingpong.is_on() {
+            self.catch_up(shared, path);
+        }
+        let window = self.pingpong.window_told();
+        let Some(field) = window.filter(|_| !self.held.is_on() && self.pingpong.may_stream())
+        else {
+            return false;
+        };
+        let (others, timer) = (self.socket().send_queue(), self.timer(shared, path, now));
+        if !is_alone(self.socket()) || others > 0 && timer.at() <= ceiling(now) {
+            return false;
+        }
+        let is_current = match others {
+            0 => self.refresh(shared, path, now),
+            _ => self.pingpong.is_current(),
+        };
+        if !is_current && (self.owes || !self.pingpong.is_up_to_date()) {
+            return false;
+        }
+        let (next, shift) = (self.pingpong.ends().0, self.pingpong.peer_shift());
+        let capacity = self.send_capacity();
+        let at = (self.put_at + capacity - others) % capacity;
+        let queue = &mut self.queue;
+        queue.begin();
+        (queue.others, queue.capacity, queue.at) = (others, capacity, at);
+        (queue.base, queue.next, queue.end) = (next, next, next);
+        (queue.una, queue.acked_next) = (next.wrapping_sub(others as u32), next);
+        (queue.field, queue.shift) = (field, shift);
+        queue.window = usize::from(field) << shift;
+        (queue.tells_more, queue.acked_at) = (!is_current, now);
+        queue.timer = if others > 0 { timer } else { Timer::Idle };
+        true
+    }
+
+    /// smoltcp's timer, if it has nothing to send.
+    fn timer(&self, shared: &mut Shared, path: PathIx, now: Time) -> Timer {
+        let at = shared.iface(path).poll_at(instant(now), &self.set);
+        at.map_or(Timer::Idle, |at| match self.pingpong.window_told() {
+            Some(0) => Timer::Probe(time(at)),
+            _ => Timer::Again(time(at)),
+        })
+    }
+
+    /// Takes a segment in if it is an acknowledgement that the queue waits for.
+    pub(super) fn heed(
+        &mut self,
+        (shared, path): (&mut Shared, PathIx),
+        now: Time,
+        heard: &Heard,
+    ) -> bool {
+        let (expected, since) = (self.pingpong.ends().1, self.pingpong.since());
+        if !self.queue.takes(now, heard, expected, since) {
+            return false;
+        }
+        let others = self.queue.others;
+        if others > 0 {
+            let new = heard.ack.wrapping_sub(self.queue.una).min(others as u32);
+            let ack = self.queue.una.wrapping_add(new);
+            self.feed_ack((shared, path), now, ack, heard.window);
+            self.queue.field = heard.window;
+        }
+        self.queue.hear(now, heard);
+        self.pingpong.set_window(heard.window);
+        if self.queue.others > 0 {
+            self.queue.timer = self.timer(shared, path, now);
+        }
+        true
+    }
+
+    /// Sends the next segment, if one is due; whether it did.
+    pub(super) fn send_queued(
+        &mut self,
+        shared: &Shared,
+        path: PathIx,
+        now: Time,
+        out: &mut Emitter<'_>,
+    ) -> bool {
+        let cut = self.cut(shared, path);
+        let count = self.queue.due(&cut);
+        if count == 0 {
+            return false;
+        }
+        let queue = &mut self.queue;
+        let frame = match queue.is_whole(count) {
+            true => queue.take_whole(out.pool, now),
+            false => {
+                let frame = out.pool.reserve(HEADERS + count);
+                queue.copy_next(out.pool, now, count, frame.as_ref());
+                frame
+            }
+        };
+        let is_last = queue.flight() + count == queue.queued();
+        let mut head = self.pingpong.saying(self.hop_limit(), count, is_last);
+        self.window().tell(&mut head);
+        let gso_size = if count > cut.mss { cut.mss as u16 } else { 0 };
+        match frame {
+            Some(frame) => {
+                out.pool.number(&frame);
+                out.pool.bytes_mut(&frame)[..HEADERS].copy_from_slice(&head);
+                out.finish(frame, gso_size);
+            }
+            None => out.counters.out_of_frames += 1,
+        }
+        let queue = &mut self.queue;
+        queue.next = queue.next.wrapping_add(count as u32);
+        queue.has_spoken = true;
+        if !matches!(queue.timer, Timer::Again(_)) {
+            queue.timer = Timer::Again(ceiling(now) + MIN_RTO);
+        }
+        self.pingpong.sent_to(queue.next);
+        true
+    }
+
+    /// What is under way is to be sent again, which is smoltcp's.
+    pub(super) fn is_overdue(&self, now: Time) -> bool {
+        self.queue.timer.at() <= ceiling(now)
+    }
+
+    /// When the queue has something to do.
+    pub(super) fn next_queued(&self, shared: &Shared, path: PathIx, now: Time) -> Next {
+        self.queue.next(now, &self.cut(shared, path))
+    }
+}
