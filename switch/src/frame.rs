@@ -9,10 +9,14 @@
 //! partial checksum (`csum_partial`) is one that the edge fills in: Linux's `CHECKSUM_PARTIAL`, with
 //! the pseudo-header sum already in the field.
 
+mod run;
+
 use core::fmt;
 use core::ops::Range;
 
 use crate::copy::copy;
+
+pub use self::run::Burst;
 
 /// Bytes kept free in front of a new frame, for an Ethernet header and a VLAN tag.
 pub const HEADROOM: usize = 32;
@@ -268,9 +272,7 @@ impl<const SIZE: usize> Class<SIZE> {
     /// Makes a buffer a new frame of these bytes, which fit.
     #[inline]
     fn fill(&mut self, index: usize, id: u64, bytes: &[u8]) {
-        let buffer = &mut self.buffers[index];
-        buffer.slot = Slot::new(id, bytes.len());
-        copy_bytes(&mut buffer.bytes[HEADROOM..][..bytes.len()], bytes);
+        self.buffers[index].fill(id, bytes);
     }
 
     /// Makes the buffer `target` a copy of the frame in `source`.
@@ -299,6 +301,13 @@ impl<const SIZE: usize> Buffer<SIZE> {
     fn view_unique(&mut self) -> Option<(Meta, &mut [u8])> {
         let bytes = &mut self.bytes[self.slot.place()];
         (self.slot.is_unique()).then_some((self.slot.meta, bytes))
+    }
+
+    /// Becomes a new frame of these bytes, which fit.
+    #[inline]
+    fn fill(&mut self, id: u64, bytes: &[u8]) {
+        self.slot = Slot::new(id, bytes.len());
+        copy_bytes(&mut self.bytes[HEADROOM..][..bytes.len()], bytes);
     }
 
     /// Becomes a copy of the frame in another buffer.
@@ -533,24 +542,6 @@ impl Pool {
         } else {
             self.small.consume(frame.index(), look)
         }
-    }
-
-    /// Shows the bytes of each frame to `look` and gives it back; how many they were.
-    #[inline]
-    pub fn consume_run(
-        &mut self,
-        frames: impl ExactSizeIterator<Item = Frame>,
-        mut look: impl FnMut(&[u8]),
-    ) -> usize {
-        let count = frames.len();
-        for frame in frames {
-            if frame.is_large() {
-                self.large.consume(frame.index(), &mut look);
-            } else {
-                self.small.consume(frame.index(), &mut look);
-            }
-        }
-        count
     }
 
     /// The bytes of `frame`.

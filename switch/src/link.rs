@@ -15,7 +15,7 @@
 use core::fmt;
 
 use crate::frame::{Frame, Pool};
-use crate::ring::Ring;
+use crate::ring::{Ring, Taken};
 use crate::segment;
 use crate::verdict::DropReason;
 use crate::wire::ETHER_LEN;
@@ -414,11 +414,7 @@ impl Link {
 
     /// Takes the `count` frames that have waited longest for `side`, or all if there are fewer.
     #[inline]
-    pub fn receive_run(
-        &mut self,
-        side: Side,
-        count: usize,
-    ) -> impl ExactSizeIterator<Item = Frame> + '_ {
+    pub fn receive_run(&mut self, side: Side, count: usize) -> Taken<'_> {
         self.way_mut(side).ring.pop_run(count)
     }
 

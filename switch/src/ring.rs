@@ -54,6 +54,35 @@ impl Held<'_> {
     }
 }
 
+/// Frames that wait no more, to be taken out of their places.
+#[derive(Debug)]
+#[must_use = "frames that are left there are lost to their pool"]
+pub struct Taken<'a>(slice::IterMut<'a, Frame>);
+
+impl<'a> Taken<'a> {
+    /// The places of those that are there.
+    #[inline]
+    pub(crate) fn places(self) -> &'a mut [Frame] {
+        self.0.into_slice()
+    }
+}
+
+impl Iterator for Taken<'_> {
+    type Item = Frame;
+
+    #[inline]
+    fn next(&mut self) -> Option<Frame> {
+        self.0.next().map(Frame::take)
+    }
+
+    #[inline]
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.0.size_hint()
+    }
+}
+
+impl ExactSizeIterator for Taken<'_> {}
+
 impl Waiting<'_> {
     /// Those that were not taken, the longest first.
     #[inline]
@@ -184,13 +213,11 @@ impl Ring {
 
     /// Takes the `count` frames that wait longest, or all if there are fewer.
     #[inline]
-    pub fn pop_run(&mut self, count: usize) -> impl ExactSizeIterator<Item = Frame> + '_ {
+    pub fn pop_run(&mut self, count: usize) -> Taken<'_> {
         let head = self.head as usize;
         let count = count.min(self.len());
         self.head += count as u32;
-        self.places()[head..head + count]
-            .iter_mut()
-            .map(Frame::take)
+        Taken(self.places()[head..head + count].iter_mut())
     }
 
     /// The frames that wait, to be looked at and taken one after the other.

@@ -219,7 +219,7 @@ pub struct Net {
     pub(crate) wakes: Vec<SockId>,
     spares: Spares,
     /// Frames of a burst that is being sent; empty in between.
-    burst: Vec<Frame>,
+    burst: switch::frame::Burst,
     /// Raw interfaces that frames wait for and whose user has not been told yet.
     told: Vec<IfId>,
 }
@@ -250,7 +250,7 @@ impl Net {
             going: Vec::new(),
             wakes: Vec::new(),
             spares: Spares::default(),
-            burst: Vec::new(),
+            burst: switch::frame::Burst::default(),
             told: Vec::new(),
         }
     }

@@ -5,7 +5,10 @@
 //! veth, what a stack sent may be a super-segment, longer than the MTU and with a partial checksum,
 //! unless that is off there ([`Netns::offload`](crate::netns::Netns::offload)).
 
+use core::mem;
+
 use switch::capture::Direction;
+use switch::frame::Burst;
 use switch::segment::wire_size;
 use switch::verdict::What;
 use switch::{DropReason, Frame};
@@ -113,6 +116,7 @@ impl Net {
     ///
     /// # Errors
     /// As [`Self::raw_send`] if not even the first was sent.
+    #[inline(never)]
     pub fn raw_send_burst<'a>(
         &mut self,
         iface: IfId,
@@ -121,26 +125,16 @@ impl Net {
         if iface >= self.next_iface() {
             return Err(DropReason::InterfaceDown);
         }
-        let mut frames = frames.into_iter();
-        let mut burst = core::mem::take(&mut self.burst);
+        let mut frames = frames.into_iter().fuse();
+        let mut burst = mem::take(&mut self.burst);
         let mut sent = 0;
         let result = loop {
             // A full pool hands buffers out one by one, each when the last frame is on its way.
             let is_full = !self.pool.has_room(2 * QUANTUM);
             let most = if is_full { 1 } else { QUANTUM };
-            let mut is_empty = false;
-            let (mut bytes, mut longest) = (0, 0);
-            for frame in frames.by_ref().take(most) {
-                let Some(held) = self.pool.from_bytes(frame) else {
-                    is_empty = true;
-                    break;
-                };
-                bytes += frame.len() as u64;
-                longest = longest.max(frame.len());
-                burst.push(held);
-            }
-            let count = burst.len();
-            self.raw_transmit(iface, &mut burst, bytes, longest);
+            let is_empty = !self.pool.fill(&mut burst, most, &mut frames);
+            let count = burst.frames.len();
+            self.raw_transmit(iface, &mut burst);
             sent += count;
             if is_empty && sent == 0 {
                 break Err(DropReason::PoolEmpty);
@@ -221,24 +215,25 @@ impl Net {
             .is_some_and(|netns| netns.ifaces().any(|iface| is_raw(iface.id)))
     }
 
-    /// Sends new frames of `bytes` in all, the longest of `longest`.
-    fn raw_transmit(&mut self, iface: IfId, burst: &mut Vec<Frame>, bytes: u64, longest: usize) {
-        let count = burst.len();
+    /// Sends new frames.
+    fn raw_transmit(&mut self, iface: IfId, burst: &mut Burst) {
+        let (bytes, longest) = (mem::take(&mut burst.bytes), mem::take(&mut burst.longest));
+        let frames = &mut burst.frames;
+        let count = frames.len();
         if let Plug::Veth { link, side, peer } = self.sockets[iface.0 as usize].plug
-            && let Some(first) = burst.first()
+            && let Some(first) = frames.first()
             && let link = &mut self.links[link.0 as usize]
             && link.is_clear(&self.pool, side, count, longest)
             && !self.trace.is_capturing()
         {
             let number = self.pool.meta(first).id;
-            let frames = count as u32;
             self.trace
-                .events(self.now, number, frames, iface, What::Sent);
-            let weight = (u64::from(frames), bytes);
-            link.hand_over_run(side, burst.drain(..), weight);
+                .events(self.now, number, count as u32, iface, What::Sent);
+            let weight = (count as u64, bytes);
+            link.hand_over_run(side, frames.drain(..), weight);
             return self.mark(peer);
         }
-        for frame in burst.drain(..) {
+        for frame in frames.drain(..) {
             self.transmit(iface, frame);
         }
     }
