@@ -63,22 +63,14 @@ impl Row {
         let Some(shape) = self.packets.as_ref().and_then(|_| Shape::of(bytes)) else {
             return 0;
         };
-        let (mut count, mut gaps) = (0, 0);
-        for (number, frame) in (self.first + 1..).zip(others) {
-            let (next, bytes) = pool.view(frame);
-            if next.gso_size != 0 || !shape.is_of(bytes) {
-                break;
-            }
-            gaps |= next.id ^ number;
-            count += 1;
-        }
-        self.in_order = gaps == 0;
-        self.count += count;
-        self.bytes += u64::from(count) * bytes.len() as u64;
+        let (count, in_order) = alike(pool, &shape, self.first + 1, others);
+        self.in_order = in_order;
+        self.count += count as u32;
+        self.bytes += (count * bytes.len()) as u64;
         if let Some(packets) = &mut self.packets {
-            packets.add_alike(count);
+            packets.add_alike(count as u32);
         }
-        count as usize
+        count
     }
 
     fn extend_by(&mut self, pool: &Pool, head: [u64; 2], others: &[Frame]) {
@@ -109,6 +101,25 @@ impl Row {
             packets.add(count, packet_bytes);
         }
     }
+}
+
+/// How many of the first frames are of this shape, and whether their numbers follow each other from `next` on. Never
+/// inlined: what it needs stays in registers then.
+#[inline(never)]
+fn alike(pool: &Pool, shape: &Shape, next: u64, frames: &[Frame]) -> (usize, bool) {
+    let (small, mut gaps) = (pool.small(), 0);
+    let is_alike = |&(frame, next): &(&Frame, u64)| {
+        let Some((number, len, head)) = small.ordinary(frame) else {
+            return false;
+        };
+        let is_alike = shape.is_of_head(len, head);
+        if is_alike {
+            gaps |= number ^ next;
+        }
+        is_alike
+    };
+    let count = frames.iter().zip(next..).take_while(is_alike).count();
+    (count, gaps == 0)
 }
 
 /// The Ethernet header of a frame: 14 bytes in two words that overlap.
