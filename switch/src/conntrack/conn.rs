@@ -29,6 +29,9 @@ const SHORT: u8 = 4;
 /// Every other protocol (`nf_conntrack_generic_timeout`).
 const GENERIC: Duration = Duration::from_secs(600);
 
+/// Bits of a time that are left out where there is room for 32 others: 17 milliseconds, and two years in all.
+const COARSE: u32 = 24;
+
 /// A connection as the table knows it. What is looked at of one that stands there comes first, on one line of the cache
 /// in the table; what packets look at beside that on the next.
 #[derive(Clone, Debug)]
@@ -64,7 +67,9 @@ pub struct Conn {
     pub(crate) destination_done: bool,
     /// Packets of each direction that were nothing but data, as far as they were counted.
     data: [u8; 2],
-    /// A UDP flow is a stream from here on.
+    /// A UDP flow is no stream before this, in units of [`COARSE`].
+    young: u32,
+    /// It is one from here on.
     stream_at: Time,
     /// What was said of its packets last.
     pub(crate) said: Said,
@@ -185,6 +190,7 @@ impl Conn {
             }
             _ => (None, GENERIC),
         };
+        let stream_at = now + UDP_STREAM_AFTER;
         let mut conn = Self {
             original: NO_WORDS,
             reply: NO_WORDS,
@@ -202,7 +208,8 @@ impl Conn {
             source_done: false,
             destination_done: false,
             queued: Time::MAX,
-            stream_at: now + UDP_STREAM_AFTER,
+            young: u32::try_from(stream_at.as_nanos() >> COARSE).unwrap_or(u32::MAX),
+            stream_at,
             said: Said::NEW,
             data: [0; 2],
         };
@@ -370,9 +377,13 @@ impl Conn {
     #[inline(always)]
     pub(crate) fn live_on(&mut self, now: Time) -> bool {
         let (expires, is_assured) = match self.tcp {
-            // It is a stream since it was assured: so the second line need not be asked.
+            // It is a stream since it was assured, or too young for one: so the second line need not be asked.
             None if self.assured => (now + UDP_STREAM, true),
-            None => (now + UDP_ONCE, !self.seen_reply || now <= self.stream_at),
+            None => {
+                let is_young = now.as_nanos() >> COARSE < u64::from(self.young);
+                let is_once = !self.seen_reply || is_young || now <= self.stream_at;
+                (now + UDP_ONCE, is_once)
+            }
             Some(TcpState::Established) => {
                 let expires = now + TcpState::Established.timeout();
                 (expires, self.seen_reply && self.assured)
