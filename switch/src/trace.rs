@@ -84,6 +84,14 @@ impl Trace {
         }
     }
 
+    /// The same where there [is room](Self::has_room) for it.
+    #[inline(always)]
+    pub fn one_kept(&mut self, at: Time, frame: u64, place: IfId, what: What) {
+        if self.listening {
+            self.log.keep_one(at, frame, place, Step::of(what));
+        }
+    }
+
     /// Reports a decision of a table of rules; the same as [`Self::event`] with [`What::Judged`].
     #[cold]
     pub fn judged(&mut self, at: Time, frame: u64, place: IfId, judgement: Judgement) {

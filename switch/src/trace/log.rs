@@ -103,6 +103,13 @@ impl Log {
             self.lost += 1;
             return;
         }
+        self.keep_one(at, frame, place, step);
+    }
+
+    /// The same where there is room for it.
+    #[inline(always)]
+    pub(super) fn keep_one(&mut self, at: Time, frame: u64, place: IfId, step: Step) {
+        debug_assert!(self.has_room(1), "an event too many");
         self.records.push(Record {
             at,
             first: frame,

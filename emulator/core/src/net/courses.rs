@@ -294,13 +294,19 @@ impl Courses {
         self.holds(Age::of(now), course).then_some((at, course))
     }
 
-    /// The courses of frames that come in at this port now.
+    /// What is the same in all courses of frames that come in at this port.
+    #[inline]
+    pub(super) const fn seal(&self, inlet: IfId) -> u64 {
+        seal(self.epoch, inlet)
+    }
+
+    /// The courses of frames that come in now at the port of this [seal](Self::seal).
     #[inline(always)]
-    pub(super) fn now(&self, age: Age, inlet: IfId) -> Now<'_> {
+    pub(super) fn now(&self, age: Age, seal: u64) -> Now<'_> {
         Now {
             list: &self.list,
             age,
-            seal: seal(self.epoch, inlet),
+            seal,
         }
     }
 

@@ -39,6 +39,7 @@ impl Crossing<'_> {
         let mut procession = Procession {
             now: self.now,
             age: Age::of(self.now),
+            seal: self.courses.seal(inlet.iface),
             inlet,
             expected: self.courses.behind(last),
             last,
@@ -104,6 +105,8 @@ impl Crossing<'_> {
 struct Procession<'a> {
     now: Time,
     age: Age,
+    /// That of the courses of frames that came in here.
+    seal: u64,
     inlet: &'a Inlet,
     /// Where the course stands that is expected next.
     expected: u16,
@@ -129,12 +132,11 @@ impl Procession<'_> {
     #[inline(always)]
     fn go(&mut self, held: Held<'_>) -> Option<()> {
         let (number, len, head) = self.pool.small().ordinary(held.frame())?;
-        let inlet = self.inlet.iface;
-        let expected = self.courses.now(self.age, inlet);
+        let expected = self.courses.now(self.age, self.seal);
         let course = match expected.at(self.expected, len, head) {
             Some(course) => course,
             None => {
-                let single = (&*self.pool, held.frame(), inlet);
+                let single = (&*self.pool, held.frame(), self.inlet.iface);
                 let last = (self.last, self.bytes > 0);
                 let (place, course) = look_up(self.courses, self.now, single, last)?;
                 self.expected = place;
@@ -158,7 +160,7 @@ impl Procession<'_> {
             return None;
         }
         let what = What::Forwarded(course.out);
-        self.trace.one(self.now, number, course.out, what);
+        (self.trace).one_kept(self.now, number, course.out, what);
         let is_quiet = way.is_quiet();
         way.carry(self.pool, held.take(), u64::from(len));
         if is_quiet {
