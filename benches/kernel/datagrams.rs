@@ -296,6 +296,15 @@ impl Ring {
     }
 }
 
+impl Drop for Ring {
+    /// The mapping holds the socket, whose timer goes off a thousand times a second.
+    fn drop(&mut self) {
+        // SAFETY: mapped by `of`, as long as this, and nothing of it is used after.
+        let unmapped = unsafe { libc::munmap(self.base.cast(), BLOCK * BLOCKS) };
+        assert_eq!(unmapped, 0, "a ring: {}", Error::last_os_error());
+    }
+}
+
 /// Counts them; one of each block is looked at.
 pub(super) fn receive_frames(stream: &mut TcpStream, len: usize) {
     // The ring first, so that all that is heard is in it.
