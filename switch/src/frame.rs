@@ -9,6 +9,7 @@
 //! partial checksum (`csum_partial`) is one that the edge fills in: Linux's `CHECKSUM_PARTIAL`, with
 //! the pseudo-header sum already in the field.
 
+mod claim;
 mod run;
 
 use core::fmt;
@@ -16,6 +17,7 @@ use core::ops::Range;
 
 use crate::copy::copy;
 
+pub use self::claim::Claim;
 pub use self::run::Burst;
 
 /// Bytes kept free in front of a new frame, for an Ethernet header and a VLAN tag.
@@ -51,17 +53,6 @@ pub struct Meta {
     pub csum_partial: bool,
     /// The bytes were just written from what a socket holds, which is the copy that the first wire makes.
     pub written: bool,
-}
-
-/// A right to some bytes of a frame that has gone its way: they stay until it is [given up](Pool::give_up), also when the
-/// frame has been freed. The frame does not know of it, and is as unique as it was: whoever has it may put headers
-/// on and off and write them, and is trusted not to write what is behind them.
-#[derive(Debug)]
-#[must_use = "a claim has to be given up"]
-pub struct Claim {
-    frame: u32,
-    start: u32,
-    len: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -210,17 +201,6 @@ impl<const SIZE: usize> Class<SIZE> {
         let slot = &mut self.buffers[index].slot;
         debug_assert!(slot.refs & !CLAIM > 0, "frame given back twice");
         slot.refs -= 1;
-        if slot.refs == 0 {
-            self.free.push(index as u32);
-        }
-    }
-
-    /// Gives up the claim to a buffer.
-    #[inline]
-    fn give_up(&mut self, index: usize) {
-        let slot = &mut self.buffers[index].slot;
-        debug_assert!(slot.refs & CLAIM != 0, "claim given up twice");
-        slot.refs &= !CLAIM;
         if slot.refs == 0 {
             self.free.push(index as u32);
         }
@@ -730,89 +710,6 @@ impl Pool {
         Frame(frame.0)
     }
 
-    /// A frame of `len` bytes as by [`alloc`](Self::alloc), but without a number, which it gets [later](Self::number).
-    #[inline]
-    pub fn reserve(&mut self, len: usize) -> Option<Frame> {
-        let frame = self.take(len)?;
-        *self.slot_mut(&frame) = Slot::new(0, len);
-        Some(frame)
-    }
-
-    /// Gives a frame the next number.
-    #[inline]
-    pub fn number(&mut self, frame: &Frame) {
-        self.slot_mut(frame).meta.id = self.next_id;
-        self.next_id += 1;
-    }
-
-    /// A claim to the bytes of `frame` from `start` on. There may be one claim to a frame.
-    #[inline]
-    pub fn claim(&mut self, frame: &Frame, start: usize) -> Claim {
-        let slot = self.slot_mut(frame);
-        debug_assert!(slot.refs & CLAIM == 0 && start <= slot.len as usize);
-        slot.refs |= CLAIM;
-        Claim {
-            frame: frame.0,
-            start: slot.start + start as u32,
-            len: slot.len - start as u32,
-        }
-    }
-
-    /// The bytes of a claim.
-    #[must_use]
-    pub fn claimed(&self, claim: &Claim) -> &[u8] {
-        let index = (claim.frame & !CLASS) as usize;
-        let place = claim.start as usize..(claim.start + claim.len) as usize;
-        match claim.frame & CLASS == 0 {
-            true => &self.small.buffers[index].bytes[place],
-            false => &self.large.buffers[index].bytes[place],
-        }
-    }
-
-    /// Whether the frame of a claim is gone.
-    #[must_use]
-    pub fn is_last(&self, claim: &Claim) -> bool {
-        self.slot(&Frame(claim.frame)).refs == CLAIM
-    }
-
-    /// Gives a claim up.
-    #[inline]
-    pub fn give_up(&mut self, claim: Claim) {
-        let index = (claim.frame & !CLASS) as usize;
-        match claim.frame & CLASS == 0 {
-            true => self.small.give_up(index),
-            false => self.large.give_up(index),
-        }
-    }
-
-    /// Copies `count` bytes from `at` on in one frame to `to` in another, which nobody shares. Nothing happens where
-    /// either has fewer.
-    pub fn copy_part(
-        &mut self,
-        (from, at): (&Frame, usize),
-        (target, to): (&Frame, usize),
-        count: usize,
-    ) {
-        let Self { small, large, .. } = self;
-        let (source, index) = (from.index(), target.index());
-        let (from, into) = match (from.is_large(), target.is_large()) {
-            (false, false) => match small.buffers.get_disjoint_mut([source, index]) {
-                Ok([from, into]) => (from.view().1, into.parts_mut().1),
-                Err(_) => return,
-            },
-            (true, true) => match large.buffers.get_disjoint_mut([source, index]) {
-                Ok([from, into]) => (from.view().1, into.parts_mut().1),
-                Err(_) => return,
-            },
-            (false, true) => (small.bytes(source), large.buffers[index].parts_mut().1),
-            (true, false) => (large.bytes(source), small.buffers[index].parts_mut().1),
-        };
-        let (from, into) = (from.get(at..at + count), into.get_mut(to..to + count));
-        if let (Some(from), Some(into)) = (from, into) {
-            copy(into, from);
-        }
-    }
-
     /// What is known of `frame`, and its bytes to write, if nobody [shares](Self::share) it.
     #[inline(always)]
     pub fn view_unique(&mut self, frame: &Frame) -> Option<(Meta, &mut [u8])> {
@@ -887,17 +784,6 @@ impl Pool {
         if frame.is_large() { LARGE } else { SMALL }
     }
 
-    /// The same of a claim's frame.
-    #[must_use]
-    #[inline]
-    pub const fn room_of_claim(claim: &Claim) -> usize {
-        if claim.frame & CLASS == 0 {
-            SMALL
-        } else {
-            LARGE
-        }
-    }
-
     /// Buffers that somebody owns now: 0 when a lab is at rest.
     #[must_use]
     pub const fn in_use(&self) -> usize {
@@ -941,121 +827,4 @@ impl Frame {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn buffers_are_reused_last_in_first_out() {
-        let mut pool = Pool::default();
-        let a = pool.from_bytes(b"a").unwrap();
-        let b = pool.from_bytes(b"b").unwrap();
-        let index = b.0;
-        pool.free(a);
-        pool.free(b);
-        let c = pool.alloc(1).unwrap();
-        assert_eq!(c.0, index);
-        pool.free(c);
-        assert_eq!(pool.in_use(), 0);
-    }
-
-    #[test]
-    fn a_copy_has_the_bytes_and_the_number() {
-        let mut pool = Pool::default();
-        for len in [1, SMALL - HEADROOM, SMALL, LARGE - HEADROOM] {
-            let bytes: Vec<u8> = (0..len).map(|i| i as u8).collect();
-            let a = pool.from_bytes(&bytes).unwrap();
-            pool.meta_mut(&a).gso_size = 1448;
-            let b = pool.copy(&a).unwrap();
-            assert_eq!(pool.bytes(&b), bytes);
-            assert_eq!(pool.meta(&b), pool.meta(&a));
-            pool.truncate(&a, 1);
-            let short = pool.copy(&a).unwrap();
-            assert_eq!(pool.bytes(&short), &bytes[..1]);
-            for frame in [a, b, short] {
-                pool.free(frame);
-            }
-        }
-        assert!(pool.alloc(LARGE).is_none());
-    }
-
-    #[test]
-    fn the_limit_holds() {
-        let mut pool = Pool::new(PoolLimits { small: 1, large: 0 });
-        let only = pool.alloc(10).unwrap();
-        assert!(pool.alloc(10).is_none());
-        assert!(pool.alloc(SMALL).is_none());
-        assert!(pool.copy(&only).is_none());
-        pool.free(only);
-    }
-
-    #[test]
-    fn sharing_ends_in_a_copy() {
-        let mut pool = Pool::default();
-        let a = pool.from_bytes(b"flood").unwrap();
-        let b = pool.share(&a);
-        let b = pool.unshare(b).unwrap();
-        assert_ne!(a.0, b.0);
-        pool.bytes_mut(&b)[0] = b'F';
-        assert_eq!(pool.bytes(&a), b"flood");
-        pool.free(a);
-        pool.free(b);
-        assert_eq!(pool.in_use(), 0);
-    }
-
-    #[test]
-    fn a_claim_outlives_its_frame() {
-        let mut pool = Pool::default();
-        for len in [100, SMALL] {
-            let frame = pool.reserve(len).unwrap();
-            pool.bytes_mut(&frame).fill(7);
-            assert_eq!(pool.meta(&frame).id, 0);
-            pool.number(&frame);
-            assert_ne!(pool.meta(&frame).id, 0);
-            let claim = pool.claim(&frame, 40);
-            pool.push(&frame, 14);
-            let (_, bytes) = pool.view_unique(&frame).unwrap();
-            bytes[..54].fill(1);
-            let frame = pool.unshare(frame).unwrap();
-            let copy = pool.renew(frame).unwrap();
-            assert_ne!(copy.0, claim.frame);
-            assert_eq!(pool.claimed(&claim), vec![7; len - 40]);
-            assert_eq!((pool.in_use(), pool.is_last(&claim)), (2, true));
-            pool.give_up(claim);
-            assert_eq!(pool.in_use(), 1);
-            pool.free(copy);
-        }
-        let frame = pool.reserve(100).unwrap();
-        let claim = pool.claim(&frame, 0);
-        pool.give_up(claim);
-        assert_eq!(pool.in_use(), 1);
-        pool.free(frame);
-        assert_eq!(pool.in_use(), 0);
-    }
-
-    #[test]
-    fn parts_go_from_frame_to_frame() {
-        let mut pool = Pool::default();
-        for (from, to) in [(9, 9), (9, SMALL), (SMALL, 9), (SMALL, SMALL)] {
-            let (from, to) = (pool.alloc(from).unwrap(), pool.alloc(to).unwrap());
-            pool.bytes_mut(&from)[..9].copy_from_slice(b"part by p");
-            pool.bytes_mut(&to)[..9].fill(b'.');
-            pool.copy_part((&from, 5), (&to, 1), 2);
-            pool.copy_part((&from, SMALL), (&to, 0), 2);
-            assert_eq!(&pool.bytes(&to)[..9], b".by......");
-            pool.free(from);
-            pool.free(to);
-        }
-    }
-
-    #[test]
-    fn headers_go_on_and_off() {
-        let mut pool = Pool::default();
-        let a = pool.from_bytes(b"ip").unwrap();
-        pool.push(&a, 3);
-        pool.bytes_mut(&a)[..3].copy_from_slice(b"eth");
-        assert_eq!(pool.bytes(&a), b"ethip");
-        pool.pull(&a, 3);
-        assert_eq!(pool.bytes(&a), b"ip");
-        pool.free(a);
-    }
-}
+mod tests;
