@@ -645,7 +645,14 @@ impl Pool {
         let copy = self.take(self.len(frame))?;
         let (source, target) = (frame.index(), copy.index());
         match (frame.is_large(), copy.is_large()) {
-            (false, _) => self.small.duplicate(source, target),
+            (false, false) => self.small.duplicate(source, target),
+            (false, true) => {
+                // Headers in its headroom have made it too long for a small one.
+                let from = &self.small.buffers[source];
+                let to = &mut self.large.buffers[target];
+                to.slot = from.slot.copied();
+                copy_bytes(to.parts_mut().1, from.view().1);
+            }
             (true, true) => self.large.duplicate(source, target),
             (true, false) => {
                 // A large buffer whose frame shrank: its copy fits a small one.
@@ -688,7 +695,7 @@ impl Pool {
     /// The same for frames that are not short, or shared, or find no free buffer.
     #[inline(never)]
     fn renew_other(&mut self, frame: Frame) -> Result<Frame, Frame> {
-        if frame.is_large() {
+        if frame.is_large() || HEADROOM + self.len(&frame) > SMALL {
             return match self.copy(&frame) {
                 Some(copy) => {
                     self.free(frame);

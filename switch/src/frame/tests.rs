@@ -114,3 +114,36 @@ fn headers_go_on_and_off() {
     assert_eq!(pool.bytes(&a), b"ip");
     pool.free(a);
 }
+
+/// Headers stand in the headroom, so that a small buffer holds a longer frame than it is asked for.
+#[test]
+fn a_frame_that_fills_its_headroom_is_copied() {
+    for len in [
+        SMALL - HEADROOM - 14,
+        SMALL - HEADROOM - 13,
+        SMALL - HEADROOM,
+    ] {
+        let mut pool = Pool::default();
+        // What must not be written: the buffers with the numbers of those that are.
+        let others: Vec<Frame> = (0..4)
+            .map(|_| pool.from_bytes(&[9; 100]).unwrap())
+            .collect();
+        let bytes: Vec<u8> = (0..len + 14).map(|i| (i * 7) as u8).collect();
+        let frame = pool.from_bytes(&bytes[14..]).unwrap();
+        pool.push(&frame, 14);
+        pool.bytes_mut(&frame)[..14].copy_from_slice(&bytes[..14]);
+        let copy = pool.copy(&frame).unwrap();
+        let shared = pool.share(&frame);
+        let alone = pool.unshare(shared).unwrap();
+        let renewed = pool.renew(frame).unwrap();
+        for frame in [copy, alone, renewed] {
+            assert!(pool.bytes(&frame) == bytes, "{len}");
+            pool.free(frame);
+        }
+        for frame in others {
+            assert_eq!(pool.bytes(&frame), [9; 100]);
+            pool.free(frame);
+        }
+        assert_eq!(pool.in_use(), 0);
+    }
+}

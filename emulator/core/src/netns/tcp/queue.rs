@@ -81,8 +81,10 @@ impl Timer {
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     is_on: bool,
-    /// The first bytes, so many, are smoltcp's, which has sent them.
+    /// The first bytes, so many, are smoltcp's, which has sent them; and whether it has not heard yet that the byte before
+    /// these is acknowledged.
     pub(super) others: usize,
+    pub(super) lags: bool,
     stores: VecDeque<Store>,
     /// The first of the stores, so many, have been sent, and so many bytes of the next.
     sent: usize,

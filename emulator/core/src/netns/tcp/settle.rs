@@ -57,7 +57,16 @@ impl Smol {
         let start = queue.start();
         let is_empty = queue.is_fresh || start == queue.end;
         let tells = queue.tells_more && queue.acked > 0 && start == queue.next;
+        let closed = queue.opened_at.map(|_| (queue.acked_at, queue.una, 0));
+        let last_at = queue.opened_at.unwrap_or(queue.acked_at);
+        let told = closed.into_iter().chain([(last_at, queue.una, field)]);
+        if queue.others > 0 && queue.lags {
+            return told.collect();
+        }
         if queue.others > 0 {
+            if field != queue.field {
+                self.feed_ack((shared, path), at, queue.una, field);
+            }
             return Vec::new();
         }
         if is_empty && !tells {
@@ -75,9 +84,6 @@ impl Smol {
         let passed = queue.acked.wrapping_sub(before as u32);
         self.pingpong.pass_sent(passed);
         self.send_before((shared, path), at, start, before);
-        let closed = queue.opened_at.map(|_| (queue.acked_at, start, 0));
-        let last_at = queue.opened_at.unwrap_or(queue.acked_at);
-        let told = closed.into_iter().chain([(last_at, start, field)]);
         if !is_empty {
             return told.collect();
         }

@@ -117,8 +117,9 @@ impl Smol {
         if !is_alone(self.socket()) || others > 0 && timer.at() <= ceiling(now) {
             return false;
         }
+        // What smoltcp owes goes with data, if that may be sent.
         let is_current = match others {
-            0 => self.refresh(shared, path, now),
+            0 if field > 0 => self.refresh(shared, path, now),
             _ => self.pingpong.is_current(),
         };
         if !is_current && (self.owes || !self.pingpong.is_up_to_date()) {
@@ -159,18 +160,18 @@ impl Smol {
         if !self.queue.takes(now, heard, expected, since) {
             return false;
         }
-        let others = self.queue.others;
-        if others > 0 {
-            let new = heard.ack.wrapping_sub(self.queue.una).min(others as u32);
-            let ack = self.queue.una.wrapping_add(new);
-            self.feed_ack((shared, path), now, ack, heard.window);
-            self.queue.field = heard.window;
+        let (una, others) = (self.queue.una, self.queue.others as u32);
+        let new = heard.ack.wrapping_sub(una);
+        if others > 0 && new >= others {
+            self.feed_ack((shared, path), now, una.wrapping_add(others), heard.window);
+            (self.queue.field, self.queue.lags) = (heard.window, false);
+        } else if others > 0 && new > 0 {
+            // The last byte's acknowledgement comes with the window, when it is known what was sent before.
+            self.feed_ack((shared, path), now, heard.ack.wrapping_sub(1), u16::MAX);
+            self.queue.lags = true;
         }
         self.queue.hear(now, heard);
         self.pingpong.set_window(heard.window);
-        if self.queue.others > 0 {
-            self.queue.timer = self.timer(shared, path, now);
-        }
         true
     }
 
