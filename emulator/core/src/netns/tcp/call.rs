@@ -11,6 +11,7 @@ use super::engine::{TcpEngine, TcpState};
 use super::listen::Listener;
 use super::machine::Machine;
 use super::paths::Shared;
+use super::run::guarded;
 use super::slots::Tenant;
 use super::{MAX_CONNECTIONS, Tcp, TcpCx, TcpId, TcpOptions};
 use crate::app::{Ready, SockOpt};
@@ -182,7 +183,11 @@ impl Tcp {
             engine.pingpong.forbid();
         }
         let when = (self.now, &conn.marks);
-        let taken = engine.send(&mut self.shared, conn.path, pool, when, bytes);
+        let (shared, path) = (&mut self.shared, conn.path);
+        let Some(taken) = guarded(|| engine.send(shared, path, pool, when, bytes)) else {
+            self.crashed(id.slot);
+            return Err(self.take_error(id).unwrap_or(Errno::ConnReset));
+        };
         conn.want_write |= taken < bytes.len();
         if taken == 0 {
             return Err(Errno::WouldBlock);

@@ -339,8 +339,18 @@ impl Tcp {
             let room = Pool::room_of(&frame);
             let heard = segment.heard(meta.gso_size > 0, room, conn.marks.shift);
             kept = match is_writing {
-                true if engine.heed((&mut self.shared, conn.path), cx.now, &heard) => Kept::Heeded,
-                true => Kept::Not,
+                true => {
+                    let (shared, path) = (&mut self.shared, conn.path);
+                    match guarded(|| engine.heed((shared, path), cx.now, &heard)) {
+                        Some(true) => Kept::Heeded,
+                        Some(false) => Kept::Not,
+                        None => {
+                            cx.pool.free(frame);
+                            self.crashed(slot);
+                            return Ok(());
+                        }
+                    }
+                }
                 false => engine.keep(cx.now, &heard, &mut self.reply),
             };
         }

@@ -109,9 +109,12 @@ impl Tcp {
         if conn.engine.is_none() {
             return Err((frame, DropReason::NoSocket));
         }
-        if self.heed(cx, slot, &frame, packet, segment) {
+        let heeded = self.heed(cx, slot, &frame, packet, segment);
+        if heeded != Some(false) {
             cx.pool.free(frame);
-            self.settle(cx, slot, before, segment.flags, segment.payload);
+            if heeded.is_some() {
+                self.settle(cx, slot, before, segment.flags, segment.payload);
+            }
             return Ok(());
         }
         if !self.catch_up(cx, slot) {

@@ -105,9 +105,10 @@ pub(super) struct Queue {
     /// What is sent here tells a larger window than smoltcp did last, and whether something was.
     pub(super) tells_more: bool,
     pub(super) has_spoken: bool,
-    /// Bytes acknowledged since this began, when the last were, and whether none were since smoltcp's buffer would have been
+    /// Bytes acknowledged since this began, modulo 2³², whether any were, when the last were, and whether none were since smoltcp's buffer would have been
     /// empty.
     pub(super) acked: u32,
+    pub(super) has_acked: bool,
     pub(super) acked_at: Time,
     pub(super) is_fresh: bool,
     /// What was not sent then.
@@ -285,6 +286,7 @@ impl Queue {
             self.at = self.place(new);
             self.others -= others;
             self.acked = self.acked.wrapping_add((new - others) as u32);
+            self.has_acked |= new > others;
             self.is_fresh = false;
             self.opened_at = None;
         }

@@ -56,7 +56,7 @@ impl Smol {
     ) -> Vec<(Time, u32, u16)> {
         let start = queue.start();
         let is_empty = queue.is_fresh || start == queue.end;
-        let tells = queue.tells_more && queue.acked > 0 && start == queue.next;
+        let tells = queue.tells_more && queue.has_acked && start == queue.next;
         let closed = queue.opened_at.map(|_| (queue.acked_at, queue.una, 0));
         let last_at = queue.opened_at.unwrap_or(queue.acked_at);
         let told = closed.into_iter().chain([(last_at, queue.una, field)]);

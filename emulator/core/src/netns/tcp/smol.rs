@@ -521,9 +521,10 @@ impl TcpEngine for Smol {
             }
             self.catch_up(shared, path);
         }
-        let is_idle = self.socket().send_queue() == 0;
+        let is_closed = self.pingpong.window_told() == Some(0);
+        let asks = is_closed && self.socket().send_queue() == 0;
         let taken = self.put(bytes);
-        if taken > 0 && is_idle {
+        if taken > 0 && asks {
             self.asks_at = Some(ceiling(now) + MIN_RTO);
         }
         taken

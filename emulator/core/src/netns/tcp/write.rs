@@ -15,6 +15,7 @@ use super::machine::Machine;
 use super::paths::{PathIx, Shared};
 use super::pingpong::{HEADERS, is_alone};
 use super::queue::{Cut, Timer};
+use super::run::guarded;
 use super::segment::Segment;
 use super::smol::Smol;
 use super::{Tcp, TcpCx};
@@ -23,7 +24,8 @@ use super::{Tcp, TcpCx};
 pub(super) const LEAST: usize = 4_096;
 
 impl Tcp {
-    /// Takes in a segment that came the long way, if the [queue](super::queue::Queue) of its connection waits for it.
+    /// Takes in a segment that came the long way, if the [queue](super::queue::Queue) of its connection waits for it; `None` if the
+    /// engine panicked.
     pub(super) fn heed(
         &mut self,
         cx: &mut TcpCx<'_>,
@@ -31,13 +33,13 @@ impl Tcp {
         frame: &Frame,
         packet: &Packet,
         segment: &Segment,
-    ) -> bool {
+    ) -> Option<bool> {
         let Some(conn) = self.slots.conn_at(slot) else {
-            return false;
+            return Some(false);
         };
         let engine = match &mut conn.engine {
             Some(Machine::Engine(engine)) if engine.queue.is_on() => engine,
-            _ => return false,
+            _ => return Some(false),
         };
         let header = cx.pool.bytes(frame)[packet.transport + 12] >> 4;
         let heard = Heard {
@@ -51,13 +53,18 @@ impl Tcp {
             room: 0,
         };
         let (shared, path) = (&mut self.shared, conn.path);
-        if !engine.heed((shared, path), cx.now, &heard) {
-            return false;
+        match guarded(|| engine.heed((shared, path), cx.now, &heard)) {
+            Some(true) => {}
+            Some(false) => return Some(false),
+            None => {
+                self.crashed(slot);
+                return None;
+            }
         }
         engine.queue.trim(cx.pool);
         self.counters.engine_runs += 1;
         conn.hear(cx.now, segment);
-        true
+        Some(true)
     }
 }
 
