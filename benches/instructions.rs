@@ -46,7 +46,7 @@ const KERNELS: [(&str, Kernel, u64); 8] = [
 /// Work that is not counted here, to be looked at by `-- callgrind`, from number [`OTHER`] on.
 const OTHERS: [Kernel; 8] = [
     |turns| {
-        let mut wire = Wire::new(Mode::Move, 64, Entry::Burst);
+        let mut wire = Wire::new(Mode::Move, 64, 1, Entry::Burst);
         (0..turns).map(|_| wire.burst()).sum()
     },
     |turns| forward::crowd(Mode::Copy, Entry::Burst, turns),
@@ -64,7 +64,7 @@ const OTHER: usize = 100;
 const ALLOWED: f64 = 1.1;
 
 fn bridged(turns: u64) -> u64 {
-    let mut wire = Wire::new(Mode::Copy, 64, Entry::Burst);
+    let mut wire = Wire::new(Mode::Copy, 64, 1, Entry::Burst);
     (0..turns).map(|_| wire.burst()).sum()
 }
 

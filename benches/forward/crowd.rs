@@ -1,6 +1,6 @@
 //! Many containers on docker0, every frame of a burst to another of them.
 
-use super::frames::{datagram, number};
+use super::frames::{FIRST, PORT, datagram, number};
 use super::{BURST, Entry, answer, config, settle, tick};
 use crate::common::lab::{Host, assert_tracked, container, events, host, lab, start};
 use crate::common::{Rounds, rate};
@@ -38,7 +38,7 @@ impl Crowd {
             })
             .collect();
         let frame = |&(a, b): &(usize, usize)| {
-            let frame = datagram(hosts[a], hosts[b], LEN);
+            let frame = datagram((hosts[a], FIRST), (hosts[b], PORT), LEN);
             frame.try_into().expect("it is so long")
         };
         let mut crowd = Self {
@@ -55,7 +55,7 @@ impl Crowd {
             crowd.burst();
         }
         for &(a, b) in &crowd.pairs {
-            answer(&mut crowd.lab, crowd.hosts[a], crowd.hosts[b], LEN);
+            answer(&mut crowd.lab, (crowd.hosts[a], FIRST), crowd.hosts[b], LEN);
         }
         crowd
     }

@@ -1,13 +1,17 @@
 //! The frames of a burst: UDP packets between two containers, numbered, one behind the other.
 
-use super::in_a_burst;
+use super::BURST;
 use crate::common::lab::Host;
 
 /// Ethernet, IPv4 and UDP headers, without options.
 const HEADERS: usize = 14 + 20 + 8;
+/// The port that datagrams go to.
+pub(super) const PORT: u16 = 0x1002;
+/// The first of the ports that they come from.
+pub(super) const FIRST: u16 = 0x1003;
 
-/// A UDP datagram from `a` to `b` in a frame of `len` bytes.
-pub(super) fn datagram(a: Host, b: Host, len: usize) -> Vec<u8> {
+/// A UDP datagram from `a` to `b` in a frame of `len` bytes, from one port to the other.
+pub(super) fn datagram((a, from): (Host, u16), (b, to): (Host, u16), len: usize) -> Vec<u8> {
     let mut frame = Vec::with_capacity(len);
     frame.extend_from_slice(&b.mac);
     frame.extend_from_slice(&a.mac);
@@ -24,7 +28,8 @@ pub(super) fn datagram(a: Host, b: Host, len: usize) -> Vec<u8> {
         .sum();
     let sum = !(((sum & 0xffff) + (sum >> 16)) as u16);
     frame[24..26].copy_from_slice(&sum.to_be_bytes());
-    frame.extend_from_slice(&[0x10, 0x01, 0x10, 0x02]);
+    frame.extend_from_slice(&from.to_be_bytes());
+    frame.extend_from_slice(&to.to_be_bytes());
     frame.extend_from_slice(&(total - 20).to_be_bytes());
     // No checksum, as IPv4 allows.
     frame.extend_from_slice(&[0, 0]);
@@ -45,17 +50,15 @@ pub(super) struct Burst {
 }
 
 impl Burst {
-    pub(super) fn new(frame: &[u8]) -> Self {
+    /// Datagrams from `a` to `b` in frames of `len` bytes, of so many connections in turn.
+    pub(super) fn new(a: Host, b: Host, len: usize, flows: u16) -> Self {
+        let flows = (0..flows).cycle().take(BURST);
+        let frames = flows.map(|flow| datagram((a, FIRST + flow), (b, PORT), len));
         Self {
-            bytes: frame.repeat(in_a_burst(frame.len())),
-            len: frame.len(),
+            bytes: frames.collect::<Vec<_>>().concat(),
+            len,
             next: 0,
         }
-    }
-
-    /// How many they are.
-    pub(super) const fn count(&self) -> usize {
-        self.bytes.len() / self.len
     }
 
     /// Numbers the frames anew.

@@ -20,7 +20,7 @@ mod frames;
 mod wire;
 
 use self::crowd::Crowd;
-use self::frames::datagram;
+use self::frames::{PORT, datagram};
 use self::wire::Bare;
 pub(crate) use self::wire::Wire;
 use crate::common::lab::{Host, quiet};
@@ -29,16 +29,8 @@ use switch::link::Mode;
 use vethlab::core::lab::{Input, Lab, LabConfig, Output};
 use vethlab::core::net::NetConfig;
 
-/// Frames of a burst, if they are short.
-const BURST: usize = 64;
-/// What longer ones may take together: half of a first-level cache, so that both of a frame's places fit.
-const BURST_BYTES: usize = 16 << 10;
-
 /// Frames of a burst.
-pub(crate) const fn in_a_burst(len: usize) -> usize {
-    let fit = BURST_BYTES / len;
-    if fit < BURST { fit } else { BURST }
-}
+const BURST: usize = 64;
 /// Containers on docker0 in the rows with many ports.
 const MANY: usize = 1000;
 
@@ -82,9 +74,8 @@ fn settle(lab: &mut Lab) {
 }
 
 /// An answer to a datagram, so that its connection is established and both stations are known.
-fn answer(lab: &mut Lab, a: Host, b: Host, len: usize) {
-    let mut answer = datagram(b, a, len);
-    answer[34..38].copy_from_slice(&[0x10, 0x02, 0x10, 0x01]);
+fn answer(lab: &mut Lab, (a, port): (Host, u16), b: Host, len: usize) {
+    let answer = datagram((b, PORT), (a, port), len);
     lab.net_mut().raw_send(b.eth0, &answer).expect("sent");
     quiet(lab);
     let back = lab.net_mut().raw_recv(a.eth0, |bytes| bytes == answer);
@@ -92,12 +83,9 @@ fn answer(lab: &mut Lab, a: Host, b: Host, len: usize) {
 }
 
 fn two_ports(report: &mut Report, mode: Mode, len: usize, entry: Entry) {
-    let mut wire = Wire::new(mode, len, entry);
+    let mut wire = Wire::new(mode, len, 1, entry);
     let mut bare = Bare::new(&wire, mode);
     let mut row = Row::rate(format!("{len} B, {mode:?}{}", entry.words()), "frame/s");
-    if entry == Entry::Burst && in_a_burst(len) != BURST {
-        row = row.with(format!("bursts of {}", in_a_burst(len)));
-    }
     if entry == Entry::Burst {
         row = row
             .point(Plot::FrameSize, len as f64, format!("{mode:?}"))
@@ -119,7 +107,7 @@ fn two_ports(report: &mut Report, mode: Mode, len: usize, entry: Entry) {
 
 fn many_ports(report: &mut Report, mode: Mode, ports: usize, entry: Entry) {
     let mut crowd = Crowd::new(mode, ports, entry);
-    let mut two = Wire::new(mode, 64, entry);
+    let mut two = Wire::new(mode, 64, 1, entry);
     let (to, two_named) = match entry {
         Entry::Burst => ("every frame to another", "two ports"),
         Entry::Single => ("every frame another pair", "two ports, a call a frame"),
@@ -140,6 +128,20 @@ fn many_ports(report: &mut Report, mode: Mode, ports: usize, entry: Entry) {
         ("so many ports", |rounds| crowd.rate(rounds)),
         (two_named, |rounds| two.rate(rounds)),
     );
+    if entry == Entry::Burst && ports == MANY {
+        let mut flows = Wire::new(mode, 64, BURST as u16, entry);
+        Row::rate(
+            format!("64 B, {mode:?}, {ports} ports, flows alike"),
+            "frame/s",
+        )
+        .against(
+            report,
+            ("so many ports", |rounds| crowd.rate(rounds)),
+            ("two ports, 64 connections in turn", |rounds| {
+                flows.rate(rounds)
+            }),
+        );
+    }
     crowd.check();
     if entry == Entry::Single && ports == MANY {
         let name = format!("64 B, {mode:?}, broadcast to {ports} ports, deliveries");

@@ -1,7 +1,7 @@
 //! Two containers on docker0, and the copies alone as their anchor.
 
-use super::frames::{Burst, datagram};
-use super::{Entry, answer, config, settle, tick};
+use super::frames::{Burst, FIRST};
+use super::{BURST, Entry, answer, config, settle, tick};
 use crate::common::lab::{Host, assert_tracked, events, on_docker0};
 use crate::common::{Rounds, rate};
 use switch::Pool;
@@ -18,7 +18,8 @@ pub(crate) struct Wire {
 }
 
 impl Wire {
-    pub(crate) fn new(mode: Mode, len: usize, entry: Entry) -> Self {
+    /// Frames of `len` bytes, of so many connections in turn.
+    pub(crate) fn new(mode: Mode, len: usize, flows: u16, entry: Entry) -> Self {
         let (mut lab, hosts) = on_docker0(config(mode), 2);
         let (a, b) = (hosts[0], hosts[1]);
         for host in [a, b] {
@@ -28,11 +29,13 @@ impl Wire {
             lab,
             a,
             b,
-            burst: Burst::new(&datagram(a, b, len)),
+            burst: Burst::new(a, b, len, flows),
             entry,
         };
         wire.burst();
-        answer(&mut wire.lab, a, b, len);
+        for flow in 0..flows {
+            answer(&mut wire.lab, (a, FIRST + flow), b, len);
+        }
         wire
     }
 
@@ -43,9 +46,8 @@ impl Wire {
         settle(&mut self.lab);
         self.receive();
         // At least: sent, forwarded.
-        let count = self.burst.count() as u64;
-        assert!(events(&mut self.lab) >= 2 * count);
-        count
+        assert!(events(&mut self.lab) >= 2 * BURST as u64);
+        BURST as u64
     }
 
     fn send(&mut self) {
@@ -53,7 +55,7 @@ impl Wire {
         match self.entry {
             Entry::Burst => {
                 let sent = net.raw_send_burst(self.a.eth0, self.burst.frames());
-                assert_eq!(sent, Ok(self.burst.count()));
+                assert_eq!(sent, Ok(BURST));
             }
             Entry::Single => {
                 for frame in self.burst.frames() {
@@ -102,12 +104,12 @@ impl Bare {
     pub(super) fn new(like: &Wire, mode: Mode) -> Self {
         Self {
             pool: Pool::default(),
-            burst: Burst::new(&datagram(like.a, like.b, like.burst.len)),
+            burst: Burst::new(like.a, like.b, like.burst.len, 1),
             copies: match mode {
                 Mode::Copy => 1,
                 Mode::Move => 0,
             },
-            held: Vec::with_capacity(like.burst.count()),
+            held: Vec::with_capacity(BURST),
         }
     }
 
@@ -129,7 +131,7 @@ impl Bare {
             self.pool.free(frame);
         }
         assert!(same);
-        self.burst.count() as u64
+        BURST as u64
     }
 
     pub(super) fn rate(&mut self, rounds: Rounds) -> f64 {

@@ -22,7 +22,7 @@ pub(crate) use namespaces::{holder, inside, shell};
 use crate::calls::{self, Calls, End, Way};
 use crate::common::cores::{self, pin};
 use crate::common::{Plot, Report, Rounds, Row, rate, rounds};
-use crate::forward::{Entry, Wire, in_a_burst};
+use crate::forward::{Entry, Wire};
 use crate::tcp::{Ours, Stream, bits};
 use crate::udp::Flow;
 
@@ -65,9 +65,8 @@ fn frames(report: &mut Report, kernel: &Kernel) {
         (Mode::Copy, 64, Work::Frames64, 100.0),
         (Mode::Copy, 1514, Work::Frames1514, 40.0),
     ] {
-        let mut wire = Wire::new(mode, len, Entry::Burst);
+        let mut wire = Wire::new(mode, len, 1, Entry::Burst);
         Row::rate(format!("frames of {len} B, {mode:?}"), "frame/s")
-            .with(format!("bursts of {}, the kernel's of 64", in_a_burst(len)))
             .ratio(least)
             .at(Plot::FrameSize, len as f64)
             .anchor_point("kernel")
