@@ -11,7 +11,7 @@ use switch::verdict::What;
 use switch::{Frame, Pool, Time};
 
 use super::courses::{Course, Courses, Key, Single, seen};
-use super::row::{Row, header};
+use super::row::{Row, flow};
 use super::run::{Inlet, Next};
 use super::{Plug, Reader, Socket, Work, mark};
 use crate::id::{BridgeId, IfId};
@@ -157,11 +157,11 @@ impl Crossing<'_> {
         Next::Decided(decision)
     }
 
-    /// The first frame that waits does not go the way of the second, or none does.
+    /// The first frame that waits is of another flow than the second, or none is behind it.
     #[inline]
     fn is_alone(&self, waiting: &[Frame]) -> bool {
-        let head = |at: usize| header(self.pool.bytes(waiting.get(at)?));
-        head(1).is_none_or(|second| Some(second) != head(0))
+        let flow = |at: usize| flow(self.pool.bytes(waiting.get(at)?));
+        flow(1).is_none_or(|second| Some(second) != flow(0))
     }
 
     /// Moves the next row, of at most `most` frames. If it is only one, its course was looked for.

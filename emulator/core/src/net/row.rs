@@ -122,9 +122,21 @@ fn alike(pool: &Pool, shape: &Shape, next: u64, frames: &[Frame]) -> (usize, boo
     (count, gaps == 0)
 }
 
+/// What tells flows apart: the Ethernet header, and of an IPv4 packet without options protocol, addresses and ports. Other
+/// frames may differ here and be of one flow all the same.
+#[inline]
+pub(super) fn flow(bytes: &[u8]) -> Option<([u64; 2], [u64; 2])> {
+    let packet = bytes.get(ETHER_LEN + 8..)?;
+    let (protocol, rest) = packet.split_first_chunk()?;
+    let same = u64::from_ne_bytes([0, 0xff, 0, 0, 0xff, 0xff, 0xff, 0xff]);
+    let source = u64::from_ne_bytes(*protocol) & same;
+    let rest = u64::from_ne_bytes(*rest.first_chunk()?);
+    Some((header(bytes)?, [source, rest]))
+}
+
 /// The Ethernet header of a frame: 14 bytes in two words that overlap.
 #[inline]
-pub(super) fn header(bytes: &[u8]) -> Option<[u64; 2]> {
+fn header(bytes: &[u8]) -> Option<[u64; 2]> {
     let bytes = bytes.first_chunk::<ETHER_LEN>()?;
     let (first, last) = (bytes.first_chunk()?, bytes.last_chunk()?);
     Some([u64::from_ne_bytes(*first), u64::from_ne_bytes(*last)])
