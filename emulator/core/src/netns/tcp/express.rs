@@ -390,7 +390,9 @@ impl Tcp {
             engine.held.push(frame, end - new, end);
         } else {
             cx.pool.free(frame);
-            engine.queue.trim(cx.pool);
+            if is_writing {
+                engine.queue.trim(cx.pool);
+            }
         }
         let Some(after) = after else {
             self.crashed(slot);
