@@ -352,7 +352,7 @@ impl TcpEngine for Smol {
         reply: &mut Reply,
     ) {
         if self.pingpong.is_on() {
-            if self.pingpong.hear(now, packet) {
+            if !burst && self.pingpong.hear(now, packet) {
                 return;
             }
             self.catch_up(shared, path);

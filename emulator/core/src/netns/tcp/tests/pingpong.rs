@@ -41,12 +41,14 @@ fn turn() -> impl Strategy<Value = Turn> {
 fn played(
     ends: [&str; 2],
     turns: &[Turn],
-    options: &TcpOptions,
+    (options, mtu, offload): (&TcpOptions, usize, bool),
     long: bool,
 ) -> (Vec<Sent>, Vec<u8>, bool) {
     let mut rig = Rig::new();
+    rig.mtu = mtu;
     for end in [A, B] {
         rig.tcp(end).takes_long_way = long;
+        rig.tcp(end).set_offload(offload);
     }
     let (a, b) = rig.pair_with(ends, options);
     let ids = [a, b];
@@ -86,10 +88,13 @@ proptest! {
         recv_buffer in prop_oneof![Just(96 * 1024_usize), 2304_usize..5000],
         send_buffer in prop_oneof![Just(64 * 1024_usize), 2304_usize..5000],
         nodelay in any::<bool>(),
+        mtu in prop_oneof![2 => Just(1500_usize), 1 => 576_usize..1500],
+        offload in any::<bool>(),
     ) {
         let ends = if v6 { V6 } else { V4 };
         let options = TcpOptions { recv_buffer, send_buffer, nodelay, ..TcpOptions::default() };
-        let (past, through) = (played(ends, &turns, &options, false), played(ends, &turns, &options, true));
+        let path = (&options, mtu.max(if v6 { 1280 } else { 0 }), offload);
+        let (past, through) = (played(ends, &turns, path, false), played(ends, &turns, path, true));
         prop_assert_eq!(past.0, through.0);
         prop_assert_eq!(past.1, through.1);
     }
@@ -107,8 +112,8 @@ fn short_answers_pass_smoltcp_by() {
         delay: 0,
     };
     for ends in [V4, V6] {
-        let options = TcpOptions::default();
-        assert!(played(ends, core::slice::from_ref(&turn), &options, false).2);
-        assert!(!played(ends, core::slice::from_ref(&turn), &options, true).2);
+        let path = (&TcpOptions::default(), 1500, true);
+        assert!(played(ends, core::slice::from_ref(&turn), path, false).2);
+        assert!(!played(ends, core::slice::from_ref(&turn), path, true).2);
     }
 }
