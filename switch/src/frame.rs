@@ -834,4 +834,6 @@ impl Frame {
 }
 
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod tests;

@@ -5,13 +5,31 @@ use crate::copy::copy;
 
 /// A right to some bytes of a frame that has gone its way: they stay until it is [given up](Pool::give_up), also when the
 /// frame has been freed. The frame does not know of it, and is as unique as it was: whoever has it may put headers
-/// on and off and write them, and is trusted not to write what is behind them.
+/// on and off and write them, and is trusted not to write what is behind them. Builds with assertions see that they did not.
 #[derive(Debug)]
 #[must_use = "a claim has to be given up"]
 pub struct Claim {
     pub(super) frame: u32,
     start: u32,
     len: u32,
+    #[cfg(debug_assertions)]
+    digest: u64,
+}
+
+/// A number that changes when any of `bytes` does.
+#[cfg(debug_assertions)]
+fn digest(bytes: &[u8]) -> u64 {
+    let mut words = bytes.chunks_exact(8);
+    let mix =
+        |mixed: u64, word: u64| (mixed.rotate_left(7) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mixed = (&mut words).fold(0, |mixed, word| {
+        mix(
+            mixed,
+            word.first_chunk()
+                .map_or(0, |word| u64::from_le_bytes(*word)),
+        )
+    });
+    (words.remainder().iter()).fold(mixed, |mixed, byte| mix(mixed, u64::from(*byte)))
 }
 
 impl<const SIZE: usize> Class<SIZE> {
@@ -49,16 +67,26 @@ impl Pool {
         let slot = self.slot_mut(frame);
         debug_assert!(slot.refs & CLAIM == 0 && start <= slot.len as usize);
         slot.refs |= CLAIM;
+        let (from, len) = (slot.start + start as u32, slot.len - start as u32);
         Claim {
             frame: frame.0,
-            start: slot.start + start as u32,
-            len: slot.len - start as u32,
+            start: from,
+            len,
+            #[cfg(debug_assertions)]
+            digest: digest(&self.bytes(frame)[start..]),
         }
     }
 
     /// The bytes of a claim.
     #[must_use]
     pub fn claimed(&self, claim: &Claim) -> &[u8] {
+        let bytes = self.bytes_of(claim);
+        #[cfg(debug_assertions)]
+        assert_eq!(digest(bytes), claim.digest, "claimed bytes were written");
+        bytes
+    }
+
+    fn bytes_of(&self, claim: &Claim) -> &[u8] {
         let index = (claim.frame & !CLASS) as usize;
         let place = claim.start as usize..(claim.start + claim.len) as usize;
         match claim.frame & CLASS == 0 {
@@ -76,6 +104,9 @@ impl Pool {
     /// Gives a claim up.
     #[inline]
     pub fn give_up(&mut self, claim: Claim) {
+        if cfg!(debug_assertions) {
+            let _untouched = self.claimed(&claim);
+        }
         let index = (claim.frame & !CLASS) as usize;
         match claim.frame & CLASS == 0 {
             true => self.small.give_up(index),
