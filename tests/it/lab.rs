@@ -216,6 +216,72 @@ fn children_of_the_uplink_reach_each_other_and_the_segment_but_not_the_host() {
     }
 }
 
+/// A bridge that does not know where an address is gives each of its ports the same bytes. The rules by which one of them
+/// lets them in write into bytes of its own.
+#[test]
+fn what_is_flooded_is_the_same_for_all_beside_an_ipvlan_child() {
+    for mode in [switch::link::Mode::Copy, switch::link::Mode::Move] {
+        let mut stage = Stage::new(How { mode, ..QUIET });
+        let options = [("parent", "eth0"), ("ipvlan_mode", "l3s")];
+        stage.network(NetworkSpec {
+            name: "flat".to_owned(),
+            driver: "ipvlan".to_owned(),
+            options: options
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .into(),
+            ipam: vec![IpamConfig {
+                subnet: "10.9.0.0/24".to_owned(),
+                ..IpamConfig::default()
+            }],
+            ..NetworkSpec::default()
+        });
+        stage.start(container("box1", "flat"));
+        // The segment has forgotten where the host is.
+        stage.lab.run_for(SECOND * 400);
+        let places = stage.lab.places();
+        let (host, lan, gateway) = (places.host, places.lan, places.gateway);
+        let box1 = stage.ns("box1");
+        let net = stage.lab.net_mut();
+        let at_segment = |ns: NsId| {
+            let on = |iface: &emulator_core::netns::Iface| {
+                let mut addrs = iface.addrs.iter();
+                addrs.any(|at| at.net.contains(&IpAddr::from([192, 0, 2, 2])))
+            };
+            let iface = net
+                .ns(ns)
+                .unwrap()
+                .ifaces()
+                .find(|iface| on(iface))
+                .unwrap();
+            (iface.id, iface.mac)
+        };
+        let ((_, to), (sender, from), (other, _)) =
+            (at_segment(host), at_segment(lan), at_segment(gateway));
+        let child = net.ns(box1).unwrap().iface_named("eth0").unwrap();
+        let child = child
+            .addrs
+            .iter()
+            .find(|at| at.net.addr().is_ipv4())
+            .unwrap()
+            .net
+            .addr();
+        let IpAddr::V4(child) = child else {
+            panic!("an address of another family")
+        };
+        let mut packet = vec![0x45, 0, 0, 28, 0, 7, 0, 0, 64, 1, 0, 0, 192, 0, 2, 9];
+        packet.extend(child.octets());
+        packet.extend([8, 0, 0xf7, 0xfd, 0, 1, 0, 1]);
+        switch::wire::fill_header_checksum(&mut packet[..20]);
+        let mut frame = [&to[..], &from, &[8, 0], &packet].concat();
+        frame.resize(60, 0);
+        net.raw(other, true);
+        net.raw_send(sender, &frame).unwrap();
+        stage.lab.run_for(SECOND);
+        let net = stage.lab.net_mut();
+        assert_eq!(net.raw_recv(other, <[u8]>::to_vec), Some(frame), "{mode:?}");
+    }
+}
+
 #[test]
 fn a_raw_interface_gives_its_frames_to_whoever_takes_them() {
     let mut stage = stage();
