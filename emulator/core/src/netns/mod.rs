@@ -606,6 +606,7 @@ impl Netns {
     pub fn clear(&mut self, cx: &mut Cx<'_>) {
         // First: what the sockets still send waits below.
         self.close_all(cx);
+        self.stream_clear(cx);
         let ids: Vec<IfId> = self.ifaces.iter().map(|iface| iface.id).collect();
         for id in ids {
             self.forget_neighbours(cx, id);

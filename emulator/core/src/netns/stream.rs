@@ -284,6 +284,13 @@ impl Netns {
         self.streams.tcp.is_some() && self.with_tcp(cx, Tcp::poll)
     }
 
+    /// Gives back what TCP holds when its sockets are closed, before the namespace goes.
+    pub(super) fn stream_clear(&mut self, cx: &mut Cx<'_>) {
+        if self.streams.tcp.is_some() {
+            self.with_tcp(cx, |tcp, cx| tcp.clear(cx));
+        }
+    }
+
     pub(super) fn stream_fire(&mut self, cx: &mut Cx<'_>) {
         if self.streams.tcp.is_some() && self.streams.alarm() <= cx.now {
             self.with_tcp(cx, Tcp::fire);

@@ -368,6 +368,17 @@ impl Tcp {
         }
     }
 
+    /// Every engine panics.
+    #[cfg(test)]
+    pub(super) fn crash_all(&mut self) {
+        let conns = self.slots.iter();
+        let conns = conns.filter(|(_, tenant)| matches!(tenant, Tenant::Conn(_)));
+        let slots: Vec<u32> = conns.map(|(id, _)| id.slot).collect();
+        for slot in slots {
+            self.crashed(slot);
+        }
+    }
+
     /// A stream is written into frames.
     #[cfg(test)]
     fn queues_frames(&mut self, id: TcpId) -> bool {

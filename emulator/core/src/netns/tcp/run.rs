@@ -31,7 +31,7 @@ impl Tcp {
     pub fn poll(&mut self, cx: &mut TcpCx<'_>) -> bool {
         self.now = cx.now;
         if !self.strays.is_empty() || !self.lost.is_empty() {
-            self.bury(cx);
+            self.clear(cx);
         }
         while cx.out.len() < OUT_LIMIT {
             let Some(slot) = self.dirty.pop_front() else {
@@ -47,9 +47,9 @@ impl Tcp {
         self.pending()
     }
 
-    /// Resets connections whose engines panicked.
+    /// Resets connections whose engines panicked, and gives back what they left: also before the namespace goes.
     #[cold]
-    fn bury(&mut self, cx: &mut TcpCx<'_>) {
+    pub fn clear(&mut self, cx: &mut TcpCx<'_>) {
         for frame in self.strays.drain(..) {
             cx.pool.free(frame);
         }

@@ -4,8 +4,10 @@ use switch::Time;
 use switch::verdict::DropReason;
 
 use super::rig::{World, at};
-use crate::app::{Family, SockKind, SockOpt};
+use crate::app::{Family, SockKind, SockOpt, Sys};
+use crate::docker::spec::ContainerSpec;
 use crate::id::SockId;
+use crate::lab::{Lab, LabConfig};
 use crate::netns::*;
 
 fn stream(world: &mut World, ns: usize, addr: &str) -> SockId {
@@ -185,4 +187,40 @@ fn a_port_comes_back_when_its_sockets_are_closed() {
     world.with(1, |ns, cx| ns.close(cx, conn));
     world.with(0, |ns, cx| ns.close(cx, client));
     world.end();
+}
+
+/// What a connection leaves whose engine panicked is given back when its namespace has its turn, or goes before that.
+#[test]
+fn a_namespace_that_goes_right_after_a_panic_leaves_no_frame() {
+    let mut lab = Lab::new(LabConfig::default()).unwrap();
+    let [a, b] = ["box1", "box2"].map(|name| {
+        let spec = ContainerSpec {
+            name: Some(name.to_owned()),
+            image: "busybox".to_owned(),
+            network_mode: "bridge".to_owned(),
+            ..ContainerSpec::default()
+        };
+        lab.create(spec).unwrap();
+        lab.start(name).unwrap();
+        lab.namespace(name).unwrap()
+    });
+    let mut sys = lab.sys(b);
+    let listener = sys.socket(SockKind::Tcp, Family::V4).unwrap();
+    sys.bind(listener, at("0.0.0.0:80")).unwrap();
+    sys.listen(listener, 1).unwrap();
+    let client = lab.sys(a).socket(SockKind::Tcp, Family::V4).unwrap();
+    let begun = lab.sys(a).connect(client, at("172.17.0.3:80"));
+    assert_eq!(begun, Err(Errno::InProgress));
+    lab.run_for(core::time::Duration::from_secs(1));
+    for _ in 0..5 {
+        while lab.sys(a).send(client, &[5; 9000]).is_ok() {}
+        lab.run_for(core::time::Duration::from_micros(100));
+    }
+    assert!(lab.net().pool.in_use() > 0);
+    let net = lab.net_mut();
+    net.with_ns(a, |netns, _| netns.streams.tcp(netns.offload).0.crash_all());
+    lab.remove("box1", true).unwrap();
+    lab.run_for(core::time::Duration::from_secs(300));
+    lab.remove("box2", true).unwrap();
+    assert_eq!(lab.net().pool.in_use(), 0);
 }
