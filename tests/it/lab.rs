@@ -341,6 +341,76 @@ fn a_container_that_goes_in_the_middle_of_a_transfer_leaves_no_frame() {
     assert_eq!(lab.net().pool.in_use(), 0);
 }
 
+type Happening = fn(&mut Lab, &str);
+
+/// What may happen to a container.
+const HAPPENINGS: [(&str, Happening); 8] = [
+    ("removed", |lab, name| lab.remove(name, true).unwrap()),
+    ("killed", |lab, name| lab.kill(name).unwrap()),
+    ("stopped", |lab, name| lab.stop(name).unwrap()),
+    ("restarted", |lab, name| lab.restart(name).unwrap()),
+    ("paused", |lab, name| lab.pause(name).unwrap()),
+    ("disconnected", |lab, name| {
+        lab.network_disconnect("bridge", name, true).unwrap();
+    }),
+    ("unplugged", |lab, name| {
+        let iface = eth0(lab, name);
+        lab.net_mut().iface_remove(iface);
+    }),
+    ("down", |lab, name| {
+        let (ns, iface) = (lab.namespace(name).unwrap(), eth0(lab, name));
+        let down = lab
+            .net_mut()
+            .with_ns(ns, |netns, cx| netns.iface_up(cx, iface, false));
+        down.unwrap().unwrap();
+    }),
+];
+
+fn eth0(lab: &Lab, name: &str) -> switch::IfId {
+    let netns = lab.net().ns(lab.namespace(name).unwrap()).unwrap();
+    netns.iface_named("eth0").unwrap().id
+}
+
+/// The queue of the writer is full, and frames of it are in rings, or wait for the reader, or for a window.
+#[test]
+fn whatever_happens_to_a_stream_leaves_no_frame() {
+    let turns =
+        [switch::link::Mode::Copy, switch::link::Mode::Move].map(|mode| How { mode, ..QUIET });
+    let spans = [0, 100, 20_000].map(Duration::from_micros);
+    for ((what, happen), how) in HAPPENINGS
+        .iter()
+        .flat_map(|what| turns.map(|how| (what, how)))
+    {
+        for (victim, span) in ["box1", "box2"]
+            .into_iter()
+            .flat_map(|who| spans.map(|at| (who, at)))
+        {
+            let mut stage = Stage::new(how);
+            stage.start(container("box1", "bridge"));
+            stage.start(container("box2", "bridge"));
+            let (a, b) = (stage.ns("box1"), stage.ns("box2"));
+            let lab = &mut stage.lab;
+            let listener = listen(lab, b, 80);
+            let client = connect(lab, a, SocketAddr::from(([172, 17, 0, 3], 80)));
+            let (server, _) = lab.sys(b).accept(listener).unwrap();
+            for _ in 0..10 {
+                while lab.sys(a).send(client, &[5; 9000]).is_ok() {}
+                lab.run_for(span);
+            }
+            assert!(lab.net().pool.in_use() > 0);
+            happen(lab, victim);
+            lab.run_for(SECOND * 1_200);
+            for sock in [client, server] {
+                if lab.net().ns(sock.ns).is_some() {
+                    lab.sys(sock.ns).close(sock);
+                }
+            }
+            lab.run_for(SECOND * 1_200);
+            assert_eq!(lab.net().pool.in_use(), 0, "{victim} {what} after {span:?}");
+        }
+    }
+}
+
 #[test]
 fn what_is_told_during_a_probe_is_told_after_it() {
     let mut stage = stage();

@@ -3,6 +3,7 @@
 
 mod brief;
 mod bytes;
+mod claims;
 mod close;
 mod data;
 mod listen;
@@ -247,14 +248,24 @@ impl Rig {
             },
         };
         self.log.push(sent);
-        for delay in (self.wire)(&sent) {
+        let mut delays = (self.wire)(&sent).into_iter();
+        let last = delays.next_back();
+        for delay in delays {
             if let Some(copy) = self.pool.copy(&frame) {
-                self.number += 1;
-                let key = (self.now + delay, self.number);
-                self.under_way.insert(key, (1 - from, copy));
+                self.send_on(from, delay, copy);
             }
         }
-        self.pool.free(frame);
+        match last {
+            // The other end gets the frame itself, which ours may have a claim to.
+            Some(delay) => self.send_on(from, delay, frame),
+            None => self.pool.free(frame),
+        }
+    }
+
+    fn send_on(&mut self, from: usize, delay: Duration, frame: Frame) {
+        self.number += 1;
+        let key = (self.now + delay, self.number);
+        self.under_way.insert(key, (1 - from, frame));
     }
 
     /// Gives a packet to an end.
