@@ -28,6 +28,8 @@ pub(crate) struct Scene<'p> {
     pub(crate) joined: Option<&'p Joined>,
     pub(crate) assigned: Assigned,
     pub(crate) machine: Machine,
+    /// Its services by name.
+    services: BTreeMap<&'p str, &'p Service>,
     /// What each service is known to listen on.
     pub(crate) listens: BTreeMap<&'p str, Vec<Listen>>,
     /// Services that did not start, with the engine's words.
@@ -177,9 +179,14 @@ impl<'p> Scene<'p> {
             };
             Some((service, error.to_string()))
         });
+        let mut by_name = BTreeMap::new();
+        for service in &project.services {
+            by_name.entry(service.name.as_str()).or_insert(service);
+        }
         Self {
             project,
             joined,
+            services: by_name,
             assigned: world.assigned(),
             machine: crate::assigned::machine(&world.lab),
             listens: listens.collect(),
@@ -194,15 +201,31 @@ impl<'p> Scene<'p> {
         service: &'s str,
     ) -> impl Iterator<Item = &'s Container> {
         let containers = self.assigned.containers.iter();
-        containers.filter(move |c| self.service_of(c).is_some_and(|own| own.name == service))
+        let is_known = self.services.contains_key(service);
+        containers.filter(move |container| is_known && self.is_of(container, service))
+    }
+
+    /// Whether a container is one of a service of this name.
+    fn is_of(&self, container: &Container, name: &str) -> bool {
+        let own = (container.project.as_deref(), container.service.as_deref());
+        let (Some(project), Some(service)) = own else {
+            return false;
+        };
+        match self.joined {
+            Some(joined) => joined.label(project, service).as_deref() == Some(name),
+            None => service == name && project == self.project.name,
+        }
     }
 
     /// The service of a container, if it is one of this project's.
     pub(crate) fn service_of(&self, container: &Container) -> Option<&'p Service> {
         let (project, service) = (container.project.as_deref()?, container.service.as_deref()?);
         match self.joined {
-            Some(joined) => self.project.service(&joined.label(project, service)?),
-            None if project == self.project.name => self.project.service(service),
+            Some(joined) => {
+                let label = joined.label(project, service)?;
+                self.services.get(label.as_str()).copied()
+            }
+            None if project == self.project.name => self.services.get(service).copied(),
             None => None,
         }
     }
