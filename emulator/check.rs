@@ -1,11 +1,12 @@
 //! `check`: the matrix in one line a cell, with the way that answered first, and the dials of the files.
 
 use core::net::{IpAddr, SocketAddr};
+use std::collections::BTreeMap;
 
 use serde::Serialize;
 
 use crate::dials::Dialled;
-use crate::matrix::{self, How, PLACES, Verdict, Way};
+use crate::matrix::{self, Carrier, How, PLACES, Verdict, Way};
 
 /// One question of the matrix and its answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -49,46 +50,63 @@ pub struct Summary {
 
 /// The summary of a matrix; of the places `lan` is not asked.
 #[must_use]
-pub fn summary(matrix: &matrix::Matrix, dials: Vec<Dialled>) -> Summary {
-    let mut cells = Vec::new();
+pub fn summary(matrix: matrix::Matrix, dials: Vec<Dialled>) -> Summary {
+    let mut cells = Vec::with_capacity(matrix.cells.len());
+    let mut rows: BTreeMap<String, Vec<matrix::Cell>> = BTreeMap::new();
+    for cell in matrix.cells {
+        match rows.get_mut(&cell.from) {
+            Some(row) => row.push(cell),
+            None => {
+                rows.insert(cell.from.clone(), vec![cell]);
+            }
+        }
+    }
     for end in &matrix.ends {
-        let row = || matrix.cells.iter().filter(|cell| cell.from == end.name);
-        let services = row().filter(|cell| !PLACES.contains(&cell.to.as_str()));
-        let places = ["internet", "host"]
-            .into_iter()
-            .flat_map(|place| row().filter(move |cell| cell.to == place));
-        cells.extend(services.chain(places).map(|cell| short(matrix, cell)));
+        let mut row = rows.remove(&end.name).unwrap_or_default();
+        row.retain(|cell| place(cell).is_some());
+        row.sort_by_key(place);
+        cells.extend(row.into_iter().map(|cell| short(&matrix.networks, cell)));
     }
     Summary {
-        project: matrix.project.clone(),
+        project: matrix.project,
         seed: matrix.seed,
         cells,
         dials,
-        failed: matrix.failed.clone(),
+        failed: matrix.failed,
     }
 }
 
-fn short(matrix: &matrix::Matrix, cell: &matrix::Cell) -> Cell {
+/// Where a cell stands in its row: services before places; none of a place that is not asked.
+fn place(cell: &matrix::Cell) -> Option<usize> {
+    match cell.to.as_str() {
+        "internet" => Some(1),
+        "host" => Some(2),
+        to if PLACES.contains(&to) => None,
+        _ => Some(0),
+    }
+}
+
+fn short(networks: &[Carrier], cell: matrix::Cell) -> Cell {
     let stated = cell.port.is_some() || cell.verdict != Verdict::Unknown;
     let open = (cell.verdict != Verdict::Unknown)
         .then(|| cell.open().next())
         .flatten();
     Cell {
-        from: cell.from.clone(),
-        to: cell.to.clone(),
-        port: cell.port,
-        protocol: stated.then(|| cell.protocol.clone()),
-        name: cell.name.clone(),
-        resolved: cell.resolved.clone(),
         connected: (cell.verdict != Verdict::Unknown).then_some(open.is_some()),
-        via: open.map(|way| via(matrix, cell, way)),
-        reason: cell.reason.clone(),
+        via: open.map(|way| via(networks, &cell, way)),
+        from: cell.from,
+        to: cell.to,
+        port: cell.port,
+        protocol: stated.then_some(cell.protocol),
+        name: cell.name,
+        resolved: cell.resolved,
+        reason: cell.reason,
     }
 }
 
-fn via(matrix: &matrix::Matrix, cell: &matrix::Cell, way: &Way) -> String {
+fn via(networks: &[Carrier], cell: &matrix::Cell, way: &Way) -> String {
     let name = |key: &str| {
-        let mut known = matrix.networks.iter().filter(|network| network.key == key);
+        let mut known = networks.iter().filter(|network| network.key == key);
         known
             .next()
             .map_or_else(|| key.to_owned(), |network| network.name.clone())

@@ -50,7 +50,7 @@ fn check(args: &CheckArgs) -> Result<(), String> {
         Depth::First,
         also,
     )?;
-    let summary = summary(&matrix, dials);
+    let summary = summary(matrix, dials);
     project::print(&match args.format {
         Format::Json => json::render(&summary),
         Format::Text => table(&summary),
@@ -58,18 +58,14 @@ fn check(args: &CheckArgs) -> Result<(), String> {
 }
 
 fn table(matrix: &Summary) -> String {
-    let mut rows = vec![
-        ["FROM", "TO", "RESOLVED", "CONNECTED", "VIA", "WHY NOT"]
-            .map(str::to_owned)
-            .to_vec(),
-    ];
+    let mut rows = "FROM\tTO\tRESOLVED\tCONNECTED\tVIA\tWHY NOT\n".to_owned();
     let mut last = "";
     for cell in &matrix.cells {
         if last != cell.from && !last.is_empty() {
-            rows.push(vec![String::new(); 6]);
+            rows.push_str("\t\t\t\t\t\n");
         }
         last = &cell.from;
-        rows.push(row(cell));
+        push_line(&mut rows, &row(cell));
     }
     let mut text = format!(
         "project {}, seed {}\n\n{}",
@@ -85,8 +81,11 @@ fn table(matrix: &Summary) -> String {
         .collect();
     if !failed.is_empty() {
         let head = ["DIALS", "AT", "RESOLVED", "WHY NOT", "WHERE"].map(str::to_owned);
-        let mut rows = vec![head.to_vec()];
-        rows.extend(failed);
+        let mut rows = String::new();
+        push_line(&mut rows, &head);
+        for row in &failed {
+            push_line(&mut rows, row);
+        }
         text.push_str(&format!("\n{}", columns(&rows)));
     }
     for (name, error) in &matrix.failed {
@@ -144,11 +143,19 @@ fn row(cell: &Cell) -> Vec<String> {
     ]
 }
 
+/// One more row of cells.
+fn push_line(rows: &mut String, row: &[String]) {
+    rows.push_str(&row.join("\t"));
+    rows.push('\n');
+}
+
 /// The rows in columns, without blanks at the end of a line.
-fn columns(rows: &[Vec<String>]) -> String {
-    let cells: String = rows.iter().map(|row| row.join("\t") + "\n").collect();
-    align(&cells)
-        .lines()
-        .map(|line| line.trim_end().to_owned() + "\n")
-        .collect()
+fn columns(rows: &str) -> String {
+    let aligned = align(rows);
+    let mut text = String::with_capacity(aligned.len());
+    for line in aligned.lines() {
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
 }
