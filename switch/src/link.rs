@@ -31,7 +31,8 @@ const OVERHEAD: usize = ETHER_LEN + 4;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
     /// The sender's buffer is copied into a fresh one for the receiver, and freed. A sender that holds the
-    /// bytes itself, as a socket does, has them copied once, to the receiver.
+    /// bytes itself, as a socket does, has them copied once, to the receiver. A flooded frame may
+    /// [cross shared](Clear::cross_shared).
     #[default]
     Copy,
     /// The buffer changes hands. A flooded frame stays shared until somebody has to write
@@ -129,6 +130,12 @@ impl Clear<'_> {
             Mode::Move => frame,
             Mode::Copy => pool.renew(frame).unwrap_or_else(|frame| frame),
         }
+    }
+
+    /// The same for one of a flood that its receivers only read: it stays [shared](Pool::share) in both modes.
+    #[inline(always)]
+    pub fn cross_shared(&mut self, len: u64) {
+        self.0.count(1, len);
     }
 
     /// The second half: the frame waits for the receiver.
@@ -424,8 +431,8 @@ impl Link {
         self.way_mut(side).ring.pop_only()
     }
 
-    /// Takes the frame that has waited longest for `side`. In [`Mode::Move`] it may be shared:
-    /// [`Pool::unshare`] it before writing.
+    /// Takes the frame that has waited longest for `side`. In [`Mode::Move`] it may be shared, and so may one that
+    /// [crossed shared](Clear::cross_shared): [`Pool::unshare`] it before writing.
     #[inline]
     pub fn receive(&mut self, side: Side) -> Option<Frame> {
         self.way_mut(side).ring.pop()

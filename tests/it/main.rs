@@ -13,6 +13,7 @@ mod kernel;
 mod lab;
 mod matrix;
 mod model;
+mod overheard;
 mod pcap_filter;
 mod properties;
 #[cfg(target_os = "linux")]

@@ -13,6 +13,7 @@ use switch::{DropReason, Frame};
 
 use super::{Net, Reader};
 use crate::id::{BridgeId, IfId, NsId};
+use crate::netns::Question;
 
 impl Net {
     pub(super) fn bridge_drop(&mut self, frame: Frame, place: IfId, reason: DropReason) {
@@ -161,15 +162,28 @@ impl Net {
     }
 
     fn bridge_flood(&mut self, bridge: BridgeId, except: Option<PortId>, frame: Frame) {
+        let (meta, bytes) = self.pool.view(&frame);
+        let question = Question::read(bytes).filter(|_| meta.gso_size == 0);
+        let is_calm = self.is_calm();
         let mut port = None;
         loop {
-            let next = self.bridges[bridge.0 as usize]
-                .as_ref()
-                .and_then(|slot| slot.bridge.next_flood_port(except, port));
-            let Some(to) = next else { break };
-            let share = self.pool.share(&frame);
-            self.bridge_send(bridge, to, share);
+            let slot = self.bridges[bridge.0 as usize].as_ref();
+            let next = slot.and_then(|slot| {
+                let to = slot.bridge.next_flood_port(except, port)?;
+                Some((to, slot.bridge.port(to)?.interface))
+            });
+            let Some((to, iface)) = next else { break };
             port = Some(to);
+            if is_calm && question.is_some_and(|question| self.overheard(iface, &question)) {
+                continue;
+            }
+            let share = self.pool.share(&frame);
+            self.trace
+                .event(self.now, meta.id, iface, What::Forwarded(iface));
+            match question {
+                Some(_) => self.carry_shared(iface, share),
+                None => self.carry(iface, share),
+            }
         }
         self.pool.free(frame);
     }

@@ -143,6 +143,10 @@ impl Children {
         );
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.by_id.is_empty()
+    }
+
     /// A number for one that shares a MAC: not 0, and nobody's who was made lately.
     pub(crate) const fn number(&mut self) -> u16 {
         self.last = if self.last >= 0xfffd {

@@ -27,6 +27,11 @@ pub(super) enum Hand {
 }
 
 impl Hand {
+    /// A frame is at hand.
+    pub(super) const fn is_full(&self) -> bool {
+        matches!(self, Self::Full(..))
+    }
+
     #[inline(always)]
     const fn take(&mut self) -> Option<(IfId, Frame)> {
         if !matches!(self, Self::Full(..)) {

@@ -18,6 +18,7 @@ mod each;
 mod hand;
 mod hops;
 mod lone;
+mod overhear;
 mod raw;
 mod row;
 mod run;
@@ -708,6 +709,27 @@ impl Net {
             return;
         };
         self.carry_over(iface, link, side, peer, frame);
+    }
+
+    /// The same for a frame of a flood that its receivers only read, so that one buffer serves them all.
+    pub(super) fn carry_shared(&mut self, iface: IfId, frame: Frame) {
+        let Plug::Veth { link, side, peer } = self.sockets[iface.0 as usize].plug else {
+            return self.carry(iface, frame);
+        };
+        let out = switch::capture::Direction::Out;
+        self.trace.frame(self.now, &self.pool, &frame, iface, out);
+        let len = self.pool.len(&frame);
+        let Some(mut way) = self.links[link.0 as usize].clear(side, len) else {
+            return self.carry_by(iface, link, side, peer, frame);
+        };
+        way.cross_shared(len as u64);
+        hand::arrive(
+            &mut self.hand,
+            &mut self.sockets,
+            &mut self.work,
+            way,
+            (peer, frame),
+        );
     }
 
     #[inline(always)]

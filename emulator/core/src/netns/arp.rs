@@ -8,7 +8,8 @@ use core::net::{IpAddr, Ipv4Addr};
 
 use smoltcp::wire::{ArpOperation, ArpPacket, ArpRepr, EthernetAddress, EthernetProtocol};
 use switch::verdict::{DropReason, What};
-use switch::{Frame, IfId};
+use switch::wire::ETHER_LEN;
+use switch::{Frame, IfId, Time};
 
 use super::addr::{BROADCAST, Mac, martian_source};
 use super::neigh::{Claim, Override};
@@ -17,10 +18,18 @@ use super::{Arrival, Cx, Iface, Netns};
 /// Length of an ARP packet for Ethernet and IPv4.
 const LEN: usize = 28;
 
-impl Netns {
-    /// An ARP packet arrived; the frame starts at it.
-    pub(super) fn arp_input(&mut self, cx: &mut Cx<'_>, arrival: Arrival, frame: Frame) {
-        let repr = ArpPacket::new_checked(cx.pool.bytes(&frame)).and_then(|p| ArpRepr::parse(&p));
+/// An ARP packet, as far as it is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Heard {
+    operation: ArpOperation,
+    mac: Mac,
+    source: Ipv4Addr,
+    target: Ipv4Addr,
+}
+
+impl Heard {
+    fn read(packet: &[u8]) -> Result<Self, DropReason> {
+        let repr = ArpPacket::new_checked(packet).and_then(|packet| ArpRepr::parse(&packet));
         let Ok(ArpRepr::EthernetIpv4 {
             operation,
             source_hardware_addr: mac,
@@ -29,47 +38,117 @@ impl Netns {
             ..
         }) = repr
         else {
-            cx.drop(frame, arrival.iface, DropReason::HeaderMalformed);
-            return;
+            return Err(DropReason::HeaderMalformed);
         };
         if target.is_loopback() || target.is_multicast() || martian_source(source.into()) {
-            cx.drop(frame, arrival.iface, DropReason::Martian);
-            return;
+            return Err(DropReason::Martian);
         }
-        if !self
-            .ifaces
-            .get(arrival.iface)
-            .is_some_and(Iface::has_neighbours)
-        {
-            cx.drop(frame, arrival.iface, DropReason::UnknownEtherType);
-            return;
+        Ok(Self {
+            operation,
+            mac: mac.0,
+            source,
+            target,
+        })
+    }
+
+    /// What is claimed by it where it is not for us. Gratuitous ARP counts at once.
+    fn claim(&self, unicast: bool) -> Claim {
+        let asked = self.operation == ArpOperation::Reply && unicast;
+        let when = match self.source == self.target {
+            true => Override::Always,
+            false => Override::Late,
+        };
+        claim(self.mac, asked, when, false)
+    }
+}
+
+/// A question to a whole link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Question {
+    heard: Heard,
+    /// Bytes of its frame.
+    len: usize,
+}
+
+impl Question {
+    /// What a frame asks all stations of its link, if nothing is wrong with it.
+    pub(crate) fn read(frame: &[u8]) -> Option<Self> {
+        let (header, packet) = frame.split_first_chunk::<ETHER_LEN>()?;
+        if header[0] & 1 == 0 || header[12..] != [0x08, 0x06] {
+            return None;
         }
+        let heard = Heard::read(packet).ok()?;
+        let is_plain = heard.operation == ArpOperation::Request && !heard.source.is_unspecified();
+        let len = frame.len();
+        is_plain.then_some(Self { heard, len })
+    }
+
+    /// How long its frame is.
+    pub(crate) const fn frame_len(&self) -> usize {
+        self.len
+    }
+}
+
+impl Netns {
+    /// Hears a question for somebody else as [`input`](Self::input) does. False, and nothing has happened, of one that
+    /// concerns this namespace, or of which something would follow.
+    pub(crate) fn overhear(&mut self, now: Time, id: IfId, question: &Question) -> bool {
+        let heard = question.heard;
+        let iface = self.ifaces.counted(id);
+        let Some(iface) = iface.filter(|iface| iface.up && iface.has_neighbours()) else {
+            return false;
+        };
+        let is_ours = |address: Ipv4Addr| self.fib.is_local(address.into());
+        if is_ours(heard.target) || is_ours(heard.source) {
+            return false;
+        }
+        let key = (id, heard.source.into());
+        let overheard = self.neighbours.overhear(now, key, heard.claim(false));
+        if overheard {
+            iface.rx.packets += 1;
+            iface.rx.bytes += question.len as u64;
+        }
+        overheard
+    }
+
+    /// An ARP packet arrived, behind the first `header` bytes of the frame. It is read where it is: most are for somebody
+    /// else, and shared with everybody on the link.
+    pub(super) fn arp_input(
+        &mut self,
+        cx: &mut Cx<'_>,
+        arrival: Arrival,
+        frame: Frame,
+        header: usize,
+    ) {
         let iface = arrival.iface;
-        let request = operation == ArpOperation::Request;
+        let has_neighbours = self.ifaces.get(iface).is_some_and(Iface::has_neighbours);
+        let heard = match Heard::read(&cx.pool.bytes(&frame)[header..]) {
+            Ok(heard) if has_neighbours => heard,
+            other => {
+                let reason = other.err().unwrap_or(DropReason::UnknownEtherType);
+                if let Some(frame) = cx.unshare(frame, iface) {
+                    cx.pool.pull(&frame, header);
+                    cx.drop(frame, iface, reason);
+                }
+                return;
+            }
+        };
+        let Heard { source, target, .. } = heard;
         // Somebody else with one of our addresses: Linux does not argue.
         let ours = self.fib.is_local(source.into());
-        let is_target = |target: Ipv4Addr| self.fib.is_local(target.into());
-        let for_us = request
-            && if target == source {
-                ours
-            } else {
-                is_target(target)
+        let for_us = heard.operation == ArpOperation::Request
+            && match target == source {
+                true => ours,
+                false => self.fib.is_local(target.into()),
             };
         if for_us && (source.is_unspecified() || !ours) {
             if !source.is_unspecified() {
-                let claim = claim(mac.0, false, Override::Always, true);
+                let claim = claim(heard.mac, false, Override::Always, true);
                 self.neighbour_heard(cx, iface, source, claim);
             }
-            self.arp_reply(cx, iface, target, mac.0, source);
+            self.arp_reply(cx, iface, target, heard.mac, source);
         } else if !source.is_unspecified() && !ours {
-            let gratuitous = source == target;
-            let asked = operation == ArpOperation::Reply && arrival.unicast;
-            let when = if gratuitous {
-                Override::Always
-            } else {
-                Override::Late
-            };
-            self.neighbour_heard(cx, iface, source, claim(mac.0, asked, when, false));
+            self.neighbour_heard(cx, iface, source, heard.claim(arrival.unicast));
         }
         cx.delivered(frame, iface);
     }

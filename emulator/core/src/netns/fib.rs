@@ -15,6 +15,9 @@ use super::Room;
 use super::addr::{bits, masked};
 use super::errno::Errno;
 
+/// So few routes are looked through one by one.
+const FEW: usize = 8;
+
 /// What a route does with a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RouteKind {
@@ -308,6 +311,14 @@ impl<A: Address> Table<A> {
 
     /// The first that matches and fits, longest prefix first.
     fn find(&self, addr: A, fits: impl Fn(&Entry<A>) -> bool) -> Option<&Entry<A>> {
+        if self.0.len() <= FEW {
+            let mut all = self.0.iter();
+            return all.find(|e| e.dst == addr.masked(e.len) && fits(e));
+        }
+        self.find_among_many(addr, fits)
+    }
+
+    fn find_among_many(&self, addr: A, fits: impl Fn(&Entry<A>) -> bool) -> Option<&Entry<A>> {
         let mut left = self.0.as_slice();
         while let Some(longest) = left.first() {
             let (len, wanted) = (longest.len, addr.masked(longest.len));
@@ -509,8 +520,11 @@ impl Fib {
     /// Whether `addr` is an address of this machine.
     #[must_use]
     pub fn is_local(&self, addr: IpAddr) -> bool {
-        self.local(addr)
-            .is_some_and(|route| route.kind == RouteKind::Local)
+        let kind = match addr {
+            IpAddr::V4(addr) => self.local.v4.find(addr, |_| true).map(|e| e.kind),
+            IpAddr::V6(addr) => self.local.v6.find(addr, |_| true).map(|e| e.kind),
+        };
+        kind == Some(RouteKind::Local)
     }
 
     /// The best route of `main` to `addr`, only through `dev` if it is given.

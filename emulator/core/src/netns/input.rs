@@ -5,8 +5,8 @@
 
 use core::net::IpAddr;
 
-use switch::verdict::{DropReason, What};
-use switch::wire::{Ether, EthernetProtocol, IpProtocol, Packet, header_checksum_ok};
+use switch::verdict::DropReason;
+use switch::wire::{ETHER_LEN, Ether, EthernetProtocol, IpProtocol, Packet, header_checksum_ok};
 use switch::{Frame, IfId};
 
 use super::addr::{martian_destination, martian_source};
@@ -43,17 +43,6 @@ impl Netns {
                 return;
             }
         };
-        let number = cx.pool.meta(&frame).id;
-        let Some(frame) = cx.pool.unshare(frame) else {
-            cx.trace.drops.count(DropReason::PoolEmpty);
-            let what = What::Dropped(DropReason::PoolEmpty);
-            cx.trace.event(cx.now, number, id, what);
-            return;
-        };
-        cx.pool.pull(&frame, payload);
-        let (packets, bytes) = frame_count(cx, &frame);
-        iface.rx.packets += packets;
-        iface.rx.bytes += bytes;
         let arrival = Arrival {
             iface: id,
             unicast,
@@ -61,8 +50,20 @@ impl Netns {
             broadcast: false,
             fragment: 0,
         };
+        if protocol == EthernetProtocol::Arp {
+            iface.rx.packets += 1;
+            iface.rx.bytes += (cx.pool.len(&frame) - payload + ETHER_LEN) as u64;
+            self.arp_input(cx, arrival, frame, payload);
+            return;
+        }
+        let Some(frame) = cx.unshare(frame, id) else {
+            return;
+        };
+        cx.pool.pull(&frame, payload);
+        let (packets, bytes) = frame_count(cx, &frame);
+        iface.rx.packets += packets;
+        iface.rx.bytes += bytes;
         match protocol {
-            EthernetProtocol::Arp => self.arp_input(cx, arrival, frame),
             EthernetProtocol::Ipv4 | EthernetProtocol::Ipv6 => {
                 let version = if protocol == EthernetProtocol::Ipv4 {
                     4

@@ -63,6 +63,7 @@ use switch::{Frame, IfId, Pool, Rng, Time};
 use crate::id::{NsId, SockId};
 
 pub use addr::{Mac, Scope, link_local, link_local_shared};
+pub(crate) use arp::Question;
 pub use divert::{Asked, HeldId, Ruling, Unreachable};
 pub use errno::Errno;
 pub use fib::{Route, RouteKind, RouteProto};
@@ -136,6 +137,18 @@ impl Cx<'_> {
     fn event(&mut self, frame: &Frame, place: IfId, what: What) {
         let id = self.pool.meta(frame).id;
         self.trace.event(self.now, id, place, what);
+    }
+
+    /// `frame` with bytes of its own; where there is no buffer for them it is dropped.
+    fn unshare(&mut self, frame: Frame, place: IfId) -> Option<Frame> {
+        let number = self.pool.meta(&frame).id;
+        let own = self.pool.unshare(frame);
+        if own.is_none() {
+            self.trace.drops.count(DropReason::PoolEmpty);
+            let what = What::Dropped(DropReason::PoolEmpty);
+            self.trace.event(self.now, number, place, what);
+        }
+        own
     }
 
     /// The stack consumed `frame`.

@@ -159,6 +159,8 @@ pub(super) struct Neighbours {
     entries: Vec<Entry>,
     /// Where the neighbour that was sent to last stood.
     last: usize,
+    /// Where the one that spoke last stood, or would stand.
+    spoke: u32,
     reachable: Duration,
     /// The same in nanoseconds.
     trusted: u64,
@@ -173,6 +175,7 @@ impl Neighbours {
         Self {
             entries: Vec::new(),
             last: 0,
+            spoke: 0,
             reachable,
             trusted: reachable.as_nanos() as u64,
         }
@@ -180,6 +183,23 @@ impl Neighbours {
 
     fn find(&self, key: (IfId, IpAddr)) -> Result<usize, usize> {
         self.entries.binary_search_by_key(&key, |entry| entry.key)
+    }
+
+    /// The same for who speaks: whoever asks the whole link for one station mostly asks for others too.
+    fn find_speaker(&mut self, key: (IfId, IpAddr)) -> Result<usize, usize> {
+        let at = self.spoke as usize;
+        if self.entries.get(at).is_some_and(|own| own.key == key) {
+            return Ok(at);
+        }
+        let (before, behind) = self.entries.split_at(at.min(self.entries.len()));
+        let is_between = before.last().is_none_or(|own| own.key < key)
+            && behind.first().is_none_or(|own| key < own.key);
+        if is_between {
+            return Err(before.len());
+        }
+        let found = self.find(key);
+        self.spoke = found.unwrap_or_else(|place| place) as u32;
+        found
     }
 
     /// Makes room if need be and inserts a fresh entry; `None` if nobody can go.
@@ -341,7 +361,7 @@ impl Neighbours {
         key: (IfId, IpAddr),
         claim: Claim,
     ) -> Option<(VecDeque<Frame>, Option<Time>)> {
-        let at = match self.find(key) {
+        let at = match self.find_speaker(key) {
             Ok(at) => at,
             Err(_) if claim.creates => self.insert(now, key)?,
             Err(_) => return None,
@@ -385,6 +405,22 @@ impl Neighbours {
         entry.deadline = Time::MAX;
         entry.used = now;
         Some((core::mem::take(&mut entry.queue), timer))
+    }
+
+    /// The same where nothing follows: a claim that makes no entry, and for which no packet and no timer waits, or tells whoever
+    /// is about to ask nothing new. False, and nothing has happened, of others.
+    pub(super) fn overhear(&mut self, now: Time, key: (IfId, IpAddr), claim: Claim) -> bool {
+        let Ok(at) = self.find_speaker(key) else {
+            return !claim.creates;
+        };
+        let entry = &self.entries[at];
+        let is_quiet = entry.deadline == Time::MAX && entry.queue.is_empty();
+        let is_about_to_ask = matches!(entry.state, Nud::Delay | Nud::Probe);
+        let is_known = is_about_to_ask && entry.mac == claim.mac && !claim.solicited;
+        if is_quiet || is_known {
+            let _nothing = self.heard(now, key, claim);
+        }
+        is_quiet || is_known
     }
 
     /// Forgets the neighbours of an interface; gives what waited and the timers.
@@ -512,6 +548,48 @@ mod tests {
         assert!(matches!(table.due(timer, KEY), (Due::Probe(_), Some(_))));
         table.heard(timer, KEY, claim(9, true, Never)).unwrap();
         assert_eq!(table.list(timer).next().unwrap().state, Nud::Reachable);
+    }
+
+    #[test]
+    fn who_speaks_is_found_where_the_last_one_stood_or_elsewhere() {
+        let mut table = Neighbours::new(0);
+        let key = |n: u32| (IfId(2 + n / 100), IpAddr::V4((n % 100).into()));
+        let known = [5, 7, 8, 20, 107, 108, 130];
+        for (step, n) in (0..2000_u32).map(|step| (step, step * 7919 % 211)) {
+            // Twice: the second time it is where it was, until the table has changed.
+            for _ in 0..2 {
+                let sought = table.find(key(n));
+                assert_eq!(table.find_speaker(key(n)), sought, "{step}: {n}");
+            }
+            if known.contains(&n) {
+                let _known = table.insert(Time::ZERO, key(n));
+            }
+            if step % 97 == 0 {
+                table.flush(IfId(2));
+            }
+        }
+    }
+
+    #[test]
+    fn what_follows_a_claim_is_not_overheard() {
+        let (mut table, mut pool) = (Neighbours::new(0), Pool::default());
+        let now = Time::ZERO;
+        assert!(table.overhear(now, KEY, claim(1, false, Always)));
+        assert!(table.list(now).next().is_none());
+        ask(&mut table, &mut pool, now);
+        assert!(!table.overhear(now, KEY, claim(1, false, Always)));
+        assert_eq!(table.mac(KEY), None);
+        table.heard(now, KEY, claim(1, true, Always)).unwrap();
+        assert!(table.overhear(now, KEY, claim(2, false, Always)));
+        assert_eq!(table.mac(KEY), Some([2, 0, 0, 0, 0, 2]));
+        // Stale, then in use: who is the same as before is heard without an end to the timer, who moved is not.
+        let frame = pool.alloc(20).unwrap();
+        let (Answer::Mac(..), Some(timer)) = table.send(now, KEY, frame) else {
+            panic!("stale neighbours are used");
+        };
+        assert!(table.overhear(now, KEY, claim(2, false, Always)));
+        assert!(!table.overhear(now, KEY, claim(3, false, Always)));
+        assert!(matches!(table.due(timer, KEY), (Due::Probe(_), Some(_))));
     }
 
     #[test]
