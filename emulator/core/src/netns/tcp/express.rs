@@ -361,7 +361,8 @@ impl Tcp {
         self.counters.segments_in += 1;
         let received = conn.read.wrapping_add(before.recv_queue as u32);
         let expected = conn.peer_isn.wrapping_add(received).wrapping_add(1);
-        let owed = conn.marks.acking != expected;
+        // What smoltcp acknowledges in an answer, it believes to owe: the next data is acknowledged at once.
+        let owed = conn.marks.acking != expected || kept == Kept::Not && engine.owes;
         let Told {
             ack,
             window,

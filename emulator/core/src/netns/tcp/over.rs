@@ -90,7 +90,8 @@ impl Tcp {
             };
             send_bare(&reset, cx.pool, cx.out, &mut self.stamp, &mut self.counters);
         }
-        if cfg!(debug_assertions) {
+        // An engine believes sent what found no buffer, and its number may be beyond what the peer waits for.
+        if cfg!(debug_assertions) && self.counters.out_of_frames == 0 {
             self.compare_reset(cx, slot, stamp);
         }
     }

@@ -3,6 +3,7 @@
 //!
 //! Begins when smoltcp has sent all that it has: that may be under way still, and goes on to be its own.
 
+use smoltcp::wire::IpAddress;
 use switch::wire::Packet;
 use switch::{Frame, Pool, Time};
 
@@ -12,7 +13,7 @@ use super::engine::{Next, TcpEngine};
 use super::express::MIN_RTO;
 use super::held::Heard;
 use super::machine::Machine;
-use super::paths::{PathIx, Shared};
+use super::paths::{PathIx, REMOTE, Shared};
 use super::pingpong::{HEADERS, is_alone};
 use super::queue::{Cut, Timer};
 use super::run::guarded;
@@ -116,8 +117,8 @@ impl Smol {
             self.catch_up(shared, path);
         }
         let window = self.pingpong.window_told();
-        let Some(field) = window.filter(|_| !self.held.is_on() && self.pingpong.may_stream())
-        else {
+        let may_stream = !self.held.is_on() && self.pingpong.may_stream() && self.is_as_on_wire();
+        let Some(field) = window.filter(|_| may_stream) else {
             return false;
         };
         let (others, timer) = (self.socket().send_queue(), self.timer(shared, path, now));
@@ -145,6 +146,12 @@ impl Smol {
         (queue.tells_more, queue.acked_at) = (!is_current, now);
         queue.timer = if others > 0 { timer } else { Timer::Idle };
         true
+    }
+
+    /// Its packets are those that are on the wire, and none of IPv6: whatever it has sent so far.
+    fn is_as_on_wire(&self) -> bool {
+        let remote = self.socket().remote_endpoint();
+        remote.is_some_and(|remote| remote.addr != IpAddress::Ipv4(REMOTE))
     }
 
     /// smoltcp's timer, if it has nothing to send.

@@ -40,6 +40,13 @@ enum Step {
     Address(usize, bool),
     Hooks(usize),
     Neighbours(usize),
+    /// Further connections are of this family.
+    Family(bool),
+    /// What this side sends waits on its way, or not any more.
+    Late(usize, bool),
+    /// One of those that wait arrives.
+    Arrive(usize),
+    Mtu(usize, u32),
 }
 
 /// What is done to a frame at a byte.
@@ -53,9 +60,14 @@ enum Change {
     Pad(usize),
 }
 
+const FAMILIES: [Family; 2] = [Family::V4, Family::V6];
+const SERVERS: [&str; 2] = ["10.0.0.2:80", "[fd00::2]:80"];
+
 struct Side {
     world: World,
-    listener: SockId,
+    /// One of IPv4, one of IPv6.
+    listeners: [SockId; 2],
+    family: usize,
     option: SockOpt,
     socks: [SockId; 2],
     /// Frames in the order in which they were told of. A build with assertions has an engine write resets that are
@@ -79,16 +91,20 @@ impl Side {
             world.ns[ns].offload = offload;
             world.ns[ns].streams.tcp(offload).0.takes_long_way = long;
         }
-        let server = world.ns[1].socket(SockKind::Tcp, Family::V4).unwrap();
         let option = SockOpt::RecvBuffer(buffer);
-        let set = world.with(1, |ns, cx| ns.set(cx, server, option));
-        assert_eq!(set, Ok(()));
-        world.ns[1].bind(server, at("10.0.0.2:80")).unwrap();
-        world.with(1, |ns, cx| ns.listen(cx, server, 16)).unwrap();
+        let listeners = [0, 1].map(|family| {
+            let server = world.ns[1].socket(SockKind::Tcp, FAMILIES[family]).unwrap();
+            let set = world.with(1, |ns, cx| ns.set(cx, server, option));
+            assert_eq!(set, Ok(()));
+            world.ns[1].bind(server, at(SERVERS[family])).unwrap();
+            world.with(1, |ns, cx| ns.listen(cx, server, 16)).unwrap();
+            server
+        });
         let mut side = Self {
             world,
-            listener: server,
-            socks: [server; 2],
+            listeners,
+            family: 0,
+            socks: [listeners[0]; 2],
             option,
             frames: Vec::new(),
         };
@@ -99,13 +115,14 @@ impl Side {
     /// One more connection, and what both ends hear of it.
     fn connect(&mut self) -> [Result<usize, Errno>; 2] {
         let world = &mut self.world;
-        let client = world.ns[0].socket(SockKind::Tcp, Family::V4).unwrap();
+        let family = self.family;
+        let client = world.ns[0].socket(SockKind::Tcp, FAMILIES[family]).unwrap();
         let option = self.option;
         let set = world.with(0, |ns, cx| ns.set(cx, client, option));
         assert_eq!(set, Ok(()));
-        let to = at("10.0.0.2:80");
+        let to = at(SERVERS[family]);
         let called = world.with(0, |ns, cx| ns.connect(cx, client, to));
-        let listener = self.listener;
+        let listener = self.listeners[family];
         let accepted = world.with(1, |ns, cx| ns.accept(cx, listener));
         self.socks[0] = client;
         if let Ok((conn, _)) = accepted {
@@ -211,6 +228,17 @@ impl Side {
                 results.push(done.map(|()| 0));
             }
             Step::Hooks(ns) => world.ns[ns].netfilter = Some(Box::new(Witness::default())),
+            Step::Family(v6) => self.family = v6.into(),
+            Step::Late(ns, on) => {
+                let end = (ns, IfId(2 + ns as u32));
+                world.late.retain(|late| *late != end);
+                world.late.extend(on.then_some(end));
+            }
+            Step::Arrive(which) => world.arrive(which),
+            Step::Mtu(ns, mtu) => {
+                let done = world.ns[ns].iface_mtu(IfId(2 + ns as u32), mtu);
+                results.push(done.map(|()| 0));
+            }
             Step::Neighbours(ns) => {
                 let dev = IfId(2 + ns as u32);
                 for up in [false, true] {
@@ -293,7 +321,11 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (ns.clone(), any::<bool>()).prop_map(|(ns, on)| Step::Offload(ns, on)),
         1 => (ns.clone(), any::<bool>()).prop_map(|(ns, on)| Step::Address(ns, on)),
         1 => ns.clone().prop_map(Step::Hooks),
-        1 => ns.prop_map(Step::Neighbours),
+        1 => ns.clone().prop_map(Step::Neighbours),
+        1 => any::<bool>().prop_map(Step::Family),
+        2 => (ns.clone(), any::<bool>()).prop_map(|(ns, on)| Step::Late(ns, on)),
+        6 => (0_usize..8).prop_map(Step::Arrive),
+        1 => (ns, 1280_u32..1501).prop_map(|(ns, mtu)| Step::Mtu(ns, mtu)),
     ]
 }
 
@@ -315,6 +347,11 @@ fn flow() -> impl Strategy<Value = Step> {
         3 => (ns.clone(), any::<bool>()).prop_map(|(ns, on)| Step::Cut(ns, on)),
         1 => (0_usize..4, 0_usize..60, change())
             .prop_map(|(back, byte, change)| Step::Again(back, byte, change)),
+        1 => any::<bool>().prop_map(Step::Family),
+        1 => Just(Step::Connect),
+        2 => (ns.clone(), any::<bool>()).prop_map(|(ns, on)| Step::Late(ns, on)),
+        6 => (0_usize..8).prop_map(Step::Arrive),
+        1 => (ns.clone(), 1280_u32..1501).prop_map(|(ns, mtu)| Step::Mtu(ns, mtu)),
         1 => ns.prop_map(Step::Shutdown),
     ]
 }
@@ -407,6 +444,57 @@ fn what_is_not_acknowledged_yet_is_not_taken_twice() {
         Step::Again(0, 0, Change::Pad(1)),
     ];
     assert!(assert_alike(&steps, RECV_BUFFER, false).is_ok());
+}
+
+/// The first that a server says is a long write, which goes on the long way in IPv6: its segments are those of the wire.
+#[test]
+fn a_long_answer_over_ipv6_comes_whole() {
+    for (asked, buffer) in [(666, 1), (2_880, RECV_BUFFER)] {
+        let steps = [
+            Step::Family(true),
+            Step::Connect,
+            Step::Send(0, asked),
+            Step::Recv(1, asked),
+            Step::Send(1, 4_096),
+            Step::Recv(0, 5_000),
+        ];
+        let alike = assert_alike(&steps, buffer, true);
+        assert!(alike.is_ok(), "{asked} {buffer}");
+    }
+}
+
+/// After an acknowledgement in an answer to what was not in order, or fitted the window in part, smoltcp's next one is
+/// not late.
+#[test]
+fn what_follows_an_answer_is_acknowledged_at_once() {
+    let partly = [
+        Step::Late(1, true),
+        Step::Stream(1, 1, 1460, 1),
+        Step::Late(1, false),
+        Step::Stream(0, 6, 28_524, 11_080),
+    ];
+    let disordered = [
+        Step::Stream(0, 1, 1, 1),
+        Step::Exchange(1, 1, 1),
+        Step::Late(1, true),
+        Step::Stream(1, 3, 16_060, 1),
+        Step::Stream(0, 4, 730, 1),
+        Step::Arrive(1),
+        Step::Arrive(0),
+        Step::Arrive(0),
+    ];
+    let smaller = [
+        Step::Exchange(1, 1, 1),
+        Step::Mtu(1, 1283),
+        Step::Stream(0, 3, 8761, 1),
+        Step::Stream(1, 1, 4164, 1),
+    ];
+    for steps in [&partly[..], &disordered, &smaller] {
+        for offload in [false, true] {
+            let alike = assert_alike(steps, RECV_BUFFER, offload);
+            assert!(alike.is_ok(), "{steps:?} {offload}");
+        }
+    }
 }
 
 /// Likewise.

@@ -29,6 +29,9 @@ pub(super) struct World {
     pub(super) seen: Vec<(End, Vec<u8>)>,
     /// Frames from these ends are lost.
     pub(super) cut: Vec<End>,
+    /// Frames from these ends wait.
+    pub(super) late: Vec<End>,
+    waits: Vec<(End, Frame)>,
 }
 
 pub(super) fn ip(text: &str) -> IpAddr {
@@ -56,6 +59,8 @@ impl World {
             wires: Vec::new(),
             seen: Vec::new(),
             cut: Vec::new(),
+            late: Vec::new(),
+            waits: Vec::new(),
         }
     }
 
@@ -177,8 +182,17 @@ impl World {
             _ => None,
         });
         match to.filter(|_| !self.cut.contains(&from)) {
+            Some(to) if self.late.contains(&from) => self.waits.push((to, frame)),
             Some((ns, iface)) => self.with(ns, |ns, cx| ns.input(cx, iface, frame)),
             None => self.pool.free(frame),
+        }
+    }
+
+    /// One of the frames that wait arrives.
+    pub(super) fn arrive(&mut self, which: usize) {
+        if !self.waits.is_empty() {
+            let ((ns, iface), frame) = self.waits.remove(which % self.waits.len());
+            self.with(ns, |ns, cx| ns.input(cx, iface, frame));
         }
     }
 
@@ -276,6 +290,9 @@ impl World {
 
     /// Closes everything; all buffers have to be back.
     pub(super) fn end(mut self) {
+        self.waits
+            .drain(..)
+            .for_each(|(_, frame)| self.pool.free(frame));
         for ns in 0..self.ns.len() {
             self.with(ns, |ns, cx| ns.clear(cx));
         }
