@@ -12,5 +12,6 @@ mod links;
 mod random;
 mod rig;
 mod routed;
+mod strained;
 mod streams;
 mod whole;
