@@ -569,6 +569,51 @@ fn what_only_looks_like_a_packet_has_no_course() {
     compare(config(Mode::Copy, Tight::Nothing), &steps);
 }
 
+/// Linux's bridge asks its firewall, and drops what is not of the version that the frame says (`br_validate_ipv4`,
+/// `br_validate_ipv6`); so does a kernel in a namespace, with `bridge-nf-call-iptables` on.
+#[test]
+fn what_is_no_packet_of_its_type_does_not_cross() {
+    let mut world = World::new(config(Mode::Copy, Tight::Nothing), false);
+    let part = Part {
+        to: 1,
+        as_from: None,
+        kind: Kind::Udp(0),
+        count: 1,
+        len: 60,
+    };
+    let good = world.frame(0, &part);
+    let changed = |places: &[(usize, u8)]| {
+        let mut frame = good.clone();
+        places.iter().for_each(|&(at, byte)| frame[at] = byte);
+        frame
+    };
+    for (frame, crosses) in [
+        (good.clone(), true),
+        (changed(&[(14, 0x65)]), false),
+        (changed(&[(14, 0x35)]), false),
+        (changed(&[(14, 0x44)]), false),
+        (changed(&[(16, 1)]), false),
+        (changed(&[(17, 10)]), false),
+        (changed(&[(12, 0x86), (13, 0xdd), (14, 0x35)]), false),
+        (good[..14].to_vec(), false),
+        // To a bridge these are no packets.
+        (changed(&[(12, 0x88), (14, 0x65)]), true),
+        (changed(&[(12, 0x81), (13, 0), (14, 0), (16, 8)]), true),
+    ] {
+        let (before, drops) = (world.heard.len(), world.lab.net().trace.drops.total());
+        world.send_frames(0, vec![frame.clone()], false);
+        world.step(&Step::Settle);
+        world.step(&Step::Read(1, 10));
+        assert_eq!(
+            world.heard.len() - before,
+            usize::from(crosses),
+            "{frame:x?}"
+        );
+        let dropped = world.lab.net().trace.drops.total() - drops;
+        assert_eq!(dropped, u64::from(!crosses), "{frame:x?}");
+    }
+}
+
 /// Flows to several hosts that take turns in one burst follow their courses together, up to a frame that may not: its ring
 /// is full, its connection ran out, was forgotten or is answered for the first time, its destination was silent for too long
 /// or is another flow's, the rules changed.

@@ -2,8 +2,10 @@
 //!
 //! A bridge that belongs to a namespace with a firewall shows it the IP packets that it forwards, as
 //! Linux's `br_netfilter` does: prerouting, forward and postrouting with the bridge as both
-//! interfaces. ARP and other protocols pass. Left out: fragments are not put together for the hooks
-//! of bridged packets; a later fragment passes as its own packet without ports.
+//! interfaces. ARP and other protocols pass; what is no packet of the version that its frame says is dropped. Left out:
+//! fragments are not put together for the hooks of bridged packets; a later fragment passes as its own packet without
+//! ports. A wrong header checksum, which Linux drops here and every stack does, is not looked for, since that would be a dozen
+//! instructions in each frame that follows its course; nor is padding cut off.
 
 use switch::bridge::{Decision, PortId};
 use switch::capture::Direction;
@@ -216,13 +218,17 @@ impl Net {
         let Ok(ether) = Ether::parse(self.pool.bytes(&frame)) else {
             return Some(frame);
         };
-        if ether.vlan.is_some()
-            || !matches!(
-                ether.protocol,
-                EthernetProtocol::Ipv4 | EthernetProtocol::Ipv6
-            )
-        {
-            return Some(frame);
+        // A plain packet of IPv4 in a frame of IPv6 follows its course.
+        let versions: &[u8] = match ether.protocol {
+            _ if ether.vlan.is_some() => return Some(frame),
+            EthernetProtocol::Ipv4 => &[4],
+            EthernetProtocol::Ipv6 => &[4, 6],
+            _ => return Some(frame),
+        };
+        let first = self.pool.bytes(&frame).get(ether.payload);
+        if first.is_none_or(|first| !versions.contains(&(first >> 4))) {
+            self.bridge_drop(frame, own, DropReason::HeaderMalformed);
+            return None;
         }
         let frame = self.own(frame, own)?;
         self.pool.pull(&frame, ether.payload);
