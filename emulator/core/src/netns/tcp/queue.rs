@@ -102,6 +102,8 @@ pub(super) struct Queue {
     pub(super) window: usize,
     pub(super) field: u16,
     pub(super) shift: u8,
+    /// smoltcp is to write what it owes before anything is sent: not sooner, since the window may close until then.
+    pub(super) is_owing: bool,
     /// What is sent here tells a larger window than smoltcp did last, and whether something was.
     pub(super) tells_more: bool,
     pub(super) has_spoken: bool,
@@ -303,6 +305,7 @@ impl Queue {
                 self.opened_at = self.opened_at.or(Some(now));
                 Timer::Idle
             }
+            Timer::Probe(_) if self.queued() == 0 => Timer::Idle,
             timer => timer,
         };
     }

@@ -218,6 +218,15 @@ impl Smol {
         })
     }
 
+    /// smoltcp could only ask for a window that it has no use for, which it goes on to do if what it sent last was
+    /// acknowledged while that was closed.
+    fn asks_for_nothing(&self) -> bool {
+        self.pingpong.window_told().is_none_or(|field| field == 0)
+            && self.pingpong.is_current()
+            && !self.owes
+            && is_at_rest(self.socket())
+    }
+
     /// Takes data that was given before; how many bytes.
     pub(super) fn send_unseen(&mut self, bytes: &[u8]) -> usize {
         self.put(bytes)
@@ -240,6 +249,16 @@ impl Smol {
         let taken = bytes.len() - rest.len();
         self.put_at = (self.put_at + taken) % self.send_capacity();
         taken
+    }
+
+    /// Has smoltcp's empty buffer hold so many bytes, whatever they are.
+    pub(super) fn put_blank(&mut self, count: usize) {
+        let put = self.socket_mut().send(|room| (count, room.len()));
+        debug_assert!(
+            put.is_ok_and(|room| room >= count),
+            "a buffer that is not empty"
+        );
+        self.put_at = count % self.send_capacity();
     }
 
     /// Gets data out of smoltcp's buffer, which begins in two places at most; how many bytes.
@@ -422,7 +441,8 @@ impl TcpEngine for Smol {
             return self.say(now, out);
         }
         if self.queue.is_on() {
-            if !self.is_overdue(now) {
+            let is_known = !self.queue.is_owing || self.pay(shared, path, now);
+            if is_known && !self.is_overdue(now) {
                 return self.send_queued(shared, path, now, out);
             }
             self.settle(shared, path, out.pool);
@@ -430,7 +450,7 @@ impl TcpEngine for Smol {
         if self.fin_waits().is_some_and(|at| ceiling(now) < at) {
             return false;
         }
-        if self.asks_later(now).is_some() {
+        if self.asks_later(now).is_some() || self.asks_for_nothing() {
             return false;
         }
         self.fin_answer_at = None;
@@ -463,6 +483,9 @@ impl TcpEngine for Smol {
         }
         if let Some(at) = self.asks_later(now) {
             return Next::At(at);
+        }
+        if self.asks_for_nothing() {
+            return Next::Never;
         }
         let now = instant(now);
         match shared.iface(path).poll_at(now, &self.set) {

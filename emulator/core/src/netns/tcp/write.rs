@@ -126,11 +126,9 @@ impl Smol {
             return false;
         }
         // What smoltcp owes goes with data, if that may be sent.
-        let is_current = match others {
-            0 if field > 0 => self.refresh(shared, path, now),
-            _ => self.pingpong.is_current(),
-        };
-        if !is_current && (self.owes || !self.pingpong.is_up_to_date()) {
+        let is_current = self.pingpong.is_current();
+        let is_owing = !is_current && others == 0 && field > 0;
+        if !is_current && !is_owing && (self.owes || !self.pingpong.is_up_to_date()) {
             return false;
         }
         let (next, shift) = (self.pingpong.ends().0, self.pingpong.peer_shift());
@@ -143,7 +141,8 @@ impl Smol {
         (queue.una, queue.acked_next) = (next.wrapping_sub(others as u32), next);
         (queue.field, queue.shift) = (field, shift);
         queue.window = usize::from(field) << shift;
-        (queue.tells_more, queue.acked_at) = (!is_current, now);
+        (queue.tells_more, queue.is_owing) = (!is_current && !is_owing, is_owing);
+        queue.acked_at = now;
         queue.timer = if others > 0 { timer } else { Timer::Idle };
         true
     }
@@ -171,7 +170,7 @@ impl Smol {
         heard: &Heard,
     ) -> bool {
         let (expected, since) = (self.pingpong.ends().1, self.pingpong.since());
-        if !self.queue.takes(now, heard, expected, since) {
+        if self.queue.is_owing || !self.queue.takes(now, heard, expected, since) {
             return false;
         }
         let (una, others) = (self.queue.una, self.queue.others as u32);
@@ -187,6 +186,16 @@ impl Smol {
         self.queue.hear(now, heard);
         self.pingpong.set_window(heard.window);
         true
+    }
+
+    /// Has smoltcp write what it owes, to go with what is due; whether it is known then what to send.
+    #[cold]
+    pub(super) fn pay(&mut self, shared: &mut Shared, path: PathIx, now: Time) -> bool {
+        if self.queue.due(&self.cut(shared, path)) == 0 {
+            return true;
+        }
+        self.queue.is_owing = !self.refresh(shared, path, now);
+        !self.queue.is_owing
     }
 
     /// Sends the next segment, if one is due; whether it did.

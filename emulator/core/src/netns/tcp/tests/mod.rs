@@ -6,6 +6,7 @@ mod bytes;
 mod claims;
 mod close;
 mod data;
+mod forged;
 mod listen;
 mod open;
 mod path;
@@ -247,6 +248,11 @@ impl Rig {
                 size => bytes.len() - segment.payload as usize + size,
             },
         };
+        assert!(
+            self.log.len() < 200_000,
+            "no end of segments at {}",
+            self.now
+        );
         self.log.push(sent);
         let mut delays = (self.wire)(&sent).into_iter();
         let last = delays.next_back();
