@@ -164,6 +164,17 @@ impl Trace {
         pool.free(frame);
     }
 
+    /// `frame` with bytes of its own. Where there is no buffer for them, its life ends at `place`.
+    pub fn own(&mut self, at: Time, pool: &mut Pool, frame: Frame, place: IfId) -> Option<Frame> {
+        let id = pool.meta(&frame).id;
+        let own = pool.unshare(frame);
+        if own.is_none() {
+            self.drops.count(DropReason::PoolEmpty);
+            self.event(at, id, place, What::Dropped(DropReason::PoolEmpty));
+        }
+        own
+    }
+
     fn record_drop(
         &mut self,
         at: Time,

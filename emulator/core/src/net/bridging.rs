@@ -190,18 +190,6 @@ impl Net {
         self.pool.free(frame);
     }
 
-    /// The frame with bytes of its own, or `None` and a drop when there is no buffer for them.
-    pub(super) fn own(&mut self, frame: Frame, place: IfId) -> Option<Frame> {
-        let number = self.pool.meta(&frame).id;
-        let own = self.pool.unshare(frame);
-        if own.is_none() {
-            self.trace.drops.count(DropReason::PoolEmpty);
-            let what = What::Dropped(DropReason::PoolEmpty);
-            self.trace.event(self.now, number, place, what);
-        }
-        own
-    }
-
     /// Shows an IP packet to the hooks of the bridge's namespace; `None` if it died there.
     fn bridge_hooks(&mut self, bridge: BridgeId, frame: Frame) -> Option<Frame> {
         let Some(slot) = self.bridges[bridge.0 as usize].as_ref() else {
@@ -230,7 +218,7 @@ impl Net {
             self.bridge_drop(frame, own, DropReason::HeaderMalformed);
             return None;
         }
-        let frame = self.own(frame, own)?;
+        let frame = (self.trace).own(self.now, &mut self.pool, frame, own)?;
         self.pool.pull(&frame, ether.payload);
         let frame = self.with_hooks(ns, |netns, cx| netns.bridged(cx, frame, own))??;
         // The header is still there, in front of the packet.

@@ -239,7 +239,7 @@ impl Net {
         let ns = self.sockets.get(parent.0 as usize)?.ns;
         let header = ether.payload;
         // What a bridge flooded is others' too.
-        let frame = self.own(frame, parent)?;
+        let frame = (self.trace).own(self.now, &mut self.pool, frame, parent)?;
         self.pool.pull(&frame, header);
         let frame = self.with_ns(ns, |netns, cx| netns.admit_for_child(cx, parent, frame))??;
         self.pool.push(&frame, header);

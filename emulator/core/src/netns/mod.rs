@@ -141,14 +141,7 @@ impl Cx<'_> {
 
     /// `frame` with bytes of its own; where there is no buffer for them it is dropped.
     fn unshare(&mut self, frame: Frame, place: IfId) -> Option<Frame> {
-        let number = self.pool.meta(&frame).id;
-        let own = self.pool.unshare(frame);
-        if own.is_none() {
-            self.trace.drops.count(DropReason::PoolEmpty);
-            let what = What::Dropped(DropReason::PoolEmpty);
-            self.trace.event(self.now, number, place, what);
-        }
-        own
+        self.trace.own(self.now, self.pool, frame, place)
     }
 
     /// The stack consumed `frame`.
