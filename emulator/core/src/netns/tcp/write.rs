@@ -127,7 +127,7 @@ impl Smol {
         }
         // What smoltcp owes goes with data, if that may be sent.
         let is_current = self.pingpong.is_current();
-        let is_owing = self.owes && !is_current && others == 0 && field > 0;
+        let is_owing = !is_current && others == 0 && field > 0;
         if !is_current && !is_owing && (self.owes || !self.pingpong.is_up_to_date()) {
             return false;
         }
