@@ -260,7 +260,8 @@ impl Queue {
     }
 
     /// Whether a segment is an acknowledgement, or tells a larger window, and smoltcp would do no more with it than is done
-    /// here. `since`: when the first of what smoltcp has was sent.
+    /// here. `since`: when the first of what smoltcp has was sent. A window that closes in front of bytes of smoltcp's stops its
+    /// timer, which is not done here.
     pub(super) fn takes(
         &self,
         now: Time,
@@ -274,7 +275,9 @@ impl Queue {
         let oldest = if self.others > 0 { since } else { first };
         let is_prompt = flight == 0 || oldest.is_none_or(|at| now <= at + PROMPT);
         let is_news = new > 0 || usize::from(heard.window) << self.shift > self.window;
-        is_plain && heard.seq == expected && new <= flight && is_news && is_prompt
+        let stops_timer = heard.window == 0 && self.others > 0;
+        let is_known = is_news && is_prompt && !stops_timer;
+        is_plain && heard.seq == expected && new <= flight && is_known
     }
 
     /// Takes it in.

@@ -122,12 +122,14 @@ impl Smol {
             return false;
         };
         let (others, timer) = (self.socket().send_queue(), self.timer(shared, path, now));
-        if !is_alone(self.socket()) || others > 0 && timer.at() <= ceiling(now) {
+        // A closed window says nothing of which timer runs.
+        let is_known = others == 0 || field > 0 && timer.at() > ceiling(now);
+        if !is_alone(self.socket()) || !is_known {
             return false;
         }
         // What smoltcp owes goes with data, if that may be sent.
         let is_current = self.pingpong.is_current();
-        let is_owing = !is_current && others == 0 && field > 0;
+        let is_owing = self.owes && !is_current && others == 0 && field > 0;
         if !is_current && !is_owing && (self.owes || !self.pingpong.is_up_to_date()) {
             return false;
         }
@@ -156,10 +158,7 @@ impl Smol {
     /// smoltcp's timer, if it has nothing to send.
     fn timer(&self, shared: &mut Shared, path: PathIx, now: Time) -> Timer {
         let at = shared.iface(path).poll_at(instant(now), &self.set);
-        at.map_or(Timer::Idle, |at| match self.pingpong.window_told() {
-            Some(0) => Timer::Probe(time(at)),
-            _ => Timer::Again(time(at)),
-        })
+        at.map_or(Timer::Idle, |at| Timer::Again(time(at)))
     }
 
     /// Takes a segment in if it is an acknowledgement that the queue waits for.
