@@ -9,6 +9,7 @@ use switch::wire;
 
 use super::*;
 use crate::app::SockOpt;
+use crate::netns::tcp::engine::TcpState;
 use crate::netns::tcp::express::{Plain, Refusal};
 use crate::netns::tcp::paths::Shared;
 use crate::netns::tcp::segment::{ACK, FIN, PSH, RST, SYN, write_checksum};
@@ -187,7 +188,7 @@ struct Play {
 }
 
 /// What the end was seen to do.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Default, PartialEq)]
 struct Seen {
     log: Vec<Sent>,
     calls: Vec<Result<usize, Errno>>,
@@ -420,12 +421,7 @@ impl Play {
 /// What was seen, and after how many steps frames were queued.
 fn played(kind: &Kind, steps: &[Step], long: bool) -> (Seen, usize) {
     let mut play = Play::new(kind, long);
-    let mut seen = Seen {
-        log: Vec::new(),
-        calls: Vec::new(),
-        listed: Vec::new(),
-        got: Vec::new(),
-    };
+    let mut seen = Seen::default();
     let mut queued = 0;
     for step in steps {
         play.step(*step, &mut seen);
@@ -487,6 +483,33 @@ fn a_window_that_closes_before_anything_is_sent_loses_no_acknowledgement() {
     assert!(first <= Time::from_millis(200), "acknowledged at {first}");
 }
 
+/// smoltcp goes on to ask for a window that was closed before what it sent last was acknowledged.
+#[test]
+fn a_closed_window_is_not_asked_for_without_data() {
+    let ack = |by, field| Step::Ack(Point::Last(by), Field::Is(field));
+    let steps = [
+        Step::Send {
+            len: 5_000,
+            times: 1,
+        },
+        Step::Flush,
+        ack(1_000, 0),
+        ack(0, 0),
+        Step::Flush,
+    ];
+    for long in [false, true] {
+        let mut play = Play::new(&KIND, long);
+        let mut seen = Seen::default();
+        for step in steps {
+            play.step(step, &mut seen);
+        }
+        let sent = play.rig.log.len();
+        play.rig.run_for(Duration::from_secs(10));
+        assert_eq!(play.rig.log[sent..], [], "long: {long}");
+    }
+    same(&KIND, &steps);
+}
+
 /// smoltcp stops its timer when the window closes and opens in front of what it has sent.
 #[test]
 fn a_window_that_closes_in_front_of_bytes_of_smoltcp_stops_its_timer() {
@@ -516,6 +539,30 @@ fn a_window_that_closes_in_front_of_bytes_of_smoltcp_stops_its_timer() {
         Step::Odd(24, false),
     ];
     same(&kind, &steps);
+}
+
+/// smoltcp would ask for a window for ever, and at one moment, if our FIN were acknowledged while it does.
+#[test]
+fn a_window_that_is_closed_when_our_fin_is_acknowledged_is_not_asked_for() {
+    let kind = Kind {
+        shift: None,
+        send_buffer: 16 * 1024,
+        ..KIND
+    };
+    let closed = |share| Step::Ack(Point::Share(share), Field::Is(0));
+    let steps = [
+        Step::Send { len: 40, times: 2 },
+        Step::Flush,
+        Step::Shut,
+        Step::Flush,
+        closed(25),
+        closed(1000),
+    ];
+    same(&kind, &steps);
+    let (seen, _) = played(&kind, &steps, false);
+    let late = seen.log.iter().filter(|sent| sent.at > Time::ZERO);
+    assert!(late.map(|sent| sent.segment.flags).eq([RST | ACK]));
+    assert_eq!(seen.listed.last().unwrap()[0].state, TcpState::FinWait2);
 }
 
 /// Or the comparison would compare nothing.
