@@ -179,7 +179,9 @@ impl Smol {
             (self.queue.field, self.queue.lags) = (heard.window, false);
         } else if others > 0 && new > 0 {
             // The last byte's acknowledgement comes with the window, when it is known what was sent before.
-            self.feed_ack((shared, path), now, heard.ack.wrapping_sub(1), u16::MAX);
+            if new > 1 {
+                self.feed_ack((shared, path), now, heard.ack.wrapping_sub(1), u16::MAX);
+            }
             self.queue.lags = true;
         }
         self.queue.hear(now, heard);

@@ -11,6 +11,7 @@ use super::*;
 use crate::app::SockOpt;
 use crate::netns::tcp::engine::TcpState;
 use crate::netns::tcp::express::{Plain, Refusal};
+use crate::netns::tcp::machine::Machine;
 use crate::netns::tcp::paths::Shared;
 use crate::netns::tcp::segment::{ACK, FIN, PSH, RST, SYN, write_checksum};
 use crate::netns::tcp::{IcmpKind, TcpSocket};
@@ -508,6 +509,38 @@ fn a_closed_window_is_not_asked_for_without_data() {
         assert_eq!(play.rig.log[sent..], [], "long: {long}");
     }
     same(&KIND, &steps);
+}
+
+/// The first byte's acknowledgement is no repeat of the one before.
+#[test]
+fn an_acknowledgement_of_one_byte_of_smoltcp_is_not_counted_as_a_repeat() {
+    let send = |len| Step::Send { len, times: 1 };
+    let one = Step::Ack(Point::First(1), Field::Is(u16::MAX));
+    let steps = [send(4_000), Step::Flush, send(5_000), Step::Flush, one];
+    let mut play = Play::new(&KIND, false);
+    let mut seen = Seen::default();
+    let repeats = |play: &Play| {
+        let conn = play.rig.ends[A].tcp.slots.conn(play.id).unwrap();
+        match &conn.engine {
+            Some(Machine::Engine(engine)) => engine.repeats(),
+            _ => panic!("no engine"),
+        }
+    };
+    for step in &steps[..4] {
+        play.step(*step, &mut seen);
+    }
+    let before = repeats(&play);
+    assert!(play.rig.tcp(A).queues_frames(play.id));
+    play.step(one, &mut seen);
+    assert!(play.rig.tcp(A).queues_frames(play.id));
+    assert_eq!(repeats(&play), before);
+    for count in 0..4 {
+        let again = Step::Again(count);
+        same(
+            &KIND,
+            &[&steps[..], &[again, one, Step::Flush, again]].concat(),
+        );
+    }
 }
 
 /// smoltcp stops its timer when the window closes and opens in front of what it has sent.
