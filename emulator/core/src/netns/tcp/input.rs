@@ -124,7 +124,7 @@ impl Tcp {
         let Some(conn) = self.slots.conn_at(slot) else {
             return Err((frame, DropReason::NoSocket));
         };
-        let (fin_again, is_end) = (fin_again(conn, segment), ends_ours(conn, segment));
+        let fin_again = fin_again(conn, segment);
         let burst = cx.pool.meta(&frame).gso_size > 0;
         let Some(frame) = prepare(cx.pool, frame, packet, conn.marks.shift) else {
             self.counters.out_of_frames += 1;
@@ -132,9 +132,6 @@ impl Tcp {
         };
         if fin_again {
             strip(cx.pool, &frame, segment.payload);
-        }
-        if is_end {
-            open_window(cx.pool, &frame);
         }
         let Some(Machine::Engine(engine)) = &mut conn.engine else {
             return Err((frame, DropReason::NoSocket));
@@ -378,20 +375,6 @@ fn fin_again(conn: &Conn, segment: &Segment) -> bool {
         && segment.payload > 0
         && !conn.ended
         && segment.seq.wrapping_add(segment.payload) == conn.recv_next()
-}
-
-/// It acknowledges our FIN and closes the window, which does not matter then. smoltcp 0.14 goes on to ask for a window if it
-/// was, and from FIN_WAIT_2 does so again and again at the same moment.
-fn ends_ours(conn: &Conn, segment: &Segment) -> bool {
-    let end = conn.marks.acked.wrapping_add(conn.send_queue() as u32 + 1);
-    segment.window == 0 && conn.write_shut && segment.flags & ACK != 0 && segment.ack == end
-}
-
-/// Has a packet that has been [prepared](prepare) tell of a window.
-fn open_window(pool: &mut Pool, frame: &Frame) {
-    let bytes = pool.bytes_mut(frame);
-    let transport = usize::from(bytes[0] & 0x0f) * 4;
-    bytes[transport + 15] = 1;
 }
 
 /// Takes the data out of a packet that has been [prepared](prepare): `count` bytes at its end.

@@ -42,7 +42,7 @@ use super::held::Held;
 use super::paths::{LOCAL, PathIx, REMOTE, Shared, endpoint};
 use super::pingpong::{HEADERS, KIND_SCALE, Pingpong, is_at_rest, option};
 use super::queue::Queue;
-use super::segment::FIN;
+use super::segment::{ACK, FIN};
 use super::write::LEAST;
 
 #[inline]
@@ -68,6 +68,21 @@ fn is_bare_fin(packet: &[u8]) -> bool {
         return false;
     };
     head[33] & FIN != 0 && packet.len() == 20 + usize::from(head[32] >> 4) * 4
+}
+
+/// An IPv4 packet of the other side's tells of no window.
+fn closes_window(packet: &[u8]) -> bool {
+    packet.get(34..36) == Some(&[0, 0])
+}
+
+/// Makes the headers of a packet of `len` bytes those of an acknowledgement that follows it.
+fn end(head: &mut [u8; HEADERS], len: usize) {
+    let fin = u32::from(head[33] & FIN);
+    let data = len.saturating_sub(20 + usize::from(head[32] >> 4) * 4) as u32;
+    let seq = u32::from_be_bytes([head[24], head[25], head[26], head[27]]);
+    head[24..28].copy_from_slice(&seq.wrapping_add(data + fin).to_be_bytes());
+    head[2..4].copy_from_slice(&(HEADERS as u16).to_be_bytes());
+    (head[32], head[33]) = (0x50, ACK);
 }
 
 /// Bytes of smoltcp's receive buffer for a window of so many.
@@ -100,6 +115,9 @@ pub(super) struct Smol {
     pub(super) asks_at: Option<Time>,
     /// Data came after what smoltcp sent last, answers aside: it may wait to acknowledge that.
     pub(super) owes: bool,
+    /// Bytes that were copied into smoltcp's send buffer.
+    #[cfg(test)]
+    pub(super) copied: usize,
 }
 
 impl Smol {
@@ -218,13 +236,30 @@ impl Smol {
         })
     }
 
-    /// smoltcp could only ask for a window that it has no use for, which it goes on to do if what it sent last was
-    /// acknowledged while that was closed.
-    fn asks_for_nothing(&self) -> bool {
-        self.pingpong.window_told().is_none_or(|field| field == 0)
-            && self.pingpong.is_current()
-            && !self.owes
-            && is_at_rest(self.socket())
+    /// All is acknowledged by this packet, which closes the window. smoltcp 0.14 goes on to ask for that if it did before, in
+    /// FIN_WAIT_2 again and again at the same moment: it is told of a window in between.
+    #[cold]
+    fn stop_asking(&mut self, shared: &mut Shared, path: PathIx, now: Time, packet: &[u8]) {
+        let may_ask = matches!(
+            self.socket().state(),
+            State::Established | State::CloseWait | State::FinWait2
+        );
+        let Some(mut head) = packet.first_chunk().copied().filter(|_| may_ask) else {
+            return;
+        };
+        end(&mut head, packet.len());
+        for window in [1, 0] {
+            head[35] = window;
+            let mut device = Inbound {
+                packet: Some(&head),
+                reply: &mut Reply::new(),
+                mtu: 0,
+                burst: 0,
+            };
+            shared
+                .iface(path)
+                .poll_ingress_single(instant(now), &mut device, &mut self.set);
+        }
     }
 
     /// Takes data that was given before; how many bytes.
@@ -247,6 +282,10 @@ impl Smol {
             rest = &rest[taken.unwrap_or(0)..];
         }
         let taken = bytes.len() - rest.len();
+        #[cfg(test)]
+        {
+            self.copied += taken;
+        }
         self.put_at = (self.put_at + taken) % self.send_capacity();
         taken
     }
@@ -319,6 +358,8 @@ impl TcpEngine for Smol {
             fin_answer_at: None,
             asks_at: None,
             owes: false,
+            #[cfg(test)]
+            copied: 0,
         };
         engine.set_up(setup);
         engine
@@ -411,6 +452,9 @@ impl TcpEngine for Smol {
             self.fin_answer_at = Some(ceiling(now) + ACK_DELAY);
         }
         let after = queues(self.socket());
+        if after.0 == 0 && before.0 > 0 && closes_window(packet) {
+            self.stop_asking(shared, path, now, packet);
+        }
         self.owes |= after.1 > before.1;
         self.pingpong.took(packet, before, after);
         if after.0 == before.0 && (before.0 > 0 || self.state().waits_for_fin()) {
@@ -450,7 +494,7 @@ impl TcpEngine for Smol {
         if self.fin_waits().is_some_and(|at| ceiling(now) < at) {
             return false;
         }
-        if self.asks_later(now).is_some() || self.asks_for_nothing() {
+        if self.asks_later(now).is_some() {
             return false;
         }
         self.fin_answer_at = None;
@@ -483,9 +527,6 @@ impl TcpEngine for Smol {
         }
         if let Some(at) = self.asks_later(now) {
             return Next::At(at);
-        }
-        if self.asks_for_nothing() {
-            return Next::Never;
         }
         let now = instant(now);
         match shared.iface(path).poll_at(now, &self.set) {

@@ -130,7 +130,9 @@ impl Smol {
         // What smoltcp owes goes with data, if that may be sent.
         let is_current = self.pingpong.is_current();
         let is_owing = self.owes && !is_current && others == 0 && field > 0;
-        if !is_current && !is_owing && (self.owes || !self.pingpong.is_up_to_date()) {
+        // The numbers are those of the headers that smoltcp wrote last, if it wrote any.
+        let is_known = is_current || self.pingpong.is_up_to_date();
+        if !is_known || !is_current && !is_owing && self.owes {
             return false;
         }
         let (next, shift) = (self.pingpong.ends().0, self.pingpong.peer_shift());

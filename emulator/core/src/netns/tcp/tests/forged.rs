@@ -9,11 +9,12 @@ use switch::wire;
 
 use super::*;
 use crate::app::SockOpt;
-use crate::netns::tcp::engine::TcpState;
+use crate::netns::tcp::engine::{TcpEngine, TcpState};
 use crate::netns::tcp::express::{Plain, Refusal};
 use crate::netns::tcp::machine::Machine;
 use crate::netns::tcp::paths::Shared;
 use crate::netns::tcp::segment::{ACK, FIN, PSH, RST, SYN, write_checksum};
+use crate::netns::tcp::smol::Smol;
 use crate::netns::tcp::{IcmpKind, TcpSocket};
 
 /// For so long acknowledgements of something new may come.
@@ -412,6 +413,14 @@ impl Play {
         conn.map_or(self.next, |conn| conn.recv_next())
     }
 
+    fn engine(&self) -> &Smol {
+        let conn = self.rig.ends[A].tcp.slots.conn(self.id).unwrap();
+        match &conn.engine {
+            Some(Machine::Engine(engine)) => engine,
+            _ => panic!("no engine"),
+        }
+    }
+
     fn complain(&mut self, kind: IcmpKind) {
         let (local, remote, seq) = (address(V4[0]), address(V4[1]), self.una);
         self.rig
@@ -509,6 +518,36 @@ fn a_closed_window_is_not_asked_for_without_data() {
         assert_eq!(play.rig.log[sent..], [], "long: {long}");
     }
     same(&KIND, &steps);
+    let data = Step::Data {
+        len: 1,
+        point: Point::Share(1000),
+        field: Field::Same,
+        gap: 0,
+    };
+    same(&KIND, &[&steps[..3], &[data]].concat());
+}
+
+/// Or a peer could have all of a long buffer copied with each segment.
+#[test]
+fn to_end_costs_what_was_written_however_far_along_the_buffer_is() {
+    let kind = Kind {
+        shift: Some(7),
+        send_buffer: 4 << 20,
+        ..KIND
+    };
+    let send = |len| Step::Send { len, times: 1 };
+    let all_but_one = Step::Ack(Point::Last(1), Field::Is(u16::MAX));
+    let round = [send(65_536), Step::Flush, all_but_one];
+    let mut play = Play::new(&kind, false);
+    let mut seen = Seen::default();
+    for step in round.iter().cycle().take(3 * 48) {
+        play.step(*step, &mut seen);
+        assert!(play.rig.tcp(A).queues_frames(play.id));
+    }
+    let (before, queued) = (play.engine().copied, play.engine().send_queue());
+    play.step(Step::Odd(ACK, true), &mut seen);
+    assert!(!play.rig.tcp(A).queues_frames(play.id));
+    assert_eq!(play.engine().copied - before, queued);
 }
 
 /// The first byte's acknowledgement is no repeat of the one before.
@@ -519,21 +558,14 @@ fn an_acknowledgement_of_one_byte_of_smoltcp_is_not_counted_as_a_repeat() {
     let steps = [send(4_000), Step::Flush, send(5_000), Step::Flush, one];
     let mut play = Play::new(&KIND, false);
     let mut seen = Seen::default();
-    let repeats = |play: &Play| {
-        let conn = play.rig.ends[A].tcp.slots.conn(play.id).unwrap();
-        match &conn.engine {
-            Some(Machine::Engine(engine)) => engine.repeats(),
-            _ => panic!("no engine"),
-        }
-    };
     for step in &steps[..4] {
         play.step(*step, &mut seen);
     }
-    let before = repeats(&play);
+    let before = play.engine().repeats();
     assert!(play.rig.tcp(A).queues_frames(play.id));
     play.step(one, &mut seen);
     assert!(play.rig.tcp(A).queues_frames(play.id));
-    assert_eq!(repeats(&play), before);
+    assert_eq!(play.engine().repeats(), before);
     for count in 0..4 {
         let again = Step::Again(count);
         same(
