@@ -53,6 +53,8 @@ const KIND_SACK: u8 = 5;
 pub(super) struct Pingpong {
     /// It is under way: smoltcp is open and has nothing to send, to give or to acknowledge but what is here.
     is_on: bool,
+    /// smoltcp is to write what it owes before the first message goes: not sooner, since the window may close until then.
+    is_owing: bool,
     /// Never on this connection.
     is_off: bool,
     /// smoltcp may have data that came out of order.
@@ -93,6 +95,7 @@ impl Default for Pingpong {
     fn default() -> Self {
         Self {
             is_on: false,
+            is_owing: false,
             is_off: false,
             has_gap: false,
             is_current: false,
@@ -428,7 +431,7 @@ impl Pingpong {
     }
 
     /// Sends what is to be said; whether it can.
-    pub(super) fn speak(&mut self, now: Time, mtu: usize, out: &mut Emitter<'_>) -> bool {
+    fn speak(&mut self, now: Time, mtu: usize, out: &mut Emitter<'_>) -> bool {
         let len = HEADERS + self.said.len();
         if self.said_at.is_some() || self.said.is_empty() || self.unread() > 0 || len > mtu {
             return false;
@@ -477,7 +480,7 @@ impl Pingpong {
         let window = usize::from(u16::from_be_bytes([self.head[34], self.head[35]]));
         let fits = !data.is_empty() && data.len() <= LIMIT && 2 * data.len() < window;
         let is_turn = self.heard.is_empty() && self.said_at.is_none_or(|at| at == now);
-        if !is_next || !fits || !is_turn {
+        if self.is_owing || !is_next || !fits || !is_turn {
             return false;
         }
         if self.said_at.take().is_some() {
@@ -552,7 +555,7 @@ pub(super) fn option(packet: &[u8], wanted: u8) -> Option<Range<usize>> {
 
 impl Smol {
     /// Begins with a message of `len` bytes, if smoltcp is at rest. An acknowledgement that it owes goes with the
-    /// message: it writes one that stays here.
+    /// message, when that leaves: it writes one that stays here.
     pub(super) fn begin(
         &mut self,
         shared: &mut Shared,
@@ -564,8 +567,28 @@ impl Smol {
         if turn.is_off || turn.sent < AFTER || !turn.fits(len) || !is_at_rest(self.socket()) {
             return false;
         }
-        self.pingpong.is_on = self.refresh(shared, path, now);
+        let is_owing = self.owes && !self.pingpong.is_current;
+        self.pingpong.is_owing = is_owing;
+        self.pingpong.is_on = is_owing || self.refresh(shared, path, now);
         self.pingpong.is_on
+    }
+
+    /// Sends what is to be said, and with it what is owed; whether it can.
+    pub(super) fn speak(
+        &mut self,
+        shared: &mut Shared,
+        path: PathIx,
+        now: Time,
+        out: &mut Emitter<'_>,
+    ) -> bool {
+        let mtu = shared.mtu(path);
+        if self.pingpong.is_owing {
+            if HEADERS + self.pingpong.said.len() > mtu || !self.refresh(shared, path, now) {
+                return false;
+            }
+            self.pingpong.is_owing = false;
+        }
+        self.pingpong.speak(now, mtu, out)
     }
 
     /// Has smoltcp, at rest, write an acknowledgement that it owes, to go with data; whether the headers of that are known.
@@ -623,7 +646,7 @@ impl Smol {
                 debug_assert_eq!(void.len, HEADERS + pingpong.said.len());
             }
         }
-        pingpong.is_on = false;
+        (pingpong.is_on, pingpong.is_owing) = (false, false);
         pingpong.heard.clear();
         pingpong.read = 0;
         pingpong.said.clear();

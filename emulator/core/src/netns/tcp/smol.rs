@@ -473,7 +473,7 @@ impl TcpEngine for Smol {
         out: &mut Emitter<'_>,
     ) -> bool {
         if self.pingpong.is_on() {
-            if self.pingpong.speak(now, shared.mtu(path), out) {
+            if self.speak(shared, path, now, out) {
                 return true;
             }
             if self.pingpong.next(now) != Next::Now {

@@ -480,17 +480,17 @@ fn a_window_that_closes_before_anything_is_sent_loses_no_acknowledgement() {
         field: Field::Same,
         gap: 0,
     };
-    let send = Step::Send {
-        len: 5_000,
-        times: 1,
-    };
-    let closed = Step::Ack(Point::First(0), Field::Is(0));
-    let steps = [data, Step::Read(500), send, closed, Step::Flush];
-    same(&KIND, &steps);
-    let (seen, _) = played(&KIND, &steps, false);
-    let acks = seen.log.iter().filter(|sent| sent.segment.ack == 77_501);
-    let first = acks.map(|sent| sent.at).min().unwrap();
-    assert!(first <= Time::from_millis(200), "acknowledged at {first}");
+    // A stream, and a message.
+    for len in [5_000, 500] {
+        let send = Step::Send { len, times: 1 };
+        let closed = Step::Ack(Point::First(0), Field::Is(0));
+        let steps = [data, Step::Read(500), send, closed, Step::Flush];
+        same(&KIND, &steps);
+        let (seen, _) = played(&KIND, &steps, false);
+        let acks = seen.log.iter().filter(|sent| sent.segment.ack == 77_501);
+        let first = acks.map(|sent| sent.at).min().unwrap();
+        assert!(first <= Time::from_millis(200), "acknowledged at {first}");
+    }
 }
 
 /// smoltcp goes on to ask for a window that was closed before what it sent last was acknowledged.
