@@ -86,6 +86,12 @@ impl Tcp {
         };
         conn.mtu = mtu;
         if let Some(Machine::Engine(engine)) = &mut conn.engine {
+            // A message that is under way was sent whole.
+            let (shared, path) = (&mut self.shared, conn.path);
+            if engine.pingpong.is_on() && guarded(|| engine.catch_up(shared, path)).is_none() {
+                self.crashed(slot);
+                return;
+            }
             // What is sent again at once makes the engine's timeout longer than ping-pong believes.
             engine.pingpong.forbid();
         }

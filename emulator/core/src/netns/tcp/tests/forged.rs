@@ -575,6 +575,24 @@ fn an_acknowledgement_of_one_byte_of_smoltcp_is_not_counted_as_a_repeat() {
     }
 }
 
+/// A message was sent whole, whatever the path carries since.
+#[test]
+fn a_path_may_become_narrow_while_a_message_is_under_way() {
+    let send = Step::Send {
+        len: 1_148,
+        times: 1,
+    };
+    let kind = Kind {
+        offload: false,
+        ..KIND
+    };
+    let all = Step::Ack(Point::Share(1000), Field::Same);
+    same(
+        &kind,
+        &[all, send, Step::Flush, Step::Narrow(500), Step::Flush],
+    );
+}
+
 /// smoltcp stops its timer when the window closes and opens in front of what it has sent.
 #[test]
 fn a_window_that_closes_in_front_of_bytes_of_smoltcp_stops_its_timer() {
