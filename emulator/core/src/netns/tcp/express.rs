@@ -231,13 +231,17 @@ impl Conn {
     }
 
     /// The same after the engine took in a plain segment with so much data, in order, when no
-    /// acknowledgement was due; `queued` bytes wait for one.
+    /// acknowledgement was due; `queued` bytes wait for one. What is due at this moment goes with the segment.
     #[inline]
     fn rests_after(&self, now: Time, payload: usize, queued: usize) -> bool {
         let now = ceiling(now);
-        self.is_calm(queued)
-            && (queued == 0 || self.is_armed_by(now + MIN_RTO))
-            && (payload == 0 || self.mtu < LARGE_MTU && self.is_armed_by(now + ACK_DELAY))
+        let is_armed = match (payload, queued) {
+            (0, 0) => true,
+            (0, _) => self.is_armed_by(now + MIN_RTO),
+            // That is sooner.
+            _ => self.mtu < LARGE_MTU && self.is_armed_by(now + ACK_DELAY),
+        };
+        is_armed && !self.is_armed_by(now) && self.is_calm(queued)
     }
 }
 
@@ -499,8 +503,7 @@ impl Tcp {
         {
             let next = engine.next(&mut self.shared, conn.path, now);
             let is_armed = match next {
-                // Its timer is about to fire.
-                Next::Now => conn.is_armed_by(now),
+                Next::Now => false,
                 Next::At(at) => conn.is_armed_by(at),
                 Next::Never => engine.send_queue() == 0,
             };

@@ -497,6 +497,24 @@ fn what_follows_an_answer_is_acknowledged_at_once() {
     }
 }
 
+/// What is due at the moment at which a segment comes goes with that: here the stream that was lost, when the neighbour has
+/// answered for which the segment waited as long. The segment's own repeat then comes after it.
+#[test]
+fn what_is_due_goes_with_a_segment_of_that_moment() {
+    let steps = [
+        Step::Send(0, 1),
+        Step::Send(0, 1),
+        Step::Connect,
+        Step::Neighbours(0),
+        Step::Cut(1, true),
+        Step::Stream(1, 3, 10_923, 1),
+        Step::Exchange(0, 1, 1),
+        Step::Cut(1, false),
+        Step::Wait(1_000_000),
+    ];
+    assert!(assert_alike(&steps, RECV_BUFFER, true).is_ok());
+}
+
 /// Likewise.
 #[test]
 fn streams_are_held() {
