@@ -39,6 +39,8 @@ enum Kind {
     Other,
     /// The same, with what would be `Udp` in it.
     Foreign(u8),
+    /// As `Udp`, in a frame of IPv6.
+    Misnamed(u8),
     /// As `Udp`, in a VLAN.
     Tagged,
 }
@@ -94,6 +96,7 @@ fn any_kind() -> impl Strategy<Value = Kind> {
         1 => (0u8..4).prop_map(Kind::Odd),
         2 => Just(Kind::Other),
         2 => (0u8..3).prop_map(Kind::Foreign),
+        1 => (0u8..3).prop_map(Kind::Misnamed),
         1 => Just(Kind::Tagged),
     ]
 }
@@ -224,6 +227,7 @@ impl World {
         let mut frame = [self.mac(part.to), self.mac(source)].concat();
         match part.kind {
             Kind::Other | Kind::Foreign(_) => frame.extend_from_slice(&[0x88, 0xb5]),
+            Kind::Misnamed(_) => frame.extend_from_slice(&[0x86, 0xdd]),
             Kind::Tagged => frame.extend_from_slice(&[0x81, 0, 0, 7, 8, 0]),
             _ => frame.extend_from_slice(&[8, 0]),
         }
@@ -393,7 +397,7 @@ fn packet(from: [u8; 4], to: [u8; 4], part: &Part) -> Vec<u8> {
             upper[13] = flags;
             (6, flow, upper.to_vec())
         }
-        Kind::Udp(flow) | Kind::Foreign(flow) => (17, flow, vec![0; 26]),
+        Kind::Udp(flow) | Kind::Foreign(flow) | Kind::Misnamed(flow) => (17, flow, vec![0; 26]),
         _ => (17, 0, vec![0; 26]),
     };
     let mut upper = upper;
@@ -555,6 +559,8 @@ fn what_only_looks_like_a_packet_has_no_course() {
         Kind::Udp(0),
         Kind::Foreign(0),
         Kind::Udp(0),
+        Kind::Misnamed(0),
+        Kind::Udp(0),
         Kind::Foreign(0),
     ] {
         for turn in 0..8 {
@@ -587,30 +593,32 @@ fn what_is_no_packet_of_its_type_does_not_cross() {
         places.iter().for_each(|&(at, byte)| frame[at] = byte);
         frame
     };
-    for (frame, crosses) in [
+    let frames = [
         (good.clone(), true),
         (changed(&[(14, 0x65)]), false),
         (changed(&[(14, 0x35)]), false),
         (changed(&[(14, 0x44)]), false),
         (changed(&[(16, 1)]), false),
         (changed(&[(17, 10)]), false),
+        (changed(&[(12, 0x86), (13, 0xdd)]), false),
         (changed(&[(12, 0x86), (13, 0xdd), (14, 0x35)]), false),
         (good[..14].to_vec(), false),
         // To a bridge these are no packets.
         (changed(&[(12, 0x88), (14, 0x65)]), true),
         (changed(&[(12, 0x81), (13, 0), (14, 0), (16, 8)]), true),
-    ] {
-        let (before, drops) = (world.heard.len(), world.lab.net().trace.drops.total());
-        world.send_frames(0, vec![frame.clone()], false);
-        world.step(&Step::Settle);
-        world.step(&Step::Read(1, 10));
-        assert_eq!(
-            world.heard.len() - before,
-            usize::from(crosses),
-            "{frame:x?}"
-        );
-        let dropped = world.lab.net().trace.drops.total() - drops;
-        assert_eq!(dropped, u64::from(!crosses), "{frame:x?}");
+    ];
+    // Alone and together.
+    for count in [1, 3] {
+        for (frame, crosses) in &frames {
+            let (before, drops) = (world.heard.len(), world.lab.net().trace.drops.total());
+            world.send_frames(0, vec![frame.clone(); count], true);
+            world.step(&Step::Settle);
+            world.step(&Step::Read(1, 10));
+            let crossed = if *crosses { count } else { 0 };
+            assert_eq!(world.heard.len() - before, crossed, "{count} {frame:x?}");
+            let dropped = world.lab.net().trace.drops.total() - drops;
+            assert_eq!(dropped, (count - crossed) as u64, "{count} {frame:x?}");
+        }
     }
 }
 

@@ -206,15 +206,14 @@ impl Net {
         let Ok(ether) = Ether::parse(self.pool.bytes(&frame)) else {
             return Some(frame);
         };
-        // A plain packet of IPv4 in a frame of IPv6 follows its course.
-        let versions: &[u8] = match ether.protocol {
+        let version = match ether.protocol {
             _ if ether.vlan.is_some() => return Some(frame),
-            EthernetProtocol::Ipv4 => &[4],
-            EthernetProtocol::Ipv6 => &[4, 6],
+            EthernetProtocol::Ipv4 => 4,
+            EthernetProtocol::Ipv6 => 6,
             _ => return Some(frame),
         };
         let first = self.pool.bytes(&frame).get(ether.payload);
-        if first.is_none_or(|first| !versions.contains(&(first >> 4))) {
+        if first.is_none_or(|first| first >> 4 != version) {
             self.bridge_drop(frame, own, DropReason::HeaderMalformed);
             return None;
         }

@@ -190,10 +190,13 @@ fn exit(bridge: &Bridge, sockets: &[Socket], port: PortId) -> Option<Exit> {
 /// What is in the frame meets the hooks.
 #[inline(always)]
 fn is_packet(bytes: &[u8]) -> bool {
-    let kind = bytes
-        .get(ETHER_LEN - 2..)
-        .and_then(|kind| kind.first_chunk());
-    matches!(kind, Some(&IPV4 | &IPV6))
+    matches!(kind(bytes), Some(&IPV4 | &IPV6))
+}
+
+/// The type of what is in the frame.
+#[inline(always)]
+fn kind(bytes: &[u8]) -> Option<&[u8; 2]> {
+    bytes.get(ETHER_LEN - 2..)?.first_chunk()
 }
 
 impl Gate<'_> {
@@ -209,6 +212,9 @@ impl Gate<'_> {
     #[inline(always)]
     fn guarded(&mut self, guard: &mut Netfilter, addresses: Option<u64>) -> Option<Way> {
         let packet = Run::of(self.bytes.get(ETHER_LEN..)?, self.bridge.interface(), 1)?;
+        if kind(self.bytes) != Some(&IPV4) {
+            return None;
+        }
         let single = self.single(&packet);
         if let Some(single) = &single
             && let Some(way) = self.along(guard, single)

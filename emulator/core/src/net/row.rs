@@ -24,7 +24,7 @@ pub(super) struct Row {
 
 impl Row {
     /// A row of one frame; `None` if it goes alone. With hooks on the bridge `guarded` by, it is a packet
-    /// of a flow.
+    /// of a flow, which are of IPv4.
     #[inline]
     pub(super) fn of(meta: Meta, bytes: &[u8], guarded: Option<IfId>) -> Option<Self> {
         let (head, payload) = bytes.split_first_chunk::<ETHER_LEN>()?;
@@ -32,7 +32,8 @@ impl Row {
             return None;
         }
         let packets = match (guarded, [head[12], head[13]]) {
-            (Some(bridge), IPV4 | IPV6) => Some(Run::of(payload, bridge, 1)?),
+            (Some(bridge), IPV4) => Some(Run::of(payload, bridge, 1)?),
+            (Some(_), IPV6) => return None,
             _ => None,
         };
         Some(Self {
