@@ -359,6 +359,14 @@ impl Queue {
         };
     }
 
+    /// The first byte, of which nothing has been sent, has this number.
+    pub(super) fn go_on_from(&mut self, next: u32) {
+        debug_assert!(self.flight() == 0 && self.sent == 0 && self.cut == 0);
+        let queued = self.queued();
+        (self.base, self.una, self.next, self.acked_next) = (next, next, next, next);
+        self.end = next.wrapping_add(queued as u32);
+    }
+
     /// Keeps the room for stores of one that is over.
     pub(super) fn keep(&mut self, other: Self) {
         self.stores = other.stores;

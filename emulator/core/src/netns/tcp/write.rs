@@ -198,6 +198,8 @@ impl Smol {
             return true;
         }
         self.queue.is_owing = !self.refresh(shared, path, now);
+        // If smoltcp had written no plain segment, its numbers are known only now.
+        self.queue.go_on_from(self.pingpong.ends().0);
         !self.queue.is_owing
     }
 

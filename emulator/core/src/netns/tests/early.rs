@@ -463,6 +463,29 @@ fn a_long_answer_over_ipv6_comes_whole() {
     }
 }
 
+/// The first that an engine of a server says is a long write, when it owes an acknowledgement: its numbers go on from those
+/// of the handshake.
+#[test]
+fn a_long_answer_comes_whole() {
+    let long = Step::Stream(1, 3, 16_000, 20_000);
+    let small = [Step::Send(0, 577), Step::Recv(1, 577), long.clone()];
+    // The SYN comes again.
+    let again = Step::Again(3, 0, Change::Pad(1));
+    let repeated = [
+        Step::Send(0, 1),
+        Step::Send(0, 1),
+        again,
+        Step::Recv(1, 2),
+        long,
+    ];
+    for (steps, buffer) in [(&small[..], 1), (&repeated, RECV_BUFFER)] {
+        for offload in [false, true] {
+            let alike = assert_alike(steps, buffer, offload);
+            assert!(alike.is_ok(), "{steps:?} {offload}");
+        }
+    }
+}
+
 /// After an acknowledgement in an answer to what was not in order, or fitted the window in part, smoltcp's next one is
 /// not late.
 #[test]
