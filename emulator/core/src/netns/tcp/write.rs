@@ -123,8 +123,8 @@ impl Smol {
         };
         let (others, timer) = (self.socket().send_queue(), self.timer(shared, path, now));
         // A closed window says nothing of which timer runs.
-        let is_known = others == 0 || field > 0 && timer.at() > ceiling(now);
-        if !is_alone(self.socket()) || !is_known {
+        let is_timed = others == 0 || field > 0 && timer.at() > ceiling(now);
+        if !is_alone(self.socket()) || !is_timed {
             return false;
         }
         // What smoltcp owes goes with data, if that may be sent.
