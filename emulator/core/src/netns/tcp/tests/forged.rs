@@ -271,8 +271,9 @@ impl Play {
             Point::Share(share) => (u64::from(flight) * u64::from(share) / 1000) as u32,
             Point::First(by) => by.min(flight),
             Point::Last(by) => flight.saturating_sub(by),
-            // smoltcp would believe an acknowledgement of a FIN that it has not sent.
-            Point::Future(_) if self.has_shut => flight,
+            // smoltcp believes an acknowledgement of a FIN, and of queued data, that it has not sent: the short way for segments
+            // does not know what follows from that.
+            Point::Future(_) if self.has_shut || self.express => flight,
             Point::Future(by) => flight + by,
             Point::Old(by) => by.wrapping_neg(),
         };
