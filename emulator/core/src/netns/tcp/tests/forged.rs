@@ -676,9 +676,38 @@ fn numbers_wrap_while_frames_are_queued() {
     assert!(same(&KIND, &steps) > 4);
 }
 
+/// Known to differ: all segments are the same but the last, a reset, whose number is lower by what was under way.
+#[test]
+#[ignore = "known: the number of a reset behind a window that closed and opened byte by byte"]
+fn a_reset_behind_a_window_that_opened_byte_by_byte_has_its_number() {
+    let kind = Kind {
+        offload: false,
+        shift: None,
+        send_buffer: 16_301,
+        express: true,
+        seed: 170_549,
+        ..KIND
+    };
+    let send = |times| Step::Send { len: 4096, times };
+    let ack = |point, field| Step::Ack(point, Field::Is(field));
+    let steps = [
+        send(1),
+        send(1),
+        send(1),
+        send(1),
+        Step::Odd(24, false),
+        send(1),
+        ack(Point::Last(0), 65_535),
+        Step::Flush,
+        ack(Point::Share(1), 0),
+        ack(Point::Share(0), 1),
+        ack(Point::Share(1), 1),
+    ];
+    let _queued = same(&kind, &steps);
+}
+
 proptest! {
-    // The same programs each time: of any, one in some thousand differs still, where a window closes and opens in front of
-    // bytes that are acknowledged in parts, on the short way for segments.
+    // The same programs each time: of any, one in some thousand differs still, as the test above does.
     #![proptest_config(ProptestConfig {
         cases: 200,
         rng_seed: proptest::test_runner::RngSeed::Fixed(1),
