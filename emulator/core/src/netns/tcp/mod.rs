@@ -388,6 +388,15 @@ impl Tcp {
         }
     }
 
+    /// Bytes that a stream's write queue had to copy into frames, since it began.
+    #[cfg(test)]
+    fn bytes_copied(&mut self, id: TcpId) -> Option<usize> {
+        match self.slots.conn(id)?.engine.as_ref()? {
+            machine::Machine::Engine(engine) => engine.queue.is_on().then_some(engine.queue.copied),
+            _ => None,
+        }
+    }
+
     /// Frames that wait for acknowledgements and are nobody else's.
     #[cfg(test)]
     pub(super) fn frames_queued(&self, pool: &Pool) -> usize {

@@ -120,6 +120,9 @@ pub(super) struct Queue {
     pub(super) timer: Timer,
     /// Bytes of the stores' buffers.
     room: usize,
+    /// Bytes of segments that were not sent in their stores' frames.
+    #[cfg(test)]
+    pub(super) copied: usize,
 }
 
 impl Store {
@@ -202,9 +205,11 @@ impl Queue {
             });
         }
         let mut rest = &bytes[..taken];
+        // The end of a long write is in front of the next one.
+        let is_short = self.queued() == self.flight() && taken <= SMALL_DATA;
         while !rest.is_empty() {
             let count = self.append(pool, rest);
-            if count == 0 && !self.add(pool, cut, rest.len()) {
+            if count == 0 && !self.add(pool, cut, is_short) {
                 break;
             }
             self.end = self.end.wrapping_add(count as u32);
@@ -233,13 +238,19 @@ impl Queue {
         count
     }
 
-    /// Adds a store that ends where a segment would; whether there is a buffer. `len` bytes are to be written.
-    fn add(&mut self, pool: &mut Pool, cut: &Cut, len: usize) -> bool {
-        let most = cut.most.min(self.capacity - self.place(self.queued()));
-        let most = if len <= SMALL_DATA {
-            most.min(SMALL_DATA)
-        } else {
-            most
+    /// Bytes from the next that is given to the end of its segment, if all that waits is sent at once. smoltcp begins anew at
+    /// the end of its buffer.
+    fn until_cut(&self, cut: &Cut) -> usize {
+        let (begin, at) = (self.place(self.flight()), self.place(self.queued()));
+        let begun = if at < begin { at } else { at - begin };
+        (cut.most - begun % cut.most).min(self.capacity - at)
+    }
+
+    /// Adds a store that ends where a segment would, or before if only a short one is asked for; whether there is a buffer.
+    fn add(&mut self, pool: &mut Pool, cut: &Cut, is_short: bool) -> bool {
+        let most = match is_short {
+            true => self.until_cut(cut).min(SMALL_DATA),
+            false => self.until_cut(cut),
         };
         if self.room >= MOST || !pool.is_roomy() {
             return false;
@@ -411,6 +422,10 @@ impl Queue {
         count: usize,
         target: Option<&Frame>,
     ) {
+        #[cfg(test)]
+        {
+            self.copied += count;
+        }
         let mut done = 0;
         while done < count
             && let Some(store) = self.stores.get_mut(self.sent)

@@ -201,6 +201,46 @@ fn streams_are_written_into_frames() {
     }
 }
 
+/// Bytes that a stream's queue copied into frames in turns that fill its buffer, but not the peer's window, by writes of
+/// this length.
+fn copied(offload: bool, len: usize, turns: usize) -> Option<usize> {
+    let mut rig = Rig::new();
+    for end in [A, B] {
+        rig.tcp(end).set_offload(offload);
+        rig.tcp(end).set_partial_checksums(offload);
+    }
+    let options = TcpOptions {
+        send_buffer: 256 * 1024,
+        recv_buffer: 512 * 1024,
+        ..TcpOptions::default()
+    };
+    let (a, b) = rig.pair_with(V4, &options);
+    rig.send(A, a, &pattern(9000)).unwrap();
+    rig.run_for(Duration::from_millis(40));
+    for _ in 0..turns {
+        let began = rig.send(A, a, &pattern(len.max(4_096)));
+        assert!(began.is_ok());
+        while rig.send(A, a, &pattern(len)).is_ok() {}
+        rig.run_for(Duration::from_millis(1));
+        while rig.recv(B, b).is_ok() {}
+        rig.run_for(Duration::from_millis(40));
+    }
+    rig.tcp(A).bytes_copied(a)
+}
+
+#[test]
+fn what_is_written_is_in_the_frame_that_carries_it() {
+    for offload in [true, false] {
+        for len in [4_096, 8_192, 16_384, 65_536, 100_000, 300_000] {
+            let copied = copied(offload, len, 8);
+            assert_eq!(copied, Some(0), "writes of {len} bytes, {offload}");
+        }
+        // Behind a first write of 4,096 bytes.
+        let copied = copied(offload, 100, 8);
+        assert_eq!(copied, Some(0), "short writes, {offload}");
+    }
+}
+
 /// RFC 9293 §3.8.6.1: the first probe of a closed window is sent when it has been closed for a retransmission timeout, here
 /// since there has been something to send.
 #[test]
