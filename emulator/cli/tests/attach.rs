@@ -181,7 +181,7 @@ fn a_real_client_and_a_real_server() {
     let ask = "import urllib.request as r, socket; print(r.urlopen('http://web/', timeout=20).status); \
                s = socket.create_connection(('127.0.0.11', 53), 20); \
                s.sendall(bytes.fromhex('001512340100000100000000000003776562000001'  '0001')); \
-               print(socket.inet_ntoa(s.recv(4096)[-4:]))";
+               f = s.makefile('rb'); print(socket.inet_ntoa(f.read(int.from_bytes(f.read(2), 'big'))[-4:]))";
     let output = shop.run(&["attach", "front", "--", "python3", "-c", ask]);
     let (out, err) = texts(&output);
     if output.status.code() == Some(127) {
@@ -405,12 +405,12 @@ fn a_hostile_guest_harms_nobody_else() {
         return;
     };
     let script = r#"
-import os, random, socket, struct, time
+import os, random, socket, struct
 random.seed(7)
 raw = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0x0300); raw.bind(('eth0', 0)); raw.setblocking(False)
 mac = raw.getsockname()[4]
-end, sent, held = time.time() + 4, 0, []
-while time.time() < end:
+sent, held = 0, []
+while not os.path.exists('enough'):
     for _ in range(200):
         length = random.choice((0, 13, 14, 34, 60, 590, 1514))
         head = random.choice((b'\xff' * 6, bytes(random.randrange(256) for _ in range(6)), mac))
@@ -425,21 +425,27 @@ while time.time() < end:
         except OSError: pass
         held.append(s)
     if len(held) > 400: held = held[200:]
+    if sent >= 1000: open('begun', 'w').close()
 print(sent)
 "#;
     let flood = [
         "attach", "--root", "--name", "flood", "front", "--", "python3", "-c", script,
     ];
-    let flood = shop.vethlab(&flood).stdout(Stdio::piped()).spawn().unwrap();
+    let mut flood = shop.vethlab(&flood).stdout(Stdio::piped()).spawn().unwrap();
+    until("it does not begin", || {
+        shop.0.join("begun").exists() || flood.try_wait().unwrap().is_some()
+    });
     // Meanwhile another pair talks, in the lab and from outside.
     let mut rounds = 0;
     let begun = Instant::now();
-    while begun.elapsed() < Duration::from_secs(4) {
+    while rounds < 5 || begun.elapsed() < Duration::from_secs(4) {
         let told = shop.says(&["exec", "db", "--", "wget", "-qO-", "http://web/"], 0);
         assert!(told.contains("172.18.0.3"), "{told}");
         rounds += 1;
+        assert!(begun.elapsed() < LIMIT, "{rounds} rounds");
     }
     let process = shop.process();
+    fs::write(shop.0.join("enough"), "").unwrap();
     let output = flood.wait_with_output().unwrap();
     if output.status.code() == Some(127) {
         eprintln!("SKIPPED a hostile guest: no python3 here");
@@ -447,10 +453,7 @@ print(sent)
     }
     let (out, err) = texts(&output);
     let sent: u64 = out.trim().parse().unwrap_or_else(|_| panic!("{out}{err}"));
-    assert!(
-        rounds >= 5 && sent >= 1_000,
-        "{rounds} rounds beside {sent} frames"
-    );
+    assert!(sent >= 1_000, "{rounds} rounds beside {sent} frames");
     let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
     let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let resident: u64 = resident

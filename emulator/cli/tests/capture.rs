@@ -253,7 +253,7 @@ fn a_slow_reader_loses_packets_and_slows_nobody() {
     assert!(!said.contains("lost"), "{said}");
     // 200 pings and answers of 21 fragments each.
     assert!(packets(&all) >= 8400, "{said}");
-    assert!(took < LIMIT / 2, "{took:?}");
+    assert!(took < LIMIT, "{took:?}");
 
     slow.signal("-INT");
     let (pcap, said, code) = slow.end();
@@ -307,8 +307,9 @@ fn what_was_captured_survives_a_crash_of_the_project() {
     let mut capture = project.vethlab(&args).spawn().unwrap();
     let until = Instant::now() + LIMIT;
     let growing = project.folder.join("out.pcapng.tmp");
-    while fs::metadata(&growing).map_or(0, |found| found.len()) == 0 {
-        assert!(Instant::now() < until, "nothing is written");
+    // More than its head and twenty packets.
+    while fs::metadata(&growing).map_or(0, |found| found.len()) < 100_000 {
+        assert!(Instant::now() < until, "little is written");
         project.ping(20, 30_000);
     }
     let (ps, _, _) = project.run(&["ps", "--format", "json"]);

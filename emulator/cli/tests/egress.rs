@@ -219,7 +219,7 @@ fn a_loopback_server_that_is_named_is_reached_and_nothing_else() {
         return;
     }
     let (pages, echoes, hidden) = (listener(), listener(), listener());
-    let closed = port(&listener());
+    let closed = rig::unused_port();
     let (shown, heard, other) = (port(&pages), port(&echoes), port(&hidden));
     page(pages, "hello from outside");
     let served = echo(echoes);
@@ -301,13 +301,20 @@ fn names_are_looked_up_where_rules_are_about_them() {
     assert_eq!(usize::from(input[1]), input.len() - 2);
     // The embedded DNS and the resolver behind it both answer who has ended its half.
     for server in ["127.0.0.11", "192.0.2.1"] {
-        let nc = ["exec", "-i", "web", "--", "nc", "-w", "5", server, "53"];
+        let nc = ["exec", "-i", "web", "--", "nc", "-w", "60", server, "53"];
         let mut child = shop.vethlab(&nc);
         let child = child.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
         let mut child = child.unwrap();
         child.stdin.take().unwrap().write_all(input).unwrap();
-        let answer = child.wait_with_output().unwrap().stdout;
+        let mut out = child.stdout.take().unwrap();
+        let mut length = [0; 2];
+        out.read_exact(&mut length).unwrap();
+        let mut answer = vec![0; usize::from(u16::from_be_bytes(length))];
+        out.read_exact(&mut answer).unwrap();
         assert!(answer.ends_with(&[0, 113, 77]), "{server}: {answer:?}");
+        // It would wait for more.
+        child.kill().unwrap();
+        child.wait().unwrap();
     }
     until("nobody asked by a stream", || {
         let asked = asked.lock().unwrap();
@@ -530,14 +537,14 @@ fn the_world_outside_is_reached_as_it_is() {
     hello("http://api.example.test:8080/");
     hello("http://198.51.100.77:8080/");
     // Each failure is its own.
-    for (to, said) in [
-        ("203.0.113.80", "Connection refused"),
-        ("2001:db8:5::80", "Connection refused"),
-        ("198.18.1.1", "No route to host"),
-        ("198.18.2.1", "No route to host"),
-        ("198.18.3.1", "timed out"),
+    for (to, patience, said) in [
+        ("203.0.113.80", "60", "Connection refused"),
+        ("2001:db8:5::80", "60", "Connection refused"),
+        ("198.18.1.1", "60", "No route to host"),
+        ("198.18.2.1", "60", "No route to host"),
+        ("198.18.3.1", "5", "timed out"),
     ] {
-        let failed = shop.web(&["nc", "-v", "-w", "5", to, "81"], 1);
+        let failed = shop.web(&["nc", "-v", "-w", patience, to, "81"], 1);
         assert!(failed.contains(said), "{to}: {failed}");
     }
     // Datagrams: an answer, a long one, nobody there.
@@ -546,10 +553,10 @@ fn the_world_outside_is_reached_as_it_is() {
     let long = "x".repeat(4000);
     let back = shop.talk(
         long.as_bytes(),
-        &["nc", "-u", "-w", "3", "203.0.113.80", "7"],
+        &["nc", "-u", "-w", "8", "203.0.113.80", "7"],
     );
     assert!(back == long, "{} bytes came back", back.len());
-    let back = shop.talk(b"hello", &["nc", "-u", "-w", "3", "2001:db8:5::80", "7"]);
+    let back = shop.talk(b"hello", &["nc", "-u", "-w", "8", "2001:db8:5::80", "7"]);
     assert_eq!(back, "hello");
     // Its exit code says that the port was refused.
     shop.web(&["nc", "-u", "-z", "203.0.113.80", "99"], 1);
@@ -571,7 +578,7 @@ fn the_world_outside_is_reached_as_it_is() {
                 "-q",
                 "1",
                 "-w",
-                "2",
+                "5",
                 probe,
                 "198.18.4.1",
             ],
@@ -586,7 +593,7 @@ fn the_world_outside_is_reached_as_it_is() {
     ];
     for (program, router, end) in ways {
         for probe in ["-n", "-I"] {
-            let traced = shop.web(&[program, "-n", "-q", "1", "-w", "5", probe, end], 0);
+            let traced = shop.web(&[program, "-n", "-q", "1", "-w", "20", probe, end], 0);
             let hops: Vec<&str> = traced.lines().skip(1).collect();
             let [.., at, last] = hops.as_slice() else {
                 panic!("{traced}");

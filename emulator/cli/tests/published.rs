@@ -8,7 +8,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -59,6 +59,14 @@ impl Drop for Project {
     fn drop(&mut self) {
         let _down = self.run(&["down"]);
         let _gone = fs::remove_dir_all(&self.folder);
+    }
+}
+
+fn until(what: &str, mut done: impl FnMut() -> bool) {
+    let begin = Instant::now();
+    while !done() {
+        assert!(begin.elapsed() < LIMIT, "{what}");
+        std::thread::yield_now();
     }
 }
 
@@ -123,11 +131,14 @@ services:
     );
     assert!(project.run(&["down"]).status.success());
     for (real, port) in &bound {
-        if port.ends_with("tcp") {
-            assert!(TcpListener::bind(real).is_ok(), "{real} is bound still");
-        } else {
-            assert!(UdpSocket::bind(real).is_ok(), "{real} is bound still");
-        }
+        // The kernel may have given it to another test's socket for a moment.
+        until("it is bound still", || {
+            if port.ends_with("tcp") {
+                TcpListener::bind(real).is_ok()
+            } else {
+                UdpSocket::bind(real).is_ok()
+            }
+        });
     }
 }
 
@@ -201,9 +212,7 @@ fn what_is_in_the_network_of_the_host_is_there() {
     if !rig::loopback() {
         return;
     }
-    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let port = free.local_addr().unwrap().port();
-    drop(free);
+    let port = rig::unused_port();
     let compose = format!(
         "name: onhost\nservices:\n  api:\n    image: example/api\n    network_mode: host\n    \
          x-vethlab: {{listen: [{port}]}}\n"
@@ -287,11 +296,7 @@ networks: {net: {}}
     assert!(back[..count].ends_with(b"last!"));
     // It ends with its connection.
     drop(control);
-    let begun = std::time::Instant::now();
-    while UdpSocket::bind(relay).is_err() {
-        assert!(begun.elapsed() < LIMIT, "the port is bound still");
-        std::thread::yield_now();
-    }
+    until("the port is bound still", || UdpSocket::bind(relay).is_ok());
 }
 
 /// With few descriptors, who is connected goes on, who comes waits, and both is said; the verbs answer.
@@ -317,9 +322,9 @@ services:
         .spawn()
         .unwrap();
     let mut line = String::new();
-    BufReader::new(up.stdout.take().unwrap())
-        .read_line(&mut line)
-        .unwrap();
+    // It is read from to the end: who writes into a closed pipe fails.
+    let mut out = BufReader::new(up.stdout.take().unwrap());
+    out.read_line(&mut line).unwrap();
     let value: Value = serde_json::from_str(&line).unwrap();
     let to: SocketAddr = value["published"][0]["real"]
         .as_str()

@@ -348,8 +348,10 @@ fn a_changed_file_is_tried_again() {
         .unwrap();
     let mut lines = BufReader::new(watch.stdout.take().unwrap()).lines();
     let mut out = lines.next().unwrap().unwrap();
-    // The first run has looked at the file: from here on it is a change.
-    fs::write(&file, project("deny")).unwrap();
+    // The first run has looked at the file: from here on it is a change, and it is never seen half written.
+    let other = folder.join("other");
+    fs::write(&other, project("deny")).unwrap();
+    fs::rename(&other, &file).unwrap();
     for line in lines {
         out.push_str(&line.unwrap());
     }

@@ -27,7 +27,9 @@ impl Scratch {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("vethlab-control-{}-{number}", std::process::id());
-        Self(std::env::temp_dir().join(name))
+        let folder = std::env::temp_dir().join(name);
+        let _left = fs::remove_dir_all(&folder);
+        Self(folder)
     }
 
     fn place(&self) -> Place {

@@ -57,7 +57,7 @@ fn listen(addr: &str, backlog: u32) -> io::Result<TcpListener> {
 }
 
 fn recv(sock: &mut Sock, buffer: &mut [u8]) -> String {
-    let wait = Some(Duration::from_millis(300));
+    let wait = Some(Duration::from_secs(1));
     let got = match sock {
         Sock::Stream(stream) => stream
             .set_read_timeout(wait)
@@ -76,7 +76,7 @@ fn recv(sock: &mut Sock, buffer: &mut [u8]) -> String {
 fn recv_all(sock: &mut Sock, count: usize) -> String {
     let mut buffer = vec![0; 65_536];
     let (mut got, start) = (0, Instant::now());
-    while got < count && start.elapsed() < Duration::from_secs(5) {
+    while got < count && start.elapsed() < Duration::from_secs(60) {
         let Sock::Stream(stream) = sock else {
             return "no stream".to_owned();
         };
@@ -97,7 +97,8 @@ fn accept(listener: &TcpListener) -> io::Result<TcpStream> {
     loop {
         match listener.accept() {
             Err(error)
-                if error.raw_os_error() == Some(11) && start.elapsed() < Duration::from_secs(2) =>
+                if error.raw_os_error() == Some(11)
+                    && start.elapsed() < Duration::from_secs(60) =>
             {
                 std::thread::sleep(Duration::from_millis(5));
             }

@@ -37,7 +37,7 @@ pub(crate) enum Call {
     Send(&'static str, usize),
     /// `sendto NAME ADDR COUNT`.
     SendTo(&'static str, &'static str, usize),
-    /// `recv NAME`: what there is within 300 ms: `N bytes`, `eof`, an errno, or `nothing`.
+    /// `recv NAME`: what there is within a second: `N bytes`, `eof`, an errno, or `nothing`.
     Recv(&'static str),
     /// `recvall NAME COUNT`: until that many bytes came.
     RecvAll(&'static str, usize),

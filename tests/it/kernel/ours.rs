@@ -135,7 +135,7 @@ impl Ours {
 
     fn recv(&mut self, at: usize, kind: SockKind, sock: SockId) -> String {
         let mut buffer = vec![0; 70_000];
-        match self.wait(at, Duration::from_millis(300), |sys| {
+        match self.wait(at, Duration::from_secs(1), |sys| {
             sys.recv(sock, &mut buffer)
         }) {
             Ok(0) if kind == SockKind::Tcp => "eof".to_owned(),

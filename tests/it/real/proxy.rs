@@ -12,6 +12,9 @@ use vethlab::host::proxy::Proxy;
 use super::rig::{LIMIT, Rig, until};
 use crate::rig::loopback;
 
+/// How long the proxy waits: longer than a client here has to wait for a core before it speaks.
+const PATIENCE: Duration = Duration::from_secs(3);
+
 /// A proxy of the rig's lab that waits so long.
 fn proxy(rig: &Rig, patience: Duration) -> SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -38,7 +41,7 @@ fn who_says_nothing_is_sent_away() {
         return;
     }
     let rig = Rig::new();
-    let at = proxy(&rig, Duration::from_millis(200));
+    let at = proxy(&rig, PATIENCE);
     let mut all: Vec<TcpStream> = (0..1000).map(|_| client(at)).collect();
     let (mut http, mut socks) = (client(at), client(at));
     http.write_all(b"GET http://web/ HTT").unwrap();
@@ -62,7 +65,7 @@ fn who_has_said_it_in_time_stays() {
     let rig = Rig::new();
     let (server, _) = super::rig::Server::new(super::rig::Serves::Echo);
     rig.run(server);
-    let at = proxy(&rig, Duration::from_millis(200));
+    let at = proxy(&rig, PATIENCE);
     let mut tied = until(|| {
         let mut tied = client(at);
         tied.write_all(b"CONNECT 127.0.0.1:80 HTTP/1.1\r\n\r\n")

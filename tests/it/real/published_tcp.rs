@@ -155,13 +155,19 @@ fn whoever_does_not_read_stops_the_other_side() {
     let app = rig.run(server);
     let mut slow = rig.client();
     // As much as the buffers on the way hold, and not a byte more.
-    let mut last = 0;
+    let (mut last, mut calm) = (0, 0);
     let held = until(|| {
-        std::thread::sleep(Duration::from_millis(50));
+        std::thread::sleep(Duration::from_millis(20));
+        // The lab has had its turn, or this does not return.
+        rig.streams();
         let sent = seen.0.lock().unwrap().sent;
-        let stands = sent > 0 && sent == last;
+        calm = if sent > 0 && sent == last {
+            calm + 1
+        } else {
+            0
+        };
         last = sent;
-        stands.then_some(sent)
+        (calm >= 10).then_some(sent)
     });
     assert!(held < MANY / 2, "{held} bytes left the server");
     let mut at = 0;

@@ -5,6 +5,7 @@ use core::time::Duration;
 use std::net::UdpSocket;
 
 use emulator_core::app::SockKind;
+use switch::DropReason;
 
 use super::rig::{How, LIMIT, Rig, UdpEcho, until};
 use crate::rig::{loopback, skip};
@@ -21,7 +22,7 @@ fn client(rig: &Rig) -> UdpSocket {
     client
 }
 
-/// Sends until it is heard again: a datagram may be lost.
+/// Sends, and hears the same.
 fn echo(client: &UdpSocket, bytes: &[u8]) {
     client.send(bytes).unwrap();
     let mut back = vec![0; 65_536];
@@ -85,6 +86,11 @@ fn nobody_there_is_silence_and_passes() {
     let client = client(&rig);
     client.send(b"lost").unwrap();
     until(|| (sockets(&rig) == 1).then_some(()));
+    // Whoever listens before it has died hears it.
+    until(|| {
+        let died = rig.order(|cx| cx.lab.net().trace.drops.of(DropReason::NoSocket));
+        (died > 0).then_some(())
+    });
     rig.run(UdpEcho::default());
     echo(&client, b"heard");
 }
@@ -95,7 +101,8 @@ fn a_silent_client_is_forgotten() {
         return;
     }
     let rig = Rig::with(How {
-        idle: Duration::from_millis(200),
+        // Longer than the lab has to wait for a core before it answers.
+        idle: Duration::from_secs(2),
         ..How::default()
     });
     rig.run(UdpEcho::default());
@@ -111,7 +118,11 @@ fn clients_are_bounded_and_it_is_said_once() {
         return;
     }
     use vethlab::host::publish::CLIENTS;
-    let rig = Rig::new();
+    // Nobody is forgotten meanwhile, however long it takes.
+    let rig = Rig::with(How {
+        idle: Duration::from_secs(3600),
+        ..How::default()
+    });
     rig.run(UdpEcho::default());
     let first = client(&rig);
     echo(&first, b"first");

@@ -13,6 +13,7 @@ use emulator_core::docker::spec::{ContainerSpec, NetworkSpec};
 use emulator_core::id::{NsId, SockId};
 use emulator_core::lab::{Lab, LabConfig};
 use emulator_core::netns::Errno;
+use vethlab::host::limits::raise_descriptors;
 use vethlab::host::means::Means;
 use vethlab::host::publish::{Gate, Target, TcpPort, UdpPort, UdpSocket};
 use vethlab::host::reactor::Waker;
@@ -89,6 +90,8 @@ impl Rig {
     }
 
     pub(super) fn with(how: How) -> Self {
+        // Thousands of clients are this process's as well.
+        raise_descriptors();
         let (sender, receiver) = channel();
         let (up, told) = channel();
         let said = Arc::new(Mutex::new(Vec::new()));

@@ -7,6 +7,7 @@ use std::io::Write;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::atomic::{AtomicU16, Ordering};
 
 /// The project's folder.
 pub(crate) fn root() -> PathBuf {
@@ -29,6 +30,25 @@ pub(crate) fn loopback() -> bool {
         let _said = writeln!(std::io::stderr().lock(), "SKIPPED: no loopback here");
     }
     there
+}
+
+/// A port where nobody listens, and that the kernel gives nobody by itself: below those that it chooses from, if there are any.
+pub(crate) fn unused_port() -> u16 {
+    static TAKEN: AtomicU16 = AtomicU16::new(0);
+    let chosen = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
+    let first = chosen.split_whitespace().next();
+    let first: u16 = first.and_then(|first| first.parse().ok()).unwrap_or(32_768);
+    // Test processes that run side by side begin at different ones.
+    let begin = first.saturating_sub((std::process::id() % 8_000) as u16);
+    for _ in 0..1_000 {
+        let port = begin.saturating_sub(1 + TAKEN.fetch_add(1, Ordering::Relaxed));
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return port;
+        }
+    }
+    // It chooses from all of them.
+    let any = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    any.local_addr().unwrap().port()
 }
 
 /// What came of it.
