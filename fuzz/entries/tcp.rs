@@ -280,7 +280,7 @@ impl World {
             6 => SockOpt::LingerZero(on),
             _ => SockOpt::ReuseAddr(on),
         };
-        let _: Result<(), Errno> = self.ends[end].tcp.set_option(id, option);
+        let _: Result<(), Errno> = self.ends[end].tcp.set_option(self.now, id, option);
     }
 
     /// Asks everything that can be asked.

@@ -58,7 +58,8 @@ pub enum SockOpt {
     Broadcast(bool),
     /// `SO_REUSEADDR`.
     ReuseAddr(bool),
-    /// `SO_KEEPALIVE` with its idle time, interval and probe count.
+    /// `SO_KEEPALIVE`, then `TCP_KEEPIDLE`, `TCP_KEEPINTVL` and `TCP_KEEPCNT`, in the order in which programs set them: the idle time
+    /// counts from what was heard last. (Linux counts it from now if `SO_KEEPALIVE` is set last.)
     KeepAlive(Option<(Duration, Duration, u32)>),
     /// `TCP_NODELAY`.
     NoDelay(bool),

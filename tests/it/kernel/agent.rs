@@ -5,6 +5,10 @@ use std::io::{self, BufRead, Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
+use rustix::net::sockopt::{
+    set_socket_keepalive, set_tcp_keepcnt, set_tcp_keepidle, set_tcp_keepintvl,
+};
+
 /// The kernel's errno numbers (`asm-generic/errno.h`) by name.
 const ERRNOS: &[(i32, &str)] = &[
     (11, "EAGAIN"),
@@ -178,6 +182,14 @@ fn on_socket(sock: &mut Sock, verb: &str, rest: &[&str]) -> String {
         ("peer", Sock::Udp(udp), [addr]) => outcome(udp.connect(addr)).0,
         ("shutdown", Sock::Stream(stream), []) => {
             outcome(stream.shutdown(std::net::Shutdown::Write)).0
+        }
+        ("keepalive", Sock::Stream(stream), [idle, interval, count]) => {
+            let seconds = |word: &str| Duration::from_secs(word.parse().unwrap());
+            let set = set_socket_keepalive(&*stream, true)
+                .and_then(|()| set_tcp_keepidle(&*stream, seconds(idle)))
+                .and_then(|()| set_tcp_keepintvl(&*stream, seconds(interval)))
+                .and_then(|()| set_tcp_keepcnt(&*stream, count.parse().unwrap()));
+            outcome(set.map_err(io::Error::from)).0
         }
         _ => "not a call on this socket".to_owned(),
     }

@@ -43,6 +43,8 @@ pub(crate) enum Call {
     RecvAll(&'static str, usize),
     /// `shutdown NAME`: the write half.
     Shutdown(&'static str),
+    /// `keepalive NAME IDLE INTERVAL COUNT`: on, in seconds.
+    KeepAlive(&'static str, u64, u64, u32),
     /// `close NAME`.
     Close(&'static str),
     /// `wait MILLIS`.

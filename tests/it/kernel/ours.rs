@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use emulator_core::app::{Family, SockKind, Sys};
+use emulator_core::app::{Family, SockKind, SockOpt, Sys};
 use emulator_core::id::{NsId, SockId};
 use emulator_core::lab::{Lab, LabConfig, Output};
 use emulator_core::net::VethPlan;
@@ -194,7 +194,7 @@ impl Machine for Ours {
             Call::Listen(name, addr, backlog) => {
                 self.open(at, name, SockKind::Tcp, addr, |sys, sock, addr| {
                     // As std does before it binds.
-                    sys.set(sock, emulator_core::app::SockOpt::ReuseAddr(true))?;
+                    sys.set(sock, SockOpt::ReuseAddr(true))?;
                     sys.bind(sock, addr)?;
                     sys.listen(sock, backlog as usize)
                 })
@@ -232,6 +232,7 @@ impl Machine for Ours {
             | Call::SendTo(name, ..)
             | Call::Recv(name)
             | Call::RecvAll(name, _)
+            | Call::KeepAlive(name, ..)
             | Call::Shutdown(name) => match find(self, name) {
                 None => "no socket".to_owned(),
                 Some((kind, sock)) => match *call {
@@ -247,6 +248,11 @@ impl Machine for Ours {
                         word(sent.map(|_| ()))
                     }
                     Call::RecvAll(_, count) => self.recv_all(at, sock, count),
+                    Call::KeepAlive(_, idle, interval, count) => {
+                        let times = [idle, interval].map(Duration::from_secs);
+                        let option = SockOpt::KeepAlive(Some((times[0], times[1], count)));
+                        word(self.lab.sys(ns).set(sock, option))
+                    }
                     Call::Shutdown(_) => word(self.lab.sys(ns).shutdown(sock)),
                     _ => self.recv(at, kind, sock),
                 },

@@ -1,7 +1,8 @@
 //! The scenarios: TCP, UDP and addressing, each a list of calls.
 
 use super::Call::{
-    Accept, Close, Connect, Listen, Peer, Recv, RecvAll, Send, SendTo, Shutdown, Udp, Wait,
+    Accept, Close, Connect, KeepAlive, Listen, Peer, Recv, RecvAll, Send, SendTo, Shutdown, Udp,
+    Wait,
 };
 use super::Host::{A, B};
 use super::Step;
@@ -132,6 +133,19 @@ pub(crate) fn all() -> Vec<(&'static str, Vec<Step>)> {
                 (B, Close("l")),
                 (B, Listen("m", "0.0.0.0:80", 8)),
                 (A, Connect("d", "10.9.0.2:80")),
+            ],
+        ),
+        (
+            "keepalive of a connection that has long been idle",
+            vec![
+                (B, Listen("l", "0.0.0.0:80", 8)),
+                (A, Connect("c", "10.9.0.2:80")),
+                (B, Accept("l", "s")),
+                (A, Wait(4500)),
+                (A, KeepAlive("c", 1, 1, 2)),
+                (A, Recv("c")),
+                (B, Send("s", 3)),
+                (A, Recv("c")),
             ],
         ),
         (

@@ -186,6 +186,9 @@ fn line(call: &Call) -> String {
         Call::Recv(name) => format!("recv {name}"),
         Call::RecvAll(name, count) => format!("recvall {name} {count}"),
         Call::Shutdown(name) => format!("shutdown {name}"),
+        Call::KeepAlive(name, idle, interval, count) => {
+            format!("keepalive {name} {idle} {interval} {count}")
+        }
         Call::Close(name) => format!("close {name}"),
         Call::Wait(millis) => format!("wait {millis}"),
     }

@@ -320,7 +320,7 @@ impl Netns {
         option: SockOpt,
     ) -> Result<(), Errno> {
         match id {
-            Some(id) => self.with_tcp(cx, |tcp, _| tcp.set_option(id, option)),
+            Some(id) => self.with_tcp(cx, |tcp, cx| tcp.set_option(cx.now, id, option)),
             None => Ok(()),
         }
     }

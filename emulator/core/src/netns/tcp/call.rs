@@ -371,7 +371,7 @@ impl Tcp {
     ///
     /// # Errors
     /// As [`TcpOptions::set`]; [`Errno::Invalid`] for `V6Only`; [`Errno::BadFd`].
-    pub fn set_option(&mut self, id: TcpId, option: SockOpt) -> Result<(), Errno> {
+    pub fn set_option(&mut self, now: Time, id: TcpId, option: SockOpt) -> Result<(), Errno> {
         if matches!(option, SockOpt::V6Only(_)) {
             return Err(Errno::Invalid);
         }
@@ -380,6 +380,10 @@ impl Tcp {
         }
         let conn = self.held(id)?;
         conn.options.set(option)?;
+        if matches!(option, SockOpt::KeepAlive(_)) {
+            // As `TCP_KEEPIDLE` does: who was silent for longer is asked at once.
+            conn.next_probe = now;
+        }
         let options = conn.options;
         if let Some(engine) = &mut conn.engine {
             engine.set_nodelay(options.nodelay);

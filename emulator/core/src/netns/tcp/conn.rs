@@ -95,6 +95,8 @@ pub(super) struct Conn {
     pub(super) heard: Time,
     /// Keepalive probes since then.
     pub(super) probes: u32,
+    /// No keepalive probe before this: an interval after the last one.
+    pub(super) next_probe: Time,
     /// Since when the other side has acknowledged nothing although something is outstanding.
     pub(super) stalled: Option<Time>,
     /// When the other side is asked for its window, because the engine waits for nothing.
@@ -186,6 +188,7 @@ impl Conn {
             opened: now,
             heard: now,
             probes: 0,
+            next_probe: Time::ZERO,
             stalled: None,
             ask_at: None,
             asked: 0,
@@ -411,11 +414,18 @@ impl Conn {
         })
     }
 
-    /// When the next keepalive probe, or the end after the last one, is due.
+    /// When the next keepalive probe, or the end after the last one, is due (`tcp_keepalive_timer`).
     fn keepalive_at(&self, opening: bool) -> Option<Time> {
-        let (idle, interval, _) = self.options.keepalive?;
+        let (idle, ..) = self.options.keepalive?;
         let quiet = !opening && !self.marks.outstanding();
-        quiet.then(|| self.heard + idle + interval.saturating_mul(self.probes))
+        quiet.then(|| (self.heard + idle).max(self.next_probe))
+    }
+
+    /// A keepalive probe is sent.
+    pub(super) fn probed(&mut self, now: Time) {
+        let interval = self.options.keepalive.map(|(_, interval, _)| interval);
+        self.probes += 1;
+        self.next_probe = now + interval.unwrap_or_default();
     }
 
     /// Nobody holds it, and the other side has left what was sent unacknowledged for so long that it is sent again.

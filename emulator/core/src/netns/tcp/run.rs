@@ -95,7 +95,7 @@ impl Tcp {
                 }
                 Some(overdue @ (Overdue::Probe | Overdue::Window)) => {
                     if overdue == Overdue::Probe {
-                        conn.probes += 1;
+                        conn.probed(cx.now);
                     } else {
                         conn.asked = conn.asked.saturating_add(1);
                         conn.ask_at = None;

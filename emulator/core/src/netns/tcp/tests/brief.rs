@@ -192,7 +192,7 @@ impl Play {
                 rig.close(end, id);
                 String::new()
             }
-            Step::Set { option, .. } => format!("{:?}", rig.tcp(end).set_option(id, option)),
+            Step::Set { option, .. } => format!("{:?}", rig.set_option(end, id, option)),
             _ => {
                 rig.with(end, |tcp, cx| tcp.abort(cx, id));
                 String::new()

@@ -101,7 +101,7 @@ const ENDINGS: [(&str, Ending, u64); 17] = [
     (
         "closed at once",
         |rig, a, _| {
-            rig.tcp(A).set_option(a, SockOpt::LingerZero(true)).unwrap();
+            rig.set_option(A, a, SockOpt::LingerZero(true)).unwrap();
             rig.close(A, a);
         },
         0,

@@ -343,8 +343,7 @@ fn keepalive_finds_a_dead_peer() {
         ..TcpOptions::default()
     };
     let (a, b) = rig.pair(V4);
-    rig.tcp(A)
-        .set_option(a, crate::app::SockOpt::KeepAlive(options.keepalive))
+    rig.set_option(A, a, SockOpt::KeepAlive(options.keepalive))
         .unwrap();
     let opened = rig.tcp(B).state(b);
     rig.run_until(Time::from_secs(100));
@@ -362,6 +361,34 @@ fn keepalive_finds_a_dead_peer() {
     for pair in times.windows(2) {
         assert_eq!(pair[1] - pair[0], Duration::from_secs(2));
     }
+}
+
+/// The first probe of a connection that has been silent for longer than the idle time goes at once, the others an
+/// interval apart, counted from it; whoever answers stays.
+#[test]
+fn keepalive_of_a_connection_that_has_long_been_idle() {
+    let mut rig = Rig::new();
+    let (a, _) = rig.pair(V4);
+    rig.run_until(Time::from_secs(100));
+    let (before, set) = (rig.log.len(), rig.now);
+    let keepalive = Some((Duration::from_secs(4), Duration::from_secs(2), 2));
+    let option = SockOpt::KeepAlive(keepalive);
+    rig.set_option(A, a, option).unwrap();
+    rig.run_for(Duration::from_secs(7));
+    assert_eq!(rig.tcp(A).state(a), TcpState::Established);
+    let seconds = |rig: &Rig, from: usize, set: Time| -> Vec<u64> {
+        let probes = rig.log[from..].iter().filter(|sent| sent.from == A);
+        probes.map(|sent| (sent.at - set).as_secs()).collect()
+    };
+    assert_eq!(seconds(&rig, before, set), [0, 4]);
+    // Nobody answers any more, and the option is set again between two probes: that one goes at once as well.
+    rig.wire = Box::new(nothing);
+    rig.run_for(Duration::from_secs(2));
+    let (before, set) = (rig.log.len(), rig.now);
+    rig.set_option(A, a, option).unwrap();
+    rig.run_for(Duration::from_secs(5));
+    assert_eq!(seconds(&rig, before, set), [0, 2]);
+    assert_eq!(rig.recv(A, a), Err(Errno::TimedOut));
 }
 
 #[test]

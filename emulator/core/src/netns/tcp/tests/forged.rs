@@ -406,7 +406,7 @@ impl Play {
 
     fn set(&mut self, option: SockOpt) {
         let id = self.id;
-        let _ = self.rig.tcp(A).set_option(id, option);
+        let _ = self.rig.set_option(A, id, option);
     }
 
     /// The next number that is awaited of the other side.

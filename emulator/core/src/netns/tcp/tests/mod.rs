@@ -24,6 +24,7 @@ use switch::{DropReason, Frame, Pool, Time};
 
 use super::segment::Segment;
 use super::{Congestion, Spares, Tcp, TcpCx, TcpId, TcpOptions};
+use crate::app::SockOpt;
 use crate::netns::Errno;
 
 /// The client's end and the server's end.
@@ -292,6 +293,16 @@ impl Rig {
         let arrival = self.under_way.first_key_value().map(|((at, _), _)| *at);
         let timers = self.ends.iter().filter_map(|end| end.tcp.deadline());
         timers.chain(arrival).min()
+    }
+
+    pub(super) fn set_option(
+        &mut self,
+        end: usize,
+        id: TcpId,
+        option: SockOpt,
+    ) -> Result<(), Errno> {
+        let now = self.now;
+        self.tcp(end).set_option(now, id, option)
     }
 
     /// Everything that happens up to `until`, `work` being done whenever something has.

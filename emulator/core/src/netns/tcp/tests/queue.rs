@@ -147,8 +147,8 @@ fn streamed(kind: &Kind, steps: &[Step], long: bool) -> (Seen, bool) {
                 rig.wire = Box::new(move |_| vec![delay]);
             }
             Step::NoDelay(on) => {
-                let option = crate::app::SockOpt::NoDelay(on);
-                let _ = rig.tcp(A).set_option(a, option);
+                let option = SockOpt::NoDelay(on);
+                let _ = rig.set_option(A, a, option);
             }
             Step::Shut(end) => {
                 let _ = rig.shut(end, ids[end]);
