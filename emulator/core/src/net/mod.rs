@@ -408,6 +408,22 @@ impl Net {
         if self.trace.is_capturing() {
             return Err(frame);
         }
+        self.cross(link, side, peer, frame, |trace, now, number| {
+            trace.one(now, number, iface, What::Sent);
+        })
+    }
+
+    /// An ordinary frame crosses a veth pair from this side if the way is clear, after `tell` has been given its number. It comes
+    /// back, and nothing has happened, if not.
+    #[inline(always)]
+    fn cross(
+        &mut self,
+        link: LinkId,
+        side: Side,
+        peer: IfId,
+        frame: Frame,
+        tell: impl FnOnce(&mut Trace, Time, u64),
+    ) -> Result<(), Frame> {
         let Some((number, bytes)) = self.pool.ordinary(&frame) else {
             return Err(frame);
         };
@@ -415,16 +431,10 @@ impl Net {
         let Some(mut way) = self.links[link.0 as usize].clear(side, len) else {
             return Err(frame);
         };
-        self.trace.one(self.now, number, iface, What::Sent);
+        tell(&mut self.trace, self.now, number);
         let frame = way.cross(&mut self.pool, frame, len as u64);
-        let arrival = (peer, frame);
-        hand::arrive(
-            &mut self.hand,
-            &mut self.sockets,
-            &mut self.work,
-            way,
-            arrival,
-        );
+        let (hand, sockets, work) = (&mut self.hand, &mut self.sockets, &mut self.work);
+        hand::arrive(hand, sockets, work, way, (peer, frame));
         Ok(())
     }
 
@@ -741,22 +751,9 @@ impl Net {
             iface,
             switch::capture::Direction::Out,
         );
-        if let Some((_, bytes)) = self.pool.ordinary(&frame)
-            && let len = bytes.len()
-            && let Some(mut way) = self.links[link.0 as usize].clear(side, len)
-        {
-            let frame = way.cross(&mut self.pool, frame, len as u64);
-            let arrival = (peer, frame);
-            hand::arrive(
-                &mut self.hand,
-                &mut self.sockets,
-                &mut self.work,
-                way,
-                arrival,
-            );
-            return;
+        if let Err(frame) = self.cross(link, side, peer, frame, |_, _, _| ()) {
+            self.carry_by(iface, link, side, peer, frame);
         }
-        self.carry_by(iface, link, side, peer, frame);
     }
 
     /// The same for a super-segment, or what does not get through.
