@@ -8,7 +8,7 @@ use core::time::Duration;
 use switch::Time;
 
 use super::args::{Args, Failure, Grammar};
-use super::http::{Failed, Fetch, Url, place};
+use super::http::{Failed, Fetch, Length, Url, place};
 use super::resolve::{Resolve, families};
 use super::{Context, Libc};
 use crate::app::{App, Step, Sys};
@@ -177,6 +177,7 @@ impl Curl {
             match fetch.run(sys) {
                 Some(Ok(body)) => return Some(self.deliver(sys, &body)),
                 Some(Err(Failed::Connect(_))) => self.connect(sys),
+                Some(Err(Failed::BadLength)) => return Some(self.refuse(sys)),
                 Some(Err(failed)) => {
                     let complaint = self.complaint(failed);
                     return Some(self.deliver_so_far(sys).and(Err(complaint)));
@@ -202,6 +203,7 @@ impl Curl {
                 56,
                 "Illegal or missing hexadecimal sequence in chunked-encoding",
             ),
+            Failed::BadLength => (8, "Invalid Content-Length: value"),
             Failed::Nonsense => (1, "Received HTTP/0.9 when not allowed"),
             Failed::TooLong => (
                 63,
@@ -239,7 +241,7 @@ impl Curl {
             let to = place(self.candidates.remove(0), self.url.port);
             self.remote = Some(to);
             let request = self.request();
-            if let Ok(fetch) = Fetch::start(sys, to, request, !self.args.has('I')) {
+            if let Ok(fetch) = Fetch::start(sys, to, request, !self.args.has('I'), length) {
                 self.state = State::Fetching(fetch);
                 return;
             }
@@ -294,13 +296,27 @@ impl Curl {
         if self.args.has('o') || self.args.has('O') {
             return Ok(());
         }
-        if self.args.has('I') || self.args.has('i') {
-            let lines = core::iter::once(&head.status_line).chain(&head.lines);
-            let text: String = lines.map(|line| format!("{line}\r\n")).collect();
-            sys.print(&format!("{text}\r\n"));
+        if self.shows_head() {
+            sys.print(&format!("{}\r\n", lines(&head.status_line, &head.lines)));
         }
         sys.print_bytes(body);
         Ok(())
+    }
+
+    fn shows_head(&self) -> bool {
+        self.args.has('I') || self.args.has('i')
+    }
+
+    /// A reply whose length makes no sense: what stands before that is shown.
+    fn refuse(&self, sys: &mut dyn Sys) -> Ended {
+        let is_shown = self.shows_head() && !self.args.has('o') && !self.args.has('O');
+        if let State::Fetching(fetch) = &self.state
+            && let Some(head) = fetch.head.as_ref().filter(|_| is_shown)
+            && let [before @ .., _] = &head.lines[..]
+        {
+            sys.print(&lines(&head.status_line, before));
+        }
+        Err(self.complaint(Failed::BadLength))
     }
 
     /// Shows what came of a reply that does not become whole.
@@ -357,6 +373,24 @@ impl Curl {
             "url" | "url_effective" => format!("http://{}{}", self.url.authority, self.url.path),
             _ => String::new(),
         }
+    }
+}
+
+/// The lines of a head as they came.
+fn lines(status_line: &str, others: &[String]) -> String {
+    let all = core::iter::once(status_line).chain(others.iter().map(String::as_str));
+    all.map(|line| format!("{line}\r\n")).collect()
+}
+
+/// The number that a `Content-Length` begins with (`curlx_strtoofft`); one that is too long is ignored.
+fn length(value: &str) -> Length {
+    let digits = value.strip_prefix('+').unwrap_or(value);
+    let end = digits.find(|digit: char| !digit.is_ascii_digit());
+    let digits = &digits[..end.unwrap_or(digits.len())];
+    match digits.parse::<i64>() {
+        _ if digits.is_empty() => Length::Bad,
+        Ok(length) => usize::try_from(length).map_or(Length::Unknown, Length::Is),
+        Err(_) => Length::Unknown,
     }
 }
 
@@ -432,6 +466,47 @@ mod tests {
         assert_eq!(fake.run("curl --nope db"), 2);
         assert!(fake.stderr.starts_with("curl: option --nope: is unknown\n"));
         assert_eq!(fake.run("curl https://db"), 1);
+    }
+
+    /// What curl 7.88 makes of a `Content-Length`.
+    #[test]
+    fn lengths() {
+        const BAD: &str = "curl: (8) Invalid Content-Length: value\n";
+        for (head, code, stdout) in [
+            ("Content-Length: x", 8, ""),
+            ("Content-Length: -1", 8, ""),
+            ("Content-Length:", 8, ""),
+            ("Content-Length: 5\r\nContent-Length: x", 8, ""),
+            ("Content-Length: x\r\nTransfer-Encoding: chunked", 8, ""),
+            ("Content-Length: 5x", 0, "hello"),
+            ("Content-Length: +5", 0, "hello"),
+            ("Content-Length: 3.5", 0, "hel"),
+            ("Content-Length: 0x5", 0, ""),
+            ("Content-Length: 5, 6", 0, "hello"),
+            ("Content-Length: 3\r\nContent-Length: 5", 0, "hello"),
+            ("Content-Length: 99999999999999999999", 0, "hello"),
+        ] {
+            let reply = format!("HTTP/1.1 200 OK\r\n{head}\r\n\r\nhello");
+            let mut fake = net(Server::Answers(reply.leak()));
+            assert_eq!(fake.run("curl db"), code, "{head}");
+            let stderr = if code == 0 { "" } else { BAD };
+            let said = (fake.stdout.as_str(), fake.stderr.as_str());
+            assert_eq!(said, (stdout, stderr), "{head}");
+        }
+        let odd = "HTTP/1.1 404 No\r\nA: b\r\nContent-Length: x\r\nC: d\r\n\r\n";
+        for (line, stdout) in [
+            ("curl -i db", "HTTP/1.1 404 No\r\nA: b\r\n"),
+            ("curl -I db", "HTTP/1.1 404 No\r\nA: b\r\n"),
+            ("curl -f -w %{http_code} db", "404"),
+            ("curl -i -o x db", ""),
+        ] {
+            let mut fake = net(Server::Answers(odd));
+            assert_eq!(fake.run(line), 8, "{line}");
+            let said = (fake.stdout.as_str(), fake.stderr.as_str());
+            assert_eq!(said, (stdout, BAD), "{line}");
+        }
+        let none = "HTTP/1.1 204 No\r\nContent-Length: x\r\n\r\n";
+        assert_eq!(net(Server::Answers(none)).run("curl db"), 0);
     }
 
     /// What is printed and said of a reply that ends before its time, as curl 7.88 and 8.5 do.

@@ -70,56 +70,99 @@ impl Url {
     }
 }
 
+/// What a program makes of a `Content-Length`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Length {
+    Is(usize),
+    /// There is none, or one that is ignored.
+    Unknown,
+    /// It is refused.
+    Bad,
+}
+
+/// How a program reads a `Content-Length`.
+pub(super) type ReadLength = fn(&str) -> Length;
+
 /// A reply as far as it is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Head {
     /// `HTTP/1.1 200 OK`.
     pub(super) status_line: String,
     pub(super) status: u16,
-    /// The header lines, without the status line.
+    /// The header lines, without the status line; of those behind a bad length nothing is known.
     pub(super) lines: Vec<String>,
+    /// The last one is a length that is refused.
+    pub(super) is_bad: bool,
+    length: Option<usize>,
     /// Where the body starts.
     body: usize,
 }
 
 impl Head {
-    fn parse(bytes: &[u8]) -> Option<Self> {
+    fn parse(bytes: &[u8], read: ReadLength) -> Option<Self> {
         let end = bytes.windows(4).position(|four| four == b"\r\n\r\n")?;
         let text = String::from_utf8_lossy(&bytes[..end]).into_owned();
         let mut lines = text.split("\r\n").map(str::to_owned);
         let status_line = lines.next()?;
         let status = status_line.split_ascii_whitespace().nth(1)?.parse().ok()?;
-        Some(Self {
+        let mut head = Self {
             status_line,
             status,
             lines: lines.collect(),
+            is_bad: false,
+            length: None,
             body: end + 4,
-        })
+        };
+        if !head.has_no_body() {
+            head.measure(read);
+        }
+        Some(head)
+    }
+
+    /// Its status says that there is no body.
+    const fn has_no_body(&self) -> bool {
+        matches!(self.status, 100..=199 | 204 | 304)
+    }
+
+    /// Reads the lengths, of which the last one counts.
+    fn measure(&mut self, read: ReadLength) {
+        for at in 0..self.lines.len() {
+            let Some(value) = value(&self.lines[at], "Content-Length") else {
+                continue;
+            };
+            match read(value) {
+                Length::Is(length) => self.length = Some(length),
+                Length::Unknown => self.length = None,
+                Length::Bad => {
+                    self.is_bad = true;
+                    return self.lines.truncate(at + 1);
+                }
+            }
+        }
     }
 
     /// What says where the body ends; one that is not to come has no length.
     fn framing(&self, with_body: bool) -> Framing {
-        if !with_body || matches!(self.status, 100..=199 | 204 | 304) {
+        if !with_body || self.has_no_body() || self.is_bad {
             return Framing::Length(0);
         }
         let chunked = self.header("Transfer-Encoding");
         if chunked.is_some_and(|value| value.eq_ignore_ascii_case("chunked")) {
             return Framing::Chunks;
         }
-        let length = self.header("Content-Length").map(str::parse);
-        match length {
-            Some(Ok(length)) => Framing::Length(length),
-            Some(Err(_)) | None => Framing::End,
-        }
+        self.length.map_or(Framing::End, Framing::Length)
     }
 
     /// A header's value.
     pub(super) fn header(&self, name: &str) -> Option<&str> {
-        self.lines.iter().find_map(|line| {
-            let (own, value) = line.split_once(':')?;
-            own.eq_ignore_ascii_case(name).then_some(value.trim())
-        })
+        self.lines.iter().find_map(|line| value(line, name))
     }
+}
+
+/// The value in a header line, if it has this name.
+fn value<'a>(line: &'a str, name: &str) -> Option<&'a str> {
+    let (own, value) = line.split_once(':')?;
+    own.eq_ignore_ascii_case(name).then_some(value.trim())
 }
 
 /// Why there is no reply, or not all of it.
@@ -133,6 +176,8 @@ pub(super) enum Failed {
     Short(Option<usize>),
     /// A chunk does not say how long it is.
     BadChunk,
+    /// The length of the body is refused.
+    BadLength,
     /// The reply is not HTTP.
     Nonsense,
     /// It is longer than [`REPLY_MAX`].
@@ -163,6 +208,7 @@ pub(super) struct Fetch {
     request: Vec<u8>,
     /// There is a body to come behind the reply's head.
     with_body: bool,
+    read_length: ReadLength,
     sent: usize,
     pub(super) connected: bool,
     received: Vec<u8>,
@@ -178,6 +224,7 @@ impl Fetch {
         to: SocketAddr,
         request: Vec<u8>,
         with_body: bool,
+        read_length: ReadLength,
     ) -> Result<Self, Errno> {
         let sock = sys.socket(SockKind::Tcp, family_of(to.ip()))?;
         match sys.connect(sock, to) {
@@ -185,6 +232,7 @@ impl Fetch {
                 sock,
                 request,
                 with_body,
+                read_length,
                 sent: 0,
                 connected: false,
                 received: Vec::new(),
@@ -231,7 +279,10 @@ impl Fetch {
         }
         let received = self.receive(sys);
         if self.head.is_none() {
-            self.head = Head::parse(&self.received);
+            self.head = Head::parse(&self.received, self.read_length);
+        }
+        if self.head.as_ref().is_some_and(|head| head.is_bad) {
+            return Err(Failed::BadLength);
         }
         if let Some(head) = &self.head
             && let Some(body) = self.body(head)?

@@ -8,7 +8,7 @@ use core::time::Duration;
 use switch::Time;
 
 use super::args::{Failure, Grammar};
-use super::http::{Failed, Fetch, Url, place};
+use super::http::{Failed, Fetch, Length, Url, place};
 use super::resolve::{Resolve, preferred};
 use super::{Context, Libc};
 use crate::app::{App, Step, Sys};
@@ -162,7 +162,7 @@ impl Wget {
                 sys.eprint(&format!("Connecting to {} ({to})\n", url.authority));
             }
             let request = self.request.bytes(&url, self.spider);
-            let fetch = Fetch::start(sys, to, request, !self.spider)
+            let fetch = Fetch::start(sys, to, request, !self.spider, length)
                 .map_err(|errno| self.refused(to, errno))?;
             self.state = State::Fetching {
                 fetch,
@@ -209,6 +209,10 @@ impl Wget {
                 }
                 return Err(text);
             }
+            if let (true, Some(line)) = (head.is_bad, head.lines.last()) {
+                let value = line.split_once(':').map_or("", |(_, value)| value.trim());
+                return Err(format!("content-length {value} is garbage"));
+            }
             self.announce(sys, url, true);
         }
         match outcome {
@@ -247,6 +251,7 @@ impl Wget {
             | Failed::Broken(_)
             | Failed::Short(None)
             | Failed::BadChunk
+            | Failed::BadLength
             | Failed::Nonsense => "error getting response".to_owned(),
         }
     }
@@ -311,6 +316,13 @@ fn progress(name: &str, size: usize) -> String {
     format!("{name:<20} 100% |{}| {size} 0:00:00 ETA\n", "*".repeat(32))
 }
 
+/// A `Content-Length` is digits and nothing else (`BB_STRTOOFF`).
+fn length(value: &str) -> Length {
+    let is_number = value.bytes().all(|digit| digit.is_ascii_digit());
+    let length = value.parse().ok().filter(|_| is_number);
+    length.map_or(Length::Bad, Length::Is)
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::fake::{Fake, Server};
@@ -318,7 +330,6 @@ mod tests {
 
     const PAGE: &str = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\nServer: x\r\n\r\nhello\n";
     const SHORT: &str = "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello\n";
-    const CHUNK: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n8\r\nhello\n";
 
     fn fake(server: Server) -> Fake {
         let mut fake = Fake::default();
@@ -326,6 +337,27 @@ mod tests {
         fake.serves("172.18.0.3:80", server);
         fake
     }
+
+    /// What BusyBox 1.35 makes of a `Content-Length`.
+    #[test]
+    fn lengths() {
+        for value in ["x", "5x", "", "-1", "+5", "5, 5", "99999999999999999999"] {
+            let reply =
+                format!("HTTP/1.1 200 OK\r\nA: b\r\nContent-Length: {value}\r\nC: d\r\n\r\nhello");
+            let mut net = fake(Server::Answers(reply.leak()));
+            assert_eq!(net.run("wget -S -O - db"), 1, "{value}");
+            let stderr = format!(
+                "Connecting to db (172.18.0.3:80)\n  HTTP/1.1 200 OK\n  A: b\n  Content-Length: {value}\nwget: \
+                 content-length {value} is garbage\n"
+            );
+            assert_eq!((net.stdout.as_str(), net.stderr), ("", stderr));
+        }
+        let reply = "HTTP/1.1 200 OK\r\nContent-Length:  5 \r\n\r\nhello";
+        let mut net = fake(Server::Answers(reply));
+        assert_eq!(net.run("wget -q -O - db"), 0);
+        assert_eq!(net.stdout, "hello");
+    }
+    const CHUNK: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n8\r\nhello\n";
 
     #[test]
     fn to_standard_output() {
