@@ -25,6 +25,8 @@ pub struct Known {
     networks: BTreeMap<String, String>,
     /// By the name of a network in the engine: its subnets.
     subnets: BTreeMap<String, Vec<IpNet>>,
+    /// By the name of a network in the engine: the link that it may share with others.
+    tags: BTreeMap<String, String>,
     watchable: Vec<Watchable>,
 }
 
@@ -49,6 +51,9 @@ impl Known {
             let six = network.subnet_v6().map(IpNet::V6);
             let subnets = four.into_iter().chain(six).collect();
             let name = network.name().to_owned();
+            if let Some(tag) = network.tag() {
+                known.tags.insert(name.clone(), tag.to_owned());
+            }
             known.networks.insert(name.clone(), name.clone());
             known.subnets.insert(name, subnets);
         }
@@ -136,6 +141,7 @@ impl Known {
             .collect();
         if of == name {
             let name = self.networks.get(name).map_or(name, String::as_str);
+            let name = self.tags.get(name).map_or(name, String::as_str);
             places.push(Place {
                 namespace: None,
                 name: name.to_owned(),
@@ -172,5 +178,46 @@ impl Names for Known {
     fn network(&self, name: &str) -> Vec<IpNet> {
         let name = self.networks.get(name).map_or(name, String::as_str);
         self.subnets.get(name).cloned().unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use emulator_core::docker::spec::{IpamConfig, NetworkSpec};
+    use emulator_core::lab::LabConfig;
+
+    use super::*;
+
+    /// Networks that share a link are looked at there, by the name of each.
+    #[test]
+    fn networks_with_one_tag() {
+        let mut lab = Lab::new(LabConfig::default()).unwrap();
+        for (name, subnet) in [("one", "10.8.1.0/24"), ("other", "10.8.2.0/24")] {
+            let subnet = IpamConfig {
+                subnet: subnet.to_owned(),
+                ..IpamConfig::default()
+            };
+            lab.network_create(NetworkSpec {
+                name: name.to_owned(),
+                driver: "macvlan".to_owned(),
+                options: [("parent".to_owned(), "eth0.10".to_owned())].into(),
+                ipam: vec![subnet],
+                ..NetworkSpec::default()
+            })
+            .unwrap();
+        }
+        for removed in [None, Some("one")] {
+            if let Some(name) = removed {
+                lab.network_remove(name).unwrap();
+            }
+            let known = Known::of(&lab, &[]);
+            let link = Place {
+                namespace: None,
+                name: "eth0.10".to_owned(),
+            };
+            assert_eq!(known.places("other"), Ok(vec![link.clone()]));
+            assert_eq!(known.places("eth0.10"), Ok(vec![link]));
+            assert_eq!(known.places("one").is_err(), removed.is_some());
+        }
     }
 }

@@ -19,7 +19,7 @@ pub type Mac = [u8; 6];
 pub struct BridgePlan {
     /// `docker0`, `br-0123456789ab`, or as the network's options say.
     pub name: String,
-    /// The name of the network that it carries.
+    /// The name of the network that it carries, or of the link that networks share.
     pub network: String,
     /// Its MAC.
     pub mac: Mac,

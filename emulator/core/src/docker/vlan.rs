@@ -1,7 +1,8 @@
 //! The macvlan and ipvlan drivers: networks that share an interface of the host.
 //!
 //! Models `libnetwork/drivers/{macvlan,ipvlan}`. A tagged sub-interface is a segment of its own here,
-//! since nobody else is on that VLAN of the uplink.
+//! since nobody else is on that VLAN of the uplink. Networks with the same one share it, and it goes with the last of them. Those
+//! in bridge mode (or ipvlan's l2) and those in other modes, who do not hear each other there, have one each.
 
 use super::engine::{Docker, World};
 use super::error::{Error, Kind};
@@ -10,6 +11,7 @@ use super::network::{Base, Driver, Network};
 use super::options;
 use super::plumb::{AttachTo, BridgePlan};
 use super::spec::Engine;
+use crate::id::BridgeId;
 use crate::net::{ChildKind, IpvlanFlag, IpvlanMode, MacvlanMode};
 
 fn invalid(message: impl Into<String>) -> Error {
@@ -40,8 +42,12 @@ impl Docker {
             ChildKind::Macvlan(MacvlanMode::Bridge),
             ChildKind::Ipvlan(IpvlanMode::L2, IpvlanFlag::Bridge),
         ];
-        let to = match &parent {
-            Some(parent) if !parent.contains('.') => AttachTo::Uplink(mode),
+        let is_plain = plain.contains(&mode);
+        let segment = parent.as_deref();
+        let segment = segment.and_then(|parent| self.segment(parent, mode, is_plain));
+        let to = match (&parent, segment) {
+            (Some(parent), _) if !parent.contains('.') => AttachTo::Uplink(mode),
+            (_, Some(shared)) => shared,
             _ => {
                 // A dummy, or a tagged sub-interface: nobody else is on that VLAN of the uplink.
                 let name = format!(
@@ -50,15 +56,16 @@ impl Docker {
                     ids::short(&network.id)
                 );
                 let plan = BridgePlan {
+                    // One that several networks may share has the name of none.
+                    network: parent.clone().unwrap_or_else(|| network.name().to_owned()),
                     name: parent.clone().unwrap_or(name),
-                    network: network.name().to_owned(),
                     mac: self.ids.mac(&["bridge:", network.name()]),
                     mtu: network.mtu,
                     addresses: Vec::new(),
                     filtered: false,
                 };
                 let (bridge, iface) = world.plumb.bridge_add(&plan);
-                if plain.contains(&mode) {
+                if is_plain {
                     AttachTo::Dummy(bridge)
                 } else {
                     AttachTo::Alone(bridge, iface, mode)
@@ -132,6 +139,27 @@ impl Docker {
             })
     }
 
+    /// The segment of a tagged sub-interface that another network has made.
+    fn segment(&self, parent: &str, mode: ChildKind, is_plain: bool) -> Option<AttachTo> {
+        let mut made = (self.sharers(parent)).filter_map(|(other, _)| match &other.base {
+            Base::Shared { to, .. } => Some(to),
+            _ => None,
+        });
+        made.find_map(|to| match *to {
+            AttachTo::Dummy(bridge) if is_plain => Some(AttachTo::Dummy(bridge)),
+            AttachTo::Alone(bridge, iface, _) if !is_plain => {
+                Some(AttachTo::Alone(bridge, iface, mode))
+            }
+            _ => None,
+        })
+    }
+
+    /// A network that is there has this segment.
+    pub(super) fn is_shared(&self, segment: BridgeId) -> bool {
+        self.networks()
+            .any(|network| network.base.segment() == Some(segment))
+    }
+
     /// An interface takes macvlan children or ipvlan children: Linux has one place for whoever receives for it.
     ///
     /// # Errors
@@ -153,6 +181,30 @@ impl Docker {
             return Err(Error::new(Kind::System, text));
         }
         Ok(())
+    }
+}
+
+impl Base {
+    /// The segment that stands for a dummy or a tagged sub-interface.
+    pub(super) fn segment(&self) -> Option<BridgeId> {
+        match self {
+            Self::Shared {
+                to: AttachTo::Dummy(id) | AttachTo::Alone(id, ..),
+                ..
+            } => Some(*id),
+            _ => None,
+        }
+    }
+}
+
+impl Network {
+    /// The tagged sub-interface that it shares, such as `eth0.10`.
+    #[must_use]
+    pub fn tag(&self) -> Option<&str> {
+        match &self.base {
+            Base::Shared { parent, .. } if self.base.segment().is_some() => parent.as_deref(),
+            _ => None,
+        }
     }
 }
 

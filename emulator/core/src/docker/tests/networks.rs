@@ -601,6 +601,38 @@ fn macvlan_and_ipvlan() {
     assert_eq!(host.ways("dd").0, "172.18.0.1", "no way out at all");
 }
 
+/// A tagged sub-interface is one link, which goes with the last network that has it.
+#[test]
+fn networks_with_one_tag_share_the_link() {
+    for (one, other) in [
+        ("bridge", "bridge"),
+        ("private", "vepa"),
+        ("vepa", "private"),
+    ] {
+        let mut host = Host::new(V29);
+        let links = |host: &Host| {
+            let links = host.kernel.bridges.values();
+            links.filter(|link| link.name == "eth0.10").count()
+        };
+        for (number, mode) in [(1, one), (2, other)] {
+            let name = format!("mv{number}");
+            let words = format!(
+                "driver=macvlan subnet=10.8.{number}.0/24 parent=eth0.10 macvlan_mode={mode}"
+            );
+            host.net(&name, &words).unwrap();
+            host.run(&format!("c{number}"), &format!("net={name}"))
+                .unwrap();
+            assert_eq!(links(&host), 1, "{mode}");
+        }
+        host.rm("c1");
+        host.net_rm("mv1").unwrap();
+        assert_eq!(links(&host), 1);
+        host.rm("c2");
+        host.net_rm("mv2").unwrap();
+        assert_eq!(links(&host), 0);
+    }
+}
+
 /// `libnetwork/drivers/{macvlan,ipvlan}`: `createNetwork`, and what the kernel says when the second kind comes.
 #[test]
 fn who_shares_an_interface_with_whom() {

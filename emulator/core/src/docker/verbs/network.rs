@@ -10,7 +10,6 @@ use crate::docker::ids;
 use crate::docker::leases::Wants;
 use crate::docker::names::NetKey;
 use crate::docker::network::{Base, Driver, Network, is_user_defined};
-use crate::docker::plumb::AttachTo;
 use crate::docker::spec::{Engine, NetworkSpec};
 use crate::docker::validate;
 use crate::docker::verbs::list::NetworkFilters;
@@ -299,11 +298,12 @@ impl Docker {
                 world.plumb.rules_remove(network.key);
                 world.plumb.bridge_remove(*id);
             }
-            Base::Shared {
-                to: AttachTo::Dummy(id) | AttachTo::Alone(id, ..),
-                ..
-            } => world.plumb.bridge_remove(*id),
-            _ => {}
+            base => {
+                let segment = base.segment().filter(|&id| !self.is_shared(id));
+                if let Some(id) = segment {
+                    world.plumb.bridge_remove(id);
+                }
+            }
         }
         if !network.spec.config_only {
             world.names.remove_network(NetKey(network.key));
