@@ -42,6 +42,10 @@ use crate::verdict::DropReason;
 const IN_FLIGHT: usize = 8;
 /// How many expired connections each new one clears away.
 const SWEEP: usize = 2;
+/// A table with no more slots than so many gives nothing back.
+const ROOM: usize = 1024;
+/// A table gives back what it does not need when it has so many times as many slots as connections.
+const SPARSE: usize = 4;
 
 /// Which way a packet of a connection goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,6 +117,8 @@ type Source = (IpAddr, u16, u8);
 pub struct Conntrack {
     limits: Limits,
     slots: Vec<Slot>,
+    /// The generation of a slot that was not there before: never one that a slot of its number has had.
+    fresh: u32,
     free: Vec<u32>,
     index: Index,
     middles: HashMap<Tuple, u32, FixedState>,
@@ -333,7 +339,10 @@ impl Conntrack {
         if let Some(slot) = self.free.pop() {
             return slot;
         }
-        self.slots.push(Slot::default());
+        self.slots.push(Slot {
+            generation: self.fresh,
+            conn: None,
+        });
         (self.slots.len() - 1) as u32
     }
 
@@ -358,6 +367,43 @@ impl Conntrack {
                 break;
             }
         }
+        if self.slots.len() > ROOM && self.slots.len() > SPARSE * self.confirmed {
+            self.shrink();
+        }
+    }
+
+    /// Moves the connections together and gives the rest of the memory back. Whoever refers to one finds it gone, as after
+    /// any removal, and looks for it again.
+    #[cold]
+    fn shrink(&mut self) {
+        if !self.in_flight.is_empty() {
+            return;
+        }
+        self.timers.tidy(|place| says(&self.slots, place));
+        let generations = self.slots.iter().map(|slot| slot.generation);
+        self.fresh = generations.max().unwrap_or_default().wrapping_add(1);
+        let generation = self.fresh;
+        let mut moved = vec![u32::MAX; self.slots.len()];
+        let mut slots = Vec::with_capacity(self.confirmed.max(ROOM));
+        for (held, moved) in self.slots.drain(..).zip(&mut moved) {
+            if let Some(conn) = held.conn {
+                *moved = slots.len() as u32;
+                slots.push(Slot {
+                    generation,
+                    conn: Some(conn),
+                });
+            }
+        }
+        self.index = Index::default();
+        (0..slots.len() as u32).for_each(|slot| self.index.insert(&slots, slot));
+        (self.slots, self.free, self.latest) = (slots, Vec::new(), ConnRef::default());
+        for slot in self.middles.values_mut().chain(self.sources.values_mut()) {
+            *slot = moved[*slot as usize];
+        }
+        self.middles.shrink_to(ROOM);
+        self.sources.shrink_to(ROOM);
+        self.timers.renumber(&moved);
+        self.unassured.renumber(&moved);
     }
 
     /// Removes one connection that has run out.

@@ -202,6 +202,20 @@ impl Queue {
         self.seek();
     }
 
+    /// Every slot has another number now: what stands for its old one.
+    pub(super) fn renumber(&mut self, numbers: &[u32]) {
+        for line in &mut self.lines {
+            line.iter_mut()
+                .for_each(|place| place.1 = numbers[place.1 as usize]);
+            line.shrink_to(ROOM);
+        }
+        let rest = core::mem::take(&mut self.rest).into_iter();
+        self.rest = rest
+            .map(|Reverse((at, slot))| Reverse((at, numbers[slot as usize])))
+            .collect();
+        self.told = [0; LINES + 1];
+    }
+
     /// All places.
     #[cfg(test)]
     pub(super) fn places(&self) -> std::collections::BTreeSet<Place> {

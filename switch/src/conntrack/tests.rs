@@ -242,12 +242,69 @@ fn as_many_of_the_dead_go_as_a_plain_count_says() {
         if step % 64 == 0 {
             consistent(&table);
         }
+        if step % 1_000 == 0 {
+            let before = format!("{:?}", table.list(now));
+            table.shrink();
+            consistent(&table);
+            assert_eq!(format!("{:?}", table.list(now)), before);
+        }
     }
     assert!(
         most > 20 && table.next_number > 5_000,
         "{most} {}",
         table.next_number
     );
+}
+
+/// The connection of this number, from an address of its own; one in three has its source translated.
+fn numbered(table: &mut Conntrack, now: Time, number: u32) -> (Tuple, ConnRef) {
+    let mut flow = flow(1000);
+    flow.tuple.source = IpAddr::from((0x0a01_0000 + number).to_be_bytes());
+    let at = table.create(now, &flow).unwrap().unwrap();
+    if number.is_multiple_of(3) {
+        let conn = table.conn_mut(at).unwrap();
+        let mut reply = conn.reply();
+        (reply.destination, reply.destination_port) =
+            ([192, 0, 2, 2 + (number >> 16) as u8].into(), number as u16);
+        conn.set_reply(reply);
+        conn.source_nat = true;
+    }
+    table.confirm(now, at).unwrap();
+    (flow.tuple, at)
+}
+
+/// Many come and run out; when new ones have cleared them away, the table is as small as those are few, and they are found.
+#[test]
+fn a_table_that_few_are_left_in_gives_its_memory_back() {
+    const MANY: u32 = 100_000;
+    let mut table = Conntrack::new(Limits::default());
+    let (_, old) = numbered(&mut table, Time::ZERO, 0);
+    for number in 1..MANY {
+        numbered(&mut table, Time::ZERO, number);
+    }
+    let full = table.slots.capacity();
+    assert!(full >= MANY as usize);
+    // Each one after the other has run out.
+    let after = |number: u32| Time::from_secs(60) + Duration::from_millis(u64::from(3 * number));
+    let mut last = Vec::new();
+    for number in MANY..2 * MANY {
+        last.push((number, numbered(&mut table, after(number), number)));
+    }
+    let now = after(2 * MANY - 1);
+    let live = table.list(now).len();
+    assert!((10_000..10_010).contains(&live), "{live} in 30 seconds");
+    consistent(&table);
+    assert!(table.slots.len() < SPARSE * live && table.slots.capacity() < full);
+    for (number, (tuple, at)) in last.split_off(last.len() - live) {
+        let found = table.find(now, &tuple);
+        assert!(found.is_some_and(|(_, direction)| direction == Direction::Original));
+        let (found, _) = found.unwrap();
+        // Who knew it before the table was made smaller looks again.
+        assert!(table.conn(at).is_none_or(|_| at == found));
+        let by_source = table.by_source(now, &tuple).map(Conn::original);
+        assert_eq!(by_source, number.is_multiple_of(3).then_some(tuple));
+    }
+    assert!(table.conn(old).is_none());
 }
 
 /// What is looked at of one that stands there: all but this.

@@ -79,6 +79,17 @@ impl Unassured {
         }
     }
 
+    /// Every slot has another number now: what stands for its old one.
+    pub(super) fn renumber(&mut self, numbers: &[u32]) {
+        let old = core::mem::take(self);
+        let mut next = old.oldest;
+        while next != NONE {
+            let link = old.links[next as usize];
+            self.insert(numbers[next as usize], link.number);
+            next = link.newer;
+        }
+    }
+
     fn join(&mut self, older: u32, newer: u32) {
         match older {
             NONE => self.oldest = newer,
