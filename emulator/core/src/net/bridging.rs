@@ -4,8 +4,9 @@
 //! Linux's `br_netfilter` does: prerouting, forward and postrouting with the bridge as both
 //! interfaces. ARP and other protocols pass; what is no packet of the version that its frame says is dropped. Left out:
 //! fragments are not put together for the hooks of bridged packets; a later fragment passes as its own packet without
-//! ports. A wrong header checksum, which Linux drops here and every stack does, is not looked for, since that would be a dozen
-//! instructions in each frame that follows its course; nor is padding cut off.
+//! ports. The source of a frame that dies at PREROUTING has been learned, which Linux does behind that hook
+//! (`br_handle_frame_finish`). A wrong header checksum, which Linux drops here and every stack does, is not looked for, since
+//! that would be a dozen instructions in each frame that follows its course; nor is padding cut off.
 
 use switch::bridge::{Decision, PortId};
 use switch::capture::Direction;
