@@ -130,6 +130,8 @@ drop_reasons! {
     SynQueueFull = "listen queue is full",
     /// The filter of the listening socket passes nothing.
     SocketFiltered = "dropped by the socket's filter",
+    /// It acknowledges what its connection has not sent (RFC 9293 §3.10.7.4).
+    TcpAckUnsent = "acknowledges what was not sent",
     /// The TCP engine refused the segment.
     TcpRejected = "segment rejected by TCP",
     /// Shorter than its headers say.

@@ -103,6 +103,8 @@ pub(super) struct Conn {
     pub(super) ask_at: Option<Time>,
     /// Times that it has been asked without an answer that helped.
     pub(super) asked: u8,
+    /// When a segment that is not believed may be answered again.
+    pub(super) challenges_at: Time,
     /// The time that it is armed for, the end of time if it is not.
     pub(super) armed: Time,
     /// It counts as an [unanswered orphan](super::MAX_UNANSWERED).
@@ -192,6 +194,7 @@ impl Conn {
             stalled: None,
             ask_at: None,
             asked: 0,
+            challenges_at: Time::ZERO,
             armed: Time::MAX,
             unanswered: false,
         }

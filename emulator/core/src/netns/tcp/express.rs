@@ -23,7 +23,7 @@ use super::held::{Heard, Kept};
 use super::input::is_possible;
 use super::machine::Machine;
 use super::run::guarded;
-use super::segment::{ACK, SYN, Segment};
+use super::segment::{ACK, SYN, Segment, after};
 use super::told::Told;
 use super::{Tcp, TcpCx};
 
@@ -358,7 +358,8 @@ impl Tcp {
                 false => engine.keep(cx.now, &heard, &mut self.reply),
             };
         }
-        if kept == Kept::Not && (is_writing || engine.held.is_on()) {
+        let is_unsent = after(segment.told.ack, conn.marks.sent);
+        if kept == Kept::Not && (is_writing || engine.held.is_on() || is_unsent) {
             return self.input_event(cx, frame, segment);
         }
         self.now = cx.now;

@@ -17,7 +17,7 @@ use super::run::guarded;
 use super::segment::{ACK, FIN, RST, SYN, Segment, after};
 use super::slots::Tenant;
 use super::smol::Smol;
-use super::timewait::Fate;
+use super::timewait::{ANSWER_EVERY, Fate};
 use super::{MAX_CONNECTIONS, Tcp, TcpCx};
 
 /// The frame that was not taken, and why.
@@ -79,6 +79,10 @@ impl Tcp {
             return Err((frame, DropReason::NoSocket));
         };
         let before = conn.seen();
+        if let Some(reason) = doubt(conn, before.state, segment) {
+            self.challenge(cx, slot);
+            return Err((frame, reason));
+        }
         if too_late(conn, segment) {
             cx.pool.free(frame);
             self.reset(cx, slot);
@@ -92,14 +96,6 @@ impl Tcp {
         let Some(conn) = self.slots.conn_at(slot) else {
             return Err((frame, DropReason::NoSocket));
         };
-        if !before.state.opening() && segment.flags & (SYN | RST) == SYN {
-            // RFC 5961 §4, as Linux does it: an acknowledgement in place of belief.
-            let challenge = conn.bare(conn.marks.sent, ACK);
-            let (stamp, counters) = (&mut self.stamp, &mut self.counters);
-            send_bare(&challenge, cx.pool, cx.out, stamp, counters);
-            cx.pool.free(frame);
-            return Ok(());
-        }
         if echo(conn, before.state, segment) {
             conn.hear(cx.now, segment);
             cx.pool.free(frame);
@@ -159,6 +155,23 @@ impl Tcp {
         }
         self.settle(cx, slot, before, segment.flags, segment.payload);
         Ok(())
+    }
+
+    /// Answers a segment that is not believed (RFC 5961), unless another one was just before.
+    #[cold]
+    fn challenge(&mut self, cx: &mut TcpCx<'_>, slot: u32) {
+        let Some(conn) = self.slots.conn_at(slot) else {
+            return;
+        };
+        if cx.now < conn.challenges_at {
+            self.counters.challenges_skipped += 1;
+            return;
+        }
+        conn.challenges_at = cx.now + ANSWER_EVERY;
+        self.counters.challenges += 1;
+        let challenge = conn.bare(conn.marks.sent, ACK);
+        let (stamp, counters) = (&mut self.stamp, &mut self.counters);
+        send_bare(&challenge, cx.pool, cx.out, stamp, counters);
     }
 
     /// A segment for an entry in TIME_WAIT.
@@ -341,6 +354,20 @@ const fn odd(addr: IpAddr) -> bool {
         IpAddr::V4(v4) => v4.is_broadcast() || v4.is_unspecified() || v4.is_multicast(),
         IpAddr::V6(v6) => v6.to_ipv4_mapped().is_some() || v6.is_unspecified() || v6.is_multicast(),
     }
+}
+
+/// Why a segment for an open connection is answered and not believed, as Linux does it: it would open it again (RFC 5961 §4),
+/// or acknowledges what was not sent (RFC 9293 §3.10.7.4), which smoltcp 0.14 believes of data that is queued and of a FIN.
+#[inline]
+fn doubt(conn: &Conn, state: TcpState, segment: &Segment) -> Option<DropReason> {
+    if state.opening() || segment.has(RST) {
+        return None;
+    }
+    if segment.has(SYN) {
+        return Some(DropReason::TcpRejected);
+    }
+    let is_unsent = segment.has(ACK) && after(segment.ack, conn.marks.sent);
+    is_unsent.then_some(DropReason::TcpAckUnsent)
 }
 
 /// New data for a connection whose socket is closed: nobody will read it.

@@ -161,6 +161,10 @@ pub struct Counters {
     pub orphans_reset: u64,
     /// Connections given up because nobody answered.
     pub timeouts: u64,
+    /// Acknowledgements in place of belief in a segment (`TCPChallengeACK`).
+    pub challenges: u64,
+    /// Those not sent because one had been sent just before (`TCPACKSkippedChallenge`).
+    pub challenges_skipped: u64,
 }
 
 /// `a` and `b` name the same address, or one of them stands for all. An IPv6 wildcard takes in IPv4.

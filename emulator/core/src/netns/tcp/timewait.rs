@@ -34,7 +34,7 @@ const _: () = assert!(2 * MAX_ENTRIES + GAPS < 1 << 16, "numbers differ");
 /// The memory of so many entries comes at once, when it is needed soon: a power of two.
 const AHEAD: u16 = 16;
 /// Segments without data are answered this often at most (`tcp_invalid_ratelimit`).
-const ANSWER_EVERY: Duration = Duration::from_millis(500);
+pub(super) const ANSWER_EVERY: Duration = Duration::from_millis(500);
 
 /// What is left of a connection.
 #[derive(Clone, Copy, Debug)]

@@ -14,6 +14,7 @@ mod pingpong;
 mod queue;
 mod slow;
 mod spare;
+mod unsent;
 
 use core::net::SocketAddr;
 use core::time::Duration;
