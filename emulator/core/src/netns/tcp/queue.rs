@@ -115,7 +115,8 @@ pub(super) struct Queue {
     pub(super) is_fresh: bool,
     /// What was not sent then.
     pub(super) acked_next: u32,
-    /// When the window was opened again that the last of these had closed.
+    /// When the window was opened again that the last of these had closed, which stops smoltcp's timer; when the last of these
+    /// came if that had been stopped before.
     pub(super) opened_at: Option<Time>,
     pub(super) timer: Timer,
     /// Bytes of the stores' buffers.
@@ -322,6 +323,9 @@ impl Queue {
             Timer::Probe(_) if self.queued() == 0 => Timer::Idle,
             timer => timer,
         };
+        if new > 0 && self.timer == Timer::Idle && self.flight() > 0 {
+            self.opened_at = Some(now);
+        }
     }
 
     /// Gives up what has been acknowledged.

@@ -694,9 +694,8 @@ fn numbers_wrap_while_frames_are_queued() {
     assert!(same(&KIND, &steps) > 4);
 }
 
-/// Known to differ: all segments are the same but the last, a reset, whose number is lower by what was under way.
+/// smoltcp's timer, which closing stopped, is not started again by an acknowledgement of a part.
 #[test]
-#[ignore = "known: the number of a reset behind a window that closed and opened byte by byte"]
 fn a_reset_behind_a_window_that_opened_byte_by_byte_has_its_number() {
     let kind = Kind {
         offload: false,
@@ -721,7 +720,7 @@ fn a_reset_behind_a_window_that_opened_byte_by_byte_has_its_number() {
         ack(Point::Share(0), 1),
         ack(Point::Share(1), 1),
     ];
-    let _queued = same(&kind, &steps);
+    assert!(same(&kind, &steps) > 4);
 }
 
 proptest! {
