@@ -122,9 +122,12 @@ impl Smol {
     ) {
         let (mut given, mut last_at) = (0, at);
         for (end, at) in sent {
-            let end = before.min(*end);
-            given += self.send_unseen(&bytes[given.min(end)..end]);
-            while given > 0 && self.output_unseen(shared, path, *at).is_some() {}
+            if given == before {
+                // What was sent later may have been when smoltcp's timer, which is to be stopped, has run out.
+                break;
+            }
+            given += self.send_unseen(&bytes[given..before.min(*end)]);
+            while self.output_unseen(shared, path, *at).is_some() {}
         }
         if before == 0 && !told.is_empty() {
             // smoltcp's buffer would begin anew if it were empty.

@@ -640,6 +640,33 @@ fn a_window_that_is_closed_when_our_fin_is_acknowledged_is_not_asked_for() {
     assert_eq!(seen.listed.last().unwrap()[0].state, TcpState::FinWait2);
 }
 
+/// A window that closed and opened stops smoltcp's timer, and what is sent long after that starts it.
+#[test]
+fn a_stream_goes_on_long_after_its_timer_was_stopped() {
+    let kind = Kind {
+        offload: false,
+        shift: Some(2),
+        send_buffer: 16 * 1024,
+        ..KIND
+    };
+    let ack = |point, field| Step::Ack(point, Field::Is(field));
+    let send = Step::Send {
+        len: 4_096,
+        times: 1,
+    };
+    let steps = [
+        send,
+        Step::Odd(24, false),
+        Step::Ack(Point::Share(1000), Field::Same),
+        Step::Flush,
+        ack(Point::Share(1), 0),
+        ack(Point::Share(0), u16::MAX),
+        Step::Mute(1_000_000),
+        send,
+    ];
+    same(&kind, &steps);
+}
+
 /// Whichever way its segment comes, and whatever waits to be sent.
 #[test]
 fn an_acknowledgement_of_what_was_not_sent_is_not_believed() {
