@@ -111,7 +111,7 @@ impl Tcp {
         let id = self.slots.insert(Tenant::Conn(conn));
         (self.demux).insert(&self.slots, &Tuple::new(local, remote), id.slot);
         self.expect_plain(id.slot);
-        self.run(cx, id.slot, cx.now);
+        self.run(cx, id.slot);
         Ok(id)
     }
 
@@ -335,7 +335,7 @@ impl Tcp {
             conn.shut(&mut self.shared);
         }
         if !conn.queued {
-            self.run(cx, slot, cx.now);
+            self.run(cx, slot);
         }
     }
 

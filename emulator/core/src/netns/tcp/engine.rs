@@ -196,6 +196,10 @@ pub(super) trait TcpEngine: Sized + fmt::Debug {
         out: &mut Emitter<'_>,
     ) -> bool;
 
+    /// Has a timer run out that does at this time; what is to be sent again then is sent with the next
+    /// [`output`](Self::output).
+    fn lapse(&mut self, shared: &mut Self::Shared, path: Self::Path, at: Time);
+
     /// When there is something to send.
     fn next(&self, shared: &mut Self::Shared, path: Self::Path, now: Time) -> Next;
 

@@ -4,7 +4,7 @@ use core::net::SocketAddr;
 
 use super::conn::Owner;
 use super::demux::Tuple;
-use super::engine::Next;
+use super::engine::{Next, TcpEngine};
 use super::machine::Machine;
 use super::options::IcmpKind;
 use super::run::guarded;
@@ -97,11 +97,11 @@ impl Tcp {
         }
         self.repath(slot);
         // New data first: what remains then is when the old data would be sent again.
-        self.run(cx, slot, cx.now);
+        self.run(cx, slot);
         let Some(conn) = self.slots.conn_at(slot).filter(|conn| conn.mapped) else {
             return;
         };
-        let Some(engine) = &conn.engine else {
+        let Some(Machine::Engine(engine)) = &mut conn.engine else {
             return;
         };
         let (shared, path) = (&mut self.shared, conn.path);
@@ -110,8 +110,13 @@ impl Tcp {
             return;
         };
         match next {
-            Next::At(at) if conn.marks.outstanding() && !conn.state().opening() => {
-                self.run(cx, slot, at);
+            Next::At(at) if conn.marks.outstanding() && !engine.state().opening() => {
+                if guarded(|| engine.lapse(shared, path, at)).is_none() {
+                    self.crashed(slot);
+                    return;
+                }
+                conn.marks.again = true;
+                self.run(cx, slot);
             }
             _ => self.touch(cx.now, slot),
         }

@@ -41,7 +41,7 @@ impl Tcp {
                 && core::mem::take(&mut conn.queued)
                 && conn.mapped
             {
-                self.run(cx, slot, cx.now);
+                self.run(cx, slot);
             }
         }
         self.pending()
@@ -134,29 +134,28 @@ impl Tcp {
     #[inline]
     pub(super) fn run_now(&mut self, cx: &mut TcpCx<'_>, slot: u32) {
         if self.slots.conn_at(slot).is_some_and(|conn| !conn.queued) {
-            self.run(cx, slot, cx.now);
+            self.run(cx, slot);
         }
     }
 
-    /// Lets a connection send. `at` is later than now only to make it send again at
-    /// once what it would send again then.
+    /// Lets a connection send.
     #[inline(always)]
-    pub(super) fn run(&mut self, cx: &mut TcpCx<'_>, slot: u32, at: Time) {
+    pub(super) fn run(&mut self, cx: &mut TcpCx<'_>, slot: u32) {
         let conn = self.slots.conn_at(slot);
         let is_brief = conn.is_some_and(|conn| conn.is_brief());
-        let is_done = is_brief && (self.run_brief(cx, slot, at) || !self.catch_up(cx, slot));
+        let is_done = is_brief && (self.run_brief(cx, slot) || !self.catch_up(cx, slot));
         if !is_done {
-            self.run_engine(cx, slot, at);
+            self.run_engine(cx, slot);
         }
     }
 
     /// Lets an engine send.
-    fn run_engine(&mut self, cx: &mut TcpCx<'_>, slot: u32, at: Time) {
+    fn run_engine(&mut self, cx: &mut TcpCx<'_>, slot: u32) {
         let Some(conn) = self.slots.conn_at(slot) else {
             return;
         };
-        let (before, v6) = (conn.seen(), conn.v6());
-        if at != cx.now || conn.armed <= at {
+        let (before, v6, now) = (conn.seen(), conn.v6(), cx.now);
+        if conn.armed <= now {
             conn.marks.again |= conn.waits() || conn.send_queue() > 0;
         }
         let is_open =
@@ -171,7 +170,7 @@ impl Tcp {
         let mut runs = 0;
         let last = guarded(|| {
             loop {
-                let dry = !engine.output(shared, path, at, &mut emitter);
+                let dry = !engine.output(shared, path, now, &mut emitter);
                 runs += usize::from(!dry);
                 if is_open && !dry && emitter.marks.is_all_sent(engine.send_queue()) {
                     return None;
@@ -181,7 +180,7 @@ impl Tcp {
                     // To send nothing says as much as to be asked.
                     continue;
                 }
-                let next = engine.next(shared, path, at);
+                let next = engine.next(shared, path, now);
                 runs += usize::from(dry && !(is_stream && runs > 0 && next != Next::Now));
                 if next != Next::Now || dry || is_full {
                     return Some((next, dry));
@@ -214,24 +213,24 @@ impl Tcp {
     /// Lets a brief connection send, which it does once or not at all, and its state stays as it is; whether it is
     /// brief still.
     #[inline(never)]
-    fn run_brief(&mut self, cx: &mut TcpCx<'_>, slot: u32, at: Time) -> bool {
+    fn run_brief(&mut self, cx: &mut TcpCx<'_>, slot: u32) -> bool {
         let Some(conn) = self.slots.conn_at(slot) else {
             return false;
         };
         let Some(Machine::Brief(brief)) = &mut conn.engine else {
             return false;
         };
-        let clock = self.clock.at(at);
+        let clock = self.clock.at(cx.now);
         if brief.needs_engine(clock) {
             return false;
         }
         let state = brief.glance().state;
-        if at != cx.now || conn.armed <= at {
+        if conn.armed <= cx.now {
             let queued = brief.glance().send_queue;
             let waits = conn.marks.outstanding() || state.waits_for_fin();
             conn.marks.again |= waits || queued > 0;
         }
-        let output = brief.output((at, clock));
+        let output = brief.output((cx.now, clock));
         let (next, queued) = (brief.next(clock), brief.glance().send_queue);
         let has_sent = output.is_some();
         if let Some((says, data)) = output {
