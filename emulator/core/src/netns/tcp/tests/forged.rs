@@ -723,6 +723,40 @@ fn a_narrower_path_leaves_the_timeout_as_it_was() {
     assert_eq!(again, Some(Time::from_millis(1_001)));
 }
 
+/// smoltcp, which has sent the first bytes, has not heard of the window that the others were sent into.
+#[test]
+fn an_acknowledgement_of_one_byte_of_smoltcp_comes_after_a_window_that_grew() {
+    let kind = Kind {
+        offload: false,
+        shift: None,
+        ..KIND
+    };
+    let send = |len, times| Step::Send { len, times };
+    let steps = [
+        Step::Ack(Point::Share(1000), Field::Is(7)),
+        send(4_000, 1),
+        Step::Flush,
+        Step::Ack(Point::First(1), Field::Is(1)),
+        send(21_900, 2),
+        Step::Ack(Point::Share(0), Field::Is(u16::MAX)),
+        Step::Flush,
+        Step::Ack(Point::First(1), Field::Is(1)),
+        send(4_096, 1),
+    ];
+    for len in 0..=steps.len() {
+        same(&kind, &steps[..len]);
+    }
+    let steps = [
+        Step::Ack(Point::Share(850), Field::Is(1)),
+        send(21_900, 2),
+        Step::Ack(Point::Share(0), Field::Is(u16::MAX)),
+        Step::Flush,
+        Step::Ack(Point::First(1), Field::Is(1)),
+        send(4_096, 1),
+    ];
+    same(&kind, &steps);
+}
+
 /// Whichever way its segment comes, and whatever waits to be sent.
 #[test]
 fn an_acknowledgement_of_what_was_not_sent_is_not_believed() {
