@@ -113,8 +113,9 @@ pub(super) struct Queue {
     pub(super) has_acked: bool,
     pub(super) acked_at: Time,
     pub(super) is_fresh: bool,
-    /// What was not sent then.
-    pub(super) acked_next: u32,
+    /// What was not sent then, and when that was gone on with if it is the rest of a store.
+    acked_next: u32,
+    rest_at: Time,
     /// When the window was opened again that the last of these had closed, which stops smoltcp's timer; when the last of these
     /// came if that had been stopped before.
     pub(super) opened_at: Option<Time>,
@@ -374,11 +375,18 @@ impl Queue {
         };
     }
 
+    /// Nothing has been sent from this number on that is not smoltcp's.
+    pub(super) const fn begin_at(&mut self, next: u32, others: usize) {
+        (self.base, self.next, self.end) = (next, next, next);
+        (self.una, self.acked_next) = (next.wrapping_sub(others as u32), next);
+        self.others = others;
+    }
+
     /// The first byte, of which nothing has been sent, has this number.
     pub(super) fn go_on_from(&mut self, next: u32) {
         debug_assert!(self.flight() == 0 && self.sent == 0 && self.cut == 0);
         let queued = self.queued();
-        (self.base, self.una, self.next, self.acked_next) = (next, next, next, next);
+        self.begin_at(next, 0);
         self.end = next.wrapping_add(queued as u32);
     }
 
@@ -430,6 +438,9 @@ impl Queue {
         {
             self.copied += count;
         }
+        if self.cut > 0 && self.next == self.acked_next {
+            self.rest_at = now;
+        }
         let mut done = 0;
         while done < count
             && let Some(store) = self.stores.get_mut(self.sent)
@@ -455,16 +466,28 @@ impl Queue {
         self.una.wrapping_add(self.others as u32)
     }
 
+    /// Bytes from there on that had been sent when something was acknowledged last.
+    pub(super) fn before(&self) -> usize {
+        let before = self.acked_next.wrapping_sub(self.start()) as i32;
+        usize::try_from(before).unwrap_or(0)
+    }
+
     /// All from [there](Self::start) on, and of what of it has been sent: where each part ends, and when it was.
     pub(super) fn gather(&self, pool: &Pool) -> (Vec<u8>, Vec<(usize, Time)>) {
         let (mut bytes, mut sent) = (Vec::new(), Vec::new());
         let flight = self.next.wrapping_sub(self.start()) as usize;
+        let before = self.before();
         let mut skipped = self.start().wrapping_sub(self.base) as usize;
         for store in &self.stores {
             let part = &store.bytes(pool)[skipped.min(store.len)..];
             skipped -= store.len - part.len();
             if !part.is_empty() && bytes.len() < flight {
-                sent.push((flight.min(bytes.len() + part.len()), store.sent_at));
+                let end = flight.min(bytes.len() + part.len());
+                if bytes.len() < before && before < end {
+                    sent.extend([(before, store.sent_at), (end, self.rest_at)]);
+                } else {
+                    sent.push((end, store.sent_at));
+                }
             }
             bytes.extend_from_slice(part);
         }

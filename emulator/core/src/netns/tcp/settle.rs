@@ -29,10 +29,8 @@ impl Smol {
         let first_at = sent.first().map_or(queue.acked_at, |(_, at)| *at);
         let first_at = first_at.min(queue.acked_at);
         let told = self.move_on((shared, path), &queue, first_at, field);
-        let before = queue.acked_next.wrapping_sub(queue.start()) as i32;
-        let before = usize::try_from(before).unwrap_or(0);
         let data = (&bytes[..], &sent[..]);
-        self.give((shared, path), first_at, data, (before, &told));
+        self.give((shared, path), first_at, data, (queue.before(), &told));
         debug_assert_eq!(self.pingpong.ends().0, queue.next);
         debug_assert_eq!(self.send_queue(), queue.queued());
         self.pingpong.set_window(field);

@@ -140,9 +140,8 @@ impl Smol {
         let at = (self.put_at + capacity - others) % capacity;
         let queue = &mut self.queue;
         queue.begin();
-        (queue.others, queue.capacity, queue.at) = (others, capacity, at);
-        (queue.base, queue.next, queue.end) = (next, next, next);
-        (queue.una, queue.acked_next) = (next.wrapping_sub(others as u32), next);
+        queue.begin_at(next, others);
+        (queue.capacity, queue.at) = (capacity, at);
         (queue.field, queue.shift) = (field, shift);
         queue.window = usize::from(field) << shift;
         (queue.tells_more, queue.is_owing) = (!is_current && !is_owing, is_owing);

@@ -678,7 +678,7 @@ fn a_part_that_is_sent_later_has_its_own_time() {
     let ack = |point, field| Step::Ack(point, Field::Is(field));
     let steps = [
         Step::NoDelay(true),
-        ack(Point::Share(0), 2_000),
+        ack(Point::Share(1000), 2_000),
         Step::Send {
             len: 4_096,
             times: 1,
@@ -686,9 +686,9 @@ fn a_part_that_is_sent_later_has_its_own_time() {
         Step::Flush,
         ack(Point::First(1), 0),
         ack(Point::Share(0), 1),
-        Step::Mute(500_000),
+        Step::Wait(50_000),
         ack(Point::Share(0), 2_500),
-        Step::Wait(600_000),
+        Step::Mute(970_000),
         Step::Odd(ACK, true),
     ];
     for len in 0..=steps.len() {
