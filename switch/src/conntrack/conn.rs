@@ -325,6 +325,11 @@ impl Conn {
         *data > SHORT
     }
 
+    /// There [have been](Self::goes_on) so many.
+    pub(crate) const fn has_gone_on(&self, direction: Direction) -> bool {
+        self.data[direction as usize] > SHORT
+    }
+
     /// One of its ends is translated, or it is not known yet whether.
     pub(crate) const fn is_translated(&self) -> bool {
         let is_mapped = self.source_done && self.destination_done;

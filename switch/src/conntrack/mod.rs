@@ -248,6 +248,13 @@ impl Conntrack {
         Some((self.latest, direction, conn))
     }
 
+    /// The connection of a packet with `tuple`, live or not.
+    #[inline]
+    pub(crate) fn peek(&self, tuple: &Tuple) -> Option<(ConnRef, Direction)> {
+        let (slot, direction) = self.index.of(&self.slots, tuple)?;
+        Some((self.at(slot), direction))
+    }
+
     /// The connection of a packet that may have been translated already, in part or in full: on
     /// its way through the hooks, or coming back over the loopback interface.
     pub(crate) fn find_translated(

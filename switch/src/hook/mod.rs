@@ -37,9 +37,9 @@ mod tests;
 
 use core::net::IpAddr;
 
-pub use self::lane::{Datum, Passage, Run, Tally};
+pub use self::lane::{Datum, Passage, Run, Tally, Wide};
 pub use self::routed::{Crossing, Exit, Passed};
-pub use self::shape::Shape;
+pub use self::shape::{Shape, WideShape};
 
 use crate::conntrack::tuple::{Quote, Read, read};
 use crate::conntrack::{Advance, ConnRef, Conntrack, Direction, Flow, Limits, Tuple};

@@ -88,8 +88,14 @@ impl Lanes {
         opening.filter(|_| self.rules == rules)
     }
 
-    /// This is the way of packets like this one under these rules. With others a new epoch begins: all lanes are closed.
+    /// This is the way of packets like this one under these rules.
     pub(super) fn say(&mut self, like: Like, way: u32, rules: u64) {
+        self.renew(rules);
+        self.said.keep(like, u64::from(self.epoch), way);
+    }
+
+    /// With other rules a new epoch begins: all lanes are closed.
+    pub(super) fn renew(&mut self, rules: u64) {
         if self.rules != rules {
             self.rules = rules;
             self.epoch = self.epoch.wrapping_add(1);
@@ -98,7 +104,6 @@ impl Lanes {
                 (self.said, self.openings) = (Answers::default(), Answers::default());
             }
         }
-        self.said.keep(like, u64::from(self.epoch), way);
     }
 
     /// Opens a lane: in its flow's place if it had one before, else in the first that is free or closed

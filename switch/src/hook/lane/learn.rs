@@ -37,12 +37,32 @@ impl Netfilter {
     }
 
     fn learn_way(&mut self, plain: &Plain, path: &Path, like: Like, state: State) -> Option<u32> {
-        let forward = self.trail(plain, path, state)?;
-        let way = self
-            .rules
-            .way(&[(RAW?, Trail::POLICY), (FORWARD?, forward)]);
+        let way = self.said_way(&plain.facts(path), path, state, (RAW, FORWARD))?;
         self.lanes.say(like, way, self.rules.change());
         Some(way)
+    }
+
+    /// The way of a packet of a known connection through these chains, raw and forward, of which `raw` are the facts
+    /// before the connection is known.
+    pub(super) fn said_way(
+        &mut self,
+        raw: &Facts,
+        path: &Path,
+        state: State,
+        (first, second): (Option<ChainId>, Option<ChainId>),
+    ) -> Option<u32> {
+        let (first, second) = (first?, second?);
+        let forward = Facts {
+            output: path.output,
+            state,
+            ..*raw
+        };
+        // They will say the same of the next one like it.
+        if !self.rules.lets_pass(first, raw) {
+            return None;
+        }
+        let trail = self.rules.trail_of(second, &forward)?;
+        Some(self.rules.way(&[(first, Trail::POLICY), (second, trail)]))
     }
 
     /// It may have been the first of its connection, and have been shown to the nat table as well.
@@ -83,19 +103,5 @@ impl Netfilter {
         self.lanes
             .openings
             .keep(like, u64::from(self.lanes.epoch), opening);
-    }
-
-    /// The rules that a packet of a known connection meets, if they will say the same of the next one like it.
-    fn trail(&self, plain: &Plain, path: &Path, state: State) -> Option<Trail> {
-        let raw = plain.facts(path);
-        let forward = Facts {
-            output: path.output,
-            state,
-            ..raw
-        };
-        if !RAW.is_some_and(|chain| self.rules.lets_pass(chain, &raw)) {
-            return None;
-        }
-        FORWARD.and_then(|chain| self.rules.trail_of(chain, &forward))
     }
 }

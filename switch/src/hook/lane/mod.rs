@@ -6,14 +6,15 @@
 //! one packet is repeated, counters included, for all that are [the same to them](Like), and the connection is told of each. A flow that has had more packets of data than a short connection has
 //! gets a lane, which spares it looking up either, until a rule or the connection changes.
 //!
-//! Nothing changes but the cost: `the_lane_changes_nothing` runs the same packets both ways. IPv4 with TCP
-//! and UDP only; first packets, fragments and everything else take the hooks one by one.
+//! Nothing changes but the cost: `the_lane_changes_nothing` runs the same packets both ways. TCP and UDP only, of IPv6
+//! (see `wide`) known connections and no lanes; fragments and everything else take the hooks one by one.
 
 mod lanes;
 mod learn;
 mod passage;
 mod plain;
 mod run;
+mod wide;
 
 use self::lanes::Lane;
 use super::like::Like;
@@ -29,6 +30,7 @@ pub(super) use self::plain::{Key, Plain, plain};
 #[cfg(test)]
 pub(super) use self::plain::{TCP_KEY, UDP_KEY};
 pub use self::run::{Datum, Run};
+pub use self::wide::Wide;
 
 pub(super) const RAW: Option<ChainId> = ChainId::base(Family::V4, Table::Raw, Hook::Prerouting);
 pub(super) const NAT: [Option<ChainId>; 2] = [
@@ -53,8 +55,17 @@ impl Netfilter {
             return Outcome::ACCEPT;
         }
         let run = Run::of(bytes, bridge, u64::from(frames));
+        let wide = match run {
+            Some(_) => None,
+            None => Wide::of(bytes, bridge, u64::from(frames)),
+        };
         if let Some(run) = &run
             && self.pass_bridged(now, run, env.change())
+        {
+            return Outcome::ACCEPT;
+        }
+        if let Some(wide) = &wide
+            && self.pass_wide(now, wide)
         {
             return Outcome::ACCEPT;
         }
@@ -65,10 +76,13 @@ impl Netfilter {
         };
         let hooks = [Hook::Prerouting, Hook::Forward, Hook::Postrouting];
         let whole = self.run_hooks(now, &hooks, bytes, csum_partial, &path, env, frames);
-        if let Some(run) = run
-            && (whole.verdict, whole.rewrite) == (Verdict::Accept, None)
-        {
-            self.learn(&run.first, &path, env.change());
+        if (whole.verdict, whole.rewrite) == (Verdict::Accept, None) {
+            if let Some(run) = run {
+                self.learn(&run.first, &path, env.change());
+            }
+            if let Some(wide) = wide {
+                self.learn_wide(&wide, &path);
+            }
         }
         whole
     }

@@ -148,11 +148,13 @@ fn inner() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
+const FAMILIES: [Family; 2] = [Family::V4, Family::V6];
+
 /// One step of a bridged flow's life.
 #[derive(Clone, Copy, Debug)]
 enum Step {
-    /// Packets: protocol, towards the server, TCP flags, which flow, how many.
-    Packet(bool, bool, u8, u8, u8),
+    /// Packets: which version and protocol, towards the server, TCP flags, which flow, how many.
+    Packet((bool, bool), bool, u8, u8, u8),
     Wait(u16),
     /// A rule comes: in the raw or the filter table; it drops one flow's port.
     Drop(bool, u8),
@@ -163,9 +165,9 @@ enum Step {
 fn any_step() -> impl Strategy<Value = Step> {
     let flags = prop::sample::select(vec![SYN, SYN | 0x10, 0x10, 0x18, 0x11, 0x04]);
     prop_oneof![
-        12 => (any::<bool>(), any::<bool>(), flags, 0u8..3, 1u8..8)
-            .prop_map(|(tcp, there, flags, flow, count)| {
-                Step::Packet(tcp, there, flags, flow, count)
+        12 => (any::<(bool, bool)>(), any::<bool>(), flags, 0u8..3, 1u8..8)
+            .prop_map(|(kind, there, flags, flow, count)| {
+                Step::Packet(kind, there, flags, flow, count)
             }),
         2 => (0u16..200).prop_map(Step::Wait),
         1 => (any::<bool>(), 0u8..3).prop_map(|(raw, flow)| Step::Drop(raw, flow)),
@@ -183,18 +185,20 @@ impl Bridged {
     fn new() -> Self {
         let mut nf = masquerading(Limits { connections: 4 });
         publish(&mut nf);
-        for matches in [
-            Match {
-                states: crate::filter::States::ANSWERS,
-                ..Match::default()
-            },
-            Match {
-                input: IfMatch::Is(BRIDGE),
-                ..Match::default()
-            },
-        ] {
-            let (table, hook) = (Table::Filter, Hook::Forward);
-            add(&mut nf, Family::V4, table, hook, matches, Action::Accept);
+        for family in FAMILIES {
+            for matches in [
+                Match {
+                    states: crate::filter::States::ANSWERS,
+                    ..Match::default()
+                },
+                Match {
+                    input: IfMatch::Is(BRIDGE),
+                    ..Match::default()
+                },
+            ] {
+                let (table, hook) = (Table::Filter, Hook::Forward);
+                add(&mut nf, family, table, hook, matches, Action::Accept);
+            }
         }
         Self {
             nf,
@@ -214,10 +218,12 @@ impl Bridged {
                     source_port: Some(40_000 + u16::from(flow)),
                     ..Match::default()
                 };
-                let chain = ChainId::base(Family::V4, table, hook).unwrap();
-                let drop = rule(matches, Action::Drop(DropReason::Filtered));
-                self.passing
-                    .push(self.nf.rules.add(chain, -1, drop).unwrap());
+                for family in FAMILIES {
+                    let chain = ChainId::base(family, table, hook).unwrap();
+                    let drop = rule(matches, Action::Drop(DropReason::Filtered));
+                    self.passing
+                        .push(self.nf.rules.add(chain, -1, drop).unwrap());
+                }
             }
             Step::Forget => {
                 for rule in self.passing.drain(..) {
@@ -232,12 +238,12 @@ impl Bridged {
         let list = self.nf.conntrack.list(now);
         let lines = list.iter().map(|conn| conn.line(now).to_string());
         let tables = [Table::Raw, Table::Nat, Table::Filter];
-        let rules = tables.map(|table| {
-            self.nf
-                .rules
-                .list(Family::V4, table, true, &|_| "if".into())
-        });
-        (lines.collect(), rules.to_vec())
+        let tables = FAMILIES
+            .into_iter()
+            .flat_map(|family| tables.map(|table| (family, table)));
+        let rules =
+            tables.map(|(family, table)| self.nf.rules.list(family, table, true, &|_| "if".into()));
+        (lines.collect(), rules.collect())
     }
 }
 
@@ -260,13 +266,18 @@ proptest! {
             if let Step::Wait(seconds) = step {
                 now += core::time::Duration::from_secs(u64::from(seconds));
             }
-            let Step::Packet(is_tcp, there, flags, flow, count) = step else { continue };
+            let Step::Packet((is_v6, is_tcp), there, flags, flow, count) = step else { continue };
             asked.nf.rules.keep_judgements(flow % 2 == 0);
-            let client = format!("172.17.0.3:{}", 40_000 + u16::from(flow));
-            let (from, to) = if there {
-                (client.as_str(), "172.17.0.2:80")
+            let (client, server) = if is_v6 {
+                ("[fd00::3]", "[fd00::2]:80")
             } else {
-                ("172.17.0.2:80", client.as_str())
+                ("172.17.0.3", "172.17.0.2:80")
+            };
+            let client = format!("{client}:{}", 40_000 + u16::from(flow));
+            let (from, to) = if there {
+                (client.as_str(), server)
+            } else {
+                (server, client.as_str())
             };
             let packet = if is_tcp { tcp(from, to, flags) } else { udp(from, to) };
             for _ in 0..count {
@@ -387,6 +398,76 @@ fn a_published_connection_begins_as_others_like_it() {
         assert_eq!(packet.destination().to_string(), "172.17.0.2:80");
     }
     assert_eq!(nf.conntrack.len(), 2);
+}
+
+/// Of IPv6 it has a passage, and is answered from its connection from the second packet on: nothing else knows its rules.
+#[test]
+fn a_flow_of_ipv6_that_goes_on_has_a_passage() {
+    let mut nf = Bridged::new().nf;
+    let there = udp("[fd00::3]:40000", "[fd00::2]:80");
+    let back = udp("[fd00::2]:80", "[fd00::3]:40000");
+    let mut pass = |packet: &Built| {
+        let wide = Wide::of(&packet.bytes, BRIDGE, 1).unwrap();
+        let passes = nf.pass_wide(Time::ZERO, &wide);
+        if !passes {
+            let mut bytes = packet.bytes.clone();
+            let outcome = nf.run_bridged(Time::ZERO, &mut bytes, false, BRIDGE, &Host, 1);
+            assert_eq!(outcome.verdict, Verdict::Accept);
+        }
+        (passes, nf.passage_wide(&wide).is_some())
+    };
+    for count in 0..7 {
+        assert_eq!(pass(&there), (count > 0, count > 3), "{count}");
+    }
+    // An answer changes what the rules are asked.
+    for count in 0..7 {
+        assert_eq!(pass(&back), (count > 0, count > 3), "{count}");
+    }
+    assert_eq!([pass(&there), pass(&there)], [(false, true), (true, true)]);
+}
+
+/// What has to be shown to the hooks, and what of it is data.
+#[test]
+fn packets_of_ipv6_that_are_plain() {
+    let good = [
+        (udp("[fd00::3]:40000", "[fd00::2]:80"), Some(true)),
+        (tcp("[fd00::3]:40000", "[fd00::2]:80", ACK), Some(true)),
+        (tcp("[fd00::3]:40000", "[fd00::2]:80", SYN), Some(false)),
+        (echo("fd00::3", "fd00::2", 7, false), None),
+        (udp("172.17.0.3:40000", "172.17.0.2:80"), None),
+    ];
+    let is_data = |bytes: &[u8]| Wide::of(bytes, BRIDGE, 1).map(|wide| wide.is_data());
+    for (packet, said) in &good {
+        assert_eq!(is_data(&packet.bytes), *said, "{packet:?}");
+    }
+    let changed = |which: usize, places: &[(usize, u8)]| {
+        let mut bytes = good[which].0.bytes.clone();
+        places.iter().for_each(|&(at, byte)| bytes[at] = byte);
+        is_data(&bytes)
+    };
+    // Another version, longer than it is, another header next, a datagram too short and too long.
+    for (at, byte) in [
+        (0, 0x40),
+        (5, 14),
+        (6, 0),
+        (6, 43),
+        (6, 44),
+        (6, 60),
+        (45, 7),
+        (45, 14),
+    ] {
+        assert_eq!(changed(0, &[(at, byte)]), None, "{at} {byte}");
+    }
+    // Padding behind it, and a datagram that ends before its packet.
+    assert_eq!(changed(0, &[(5, 12), (45, 12)]), Some(true));
+    assert_eq!(changed(0, &[(45, 12)]), Some(true));
+    // A segment's header too short and too long.
+    for offset in [0x40, 0x70] {
+        assert_eq!(changed(1, &[(52, offset)]), None, "{offset:x}");
+    }
+    assert_eq!(changed(1, &[(52, 0x60)]), Some(true));
+    let packet = &good[1].0.bytes;
+    assert!((0..packet.len()).all(|len| is_data(&packet[..len]).is_none()));
 }
 
 #[test]

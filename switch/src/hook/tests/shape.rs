@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::packets::{ACK, tcp, udp};
-use super::{BRIDGE, Run, Shape};
+use super::{BRIDGE, Run, Shape, Wide, WideShape};
 use crate::wire::ETHER_LEN;
 
 const FROM: &str = "172.17.0.2:5000";
@@ -59,6 +59,81 @@ fn some_things_may_differ() {
                     _ => true,
                 };
                 assert_eq!(shape.is_of(&other), may_differ, "byte {at}, bit {bit}");
+            }
+        }
+    }
+}
+
+/// The same of IPv6: the shortest there are, and longer ones.
+fn wide_firsts(len: usize) -> [Vec<u8>; 2] {
+    let (from, to) = ("[fd00::2]:5000", "[fd00::3]:53");
+    [udp(from, to), tcp(from, to, ACK)].map(|packet| {
+        let mut frame = vec![2; ETHER_LEN];
+        frame[12..].copy_from_slice(&[0x86, 0xdd]);
+        frame.extend(packet.bytes);
+        frame.resize(len.max(frame.len()), 0);
+        frame
+    })
+}
+
+/// Whether a frame with other bytes behind it is of this shape.
+fn is_of_wide(shape: &WideShape, frame: &[u8]) -> bool {
+    let mut head = [0xa5; WideShape::HEAD];
+    let known = frame.len().min(head.len());
+    head[..known].copy_from_slice(&frame[..known]);
+    shape.is_of_head(frame.len() as u32, &head)
+}
+
+proptest! {
+    /// What is of the shape of a frame of IPv6 is a packet of its flow, as long and nothing but data.
+    #[test]
+    fn what_is_alike_of_ipv6_is_of_one_flow(
+        len in prop::sample::select(vec![0_usize, 70, 80, 200]),
+        changes in prop::collection::vec((0_usize..78, any::<u8>()), 0..3),
+    ) {
+        for first in wide_firsts(len) {
+            let of = |frame: &[u8]| Wide::of(&frame[ETHER_LEN..], BRIDGE, 1);
+            let packet = of(&first).expect("a plain packet");
+            let shape = WideShape::of(&first).expect("it has one");
+            prop_assert_eq!(u64::from(shape.packet()), packet.bytes());
+            let mut other = first.clone();
+            for &(at, byte) in &changes {
+                let at = at % other.len();
+                other[at] = byte;
+            }
+            if is_of_wide(&shape, &other) {
+                let same = of(&other).expect("as plain");
+                prop_assert!(same.is_data());
+                prop_assert_eq!((same.flow(), same.bytes()), (packet.flow(), packet.bytes()));
+                prop_assert_eq!(&first[..ETHER_LEN], &other[..ETHER_LEN]);
+            }
+        }
+    }
+}
+
+#[test]
+fn some_things_of_ipv6_may_differ() {
+    for first in wide_firsts(80) {
+        let shape = WideShape::of(&first).expect("it has one");
+        assert!(!is_of_wide(&shape, &first[..79]), "it is shorter");
+        let is_tcp = first[ETHER_LEN + 6] == 6;
+        for at in 0..first.len() {
+            for bit in 0..8 {
+                let mut other = first.clone();
+                other[at] ^= 1 << bit;
+                let may_differ = match at {
+                    ..14 | 18..=20 | 22..58 => false,
+                    14 => bit < 4,
+                    58 | 59 => is_tcp,
+                    66 => !is_tcp,
+                    67 => !is_tcp || matches!(1 << bit, 0x08 | 0x40 | 0x80),
+                    _ => true,
+                };
+                assert_eq!(
+                    is_of_wide(&shape, &other),
+                    may_differ,
+                    "byte {at}, bit {bit}"
+                );
             }
         }
     }
