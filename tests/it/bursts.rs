@@ -41,6 +41,15 @@ enum Kind {
     Foreign(u8),
     /// As `Udp`, in a frame of IPv6.
     Misnamed(u8),
+    /// UDP over IPv6 between the ports of a flow.
+    Udp6(u8),
+    /// TCP over IPv6 with these flags.
+    Tcp6(u8, u8),
+    /// The same, in a frame of another protocol, and of IPv4.
+    Foreign6(u8),
+    Misnamed6(u8),
+    /// A UDP packet of IPv6 with a fault: its length, its datagram's length, another header before that.
+    Odd6(u8),
     /// As `Udp`, in a VLAN.
     Tagged,
 }
@@ -92,8 +101,13 @@ fn any_kind() -> impl Strategy<Value = Kind> {
     ]);
     prop_oneof![
         6 => (0u8..3).prop_map(Kind::Udp),
-        6 => (0u8..2, flags).prop_map(|(flow, flags)| Kind::Tcp(flow, flags)),
+        6 => (0u8..2, flags.clone()).prop_map(|(flow, flags)| Kind::Tcp(flow, flags)),
         1 => (0u8..4).prop_map(Kind::Odd),
+        6 => (0u8..3).prop_map(Kind::Udp6),
+        6 => (0u8..2, flags).prop_map(|(flow, flags)| Kind::Tcp6(flow, flags)),
+        1 => (0u8..6).prop_map(Kind::Odd6),
+        1 => (0u8..3).prop_map(Kind::Foreign6),
+        1 => (0u8..3).prop_map(Kind::Misnamed6),
         2 => Just(Kind::Other),
         2 => (0u8..3).prop_map(Kind::Foreign),
         1 => (0u8..3).prop_map(Kind::Misnamed),
@@ -137,7 +151,7 @@ struct World {
     sent: u8,
     events: Vec<Event>,
     heard: Vec<Vec<u8>>,
-    rule: Option<RuleId>,
+    rules: Vec<RuleId>,
 }
 
 impl World {
@@ -187,7 +201,7 @@ impl World {
             sent: 0,
             events: Vec::new(),
             heard: Vec::new(),
-            rule: None,
+            rules: Vec::new(),
         };
         world.open();
         world
@@ -198,16 +212,18 @@ impl World {
         for (from, to) in [(0, 1), (0, 2), (1, 2)] {
             for flow in 0..2 {
                 for (from, to, flags) in [(from, to, SYN), (to, from, SYN | ACK), (from, to, ACK)] {
-                    let part = Part {
-                        to: to as u8,
-                        as_from: None,
-                        kind: Kind::Tcp(flow, flags),
-                        count: 1,
-                        len: 60,
-                    };
-                    self.step(&Step::Send(from, vec![part], false));
-                    self.step(&Step::Settle);
-                    self.step(&Step::Read(to, 10));
+                    for kind in [Kind::Tcp(flow, flags), Kind::Tcp6(flow, flags)] {
+                        let part = Part {
+                            to: to as u8,
+                            as_from: None,
+                            kind,
+                            count: 1,
+                            len: 60,
+                        };
+                        self.step(&Step::Send(from, vec![part], false));
+                        self.step(&Step::Settle);
+                        self.step(&Step::Read(to, 10));
+                    }
                 }
             }
         }
@@ -226,14 +242,26 @@ impl World {
         let source = part.as_from.unwrap_or(from as u8);
         let mut frame = [self.mac(part.to), self.mac(source)].concat();
         match part.kind {
-            Kind::Other | Kind::Foreign(_) => frame.extend_from_slice(&[0x88, 0xb5]),
-            Kind::Misnamed(_) => frame.extend_from_slice(&[0x86, 0xdd]),
+            Kind::Other | Kind::Foreign(_) | Kind::Foreign6(_) => {
+                frame.extend_from_slice(&[0x88, 0xb5])
+            }
+            Kind::Misnamed(_) | Kind::Udp6(_) | Kind::Tcp6(..) | Kind::Odd6(_) => {
+                frame.extend_from_slice(&[0x86, 0xdd]);
+            }
             Kind::Tagged => frame.extend_from_slice(&[0x81, 0, 0, 7, 8, 0]),
             _ => frame.extend_from_slice(&[8, 0]),
         }
         if !matches!(part.kind, Kind::Other) {
             let to = usize::from(part.to) % HOSTS;
-            frame.extend_from_slice(&packet(self.hosts[from].2, self.hosts[to].2, part));
+            let make = match part.kind {
+                Kind::Udp6(_)
+                | Kind::Tcp6(..)
+                | Kind::Odd6(_)
+                | Kind::Foreign6(_)
+                | Kind::Misnamed6(_) => packet_v6,
+                _ => packet,
+            };
+            frame.extend_from_slice(&make(self.hosts[from].2, self.hosts[to].2, part));
         }
         self.sent = self.sent.wrapping_add(1);
         frame.resize(usize::from(part.len).max(frame.len()), self.sent);
@@ -285,8 +313,11 @@ impl World {
             }
             Step::Rule(port) => self.rule(*port),
             Step::Forget(host) => {
-                let address = self.hosts[*host].2.into();
-                self.with_firewall(|firewall| firewall.conntrack.flush_where(address));
+                let v4 = self.hosts[*host].2;
+                self.with_firewall(|firewall| {
+                    firewall.conntrack.flush_where(v4.into());
+                    firewall.conntrack.flush_where(wide(v4).into());
+                });
             }
         }
         self.lab.net_mut().capture_take();
@@ -319,23 +350,31 @@ impl World {
     }
 
     fn rule(&mut self, port: u16) {
-        let before = self.rule.take();
-        self.rule = self.with_firewall(|firewall| {
-            if let Some(before) = before {
-                assert!(firewall.rules.remove(before));
-                return None;
+        let before = core::mem::take(&mut self.rules);
+        self.rules = self.with_firewall(|firewall| {
+            if !before.is_empty() {
+                for rule in before {
+                    assert!(firewall.rules.remove(rule));
+                }
+                return Vec::new();
             }
-            let forward = ChainId::base(Family::V4, Table::Filter, Hook::Forward)?;
-            let matches = Match {
-                destination_port: Some(port),
-                ..Match::default()
+            let add = |family: Family| {
+                let forward = ChainId::base(family, Table::Filter, Hook::Forward)?;
+                let matches = Match {
+                    destination_port: Some(port),
+                    ..Match::default()
+                };
+                let rule = Rule {
+                    matches,
+                    action: Action::Drop(DropReason::Filtered),
+                    origin: "test".into(),
+                };
+                firewall.rules.add(forward, i64::MIN, rule)
             };
-            let rule = Rule {
-                matches,
-                action: Action::Drop(DropReason::Filtered),
-                origin: "test".into(),
-            };
-            firewall.rules.add(forward, i64::MIN, rule)
+            [Family::V4, Family::V6]
+                .into_iter()
+                .filter_map(add)
+                .collect()
         });
     }
 
@@ -368,9 +407,11 @@ impl World {
         for conn in firewall.conntrack.list(now) {
             state.push(format!("{} {:?}", conn.line(now), conn.expires));
         }
-        for table in [Table::Raw, Table::Nat, Table::Filter] {
-            let names = |iface: IfId| iface.0.to_string();
-            state.push(firewall.rules.list(Family::V4, table, true, &names));
+        for family in [Family::V4, Family::V6] {
+            for table in [Table::Raw, Table::Nat, Table::Filter] {
+                let names = |iface: IfId| iface.0.to_string();
+                state.push(firewall.rules.list(family, table, true, &names));
+            }
         }
         for bridge in net.bridges() {
             state.push(format!("{:?}", bridge.counters()));
@@ -389,26 +430,33 @@ impl World {
     }
 }
 
-fn packet(from: [u8; 4], to: [u8; 4], part: &Part) -> Vec<u8> {
-    let (protocol, flow, upper) = match part.kind {
-        Kind::Tcp(flow, flags) => {
+/// What is in a packet of this kind: its protocol, and the header of that with what little there is behind it.
+fn upper(from: [u8; 4], to: [u8; 4], kind: Kind) -> (u8, Vec<u8>) {
+    let (protocol, flow, mut upper) = match kind {
+        Kind::Tcp(flow, flags) | Kind::Tcp6(flow, flags) => {
             let mut upper = [0; 20];
             upper[12] = 0x50;
             upper[13] = flags;
             (6, flow, upper.to_vec())
         }
         Kind::Udp(flow) | Kind::Foreign(flow) | Kind::Misnamed(flow) => (17, flow, vec![0; 26]),
+        // The shortest that an Ethernet frame may hold.
+        Kind::Udp6(flow) | Kind::Foreign6(flow) | Kind::Misnamed6(flow) => (17, flow, vec![0; 8]),
         _ => (17, 0, vec![0; 26]),
     };
-    let mut upper = upper;
     // The same ports whoever asks, so that answers come.
     let low = if from < to { 0 } else { 1 };
     let port = |end: u16| 1000 + u16::from(flow) * 2 + end;
     upper[0..2].copy_from_slice(&port(low).to_be_bytes());
     upper[2..4].copy_from_slice(&port(1 - low).to_be_bytes());
     if protocol == 17 {
-        upper[4..6].copy_from_slice(&26_u16.to_be_bytes());
+        upper[5] = upper.len() as u8;
     }
+    (protocol, upper)
+}
+
+fn packet(from: [u8; 4], to: [u8; 4], part: &Part) -> Vec<u8> {
+    let (protocol, upper) = upper(from, to, part.kind);
     let total = (20 + upper.len()) as u16;
     let mut packet = vec![0x45, 0, 0, 0, 0, 0, 0x40, 0, 64, protocol, 0, 0];
     packet[2..4].copy_from_slice(&total.to_be_bytes());
@@ -420,6 +468,32 @@ fn packet(from: [u8; 4], to: [u8; 4], part: &Part) -> Vec<u8> {
         Kind::Odd(1) => packet[6] = 0x20,
         Kind::Odd(2) => packet[0] = 0x46,
         Kind::Odd(_) => packet[24] = 0x40,
+        _ => {}
+    }
+    packet
+}
+
+/// The address of a host in IPv6, which none of them minds to get packets for.
+fn wide(v4: [u8; 4]) -> [u8; 16] {
+    let [a, b, c, d] = v4;
+    [0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, a, b, c, d]
+}
+
+fn packet_v6(from: [u8; 4], to: [u8; 4], part: &Part) -> Vec<u8> {
+    let (protocol, upper) = upper(from, to, part.kind);
+    let mut packet = vec![0x60, 0, 0, 0, 0, upper.len() as u8, protocol, 64];
+    packet.extend_from_slice(&wide(from));
+    packet.extend_from_slice(&wide(to));
+    packet.extend_from_slice(&upper);
+    match part.kind {
+        // Longer than it is, and datagrams too long and too short for it.
+        Kind::Odd6(0) => packet[4] = 0x40,
+        Kind::Odd6(1) => packet[44] = 0x40,
+        Kind::Odd6(2) => packet[45] = 7,
+        // Behind a header of options, a fragment's, and one that nobody knows.
+        Kind::Odd6(3) => packet[6] = 60,
+        Kind::Odd6(4) => packet[6] = 44,
+        Kind::Odd6(_) => packet[6] = 253,
         _ => {}
     }
     packet
@@ -487,7 +561,7 @@ proptest! {
 fn any_picks() -> impl Strategy<Value = Vec<Pick>> {
     let turned = prop_oneof![
         9 => Just(None),
-        1 => (0_usize..60, 0_u8..8).prop_map(Some),
+        1 => (0_usize..80, 0_u8..8).prop_map(Some),
     ];
     prop::collection::vec((0_usize..6, turned), 2..70)
 }
@@ -501,12 +575,17 @@ proptest! {
     fn flows_in_any_order_are_their_frames(
         bursts in prop::collection::vec((0..HOSTS, any_picks(), any::<bool>()), 1..12),
         lens in prop::collection::vec(prop::sample::select(vec![44_u16, 60, 61, 200]), 6),
+        version in 0..3,
         moved: bool,
         tight in prop::sample::select(vec![Tight::Nothing, Tight::Rings, Tight::Buffers]),
     ) {
         let flows = |from: usize| {
             let others = (0..HOSTS).filter(move |&to| to != from);
-            let kinds = [Kind::Udp(0), Kind::Tcp(0, ACK), Kind::Udp(1)];
+            let kinds = match version {
+                0 => [Kind::Udp(0), Kind::Tcp(0, ACK), Kind::Udp(1)],
+                1 => [Kind::Udp6(0), Kind::Tcp6(0, ACK), Kind::Udp6(1)],
+                _ => [Kind::Udp6(0), Kind::Tcp6(0, ACK), Kind::Udp(1)],
+            };
             let flows = others.flat_map(move |to| kinds.map(|kind| (to as u8, kind)));
             let parts = flows.zip(&lens).map(|((to, kind), &len)| Part {
                 to,
@@ -547,14 +626,11 @@ fn what_only_looks_like_a_packet_has_no_course() {
         count: 1,
         len: 60,
     };
-    let mut steps = vec![Step::Send(
-        1,
-        vec![Part {
-            to: 0,
-            ..one(Kind::Udp(0))
-        }],
-        false,
-    )];
+    let answer = |kind| {
+        let answer = Part { to: 0, ..one(kind) };
+        Step::Send(1, vec![answer], false)
+    };
+    let mut steps = vec![answer(Kind::Udp(0)), answer(Kind::Udp6(0))];
     for kind in [
         Kind::Udp(0),
         Kind::Foreign(0),
@@ -562,6 +638,14 @@ fn what_only_looks_like_a_packet_has_no_course() {
         Kind::Misnamed(0),
         Kind::Udp(0),
         Kind::Foreign(0),
+        Kind::Udp6(0),
+        Kind::Foreign6(0),
+        Kind::Udp6(0),
+        Kind::Misnamed6(0),
+        Kind::Udp6(0),
+        Kind::Misnamed(0),
+        Kind::Udp(0),
+        Kind::Misnamed6(0),
     ] {
         for turn in 0..8 {
             let part = one(kind);
@@ -627,6 +711,16 @@ fn what_is_no_packet_of_its_type_does_not_cross() {
 /// or is another flow's, the rules changed.
 #[test]
 fn flows_that_take_turns_are_their_frames() {
+    for kinds in [
+        [Kind::Udp(0), Kind::Tcp(0, ACK), Kind::Udp(1)],
+        [Kind::Udp6(0), Kind::Tcp6(0, ACK), Kind::Udp6(1)],
+        [Kind::Udp6(0), Kind::Udp(0), Kind::Udp6(1)],
+    ] {
+        flows_take_turns(kinds);
+    }
+}
+
+fn flows_take_turns(kinds: [Kind; 3]) {
     let part = |to: u8, kind| Part {
         to,
         as_from: None,
@@ -634,7 +728,6 @@ fn flows_that_take_turns_are_their_frames() {
         count: 12,
         len: 60,
     };
-    let kinds = [Kind::Udp(0), Kind::Tcp(0, ACK), Kind::Udp(1)];
     let woven = |from: usize| {
         let others = (0..HOSTS).filter(|&to| to != from);
         let parts = others.flat_map(|to| kinds.map(|kind| part(to as u8, kind)));
@@ -668,6 +761,12 @@ fn flows_that_take_turns_are_their_frames() {
 /// Far more flows than there are courses at first, so that they move and take each other's places.
 #[test]
 fn many_flows_are_their_frames() {
+    for kind in [Kind::Udp, Kind::Udp6] {
+        flows_are_their_frames(kind);
+    }
+}
+
+fn flows_are_their_frames(kind: fn(u8) -> Kind) {
     let mut steps = Vec::new();
     for from in [0, 1, 2, 0, 2] {
         for flows in [0..90, 90..180, 180..255] {
@@ -676,7 +775,7 @@ fn many_flows_are_their_frames() {
             let parts = parts.map(|(to, flow)| Part {
                 to,
                 as_from: None,
-                kind: Kind::Udp(flow),
+                kind: kind(flow),
                 count: 7,
                 len: 60,
             });

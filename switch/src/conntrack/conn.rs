@@ -295,6 +295,16 @@ impl Conn {
         is_reply.then_some(Direction::Reply)
     }
 
+    /// Which of its tuples this one is, which is not of IPv4.
+    #[inline]
+    pub(super) fn direction_of_wide(&self, tuple: &Tuple) -> Option<Direction> {
+        let [original, reply] = self.wide()?;
+        if original == tuple {
+            return Some(Direction::Original);
+        }
+        (reply == tuple).then_some(Direction::Reply)
+    }
+
     /// Nothing translates it and it has ports: its tuples are each other's inverse.
     #[inline]
     pub(super) const fn is_its_inverse(&self) -> bool {

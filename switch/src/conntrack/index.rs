@@ -9,7 +9,7 @@ use core::hash::{BuildHasher, Hasher};
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 
-use super::tuple::Words;
+use super::tuple::{Words, bits};
 use super::{Conn, Direction, Slot, Tuple};
 
 /// Slots by tuple.
@@ -63,12 +63,15 @@ fn hash(tuple: &Tuple) -> u64 {
     if let Some(words) = tuple.words() {
         return hash_words(words);
     }
-    let mut ends = [
-        (tuple.source, tuple.source_port),
-        (tuple.destination, tuple.destination_port),
-    ];
-    ends.sort_unstable();
-    FixedState::default().hash_one((ends, tuple.protocol))
+    let source = (bits(tuple.source), tuple.source_port);
+    let destination = (bits(tuple.destination), tuple.destination_port);
+    let (less, more) = (source.min(destination), source.max(destination));
+    let mut hasher = FixedState::default().build_hasher();
+    hasher.write_u128(less.0);
+    hasher.write_u128(more.0);
+    let ports = u64::from(less.1) << 16 | u64::from(more.1);
+    hasher.write_u64(u64::from(tuple.protocol) << 32 | ports);
+    hasher.finish()
 }
 
 /// Of both tuples of a connection; of one, if the other's is the same. Of most one line of the cache says it.
@@ -99,12 +102,8 @@ impl Index {
         }
         let mut found = None;
         self.0.find(hash(tuple), |&place| {
-            found = held(slots, place).and_then(|conn| {
-                if conn.original() == *tuple {
-                    return Some((place.slot(), Direction::Original));
-                }
-                (conn.reply() == *tuple).then_some((place.slot(), Direction::Reply))
-            });
+            let direction = held(slots, place).and_then(|conn| conn.direction_of_wide(tuple));
+            found = direction.map(|direction| (place.slot(), direction));
             found.is_some()
         })?;
         found

@@ -65,7 +65,8 @@ impl Hash for Tuple {
     }
 }
 
-fn bits(address: IpAddr) -> u128 {
+/// An address as that of IPv6 which stands for it.
+pub(super) fn bits(address: IpAddr) -> u128 {
     match address {
         IpAddr::V4(v4) => v4.to_ipv6_mapped().to_bits(),
         IpAddr::V6(v6) => v6.to_bits(),

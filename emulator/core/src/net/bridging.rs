@@ -11,9 +11,13 @@
 use switch::bridge::{Decision, PortId};
 use switch::capture::Direction;
 use switch::verdict::What;
-use switch::wire::{Ether, EthernetProtocol};
+use switch::wire::{ETHER_LEN, Ether, EthernetProtocol};
 use switch::{DropReason, Frame};
 
+use super::courses::{Single, seen};
+use super::lone::exit;
+use super::row::{IPV6, kind};
+use super::version::{V6, Version};
 use super::{Net, Reader};
 use crate::id::{BridgeId, IfId, NsId};
 use crate::netns::Question;
@@ -77,6 +81,9 @@ impl Net {
                 if let Some(frame) = self.bridge_hooks(bridge, frame) {
                     self.trace
                         .frame(self.now, &self.pool, &frame, own, Direction::In);
+                    if kind(self.pool.bytes(&frame)) == Some(&IPV6) {
+                        let _kept = self.keep_wide(bridge, (port, to), &frame);
+                    }
                     self.bridge_send(bridge, to, frame);
                 }
             }
@@ -96,6 +103,32 @@ impl Net {
                 }
             }
         }
+    }
+
+    /// A packet of IPv6 has just passed the hooks and goes from one port to another: so will others, if its flow goes on.
+    fn keep_wide(
+        &mut self,
+        bridge: BridgeId,
+        (from, to): (PortId, PortId),
+        frame: &Frame,
+    ) -> Option<()> {
+        let slot = self.bridges[bridge.0 as usize].as_deref_mut()?;
+        let owner = slot.owner.filter(|_| slot.filtered)?;
+        let owner = self.namespaces.get(owner.0 as usize)?.as_deref()?;
+        let guard = owner.firewall()?;
+        let bridge = &slot.bridge;
+        let inlet = bridge.port(from)?.interface;
+        let packet = self.pool.bytes(frame).get(ETHER_LEN..)?;
+        let passage = V6::passage(guard, &V6::packet(packet, bridge.interface())?)?;
+        let key = Single::<V6>::of(&self.pool, frame, inlet)?.key;
+        let exit = exit(bridge, &self.sockets, to)?;
+        if exit.peer == inlet || exit.out == inlet {
+            return None;
+        }
+        let way = ((exit.out, exit.peer), (exit.link, exit.side));
+        slot.wide.renew(seen(bridge, guard));
+        slot.wide.found(key, passage, (bridge, from), way);
+        Some(())
     }
 
     /// A copy for the stack, or `None` and a drop when there is no buffer for it.

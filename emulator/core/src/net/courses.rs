@@ -6,14 +6,15 @@
 //! destination has been silent for too long; counters, timers and events are as without it.
 
 use switch::bridge::{Bridge, PortId};
-use switch::hook::{Datum, Netfilter, Passage, Shape};
+use switch::hook::{Netfilter, Passage};
 use switch::link::Side;
 use switch::wire::ETHER_LEN;
 use switch::{Frame, Pool, Time};
 
+use super::version::{Figure, Version};
 use crate::id::{IfId, LinkId};
 
-/// Courses of a bridge, half a MiB in the end: flows with the same places take turns. Memory is taken as flows go
+/// Courses of a bridge for each version of IP, half a MiB in the end (three quarters for IPv6): flows with the same places take turns. Memory is taken as flows go
 /// on.
 const COURSES: usize = 4096;
 /// So many at first: a power of two, a power of four less than [`COURSES`].
@@ -26,14 +27,12 @@ const MARK: u32 = 0xffff_0000;
 const NOTHING: u32 = !MARK;
 /// Bits of a time that a course does not keep: about a second.
 const COARSE: u32 = 30;
-/// The type of frames that have courses: IPv4.
-const TYPE: [u8; 2] = [0x08, 0x00];
 
 /// What the frames of a flow at one port have in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Key {
-    /// Protocol and source address, destination address and ports, as [`switch::hook::Run::flow`] has them.
-    flow: [u64; 2],
+pub(super) struct Key<V: Version> {
+    /// Protocol, addresses and ports.
+    flow: V::Flow,
     /// The destination, and where the source begins.
     front: u64,
     /// Where the source ends.
@@ -44,11 +43,12 @@ pub(super) struct Key {
 
 /// A frame of nothing but data, which may have a course.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Single {
+pub(super) struct Single<V: Version> {
     pub(super) number: u64,
     pub(super) len: usize,
-    pub(super) datum: Datum,
-    pub(super) key: Key,
+    /// Those of the packet.
+    pub(super) bytes: u16,
+    pub(super) key: Key<V>,
 }
 
 /// A veth pair that frames leave by, and the end of it where they arrive.
@@ -58,14 +58,14 @@ struct Outlet(u32);
 /// Where they go.
 #[derive(Clone, Copy, Debug)]
 #[repr(align(64))]
-pub(super) struct Course {
+pub(super) struct Course<V: Version> {
     /// That of the frame that was looked up last.
-    pub(super) shape: Shape,
+    pub(super) shape: V::Shape,
     /// When it was found out, in changes, and where its frames come in.
     seal: u64,
     /// Where the course stands of the frame that came behind one of these last.
     pub(super) next: u16,
-    key: Key,
+    key: Key<V>,
     pub(super) passage: Passage,
     /// The interface that they leave by.
     pub(super) out: IfId,
@@ -87,11 +87,11 @@ pub(super) const fn seen(bridge: &Bridge, guard: &Netfilter) -> Seen {
     (bridge.change(), rules, lanes)
 }
 
-/// The courses of a bridge.
+/// The courses of a bridge for frames of one version of IP.
 #[derive(Debug, Default)]
-pub(super) struct Courses {
+pub(super) struct Courses<V: Version> {
     /// One behind the other as they were found.
-    list: Vec<Course>,
+    list: Vec<Course<V>>,
     /// Where they stand there, below a mark of the flow.
     places: Vec<u32>,
     seen: Seen,
@@ -102,8 +102,8 @@ pub(super) struct Courses {
 
 /// Those of frames that come in at one port at one moment.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Now<'a> {
-    list: &'a [Course],
+pub(super) struct Now<'a, V: Version> {
+    list: &'a [Course<V>],
     age: Age,
     seal: u64,
 }
@@ -124,15 +124,15 @@ impl Age {
     }
 }
 
-impl Key {
-    /// The frame that `bytes` start with, of this flow, came in at this port. `None` if it is not of IPv4, whatever it
-    /// looks like.
+impl<V: Version> Key<V> {
+    /// The frame that `bytes` start with, of this flow, came in at this port. `None` if it is not of this version,
+    /// whatever it looks like.
     #[inline(always)]
-    pub(super) fn of(bytes: &[u8], flow: [u64; 2], inlet: IfId) -> Option<Self> {
+    pub(super) fn of(bytes: &[u8], flow: V::Flow, inlet: IfId) -> Option<Self> {
         let head = bytes.first_chunk::<ETHER_LEN>()?;
         let (front, rest) = head.split_first_chunk::<8>()?;
         let (back, kind) = rest.split_first_chunk::<4>()?;
-        (kind == TYPE).then_some(Self {
+        (kind == V::TYPE).then_some(Self {
             flow,
             front: u64::from_be_bytes(*front),
             back: u32::from_be_bytes(*back),
@@ -153,41 +153,39 @@ impl Key {
     }
 
     #[inline(always)]
-    const fn hash(&self) -> u64 {
-        let addresses = self.flow[0] << 32 | self.flow[1] >> 32;
-        let rest = self.flow[1] << 16 ^ self.flow[0] >> 48;
-        (addresses ^ rest).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    fn hash(&self) -> u64 {
+        V::hash(&self.flow)
     }
 }
 
-impl Single {
+impl<V: Version> Single<V> {
     /// The frame that waits at this port. `None` if it has no course.
     #[inline(always)]
     pub(super) fn of(pool: &Pool, frame: &Frame, inlet: IfId) -> Option<Self> {
         let (meta, bytes) = pool.view(frame);
-        let datum = Datum::of(bytes.get(ETHER_LEN..)?)?;
-        let key = Key::of(bytes, datum.flow(), inlet)?;
+        let (flow, packet) = V::datum(bytes.get(ETHER_LEN..)?)?;
+        let key = Key::of(bytes, flow, inlet)?;
         (meta.gso_size == 0).then_some(Self {
             number: meta.id,
             len: bytes.len(),
-            datum,
+            bytes: packet,
             key,
         })
     }
 }
 
-impl Course {
+impl<V: Version> Course<V> {
     /// A course that is kept by [`Courses::keep`], which gives it its epoch. `None` if the number of the veth pair is
     /// beyond all bounds.
     fn new(
-        key: Key,
+        key: Key<V>,
         passage: Passage,
         (out, peer): (IfId, IfId),
         (link, side): (LinkId, Side),
         old_at: Time,
     ) -> Option<Self> {
         Some(Self {
-            shape: Shape::NONE,
+            shape: V::Shape::NONE,
             key,
             passage,
             out,
@@ -245,18 +243,23 @@ const fn seal(epoch: u16, inlet: IfId) -> u64 {
     (epoch as u64) << 32 | inlet.0 as u64
 }
 
-impl<'a> Now<'a> {
+impl<'a, V: Version> Now<'a, V> {
     /// The course that stands here, if it is that of an ordinary frame. The frame is of the shape of the one that was looked up
     /// last, else nobody knows it here.
     #[inline(always)]
-    pub(super) fn at(&self, at: u16, len: u32, head: &[u8; Shape::HEAD]) -> Option<&'a Course> {
+    pub(super) fn at(
+        &self,
+        at: u16,
+        len: u32,
+        head: &<V::Shape as Figure>::Head,
+    ) -> Option<&'a Course<V>> {
         let course = self.list.get(usize::from(at))?;
         let holds = course.seal == self.seal && self.age.0 < course.old.0;
         (holds && course.shape.is_of_head(len, head)).then_some(course)
     }
 }
 
-impl Courses {
+impl<V: Version> Courses<V> {
     /// Forgets all courses if anything that they depend on has changed.
     #[inline]
     pub(super) fn renew(&mut self, seen: Seen) {
@@ -278,13 +281,13 @@ impl Courses {
 
     /// The course of frames like this.
     #[inline(always)]
-    pub(super) fn of(&self, now: Time, key: &Key) -> Option<&Course> {
+    pub(super) fn of(&self, now: Time, key: &Key<V>) -> Option<&Course<V>> {
         Some(self.find(now, key)?.1)
     }
 
     /// The same, and where it stands.
     #[inline(always)]
-    pub(super) fn find(&self, now: Time, key: &Key) -> Option<(usize, &Course)> {
+    pub(super) fn find(&self, now: Time, key: &Key<V>) -> Option<(usize, &Course<V>)> {
         let hash = key.hash();
         let places: &[u32; PLACES] = self.places.get(self.place(hash)..)?.first_chunk()?;
         let (at, course) = match self.stands(places[0], hash, key) {
@@ -302,7 +305,7 @@ impl Courses {
 
     /// The courses of frames that come in now at the port of this [seal](Self::seal).
     #[inline(always)]
-    pub(super) fn now(&self, age: Age, seal: u64) -> Now<'_> {
+    pub(super) fn now(&self, age: Age, seal: u64) -> Now<'_, V> {
         Now {
             list: &self.list,
             age,
@@ -312,7 +315,7 @@ impl Courses {
 
     /// The course that stands at `next`: frames of this shape are expected to have it, behind those of the course that
     /// stands at `last`.
-    pub(super) fn expect(&mut self, next: u16, shape: Shape, last: u16) -> Option<&Course> {
+    pub(super) fn expect(&mut self, next: u16, shape: V::Shape, last: u16) -> Option<&Course<V>> {
         if last != next
             && let Some(last) = self.list.get_mut(usize::from(last))
         {
@@ -331,13 +334,13 @@ impl Courses {
     }
 
     #[inline(always)]
-    const fn holds(&self, now: Age, course: &Course) -> bool {
+    const fn holds(&self, now: Age, course: &Course<V>) -> bool {
         course.epoch() == self.epoch && now.0 < course.old.0
     }
 
     /// The course that a place names, if it is of this flow.
     #[inline(always)]
-    fn stands(&self, held: u32, hash: u64, key: &Key) -> Option<(usize, &Course)> {
+    fn stands(&self, held: u32, hash: u64, key: &Key<V>) -> Option<(usize, &Course<V>)> {
         if (held ^ hash as u32) & MARK != 0 {
             return None;
         }
@@ -356,7 +359,7 @@ impl Courses {
     /// interface, whose other end is the second: others will go the same way.
     pub(super) fn found(
         &mut self,
-        key: Key,
+        key: Key<V>,
         passage: Passage,
         (bridge, port): (&Bridge, PortId),
         (ends, way): ((IfId, IfId), (LinkId, Side)),
@@ -370,7 +373,7 @@ impl Courses {
 
     /// Keeps a course: in its flow's place if it had one before, else in the first that is free or closed by a change,
     /// else in that of another flow once there are as many as there may be.
-    fn keep(&mut self, course: Course) {
+    fn keep(&mut self, course: Course<V>) {
         let course = Course {
             seal: seal(self.epoch, course.key.inlet),
             ..course
@@ -378,7 +381,7 @@ impl Courses {
         self.put(course);
     }
 
-    fn put(&mut self, course: Course) {
+    fn put(&mut self, course: Course<V>) {
         if self.places.is_empty() {
             self.places.resize(FIRST_COURSES + PLACES - 1, NOTHING);
         }
@@ -422,10 +425,18 @@ impl Courses {
 
 #[cfg(test)]
 mod tests {
+    use super::super::version::{V4, V6};
     use super::*;
 
     #[test]
-    fn a_course_is_two_lines_of_the_cache() {
-        assert_eq!((size_of::<Course>(), align_of::<Course>()), (128, 64));
+    fn a_course_is_two_lines_of_the_cache_or_three() {
+        assert_eq!(
+            (size_of::<Course<V4>>(), align_of::<Course<V4>>()),
+            (128, 64)
+        );
+        assert_eq!(
+            (size_of::<Course<V6>>(), align_of::<Course<V6>>()),
+            (192, 64)
+        );
     }
 }

@@ -11,8 +11,9 @@ use switch::verdict::What;
 use switch::{Frame, Pool, Time};
 
 use super::courses::{Course, Courses, Key, Single, seen};
-use super::row::{Row, flow};
+use super::row::{IPV6, Row, flow, kind};
 use super::run::{Inlet, Next};
+use super::version::{V4, V6, Version};
 use super::{Plug, Reader, Socket, Work, mark};
 use crate::id::{BridgeId, IfId};
 
@@ -33,7 +34,11 @@ impl Known<'_> {
     /// some, and the veth pair that it came by is not in its place): the bridge and the hooks have accounted for it then,
     /// but for the tally and the bridge's counters. `None`, and nothing has happened, if it has to be looked at.
     #[inline(always)]
-    pub(super) fn way(&mut self, course: &Course, single: &Single) -> Option<Clear<'_>> {
+    pub(super) fn way<V: Version>(
+        &mut self,
+        course: &Course<V>,
+        single: &Single<V>,
+    ) -> Option<Clear<'_>> {
         let target = self.links.get_mut(course.link().0 as usize)?;
         let way = target.clear(course.side(), single.len)?;
         let source = single.key.source();
@@ -43,8 +48,7 @@ impl Known<'_> {
             }
             self.renewed = Some(source);
         }
-        let passes =
-            (self.guard).pass_one(self.now, single.datum.bytes(), &course.passage, self.tally);
+        let passes = (self.guard).pass_one(self.now, single.bytes, &course.passage, self.tally);
         passes.then_some(way)
     }
 }
@@ -54,7 +58,9 @@ pub(super) struct Crossing<'a> {
     pub(super) now: Time,
     pub(super) own: IfId,
     pub(super) bridge: &'a mut Bridge,
-    pub(super) courses: &'a mut Courses,
+    pub(super) courses: &'a mut Courses<V4>,
+    /// Those for frames of IPv6.
+    pub(super) wide: &'a mut Courses<V6>,
     /// The hooks that packets meet.
     pub(super) guard: Option<&'a mut Netfilter>,
     /// What passed the hooks and is not counted there yet.
@@ -180,6 +186,12 @@ impl Crossing<'_> {
         let (meta, bytes) = self.pool.view(first);
         let guarded = self.guard.is_some().then_some(self.own);
         let Some(mut row) = Row::of(meta, bytes, guarded) else {
+            if kind(bytes) == Some(&IPV6) {
+                let moved = self.follow_wide(inlet, source, most);
+                if moved > 0 {
+                    return Ok(moved);
+                }
+            }
             return Err(Next::Alone);
         };
         let data = row.packets.as_ref().filter(|run| run.may_grow());
@@ -202,8 +214,8 @@ impl Crossing<'_> {
         &mut self,
         inlet: &Inlet,
         source: &mut Waiting<'_>,
-        course: &Course,
-        key: &Key,
+        course: &Course<V4>,
+        key: &Key<V4>,
         row: &Row,
     ) -> bool {
         let target = self.links.get_mut(course.link().0 as usize);
@@ -235,7 +247,7 @@ impl Crossing<'_> {
         source: &mut Waiting<'_>,
         most: usize,
         mut row: Row,
-        key: Option<Key>,
+        key: Option<Key<V4>>,
     ) -> Result<u32, Next> {
         let waiting = source.frames();
         let waiting = &waiting[..most.min(waiting.len())];
@@ -279,7 +291,7 @@ impl Crossing<'_> {
     }
 
     /// A row was just forwarded to a port: others will go the same way, if its flow goes on.
-    fn keep_course(&mut self, inlet: &Inlet, key: Key, to: PortId, row: &Row) {
+    fn keep_course(&mut self, inlet: &Inlet, key: Key<V4>, to: PortId, row: &Row) {
         let guard = self.guard.as_deref();
         let run = row.packets.as_ref();
         let Some(passage) = guard.zip(run).and_then(|(guard, run)| guard.passage(run)) else {
@@ -348,7 +360,7 @@ impl Crossing<'_> {
 
 /// Carries a row over the veth pair `target`, whose way is clear, from its end `out` to the other.
 #[inline]
-fn carry(
+pub(super) fn carry(
     now: Time,
     pool: &mut Pool,
     trace: &mut Trace,

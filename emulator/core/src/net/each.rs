@@ -6,16 +6,18 @@
 use std::collections::VecDeque;
 
 use switch::bridge::{Bridge, PortId};
-use switch::hook::{Netfilter, Shape, Tally};
+use switch::hook::{Netfilter, Tally, WideShape};
 use switch::link::Link;
 use switch::ring::{Held, Waiting};
 use switch::trace::Trace;
 use switch::verdict::What;
 use switch::{Frame, Pool, Time};
 
-use super::courses::{Age, Course, Courses, Single};
-use super::crossing::{Crossing, Known};
+use super::courses::{Age, Course, Courses, Single, seen};
+use super::crossing::{Crossing, Known, carry};
+use super::row::Row;
 use super::run::Inlet;
+use super::version::{Figure, V4, V6, Version};
 use super::{QUANTUM, Reader, Socket, Work, mark};
 use crate::id::IfId;
 
@@ -29,25 +31,85 @@ impl Crossing<'_> {
         source: &mut Waiting<'_>,
         most: usize,
     ) -> u32 {
+        self.proceed::<V4>(inlet, source, most)
+    }
+
+    /// The same for frames of IPv6, and for a row of them.
+    #[inline(never)]
+    pub(super) fn follow_wide(
+        &mut self,
+        inlet: &Inlet,
+        source: &mut Waiting<'_>,
+        most: usize,
+    ) -> u32 {
+        let Some(guard) = &self.guard else {
+            return 0;
+        };
+        self.wide.renew(seen(self.bridge, guard));
+        if self.wide.is_empty() {
+            return 0;
+        }
+        if let Some(moved) = self.follow_row(inlet, source, most) {
+            return moved;
+        }
+        self.proceed::<V6>(inlet, source, most)
+    }
+
+    /// Moves the first frames that wait, if they are of one flow of IPv6 and look the same to all on their way.
+    #[inline(always)]
+    fn follow_row(&mut self, inlet: &Inlet, source: &mut Waiting<'_>, most: usize) -> Option<u32> {
+        let waiting = source.frames();
+        let [first, others @ ..] = &waiting[..most.min(waiting.len())] else {
+            return None;
+        };
+        let shape = WideShape::of(self.pool.bytes(first))?;
+        let row = Row::alike(self.pool, first, &shape, others)?;
+        let key = Single::<V6>::of(self.pool, first, inlet.iface)?.key;
+        let &course = self.wide.of(self.now, &key)?;
+        let target = self.links.get_mut(course.link().0 as usize)?;
+        let packet = u64::from(shape.packet());
+        let goes_on = course.link() != inlet.link
+            && target.is_clear(self.pool, course.side(), row.count as usize, row.longest)
+            && self.bridge.renew(self.now, inlet.port, key.source())
+            && (self.guard.as_deref_mut()?).pass_many(
+                self.now,
+                (row.count, packet),
+                &course.passage,
+                &mut self.tally,
+            );
+        if !goes_on {
+            return None;
+        }
+        self.passed.0 += u64::from(row.count);
+        self.passed.1 += row.bytes;
+        let way = (course.out, course.side());
+        carry(self.now, self.pool, self.trace, source, target, way, &row);
+        mark(self.sockets, self.work, course.peer);
+        Some(row.count)
+    }
+
+    #[inline(always)]
+    fn proceed<V: Chosen>(&mut self, inlet: &Inlet, source: &mut Waiting<'_>, most: usize) -> u32 {
         let Some(guard) = self.guard.as_deref_mut() else {
             return 0;
         };
         if !self.pool.has_room(QUANTUM) || !self.trace.has_room(QUANTUM) {
             return 0;
         }
-        let last = self.courses.last;
+        let courses = V::chosen(self.courses, self.wide);
+        let last = courses.last;
         let mut procession = Procession {
             now: self.now,
             age: Age::of(self.now),
-            seal: self.courses.seal(inlet.iface),
+            seal: courses.seal(inlet.iface),
             inlet,
-            expected: self.courses.behind(last),
+            expected: courses.behind(last),
             last,
             sender: 0,
             bytes: 0,
             tally: self.tally,
             bridge: self.bridge,
-            courses: self.courses,
+            courses,
             guard,
             pool: self.pool,
             trace: self.trace,
@@ -59,7 +121,7 @@ impl Crossing<'_> {
         let Procession {
             last, tally, bytes, ..
         } = procession;
-        self.courses.last = last;
+        V::chosen(self.courses, self.wide).last = last;
         self.tally = tally;
         self.passed.0 += count as u64;
         self.passed.1 += bytes;
@@ -101,8 +163,27 @@ impl Crossing<'_> {
     }
 }
 
+/// Which of a bridge's courses are those of a version.
+trait Chosen: Version {
+    fn chosen<'a>(v4: &'a mut Courses<V4>, v6: &'a mut Courses<V6>) -> &'a mut Courses<Self>;
+}
+
+impl Chosen for V4 {
+    #[inline(always)]
+    fn chosen<'a>(v4: &'a mut Courses<V4>, _v6: &'a mut Courses<V6>) -> &'a mut Courses<Self> {
+        v4
+    }
+}
+
+impl Chosen for V6 {
+    #[inline(always)]
+    fn chosen<'a>(_v4: &'a mut Courses<V4>, v6: &'a mut Courses<V6>) -> &'a mut Courses<Self> {
+        v6
+    }
+}
+
 /// Frames on their way, one behind the other.
-struct Procession<'a> {
+struct Procession<'a, V: Version> {
     now: Time,
     age: Age,
     /// That of the courses of frames that came in here.
@@ -118,7 +199,7 @@ struct Procession<'a> {
     bytes: u64,
     tally: Tally,
     bridge: &'a mut Bridge,
-    courses: &'a mut Courses,
+    courses: &'a mut Courses<V>,
     guard: &'a mut Netfilter,
     pool: &'a mut Pool,
     trace: &'a mut Trace,
@@ -127,11 +208,11 @@ struct Procession<'a> {
     work: &'a mut VecDeque<Work>,
 }
 
-impl Procession<'_> {
+impl<V: Version> Procession<'_, V> {
     /// Moves the next frame. `None`, and nothing has happened, if it has to be looked at.
     #[inline(always)]
     fn go(&mut self, held: Held<'_>) -> Option<()> {
-        let (number, len, head) = self.pool.small().ordinary(held.frame())?;
+        let (number, len, head) = V::Shape::head(&self.pool.small(), held.frame())?;
         let expected = self.courses.now(self.age, self.seal);
         let course = match expected.at(self.expected, len, head) {
             Some(course) => course,
@@ -177,23 +258,23 @@ impl Procession<'_> {
 /// The course of a frame that came in at a port, and where it stands. It comes behind the one that stands at `last`, and is
 /// another if frames of that have just gone.
 #[inline(never)]
-fn look_up<'a>(
-    courses: &'a mut Courses,
+fn look_up<'a, V: Version>(
+    courses: &'a mut Courses<V>,
     now: Time,
     (pool, frame, inlet): (&Pool, &Frame, IfId),
     (last, has_gone): (u16, bool),
-) -> Option<(u16, &'a Course)> {
+) -> Option<(u16, &'a Course<V>)> {
     let single = Single::of(pool, frame, inlet)?;
     let (place, _) = courses.find(now, &single.key)?;
     let place = place as u16;
     if has_gone && place == last {
         return None;
     }
-    let course = courses.expect(place, Shape::of(pool.bytes(frame))?, last)?;
+    let course = courses.expect(place, V::Shape::of(pool.bytes(frame))?, last)?;
     Some((place, course))
 }
 
 #[inline(never)]
-fn renews(bridge: &mut Bridge, now: Time, port: PortId, course: &Course) -> bool {
+fn renews<V: Version>(bridge: &mut Bridge, now: Time, port: PortId, course: &Course<V>) -> bool {
     bridge.renew(now, port, course.sender())
 }

@@ -6,7 +6,7 @@
 //! groups, super-segments, captures, packets of no flow, full rings) goes that way.
 
 use switch::bridge::{Bridge, Decision, PortId};
-use switch::hook::{Netfilter, Run, Tally};
+use switch::hook::{Netfilter, Tally};
 use switch::link::Link;
 use switch::verdict::What;
 use switch::wire::ETHER_LEN;
@@ -16,9 +16,10 @@ use super::courses::{Courses, Key, Single, seen};
 use super::crossing::Known;
 use super::hand::arrive;
 use super::hops::{Exit, Hop, Hops, Pair};
-use super::row::{IPV4, IPV6};
+use super::row::{IPV4, IPV6, kind};
 use super::run::Inlet;
-use super::{Net, Plug, Socket};
+use super::version::{V4, V6, Version};
+use super::{BridgeSlot, Net, Plug, Socket};
 use crate::id::{BridgeId, IfId};
 
 /// What becomes of a frame.
@@ -30,11 +31,11 @@ enum Way {
 }
 
 /// A bridge at work on one frame.
-struct Gate<'a> {
+struct Gate<'a, V: Version> {
     now: Time,
     inlet: &'a Inlet,
     bridge: &'a mut Bridge,
-    courses: &'a mut Courses,
+    courses: &'a mut Courses<V>,
     hops: &'a mut Hops,
     links: &'a mut [Link],
     sockets: &'a [Socket],
@@ -52,19 +53,46 @@ impl Net {
     /// The frame.
     #[inline(always)]
     pub(super) fn lone(&mut self, inlet: &Inlet, frame: Frame) -> Result<(), Frame> {
-        match self.lone_way(inlet, &frame) {
-            None => return Err(frame),
-            Some(Way::Out(exit, what)) => self.leave(&exit, what, frame),
-            Some(Way::Decided(decision)) => {
-                self.bridge_obey(inlet.bridge, inlet.port, frame, decision);
+        match self.lone_way::<V4>(inlet, &frame) {
+            None => Err(frame),
+            Some(way) => {
+                self.go_way(inlet, frame, &way);
+                Ok(())
             }
         }
-        Ok(())
     }
 
-    /// Where it goes; the bridge and its hooks have accounted for it then.
+    /// The same for a frame of IPv6 with a packet that meets hooks.
+    ///
+    /// # Errors
+    /// The frame.
+    #[inline(never)]
+    pub(super) fn lone_wide(&mut self, inlet: &Inlet, frame: Frame) -> Result<(), Frame> {
+        if kind(self.pool.bytes(&frame)) != Some(&IPV6) {
+            return Err(frame);
+        }
+        match self.lone_way::<V6>(inlet, &frame) {
+            None => Err(frame),
+            Some(way) => {
+                self.go_way(inlet, frame, &way);
+                Ok(())
+            }
+        }
+    }
+
     #[inline(always)]
-    fn lone_way(&mut self, inlet: &Inlet, frame: &Frame) -> Option<Way> {
+    fn go_way(&mut self, inlet: &Inlet, frame: Frame, way: &Way) {
+        match way {
+            Way::Out(exit, what) => self.leave(exit, *what, frame),
+            Way::Decided(decision) => {
+                self.bridge_obey(inlet.bridge, inlet.port, frame, *decision);
+            }
+        }
+    }
+
+    /// Where it goes, if it is of this version; the bridge and its hooks have accounted for it then.
+    #[inline(always)]
+    fn lone_way<V: Gated>(&mut self, inlet: &Inlet, frame: &Frame) -> Option<Way> {
         if self.trace.is_capturing() {
             return None;
         }
@@ -87,12 +115,13 @@ impl Net {
             None => None,
             Some(owner) => owner.guard()?,
         };
+        let (bridge, courses, hops) = V::parts(slot);
         let mut gate = Gate {
             now: self.now,
             inlet,
-            bridge: &mut slot.bridge,
-            courses: &mut slot.courses,
-            hops: &mut slot.hops,
+            bridge,
+            courses,
+            hops,
             links: &mut self.links,
             sockets: &self.sockets,
             bytes,
@@ -173,7 +202,7 @@ impl Net {
 }
 
 /// Where frames leave a bridge that go to this port of it.
-fn exit(bridge: &Bridge, sockets: &[Socket], port: PortId) -> Option<Exit> {
+pub(super) fn exit(bridge: &Bridge, sockets: &[Socket], port: PortId) -> Option<Exit> {
     let out = bridge.port(port)?.interface;
     let Plug::Veth { link, side, peer } = sockets[out.0 as usize].plug else {
         return None;
@@ -193,13 +222,26 @@ fn is_packet(bytes: &[u8]) -> bool {
     matches!(kind(bytes), Some(&IPV4 | &IPV6))
 }
 
-/// The type of what is in the frame.
-#[inline(always)]
-fn kind(bytes: &[u8]) -> Option<&[u8; 2]> {
-    bytes.get(ETHER_LEN - 2..)?.first_chunk()
+/// Which of a bridge's courses are those of a version.
+trait Gated: Version {
+    fn parts(slot: &mut BridgeSlot) -> (&mut Bridge, &mut Courses<Self>, &mut Hops);
 }
 
-impl Gate<'_> {
+impl Gated for V4 {
+    #[inline(always)]
+    fn parts(slot: &mut BridgeSlot) -> (&mut Bridge, &mut Courses<Self>, &mut Hops) {
+        (&mut slot.bridge, &mut slot.courses, &mut slot.hops)
+    }
+}
+
+impl Gated for V6 {
+    #[inline(always)]
+    fn parts(slot: &mut BridgeSlot) -> (&mut Bridge, &mut Courses<Self>, &mut Hops) {
+        (&mut slot.bridge, &mut slot.wide, &mut slot.hops)
+    }
+}
+
+impl<V: Version> Gate<'_, V> {
     /// A frame that no hooks see.
     #[inline(always)]
     fn unguarded(&mut self) -> Option<Way> {
@@ -211,8 +253,8 @@ impl Gate<'_> {
     /// A frame with a packet that meets these hooks.
     #[inline(always)]
     fn guarded(&mut self, guard: &mut Netfilter, addresses: Option<u64>) -> Option<Way> {
-        let packet = Run::of(self.bytes.get(ETHER_LEN..)?, self.bridge.interface(), 1)?;
-        if kind(self.bytes) != Some(&IPV4) {
+        let packet = V::packet(self.bytes.get(ETHER_LEN..)?, self.bridge.interface())?;
+        if kind(self.bytes) != Some(&V::TYPE) {
             return None;
         }
         let single = self.single(&packet);
@@ -223,11 +265,11 @@ impl Gate<'_> {
         }
         let exit = self.hop()?;
         self.account();
-        if !guard.pass_bridged(self.now, &packet, addresses) {
+        if !V::passes(guard, self.now, &packet, addresses) {
             return Some(Way::Decided(Decision::Port(exit.port)));
         }
         if let Some(single) = single
-            && let Some(passage) = guard.passage(&packet)
+            && let Some(passage) = V::passage(guard, &packet)
         {
             self.courses.renew(seen(self.bridge, guard));
             let from = (&*self.bridge, self.inlet.port);
@@ -239,19 +281,19 @@ impl Gate<'_> {
 
     /// What of the frame may have a course.
     #[inline(always)]
-    fn single(&self, packet: &Run) -> Option<Single> {
-        let datum = packet.datum()?;
+    fn single(&self, packet: &V::Packet) -> Option<Single<V>> {
+        let (flow, bytes) = V::datum_of(packet)?;
         Some(Single {
             number: self.number,
             len: self.bytes.len(),
-            datum,
-            key: Key::of(self.bytes, datum.flow(), self.inlet.iface)?,
+            bytes,
+            key: Key::of(self.bytes, flow, self.inlet.iface)?,
         })
     }
 
     /// Along the course of its flow.
     #[inline(always)]
-    fn along(&mut self, guard: &mut Netfilter, single: &Single) -> Option<Way> {
+    fn along(&mut self, guard: &mut Netfilter, single: &Single<V>) -> Option<Way> {
         if self.courses.is_empty() {
             return None;
         }

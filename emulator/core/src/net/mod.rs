@@ -23,6 +23,7 @@ mod raw;
 mod row;
 mod run;
 mod topology;
+mod version;
 mod watch;
 
 use std::collections::VecDeque;
@@ -136,7 +137,9 @@ pub(crate) struct BridgeSlot {
     /// Its owner's firewall sees what it forwards.
     pub(crate) filtered: bool,
     /// The ways of flows that go on.
-    courses: courses::Courses,
+    courses: courses::Courses<version::V4>,
+    /// Those for frames of IPv6.
+    wide: courses::Courses<version::V6>,
     /// Those between its stations.
     hops: hops::Hops,
 }

@@ -5,10 +5,17 @@ use switch::hook::{Run, Shape};
 use switch::wire::ETHER_LEN;
 use switch::{Frame, Pool};
 
+use super::version::Figure;
 use crate::id::IfId;
 
 pub(super) const IPV4: [u8; 2] = [0x08, 0x00];
 pub(super) const IPV6: [u8; 2] = [0x86, 0xdd];
+
+/// The type of what is in a frame.
+#[inline(always)]
+pub(super) fn kind(bytes: &[u8]) -> Option<&[u8; 2]> {
+    bytes.get(ETHER_LEN - 2..)?.first_chunk()
+}
 
 /// Ordinary frames with the same Ethernet header.
 pub(super) struct Row {
@@ -43,6 +50,28 @@ impl Row {
             first: meta.id,
             in_order: true,
             packets,
+        })
+    }
+
+    /// A row of `first`, whose shape is given, and all of `others` that look the same to all on their way. `None` if there are
+    /// none, or it goes alone. Its packets are not read.
+    #[inline]
+    pub(super) fn alike<F: Figure>(
+        pool: &Pool,
+        first: &Frame,
+        shape: &F,
+        others: &[Frame],
+    ) -> Option<Self> {
+        let (number, len, _) = F::head(&pool.small(), first)?;
+        let (count, in_order) = alike(pool, shape, number + 1, others);
+        let count = count as u32 + 1;
+        (count > 1).then_some(Self {
+            count,
+            bytes: u64::from(count) * u64::from(len),
+            longest: len as usize,
+            first: number,
+            in_order,
+            packets: None,
         })
     }
 
@@ -107,10 +136,10 @@ impl Row {
 /// How many of the first frames are of this shape, and whether their numbers follow each other from `next` on. Never
 /// inlined: what it needs stays in registers then.
 #[inline(never)]
-fn alike(pool: &Pool, shape: &Shape, next: u64, frames: &[Frame]) -> (usize, bool) {
+fn alike<F: Figure>(pool: &Pool, shape: &F, next: u64, frames: &[Frame]) -> (usize, bool) {
     let (small, mut gaps) = (pool.small(), 0);
     let is_alike = |&(frame, next): &(&Frame, u64)| {
-        let Some((number, len, head)) = small.ordinary(frame) else {
+        let Some((number, len, head)) = F::head(&small, frame) else {
             return false;
         };
         let is_alike = shape.is_of_head(len, head);

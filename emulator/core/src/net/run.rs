@@ -56,7 +56,9 @@ impl Net {
     /// which a poll with nothing to do would pay for.
     #[inline(never)]
     pub(super) fn receive_lone(&mut self, inlet: Inlet, frame: Frame) {
-        if let Err(frame) = self.lone(&inlet, frame) {
+        if let Err(frame) = self.lone(&inlet, frame)
+            && let Err(frame) = self.lone_wide(&inlet, frame)
+        {
             self.links[inlet.link.0 as usize].wait(inlet.side, frame);
             self.receive_rows(inlet);
         }
@@ -133,6 +135,7 @@ impl Net {
             own: slot.bridge.interface(),
             bridge: &mut slot.bridge,
             courses: &mut slot.courses,
+            wide: &mut slot.wide,
             guard,
             tally: Tally::default(),
             addresses,

@@ -234,6 +234,7 @@ impl Net {
             far: false,
             filtered: true,
             courses: Courses::default(),
+            wide: Courses::default(),
             hops: Hops::default(),
         })));
         self.watch(iface);

@@ -43,6 +43,22 @@ impl Netfilter {
         self.pass_open(now, (run.packets, run.weight), passage, tally)
     }
 
+    /// The same for so many packets of as many bytes each, which are frames.
+    #[inline]
+    pub fn pass_many(
+        &mut self,
+        now: Time,
+        (packets, len): (u32, u64),
+        passage: &Passage,
+        tally: &mut Tally,
+    ) -> bool {
+        let weight = Counter {
+            packets: u64::from(packets),
+            bytes: u64::from(packets) * len,
+        };
+        self.pass_open(now, (packets, weight), passage, tally)
+    }
+
     /// The same for one packet of `len` bytes, which is one frame.
     #[inline(always)]
     pub fn pass_one(&mut self, now: Time, len: u16, passage: &Passage, tally: &mut Tally) -> bool {
