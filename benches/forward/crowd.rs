@@ -55,7 +55,9 @@ impl Crowd {
             crowd.burst();
         }
         for &(a, b) in &crowd.pairs {
-            answer(&mut crowd.lab, (crowd.hosts[a], FIRST), crowd.hosts[b], LEN);
+            let (a, b) = (crowd.hosts[a], crowd.hosts[b]);
+            let frame = datagram((b, PORT), (a, FIRST), LEN);
+            answer(&mut crowd.lab, a, b, &frame);
         }
         crowd
     }

@@ -5,6 +5,8 @@ use crate::common::lab::Host;
 
 /// Ethernet, IPv4 and UDP headers, without options.
 const HEADERS: usize = 14 + 20 + 8;
+/// The same with IPv6.
+const HEADERS_V6: usize = 14 + 40 + 8;
 /// The port that datagrams go to.
 pub(super) const PORT: u16 = 0x1002;
 /// The first of the ports that they come from.
@@ -37,15 +39,44 @@ pub(super) fn datagram((a, from): (Host, u16), (b, to): (Host, u16), len: usize)
     frame
 }
 
+/// The same of IPv6, between addresses that end as those of IPv4.
+pub(super) fn datagram_v6((a, from): (Host, u16), (b, to): (Host, u16), len: usize) -> Vec<u8> {
+    let mut frame = [b.mac, a.mac].concat();
+    frame.extend_from_slice(&[0x86, 0xdd, 0x60, 0, 0, 0]);
+    let datagram = ((len - 54) as u16).to_be_bytes();
+    frame.extend_from_slice(&datagram);
+    frame.extend_from_slice(&[17, 64]);
+    for host in [a, b] {
+        frame.extend_from_slice(&[0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        frame.extend_from_slice(&host.v4);
+    }
+    for port in [from, to] {
+        frame.extend_from_slice(&port.to_be_bytes());
+    }
+    frame.extend_from_slice(&datagram);
+    // Nobody here looks at the checksum.
+    frame.extend_from_slice(&[1, 1]);
+    frame.extend((HEADERS_V6..len).map(|at| at as u8));
+    frame
+}
+
 /// Writes the number of a frame into its payload.
 pub(super) fn number(frame: &mut [u8], number: u64) {
     frame[HEADERS..HEADERS + 8].copy_from_slice(&number.to_be_bytes());
+}
+
+/// The same in a frame of IPv6, which may have room for the number's end only.
+fn number_v6(frame: &mut [u8], number: u64) {
+    let payload = &mut frame[HEADERS_V6..];
+    let room = payload.len().min(8);
+    payload[..room].copy_from_slice(&number.to_be_bytes()[8 - room..]);
 }
 
 /// The frames of a burst, one behind the other.
 pub(super) struct Burst {
     bytes: Vec<u8>,
     pub(super) len: usize,
+    number: fn(&mut [u8], u64),
     next: u64,
 }
 
@@ -57,6 +88,19 @@ impl Burst {
         Self {
             bytes: frames.collect::<Vec<_>>().concat(),
             len,
+            number,
+            next: 0,
+        }
+    }
+
+    /// The same of IPv6.
+    pub(super) fn v6(a: Host, b: Host, len: usize, flows: u16) -> Self {
+        let flows = (0..flows).cycle().take(BURST);
+        let frames = flows.map(|flow| datagram_v6((a, FIRST + flow), (b, PORT), len));
+        Self {
+            bytes: frames.collect::<Vec<_>>().concat(),
+            len,
+            number: number_v6,
             next: 0,
         }
     }
@@ -64,7 +108,7 @@ impl Burst {
     /// Numbers the frames anew.
     pub(super) fn renew(&mut self) {
         for frame in self.bytes.chunks_exact_mut(self.len) {
-            number(frame, self.next);
+            (self.number)(frame, self.next);
             self.next += 1;
         }
     }

@@ -10,6 +10,8 @@
 //! sender holds; in *move* mode only that one) from a pool of the same kind, with the same comparison, and
 //! nothing else.
 //!
+//! Frames of IPv6 stand beside those of IPv4.
+//!
 //! With a thousand containers on docker0 every frame goes to another port and another MAC, in another
 //! connection: in bursts of 64 from one port, read by one call at 64 others, and a frame at a time, each from
 //! another port and MAC as well. And one container broadcasts to all others; what they get is counted, not
@@ -20,7 +22,6 @@ mod frames;
 mod wire;
 
 use self::crowd::Crowd;
-use self::frames::{PORT, datagram};
 use self::wire::Bare;
 pub(crate) use self::wire::Wire;
 use crate::common::lab::{Host, quiet};
@@ -73,10 +74,9 @@ fn settle(lab: &mut Lab) {
     while !matches!(lab.poll(), Output::Idle(_)) {}
 }
 
-/// An answer to a datagram, so that its connection is established and both stations are known.
-fn answer(lab: &mut Lab, (a, port): (Host, u16), b: Host, len: usize) {
-    let answer = datagram((b, PORT), (a, port), len);
-    lab.net_mut().raw_send(b.eth0, &answer).expect("sent");
+/// A frame from `b` that answers a datagram of `a`, so that its connection is established and both stations are known.
+fn answer(lab: &mut Lab, a: Host, b: Host, answer: &[u8]) {
+    lab.net_mut().raw_send(b.eth0, answer).expect("sent");
     quiet(lab);
     let back = lab.net_mut().raw_recv(a.eth0, |bytes| bytes == answer);
     assert_eq!(back, Some(true));
@@ -101,6 +101,18 @@ fn two_ports(report: &mut Report, mode: Mode, len: usize, entry: Entry) {
         report,
         ("veth-docker0-veth", |rounds| wire.rate(rounds)),
         ("the same pooled copies, bare", |rounds| bare.rate(rounds)),
+    );
+    wire.check();
+}
+
+/// Frames of IPv6 beside those of IPv4.
+fn of_ipv6(report: &mut Report, mode: Mode) {
+    let mut wire = Wire::v6(mode, 64, 1, Entry::Burst);
+    let mut narrow = Wire::new(mode, 64, 1, Entry::Burst);
+    Row::rate(format!("64 B of IPv6, {mode:?}"), "frame/s").against(
+        report,
+        ("veth-docker0-veth", |rounds| wire.rate(rounds)),
+        ("the same of IPv4", |rounds| narrow.rate(rounds)),
     );
     wire.check();
 }
@@ -163,6 +175,7 @@ pub(crate) fn run(report: &mut Report) {
             two_ports(report, mode, len, Entry::Burst);
         }
         two_ports(report, mode, 64, Entry::Single);
+        of_ipv6(report, mode);
         for ports in [100, 300, MANY] {
             many_ports(report, mode, ports, Entry::Burst);
         }

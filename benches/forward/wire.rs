@@ -1,6 +1,6 @@
 //! Two containers on docker0, and the copies alone as their anchor.
 
-use super::frames::{Burst, FIRST};
+use super::frames::{Burst, FIRST, PORT, datagram, datagram_v6};
 use super::{BURST, Entry, answer, config, settle, tick};
 use crate::common::lab::{Host, assert_tracked, events, on_docker0};
 use crate::common::{Rounds, rate};
@@ -34,7 +34,21 @@ impl Wire {
         };
         wire.burst();
         for flow in 0..flows {
-            answer(&mut wire.lab, (a, FIRST + flow), b, len);
+            let frame = datagram((b, PORT), (a, FIRST + flow), len);
+            answer(&mut wire.lab, a, b, &frame);
+        }
+        wire
+    }
+
+    /// The same with frames of IPv6.
+    pub(crate) fn v6(mode: Mode, len: usize, flows: u16, entry: Entry) -> Self {
+        let mut wire = Self::new(mode, len, 1, entry);
+        let (a, b) = (wire.a, wire.b);
+        wire.burst = Burst::v6(a, b, len, flows);
+        wire.burst();
+        for flow in 0..flows {
+            let frame = datagram_v6((b, PORT), (a, FIRST + flow), len);
+            answer(&mut wire.lab, a, b, &frame);
         }
         wire
     }
