@@ -182,7 +182,8 @@ impl Tcp {
         {
             engine.pingpong.forbid();
         }
-        let when = (self.now, &conn.marks);
+        let longer = if conn.local.is_ipv6() { 20 } else { 0 };
+        let when = (self.now, &conn.marks, longer);
         let (shared, path) = (&mut self.shared, conn.path);
         let Some(taken) = guarded(|| engine.send(shared, path, pool, when, bytes)) else {
             self.crashed(id.slot);

@@ -207,13 +207,14 @@ pub(super) trait TcpEngine: Sized + fmt::Debug {
     fn state(&self) -> TcpState;
     /// The state and both queues.
     fn glance(&self) -> Glance;
-    /// Takes data to send, in frames of `pool` perhaps; how many bytes. `when`: the time, and what was sent.
+    /// Takes data to send, in frames of `pool` perhaps; how many bytes. `when`: the time, what was sent, and
+    /// what the headers on the wire are longer than the engine's.
     fn send(
         &mut self,
         shared: &mut Self::Shared,
         path: Self::Path,
         pool: &mut Pool,
-        when: (Time, &Marks),
+        when: (Time, &Marks, usize),
         bytes: &[u8],
     ) -> usize;
     /// Gives received data; how many bytes.

@@ -88,7 +88,7 @@ impl Machine {
         shared: &mut Shared,
         path: PathIx,
         pool: &mut Pool,
-        when: (Time, &Marks),
+        when: (Time, &Marks, usize),
         bytes: &[u8],
     ) -> usize {
         match self {

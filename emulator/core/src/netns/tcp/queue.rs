@@ -11,7 +11,7 @@
 //! smoltcp's round-trip times are not kept: they are [short](PROMPT), so that its retransmission timeout is the shortest. If
 //! it grows on the same connection later, it may be some milliseconds off.
 //!
-//! Left out: IPv6, and connections with congestion control.
+//! Left out: connections with congestion control.
 
 use std::collections::VecDeque;
 
@@ -22,13 +22,11 @@ use super::clock::ceiling;
 use super::engine::Next;
 use super::express::MIN_RTO;
 use super::held::Heard;
-use super::pingpong::{HEADERS, PROMPT};
+use super::pingpong::PROMPT;
 use super::segment::{ACK, PSH};
 
 /// Bytes of buffers that one queue may hold; with more, smoltcp's buffer takes them all.
 const MOST: usize = 16 * LARGE;
-/// Bytes of data in a small buffer.
-const SMALL_DATA: usize = SMALL - HEADROOM - HEADERS;
 
 /// A store's frame: ours, or under way.
 #[derive(Debug)]
@@ -81,6 +79,8 @@ impl Timer {
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     is_on: bool,
+    /// Bytes of headers in front of data.
+    pub(super) front: usize,
     /// The first bytes, so many, are smoltcp's, which has sent them; and whether it has not heard yet that the byte before
     /// these is acknowledged.
     pub(super) others: usize,
@@ -142,9 +142,10 @@ impl Store {
         }
     }
 
-    fn bytes<'a>(&self, pool: &'a Pool) -> &'a [u8] {
+    /// Its data, which so many bytes of headers are in front of.
+    fn bytes<'a>(&self, pool: &'a Pool, front: usize) -> &'a [u8] {
         match &self.place {
-            Place::Ours(frame) => &pool.bytes(frame)[HEADERS..HEADERS + self.len],
+            Place::Ours(frame) => &pool.bytes(frame)[front..front + self.len],
             Place::Sent(claim) => pool.claimed(claim),
         }
     }
@@ -208,7 +209,7 @@ impl Queue {
         }
         let mut rest = &bytes[..taken];
         // The end of a long write is in front of the next one.
-        let is_short = self.queued() == self.flight() && taken <= SMALL_DATA;
+        let is_short = self.queued() == self.flight() && taken <= self.small_data();
         while !rest.is_empty() {
             let count = self.append(pool, rest);
             if count == 0 && !self.add(pool, cut, is_short) {
@@ -218,6 +219,11 @@ impl Queue {
             rest = &rest[count..];
         }
         taken - rest.len()
+    }
+
+    /// Bytes of data in a small buffer.
+    const fn small_data(&self) -> usize {
+        SMALL - HEADROOM - self.front
     }
 
     /// Puts bytes into the last store; how many.
@@ -233,7 +239,7 @@ impl Queue {
         else {
             return 0;
         };
-        let room = &mut pool.bytes_mut(frame)[HEADERS + *len..];
+        let room = &mut pool.bytes_mut(frame)[self.front + *len..];
         let count = bytes.len().min(room.len());
         copy(&mut room[..count], &bytes[..count]);
         *len += count;
@@ -251,13 +257,13 @@ impl Queue {
     /// Adds a store that ends where a segment would, or before if only a short one is asked for; whether there is a buffer.
     fn add(&mut self, pool: &mut Pool, cut: &Cut, is_short: bool) -> bool {
         let most = match is_short {
-            true => self.until_cut(cut).min(SMALL_DATA),
+            true => self.until_cut(cut).min(self.small_data()),
             false => self.until_cut(cut),
         };
         if self.room >= MOST || !pool.is_roomy() {
             return false;
         }
-        let Some(frame) = pool.reserve(HEADERS + most) else {
+        let Some(frame) = pool.reserve(self.front + most) else {
             return false;
         };
         if self.stores.is_empty() {
@@ -367,9 +373,10 @@ impl Queue {
     }
 
     /// Begins anew, with nothing in it.
-    pub(super) fn begin(&mut self) {
+    pub(super) fn begin(&mut self, front: usize) {
         *self = Self {
             is_on: true,
+            front,
             stores: core::mem::take(&mut self.stores),
             ..Self::default()
         };
@@ -416,8 +423,8 @@ impl Queue {
         let Place::Ours(frame) = &store.place else {
             return None;
         };
-        pool.truncate(frame, HEADERS + store.len);
-        let claim = pool.claim(frame, HEADERS);
+        pool.truncate(frame, self.front + store.len);
+        let claim = pool.claim(frame, self.front);
         store.sent_at = now;
         self.sent += 1;
         match core::mem::replace(&mut store.place, Place::Sent(claim)) {
@@ -447,7 +454,7 @@ impl Queue {
         {
             let part = (store.len - self.cut).min(count - done);
             if let (Some(target), Some(frame)) = (target, store.frame()) {
-                let (from, to) = (HEADERS + self.cut, HEADERS + done);
+                let (from, to) = (self.front + self.cut, self.front + done);
                 pool.copy_part((frame, from), (target, to), part);
             }
             if self.cut == 0 {
@@ -479,7 +486,7 @@ impl Queue {
         let before = self.before();
         let mut skipped = self.start().wrapping_sub(self.base) as usize;
         for store in &self.stores {
-            let part = &store.bytes(pool)[skipped.min(store.len)..];
+            let part = &store.bytes(pool, self.front)[skipped.min(store.len)..];
             skipped -= store.len - part.len();
             if !part.is_empty() && bytes.len() < flight {
                 let end = flight.min(bytes.len() + part.len());

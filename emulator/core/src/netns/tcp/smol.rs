@@ -581,15 +581,16 @@ impl TcpEngine for Smol {
         shared: &mut Shared,
         path: PathIx,
         pool: &mut Pool,
-        (now, marks): (Time, &Marks),
+        when: (Time, &Marks, usize),
         bytes: &[u8],
     ) -> usize {
         self.held.turn();
         if (self.queue.is_on() || bytes.len() >= LEAST)
-            && let Some(taken) = self.write((shared, path), pool, (now, marks), bytes)
+            && let Some(taken) = self.write((shared, path), pool, when, bytes)
         {
             return taken;
         }
+        let (now, ..) = when;
         let may_begin = !self.held.is_on();
         if self.pingpong.is_on() || may_begin && self.begin(shared, path, now, bytes.len()) {
             if self.pingpong.say(bytes) {

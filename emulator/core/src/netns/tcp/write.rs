@@ -3,7 +3,6 @@
 //!
 //! Begins when smoltcp has sent all that it has: that may be under way still, and goes on to be its own.
 
-use smoltcp::wire::IpAddress;
 use switch::wire::Packet;
 use switch::{Frame, Pool, Time};
 
@@ -13,7 +12,7 @@ use super::engine::{Next, TcpEngine};
 use super::express::MIN_RTO;
 use super::held::Heard;
 use super::machine::Machine;
-use super::paths::{PathIx, REMOTE, Shared};
+use super::paths::{PathIx, Shared};
 use super::pingpong::{HEADERS, is_alone};
 use super::queue::{Cut, Timer};
 use super::run::guarded;
@@ -86,14 +85,14 @@ impl Smol {
         &mut self,
         (shared, path): (&mut Shared, PathIx),
         pool: &mut Pool,
-        (now, marks): (Time, &Marks),
+        (now, marks, longer): (Time, &Marks, usize),
         bytes: &[u8],
     ) -> Option<usize> {
         let may = || {
             let queued = self.socket().send_queue();
             pool.is_roomy() && (queued == 0 || marks.is_all_sent(queued))
         };
-        if !self.queue.is_on() && (!may() || !self.may_write(shared, path, now)) {
+        if !self.queue.is_on() && (!may() || !self.may_write((shared, path), now, longer)) {
             return None;
         }
         if self.queue.queued() == 0 && bytes.len() < LEAST {
@@ -112,12 +111,17 @@ impl Smol {
     }
 
     /// smoltcp has sent all that it has and has nothing else to do, and what it would write is known. It begins then.
-    fn may_write(&mut self, shared: &mut Shared, path: PathIx, now: Time) -> bool {
+    fn may_write(
+        &mut self,
+        (shared, path): (&mut Shared, PathIx),
+        now: Time,
+        longer: usize,
+    ) -> bool {
         if self.pingpong.is_on() {
             self.catch_up(shared, path);
         }
         let window = self.pingpong.window_told();
-        let may_stream = !self.held.is_on() && self.pingpong.may_stream() && self.is_as_on_wire();
+        let may_stream = !self.held.is_on() && self.pingpong.may_stream();
         let Some(field) = window.filter(|_| may_stream) else {
             return false;
         };
@@ -139,7 +143,7 @@ impl Smol {
         let capacity = self.send_capacity();
         let at = (self.put_at + capacity - others) % capacity;
         let queue = &mut self.queue;
-        queue.begin();
+        queue.begin(HEADERS + longer);
         queue.begin_at(next, others);
         (queue.capacity, queue.at) = (capacity, at);
         (queue.field, queue.shift) = (field, shift);
@@ -148,12 +152,6 @@ impl Smol {
         queue.acked_at = now;
         queue.timer = if others > 0 { timer } else { Timer::Idle };
         true
-    }
-
-    /// Its packets are those that are on the wire, and none of IPv6: whatever it has sent so far.
-    fn is_as_on_wire(&self) -> bool {
-        let remote = self.socket().remote_endpoint();
-        remote.is_some_and(|remote| remote.addr != IpAddress::Ipv4(REMOTE))
     }
 
     /// smoltcp's timer, if it has nothing to send.
@@ -221,7 +219,7 @@ impl Smol {
         let frame = match queue.is_whole(count) {
             true => queue.take_whole(out.pool, now),
             false => {
-                let frame = out.pool.reserve(HEADERS + count);
+                let frame = out.pool.reserve(queue.front + count);
                 queue.copy_next(out.pool, now, count, frame.as_ref());
                 frame
             }
@@ -233,7 +231,8 @@ impl Smol {
         match frame {
             Some(frame) => {
                 out.pool.number(&frame);
-                out.pool.bytes_mut(&frame)[..HEADERS].copy_from_slice(&head);
+                let front = self.queue.front;
+                out.pool.bytes_mut(&frame)[front - HEADERS..front].copy_from_slice(&head);
                 out.finish(frame, gso_size);
             }
             None => out.counters.out_of_frames += 1,

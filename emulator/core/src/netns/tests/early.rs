@@ -446,7 +446,7 @@ fn what_is_not_acknowledged_yet_is_not_taken_twice() {
     assert!(assert_alike(&steps, RECV_BUFFER, false).is_ok());
 }
 
-/// The first that a server says is a long write, which goes on the long way in IPv6: its segments are those of the wire.
+/// The first that a server says is a long write: what leaves is of IPv6, though smoltcp has never seen that.
 #[test]
 fn a_long_answer_over_ipv6_comes_whole() {
     for (asked, buffer) in [(666, 1), (2_880, RECV_BUFFER)] {

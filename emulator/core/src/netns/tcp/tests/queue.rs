@@ -194,8 +194,12 @@ fn streams_are_written_into_frames() {
         len: 100_000,
         times: 2,
     };
-    for offload in [true, false] {
-        let kind = Kind { offload, ..kind };
+    for (offload, v6) in [(true, false), (false, false), (true, true), (false, true)] {
+        let kind = Kind {
+            offload,
+            v6,
+            ..kind
+        };
         assert!(streamed(&kind, core::slice::from_ref(&step), false).1);
         assert!(!streamed(&kind, core::slice::from_ref(&step), true).1);
     }
@@ -203,7 +207,7 @@ fn streams_are_written_into_frames() {
 
 /// Bytes that a stream's queue copied into frames in turns that fill its buffer, but not the peer's window, by writes of
 /// this length.
-fn copied(offload: bool, len: usize, turns: usize) -> Option<usize> {
+fn copied(ends: [&str; 2], offload: bool, len: usize, turns: usize) -> Option<usize> {
     let mut rig = Rig::new();
     for end in [A, B] {
         rig.tcp(end).set_offload(offload);
@@ -214,7 +218,7 @@ fn copied(offload: bool, len: usize, turns: usize) -> Option<usize> {
         recv_buffer: 512 * 1024,
         ..TcpOptions::default()
     };
-    let (a, b) = rig.pair_with(V4, &options);
+    let (a, b) = rig.pair_with(ends, &options);
     rig.send(A, a, &pattern(9000)).unwrap();
     rig.run_for(Duration::from_millis(40));
     for _ in 0..turns {
@@ -230,14 +234,14 @@ fn copied(offload: bool, len: usize, turns: usize) -> Option<usize> {
 
 #[test]
 fn what_is_written_is_in_the_frame_that_carries_it() {
-    for offload in [true, false] {
+    for (ends, offload) in [(V4, true), (V4, false), (V6, true), (V6, false)] {
         for len in [4_096, 8_192, 16_384, 65_536, 100_000, 300_000] {
-            let copied = copied(offload, len, 8);
-            assert_eq!(copied, Some(0), "writes of {len} bytes, {offload}");
+            let copied = copied(ends, offload, len, 8);
+            assert_eq!(copied, Some(0), "writes of {len} bytes, {ends:?} {offload}");
         }
         // Behind a first write of 4,096 bytes.
-        let copied = copied(offload, 100, 8);
-        assert_eq!(copied, Some(0), "short writes, {offload}");
+        let copied = copied(ends, offload, 100, 8);
+        assert_eq!(copied, Some(0), "short writes, {ends:?} {offload}");
     }
 }
 
