@@ -4,7 +4,7 @@
 //! between known addresses comes to TCP before it is routed, and one that leaves goes the way of the last one. What was decided once
 //! holds until an interface, an address or a route changes. Counters, events, checks and neighbours
 //! are as on the long way, which everything else takes: whatever the hooks of this namespace would see,
-//! IPv6, options, fragments, what is too long.
+//! options, fragments, what is too long.
 
 use core::net::IpAddr;
 
@@ -14,22 +14,81 @@ use switch::wire::{ETHER_LEN, Packet};
 use switch::{Frame, IfId};
 
 use super::dst::Inward;
+use super::early_wide::KnownWide;
 use super::fib::RouteKind;
 use super::output::{Way, frame_count};
 use super::tcp::{Plain, Refusal, TcpCx};
 use super::{Arrival, Cx, LO, Netns};
 
+const TCP: u8 = 6;
+
 /// What segments have in common, as far as it is known.
 #[derive(Debug, Default)]
 pub(super) struct Early {
-    course: Option<Course>,
+    course: Option<Course<Narrow>>,
+    /// That of the last of IPv6.
+    wide: Option<Course<Wide>>,
     known: Option<Known>,
+    pub(super) known_wide: Option<KnownWide>,
+}
+
+/// The ends that tell which way a segment leaves, and the headers of its version of IP.
+trait Ends: Copy {
+    /// Bytes of the IP header.
+    const HEADER: usize;
+    /// The type of its frames.
+    const TYPE: [u8; 2];
+
+    /// The packet `bytes` is of this version, without options, and between these ends.
+    fn are_of(&self, bytes: &[u8]) -> bool;
+
+    fn kept(early: &Early) -> Option<&Course<Self>>;
+}
+
+/// The destination, in IPv4.
+#[derive(Clone, Copy, Debug)]
+struct Narrow([u8; 4]);
+
+/// Both, in IPv6: which link a link-local source is of is part of the way.
+#[derive(Clone, Copy, Debug)]
+struct Wide([u8; 32]);
+
+impl Ends for Narrow {
+    const HEADER: usize = 20;
+    const TYPE: [u8; 2] = [0x08, 0x00];
+
+    #[inline(always)]
+    fn are_of(&self, bytes: &[u8]) -> bool {
+        let head = bytes.first_chunk::<20>();
+        head.is_some_and(|head| head[0] == 0x45 && head[16..] == self.0)
+    }
+
+    #[inline(always)]
+    fn kept(early: &Early) -> Option<&Course<Self>> {
+        early.course.as_ref()
+    }
+}
+
+impl Ends for Wide {
+    const HEADER: usize = 40;
+    const TYPE: [u8; 2] = [0x86, 0xdd];
+
+    #[inline(always)]
+    fn are_of(&self, bytes: &[u8]) -> bool {
+        let head = bytes.first_chunk::<40>();
+        head.is_some_and(|head| head[0] >> 4 == 6 && head[6] == TCP && head[8..] == self.0)
+    }
+
+    #[inline(always)]
+    fn kept(early: &Early) -> Option<&Course<Self>> {
+        early.wide.as_ref()
+    }
 }
 
 /// The way of the segment that left last.
 #[derive(Clone, Copy, Debug)]
-struct Course {
-    destination: [u8; 4],
+struct Course<E> {
+    ends: E,
     change: u64,
     dev: IfId,
     /// Where the interface stands.
@@ -49,16 +108,12 @@ struct Known {
     addresses: u64,
 }
 
-impl Course {
+impl<E: Ends> Course<E> {
     /// Whether a packet goes this way as it is.
     #[inline(always)]
     fn takes(&self, meta: Meta, bytes: &[u8], offload: bool) -> bool {
-        let Some(head) = bytes.first_chunk::<20>() else {
-            return false;
-        };
-        head[0] == 0x45
-            && head[16..] == self.destination
-            && (bytes.len() <= self.mtu || longest(meta.gso_size, bytes) <= self.mtu)
+        self.ends.are_of(bytes)
+            && (bytes.len() <= self.mtu || longest::<E>(meta.gso_size, bytes) <= self.mtu)
             && (offload || !meta.csum_partial)
     }
 
@@ -167,13 +222,24 @@ impl Netns {
     /// Sends a segment of ours the way of the last one; any other packet comes back.
     #[inline(always)]
     pub(super) fn early_output(&mut self, cx: &mut Cx<'_>, frame: Frame) -> Option<Frame> {
+        self.output_along::<Narrow>(cx, frame)
+    }
+
+    /// The same for one of IPv6.
+    #[inline(never)]
+    pub(super) fn early_output_wide(&mut self, cx: &mut Cx<'_>, frame: Frame) -> Option<Frame> {
+        self.output_along::<Wide>(cx, frame)
+    }
+
+    #[inline(always)]
+    fn output_along<E: Ends>(&mut self, cx: &mut Cx<'_>, frame: Frame) -> Option<Frame> {
         #[cfg(test)]
         if self.takes_long_way {
             return Some(frame);
         }
         let change = self.change();
         let is_tracked = self.netfilter.is_some() && self.tracks();
-        let course = self.early.as_ref().and_then(|early| early.course.as_ref());
+        let course = self.early.as_deref().and_then(E::kept);
         let Some(course) = course.filter(|course| course.change == change && !is_tracked) else {
             return Some(frame);
         };
@@ -214,30 +280,50 @@ impl Netns {
 
     /// The packet of ours to `way` goes as many others will.
     pub(super) fn keep_course(&mut self, cx: &Cx<'_>, packet: &Packet, way: &Way) {
-        let IpAddr::V4(destination) = packet.destination else {
-            return;
-        };
-        let Some(place) = self.ifaces.place(way.dev) else {
-            return;
-        };
-        let Some(iface) = self.ifaces.get(way.dev).filter(|iface| iface.up) else {
-            return;
-        };
-        if way.kind != RouteKind::Unicast || way.dev == LO {
-            return;
+        match (packet.source, packet.destination) {
+            (IpAddr::V4(_), IpAddr::V4(destination)) => {
+                let ends = Narrow(destination.octets());
+                if let Some(course) = self.course(cx, packet.destination, way, ends) {
+                    self.early.get_or_insert_default().course = Some(course);
+                }
+            }
+            (IpAddr::V6(source), IpAddr::V6(destination)) => {
+                let mut ends = [0; 32];
+                ends[..16].copy_from_slice(&source.octets());
+                ends[16..].copy_from_slice(&destination.octets());
+                if let Some(course) = self.course(cx, packet.destination, way, Wide(ends)) {
+                    self.early.get_or_insert_default().wide = Some(course);
+                }
+            }
+            _ => {}
         }
-        let mut header = [0, 0, 0, 0, 0, 0, 8, 0];
+    }
+
+    /// That of packets between these ends, if they leave by an interface.
+    fn course<E: Ends>(
+        &self,
+        cx: &Cx<'_>,
+        destination: IpAddr,
+        way: &Way,
+        ends: E,
+    ) -> Option<Course<E>> {
+        let place = self.ifaces.place(way.dev)?;
+        let iface = self.ifaces.get(way.dev).filter(|iface| iface.up)?;
+        if way.kind != RouteKind::Unicast || way.dev == LO {
+            return None;
+        }
+        let mut header = [0; 8];
         header[..6].copy_from_slice(&iface.mac);
-        let course = Course {
-            destination: destination.octets(),
+        header[6..].copy_from_slice(&E::TYPE);
+        Some(Course {
+            ends,
             change: self.change(),
             dev: way.dev,
             place,
             hop: way.hop,
-            mtu: self.mtu(cx, way, packet.destination),
+            mtu: self.mtu(cx, way, destination),
             header,
-        };
-        self.early.get_or_insert_default().course = Some(course);
+        })
     }
 }
 
@@ -250,12 +336,12 @@ fn super_weight(cx: &mut Cx<'_>, frame: &Frame) -> (u64, u64) {
     weight
 }
 
-/// The longest packet that the IPv4 segment `bytes` becomes on a wire.
+/// The longest packet that the segment `bytes` becomes on a wire.
 #[inline]
-fn longest(gso_size: u16, bytes: &[u8]) -> usize {
-    match (gso_size, bytes.get(32)) {
+fn longest<E: Ends>(gso_size: u16, bytes: &[u8]) -> usize {
+    match (gso_size, bytes.get(E::HEADER + 12)) {
         (1.., Some(offset)) => {
-            let headers = 20 + usize::from(offset >> 4) * 4;
+            let headers = E::HEADER + usize::from(offset >> 4) * 4;
             bytes.len().min(headers + usize::from(gso_size))
         }
         _ => bytes.len(),

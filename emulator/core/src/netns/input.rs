@@ -32,6 +32,14 @@ impl Netns {
     /// The same for whatever it is, out of the way of those that are early.
     #[inline(never)]
     fn full_input(&mut self, cx: &mut Cx<'_>, id: IfId, frame: Frame) {
+        let is_wide = cx.pool.bytes(&frame).get(12..14) == Some(&[0x86, 0xdd]);
+        let frame = match is_wide {
+            false => Some(frame),
+            true => self.early_input_wide(cx, id, frame),
+        };
+        let Some(frame) = frame else {
+            return;
+        };
         let Some(iface) = self.ifaces.counted(id).filter(|iface| iface.up) else {
             cx.drop(frame, id, DropReason::InterfaceDown);
             return;

@@ -186,7 +186,9 @@ impl Netns {
     /// Routes a segment of ours.
     #[inline(always)]
     fn stream_output(&mut self, cx: &mut Cx<'_>, frame: Frame) {
-        if let Some(frame) = self.early_output(cx, frame) {
+        if let Some(frame) = self.early_output(cx, frame)
+            && let Some(frame) = self.early_output_wide(cx, frame)
+        {
             self.stream_route(cx, frame);
         }
     }
