@@ -32,14 +32,6 @@ impl Netns {
     /// The same for whatever it is, out of the way of those that are early.
     #[inline(never)]
     fn full_input(&mut self, cx: &mut Cx<'_>, id: IfId, frame: Frame) {
-        let is_wide = cx.pool.bytes(&frame).get(12..14) == Some(&[0x86, 0xdd]);
-        let frame = match is_wide {
-            false => Some(frame),
-            true => self.early_input_wide(cx, id, frame),
-        };
-        let Some(frame) = frame else {
-            return;
-        };
         let Some(iface) = self.ifaces.counted(id).filter(|iface| iface.up) else {
             cx.drop(frame, id, DropReason::InterfaceDown);
             return;
@@ -64,6 +56,9 @@ impl Netns {
             self.arp_input(cx, arrival, frame, payload);
             return;
         }
+        if protocol == EthernetProtocol::Ipv6 {
+            return self.wide_input(cx, arrival, frame, payload);
+        }
         let Some(frame) = cx.unshare(frame, id) else {
             return;
         };
@@ -72,16 +67,28 @@ impl Netns {
         iface.rx.packets += packets;
         iface.rx.bytes += bytes;
         match protocol {
-            EthernetProtocol::Ipv4 | EthernetProtocol::Ipv6 => {
-                let version = if protocol == EthernetProtocol::Ipv4 {
-                    4
-                } else {
-                    6
-                };
-                self.ip_input(cx, arrival, frame, version);
-            }
+            EthernetProtocol::Ipv4 => self.ip_input(cx, arrival, frame, 4),
             _ => cx.drop(frame, id, DropReason::UnknownEtherType),
         }
+    }
+
+    /// The same for a frame of IPv6, whose packet is behind so many bytes.
+    #[inline(never)]
+    fn wide_input(&mut self, cx: &mut Cx<'_>, arrival: Arrival, frame: Frame, payload: usize) {
+        let id = arrival.iface;
+        let Some(frame) = self.early_input_wide(cx, id, frame) else {
+            return;
+        };
+        let Some(frame) = cx.unshare(frame, id) else {
+            return;
+        };
+        cx.pool.pull(&frame, payload);
+        let (packets, bytes) = frame_count(cx, &frame);
+        if let Some(iface) = self.ifaces.counted(id) {
+            iface.rx.packets += packets;
+            iface.rx.bytes += bytes;
+        }
+        self.ip_input(cx, arrival, frame, 6);
     }
 
     /// A packet came back over `lo` (or as the copy of a broadcast that went out of `iface`).

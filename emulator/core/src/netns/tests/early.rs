@@ -36,7 +36,7 @@ enum Step {
     /// One more connection, the one to go on with.
     Connect,
     Offload(usize, bool),
-    /// An address comes or goes.
+    /// An address of the family of the last connection, or the next, comes or goes.
     Address(usize, bool),
     Hooks(usize),
     Neighbours(usize),
@@ -61,6 +61,7 @@ enum Change {
 }
 
 const FAMILIES: [Family; 2] = [Family::V4, Family::V6];
+const ADDRESSES: [[&str; 2]; 2] = [["10.0.0.1/24", "10.0.0.2/24"], ["fd00::1/64", "fd00::2/64"]];
 const SERVERS: [&str; 2] = ["10.0.0.2:80", "[fd00::2]:80"];
 
 struct Side {
@@ -218,7 +219,7 @@ impl Side {
             Step::Connect => results.extend(self.connect()),
             Step::Offload(ns, on) => world.ns[ns].offload = on,
             Step::Address(ns, on) => {
-                let (dev, net) = (IfId(2 + ns as u32), net(["10.0.0.1/24", "10.0.0.2/24"][ns]));
+                let (dev, net) = (IfId(2 + ns as u32), net(ADDRESSES[self.family][ns]));
                 let netns = &mut world.ns[ns];
                 let done = if on {
                     netns.addr_add(dev, net)
@@ -460,6 +461,65 @@ fn a_long_answer_over_ipv6_comes_whole() {
         ];
         let alike = assert_alike(&steps, buffer, true);
         assert!(alike.is_ok(), "{asked} {buffer}");
+    }
+}
+
+/// Segments to an address that is gone are not for this namespace any more, whoever they were for before.
+#[test]
+fn an_address_that_is_gone_takes_no_segments() {
+    for family in [false, true] {
+        for gone in [0, 1] {
+            let steps = [
+                Step::Family(family),
+                Step::Connect,
+                Step::Exchange(0, 3, 9),
+                Step::Address(gone, false),
+                Step::Send(0, 9),
+                Step::Recv(1, 9),
+                Step::Wait(3_000_000),
+                Step::Address(gone, true),
+                Step::Wait(30_000_000),
+                Step::Recv(1, 9),
+                Step::Exchange(1, 3, 9),
+            ];
+            assert!(
+                assert_alike(&steps, RECV_BUFFER, true).is_ok(),
+                "{family} {gone}"
+            );
+        }
+    }
+}
+
+/// Connections of one namespace over two interfaces: what leaves after a segment of the other goes its own way.
+#[test]
+fn segments_to_two_sides_leave_each_its_way() {
+    for servers in [
+        ["10.0.1.2:80", "10.0.2.2:80"],
+        ["[fd01::2]:80", "[fd02::2]:80"],
+    ] {
+        let mut world = World::routed(1500);
+        let conns = [0, 2].map(|ns| {
+            let to = at(servers[ns / 2]);
+            let family = FAMILIES[usize::from(to.is_ipv6())];
+            let server = world.ns[ns].socket(SockKind::Tcp, family).unwrap();
+            world.ns[ns].bind(server, to).unwrap();
+            world.with(ns, |ns, cx| ns.listen(cx, server, 16)).unwrap();
+            let client = world.ns[1].socket(SockKind::Tcp, family).unwrap();
+            world.set(1, client, SockOpt::NoDelay(true)).unwrap();
+            let called = world.with(1, |ns, cx| ns.connect(cx, client, to));
+            assert_eq!(called, Err(Errno::InProgress));
+            let accepted = world.with(ns, |ns, cx| ns.accept(cx, server));
+            (ns, client, accepted.unwrap().0)
+        });
+        for round in 0..20_u8 {
+            for (ns, client, conn) in conns {
+                let sent = world.with(1, |ns, cx| ns.send(cx, client, &[round; 9]));
+                assert_eq!(sent, Ok(9));
+                let mut got = [0; 20];
+                let count = world.with(ns, |ns, cx| ns.recv(cx, conn, &mut got));
+                assert_eq!((count, &got[..9]), (Ok(9), &[round; 9][..]), "{ns}");
+            }
+        }
     }
 }
 
