@@ -231,7 +231,7 @@ fn what_was_sent_before_a_timeout_may_be_acknowledged() {
         let a = forged.a;
         forged.say(0, 5_000);
         let option = SockOpt::NoDelay(true);
-        forged.rig.tcp(A).set_option(a, option).unwrap();
+        forged.rig.set_option(A, a, option).unwrap();
         forged.rig.send(A, a, &pattern(5_000)).unwrap();
         forged.rig.flush();
         forged.say(0, 1_000);
