@@ -207,7 +207,7 @@ impl Net {
     /// Returns the frame if it is for the parent's stack (too).
     #[inline]
     pub(super) fn child_input(&mut self, parent: IfId, frame: Frame) -> Option<Frame> {
-        if self.children.by_id.is_empty() {
+        if self.children.is_empty() {
             return Some(frame);
         }
         self.child_take(parent, frame)

@@ -623,16 +623,41 @@ impl Net {
 
     #[inline(never)]
     fn receive_each(&mut self, ns: NsId, iface: IfId, plug: Plug, reader: Reader) {
-        for _ in 0..QUANTUM {
+        let mut left = QUANTUM;
+        while left > 0 {
             let Some(frame) = self.take_received(iface, plug) else {
                 return;
             };
+            left -= 1;
             match reader {
                 Reader::Port { bridge, port } => self.bridge_input(bridge, port, iface, frame),
-                Reader::Stack | Reader::Raw | Reader::Told => self.stack_input(ns, iface, frame),
+                Reader::Stack | Reader::Raw | Reader::Told => {
+                    self.stack_input(ns, iface, frame);
+                    left -= self.receive_train(ns, iface, plug, left);
+                }
             }
         }
         self.mark(iface);
+    }
+
+    /// Takes frames that carry on what one that was just taken is a part of, at most `most`; how many.
+    #[inline]
+    fn receive_train(&mut self, ns: NsId, iface: IfId, plug: Plug, most: usize) -> usize {
+        let Plug::Veth { link, side, .. } = plug else {
+            return 0;
+        };
+        let way = &mut self.links[link.0 as usize];
+        let is_plain = !self.trace.is_capturing() && self.children.is_empty();
+        if most == 0 || way.waiting(side) == 0 || !is_plain {
+            return 0;
+        }
+        let mut ring = way.take_ring(side);
+        let count = self.with_hooks(ns, |netns, cx| {
+            netns.train_input(cx, iface, &mut ring.waiting(), most)
+        });
+        self.links[link.0 as usize].put_ring(side, ring);
+        self.after(ns);
+        count.unwrap_or(0)
     }
 
     #[inline]

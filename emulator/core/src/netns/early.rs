@@ -9,6 +9,7 @@
 use core::net::IpAddr;
 
 use switch::frame::Meta;
+use switch::ring::Waiting;
 use switch::verdict::What;
 use switch::wire::{ETHER_LEN, Packet};
 use switch::{Frame, IfId};
@@ -194,6 +195,51 @@ impl Netns {
         }
         self.stream_tell(cx);
         None
+    }
+
+    /// Takes in frames that wait behind one that has just come in by an interface, at most `most`, as far as they carry on the same
+    /// [train](super::tcp::Tcp::input_train) of segments; how many.
+    #[inline(never)]
+    pub(crate) fn train_input(
+        &mut self,
+        cx: &mut Cx<'_>,
+        id: IfId,
+        waiting: &mut Waiting<'_>,
+        most: usize,
+    ) -> usize {
+        #[cfg(test)]
+        if self.takes_long_way {
+            return 0;
+        }
+        let change = self.change();
+        let is_tracked = self.netfilter.is_some() && self.tracks();
+        let known = self.early.as_ref().and_then(|early| early.known);
+        let known = known.filter(|known| known.iface == id && known.change == change);
+        let Some((known, place)) = known.zip(self.ifaces.place(id)).filter(|_| !is_tracked) else {
+            return 0;
+        };
+        let iface = self.ifaces.counted_at(place).filter(|iface| iface.up);
+        let (Some(iface), Some(_)) = (iface, &self.streams.tcp) else {
+            return 0;
+        };
+        let (tcp, out, woken) = self.streams.tcp(self.offload);
+        let mut inner = TcpCx {
+            now: cx.now,
+            mtu: iface.mtu as usize,
+            pool: cx.pool,
+            out,
+            wakes: woken,
+            spares: cx.spares,
+        };
+        let (rx, trace, now) = (&mut iface.rx, &mut *cx.trace, cx.now);
+        let between = (iface.mac, known.addresses);
+        let count = tcp.input_train(&mut inner, waiting, most, between, |number, len| {
+            rx.packets += 1;
+            rx.bytes += len as u64;
+            trace.one(now, number, id, What::Delivered);
+        });
+        self.stream_tell(cx);
+        count
     }
 
     /// Whether the segment is for this namespace by its tables.

@@ -129,7 +129,7 @@ impl Plain {
 
     /// What it says to a stream whose acknowledgements are off by `shift`.
     #[inline]
-    fn heard(&self, burst: bool, room: usize, shift: Option<u32>) -> Heard {
+    pub(super) fn heard(&self, burst: bool, room: usize, shift: Option<u32>) -> Heard {
         let Self { told, .. } = self;
         Heard {
             seq: told.seq,
@@ -145,7 +145,7 @@ impl Plain {
 
     /// It has no flag but ACK and PSH.
     #[inline]
-    const fn is_data(&self) -> bool {
+    pub(super) const fn is_data(&self) -> bool {
         self.told.flags & (EVENTFUL | ACK) == ACK
     }
 
@@ -159,6 +159,18 @@ impl Plain {
     #[inline]
     pub(in crate::netns) const fn addresses(&self) -> u64 {
         self.ends.addresses
+    }
+
+    /// Source, destination and ports are these.
+    #[inline]
+    pub(super) fn is_of(&self, ends: &Ends) -> bool {
+        self.ends == *ends
+    }
+
+    /// Where the segment ends in its frame.
+    #[inline]
+    pub(super) const fn end(&self) -> usize {
+        ETHER_LEN + self.len
     }
 
     /// Whether the checksums of the frame `bytes` are right, the segment's only unless it is `partial`.
@@ -265,7 +277,7 @@ impl Tcp {
 
     /// The connection that a segment is for.
     #[inline(always)]
-    fn find_plain(&mut self, segment: &Plain) -> Option<u32> {
+    pub(super) fn find_plain(&mut self, segment: &Plain) -> Option<u32> {
         let place = segment.ends.place();
         let hint = self.hints.0[place];
         let conn = self.slots.conn_at(hint);

@@ -141,6 +141,12 @@ impl Held {
         self.is_on || self.streak >= AFTER
     }
 
+    /// Frames wait, of which the last is not acknowledged.
+    #[inline]
+    pub(super) const fn is_owing(&self) -> bool {
+        self.is_on && self.owed.is_some()
+    }
+
     /// Bytes to read.
     #[inline]
     pub(super) const fn unread(&self) -> usize {

@@ -42,6 +42,7 @@ mod taken;
 mod timers;
 mod timewait;
 mod told;
+mod train;
 mod write;
 
 #[cfg(test)]

@@ -176,9 +176,15 @@ impl Queue {
         self.next.wrapping_sub(self.una) as usize
     }
 
-    /// The byte so far behind the first would be here in smoltcp's buffer.
+    /// The byte so far behind the first, by no more than the buffer's length, would be here in smoltcp's buffer.
+    #[inline]
     pub(super) const fn place(&self, offset: usize) -> usize {
-        (self.at + offset) % self.capacity
+        let place = self.at + offset;
+        if place < self.capacity {
+            place
+        } else {
+            place - self.capacity
+        }
     }
 
     /// Bytes of the segment that smoltcp would send now; 0 for none.
