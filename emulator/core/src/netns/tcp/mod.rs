@@ -146,6 +146,9 @@ pub struct Tcp {
     /// No connection is brief or plays ping-pong, to compare.
     #[cfg(test)]
     pub(super) takes_long_way: bool,
+    /// Segments that were taken together with the one before.
+    #[cfg(test)]
+    pub(super) on_trains: usize,
 }
 
 impl Tcp {
@@ -179,6 +182,8 @@ impl Tcp {
             counters: Counters::default(),
             #[cfg(test)]
             takes_long_way: false,
+            #[cfg(test)]
+            on_trains: 0,
         }
     }
 

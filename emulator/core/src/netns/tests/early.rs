@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use switch::verdict::Event;
 use switch::wire::fill_header_checksum;
 
-use super::rig::{Witness, World, at, net};
+use super::rig::{End, Witness, World, at, net};
 use crate::app::{Family, Ready, SockKind, SockOpt};
 use crate::id::SockId;
 use crate::netns::tcp::RECV_BUFFER;
@@ -46,6 +46,10 @@ enum Step {
     Late(usize, bool),
     /// One of those that wait arrives.
     Arrive(usize),
+    /// So many of them arrive one right behind the other.
+    Crowd(usize),
+    /// A frame that was seen comes once more, changed at this byte, in front of so many that wait.
+    Slip(usize, usize, usize, Change),
     Mtu(usize, u32),
 }
 
@@ -191,20 +195,15 @@ impl Side {
                 world.cut.extend(on.then_some(end));
             }
             Step::Again(back, byte, change) => {
-                let Some(at) = world.seen.len().checked_sub(1 + back) else {
+                let Some(((ns, iface), frame)) = changed(world, back, byte, change) else {
                     return self.told(results, got);
                 };
-                let ((ns, _), mut bytes) = world.seen[at].clone();
-                let at = byte % bytes.len();
-                match change {
-                    Change::Xor(bits) => bytes[at] ^= bits,
-                    Change::Cut => bytes.truncate(at),
-                    Change::Options => add_options(&mut bytes),
-                    Change::Pad(count) => bytes.resize(bytes.len() + count, 0),
+                world.with(ns, |ns, cx| ns.input(cx, iface, frame));
+            }
+            Step::Slip(behind, back, byte, change) => {
+                if let Some((to, frame)) = changed(world, back, byte, change) {
+                    world.slip(to, behind, frame);
                 }
-                let frame = world.pool.from_bytes(&bytes).unwrap();
-                let iface = IfId(3 - ns as u32);
-                world.with(1 - ns, |ns, cx| ns.input(cx, iface, frame));
             }
             Step::Shutdown(ns) => {
                 let done = world.with(ns, |ns_, cx| ns_.shutdown(cx, socks[ns]));
@@ -236,6 +235,7 @@ impl Side {
                 world.late.extend(on.then_some(end));
             }
             Step::Arrive(which) => world.arrive(which),
+            Step::Crowd(most) => world.arrive_together(most),
             Step::Mtu(ns, mtu) => {
                 let done = world.ns[ns].iface_mtu(IfId(2 + ns as u32), mtu);
                 results.push(done.map(|()| 0));
@@ -273,6 +273,21 @@ impl Side {
         });
         format!("{}{:?}", each.collect::<String>(), self.world.trace.drops)
     }
+}
+
+/// A copy of one of the last frames seen, changed, and where it goes to.
+fn changed(world: &mut World, back: usize, byte: usize, change: Change) -> Option<(End, Frame)> {
+    let at = world.seen.len().checked_sub(1 + back)?;
+    let ((ns, _), mut bytes) = world.seen[at].clone();
+    let at = byte % bytes.len();
+    match change {
+        Change::Xor(bits) => bytes[at] ^= bits,
+        Change::Cut => bytes.truncate(at),
+        Change::Options => add_options(&mut bytes),
+        Change::Pad(count) => bytes.resize(bytes.len() + count, 0),
+    }
+    let frame = world.pool.from_bytes(&bytes)?;
+    Some(((1 - ns, IfId(3 - ns as u32)), frame))
 }
 
 /// The IPv4 header in a frame is a word longer.
@@ -326,6 +341,9 @@ fn step() -> impl Strategy<Value = Step> {
         1 => any::<bool>().prop_map(Step::Family),
         2 => (ns.clone(), any::<bool>()).prop_map(|(ns, on)| Step::Late(ns, on)),
         6 => (0_usize..8).prop_map(Step::Arrive),
+        3 => (0_usize..12, 0_usize..20, 0_usize..60, change())
+            .prop_map(|(behind, back, byte, change)| Step::Slip(behind, back, byte, change)),
+        6 => (2_usize..40).prop_map(Step::Crowd),
         1 => (ns, 1280_u32..1501).prop_map(|(ns, mtu)| Step::Mtu(ns, mtu)),
     ]
 }
@@ -352,6 +370,9 @@ fn flow() -> impl Strategy<Value = Step> {
         1 => Just(Step::Connect),
         2 => (ns.clone(), any::<bool>()).prop_map(|(ns, on)| Step::Late(ns, on)),
         6 => (0_usize..8).prop_map(Step::Arrive),
+        3 => (0_usize..12, 0_usize..20, 0_usize..60, change())
+            .prop_map(|(behind, back, byte, change)| Step::Slip(behind, back, byte, change)),
+        6 => (2_usize..40).prop_map(Step::Crowd),
         1 => (ns.clone(), 1280_u32..1501).prop_map(|(ns, mtu)| Step::Mtu(ns, mtu)),
         1 => ns.prop_map(Step::Shutdown),
     ]
@@ -435,6 +456,33 @@ fn full_frames_are_held() {
     assert_eq!(frames_held(&side.world.ns[1]), 9);
     side.take(&Step::Close(1));
     assert_eq!(side.world.pool.in_use(), 0);
+}
+
+/// Frames of a stream that arrive together are taken together, up to one that is something else.
+#[test]
+fn segments_are_taken_as_trains() {
+    let stream = [
+        Step::Stream(0, 4, 14_600, 20_000),
+        Step::Late(0, true),
+        Step::Send(0, 14_600),
+    ];
+    let odd = Step::Slip(5, 6, 50, Change::Xor(1));
+    // With the second an acknowledgement is due: from there on the connection waits to be run.
+    for (odd, expected) in [(None, 8), (Some(odd), 8)] {
+        let steps: Vec<Step> = stream
+            .iter()
+            .cloned()
+            .chain(odd)
+            .chain([Step::Crowd(64)])
+            .collect();
+        let mut side = Side::with_offload(false, RECV_BUFFER, false);
+        for step in &steps {
+            side.take(step);
+        }
+        let tcp = side.world.ns[1].streams.tcp.as_ref();
+        assert_eq!(tcp.map(|tcp| tcp.on_trains), Some(expected), "{steps:?}");
+        assert!(assert_alike(&steps, RECV_BUFFER, false).is_ok());
+    }
 }
 
 /// What comes again before it was acknowledged brings nothing.

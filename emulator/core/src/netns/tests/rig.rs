@@ -3,6 +3,7 @@
 use core::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
+use switch::ring::Ring;
 use switch::trace::Trace;
 use switch::verdict::DropReason;
 use switch::wire::{Packet, fill_transport_checksum};
@@ -194,6 +195,34 @@ impl World {
             let ((ns, iface), frame) = self.waits.remove(which % self.waits.len());
             self.with(ns, |ns, cx| ns.input(cx, iface, frame));
         }
+    }
+
+    /// The frames that wait, at most `most`, arrive where the first of them goes to, one right behind the other.
+    pub(super) fn arrive_together(&mut self, most: usize) {
+        let Some(&((to, iface), _)) = self.waits.first() else {
+            return;
+        };
+        let mut ring = Ring::new();
+        for (end, frame) in core::mem::take(&mut self.waits) {
+            match end == (to, iface) && ring.len() < most {
+                true => ring.put(frame),
+                false => self.waits.push((end, frame)),
+            }
+        }
+        self.with(to, |ns, cx| {
+            while let Some(frame) = ring.pop() {
+                ns.input(cx, iface, frame);
+                ns.train_input(cx, iface, &mut ring.waiting(), most);
+            }
+        });
+        // Whom several segments wake in one go is named for each only on the long way.
+        self.wakes.dedup();
+    }
+
+    /// A frame waits to arrive at `to`, in front of the last `back` that do.
+    pub(super) fn slip(&mut self, to: End, back: usize, frame: Frame) {
+        let place = self.waits.len().saturating_sub(back);
+        self.waits.insert(place, (to, frame));
     }
 
     /// Lets time pass, firing what is due on the way.
