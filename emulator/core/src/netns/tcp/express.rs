@@ -145,7 +145,7 @@ impl Plain {
 
     /// It has no flag but ACK and PSH.
     #[inline]
-    pub(super) const fn is_data(&self) -> bool {
+    const fn is_data(&self) -> bool {
         self.told.flags & (EVENTFUL | ACK) == ACK
     }
 

@@ -42,7 +42,7 @@ impl Train<'_> {
         }
         let (meta, bytes) = self.pool.view_unique(place.frame())?;
         let segment = Plain::read(bytes, self.mac)?;
-        let is_next = segment.is_of(&self.ends) && segment.is_data() && meta.gso_size == 0;
+        let is_next = segment.is_of(&self.ends) && meta.gso_size == 0;
         if !is_next || !segment.is_sound(bytes, meta.csum_partial) {
             return None;
         }

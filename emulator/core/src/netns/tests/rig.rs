@@ -219,10 +219,18 @@ impl World {
         self.wakes.dedup();
     }
 
-    /// A frame waits to arrive at `to`, in front of the last `back` that do.
-    pub(super) fn slip(&mut self, to: End, back: usize, frame: Frame) {
-        let place = self.waits.len().saturating_sub(back);
-        self.waits.insert(place, (to, frame));
+    /// A copy of the frame that waits in front of `back` others, changed, waits in front of it.
+    pub(super) fn slip(&mut self, back: usize, change: impl FnOnce(&mut Vec<u8>)) {
+        let Some(place) = self.waits.len().checked_sub(1 + back) else {
+            return;
+        };
+        let (to, frame) = &self.waits[place];
+        let mut bytes = self.pool.bytes(frame).to_vec();
+        change(&mut bytes);
+        let waits = (*to, self.pool.from_bytes(&bytes));
+        if let (to, Some(frame)) = waits {
+            self.waits.insert(place, (to, frame));
+        }
     }
 
     /// Lets time pass, firing what is due on the way.
