@@ -841,7 +841,7 @@ fn a_reset_behind_a_window_that_opened_byte_by_byte_has_its_number() {
 }
 
 proptest! {
-    // The same programs each time: of any, one in some thousand differs still, as the test above does.
+    // The same programs each time: what others may meet is looked for by hand, not by chance.
     #![proptest_config(ProptestConfig {
         cases: 200,
         rng_seed: proptest::test_runner::RngSeed::Fixed(1),
