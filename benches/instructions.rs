@@ -17,14 +17,14 @@ use crate::common::lab::on_docker0;
 use crate::common::machine::rustc;
 use crate::dns::Names;
 use crate::forward::{self, Entry, Wire};
-use crate::tcp::{Ours, Stream};
+use crate::tcp::{EXCHANGE, Ours, Stream};
 use crate::udp::Flow;
 
 /// Does so many turns; the units of work that these were.
 type Kernel = fn(u64) -> u64;
 
 /// Name, work, and turns of the short run.
-const KERNELS: [(&str, Kernel, u64); 8] = [
+const KERNELS: [(&str, Kernel, u64); 9] = [
     ("bridge forward, 64 B frame", bridged, 100),
     ("NAT translate, masqueraded datagram", translate, 100),
     (
@@ -41,6 +41,7 @@ const KERNELS: [(&str, Kernel, u64); 8] = [
         published,
         3_000,
     ),
+    ("TCP 200 B asked, 10 kB answered", exchanges, 2_000),
 ];
 
 /// Work that is not counted here, to be looked at by `-- callgrind`, from number [`OTHER`] on.
@@ -76,6 +77,11 @@ fn translate(turns: u64) -> u64 {
 fn segments(turns: u64) -> u64 {
     let mut ours = Ours::new(true);
     (0..turns).map(|_| ours.request(7)).sum()
+}
+
+fn exchanges(turns: u64) -> u64 {
+    let (mut ours, stream) = (Ours::in_mode(Mode::Move, false), Stream::new());
+    (0..turns).map(|_| ours.exchange(&stream, EXCHANGE)).sum()
 }
 
 fn streamed(mode: Mode, full: bool, turns: u64) -> u64 {

@@ -29,6 +29,8 @@ use vethlab::core::netns::Errno;
 
 /// Buffer of each socket in each direction.
 const BUFFER: usize = 256 * 1024;
+/// Bytes of a question, and of its answer.
+pub(crate) const EXCHANGE: (usize, usize) = (200, 10_000);
 /// Bytes of one write and of one read.
 const CHUNK: usize = 64 * 1024;
 /// The stream repeats after a prime number of bytes: few, so that what is compared with stays in the first-level cache.
@@ -180,6 +182,31 @@ impl Ours {
         self.heard - before
     }
 
+    /// So many bytes there, and so many back when these have come, read in place; a turn.
+    pub(crate) fn exchange(&mut self, stream: &Stream, (asked, answered): (usize, usize)) -> u64 {
+        let (a, b) = (self.a, self.b);
+        for (from, by, to, at, len) in [
+            (a, self.client, b, self.server, asked),
+            (b, self.server, a, self.client, answered),
+        ] {
+            assert_eq!(self.lab.sys(from).send(by, stream.at(0, len)), Ok(len));
+            while !matches!(self.lab.poll(), Output::Idle(_)) {}
+            let mut heard = 0;
+            while heard < len {
+                let mut compare = |bytes: &[u8]| {
+                    assert!(stream.is(heard as u64, bytes), "from byte {heard} on");
+                    bytes.len()
+                };
+                let count = self.lab.sys(to).recv_with(at, &mut compare);
+                heard += count.expect("all has come");
+            }
+            assert_eq!(heard, len);
+        }
+        // A question and an answer, which is acknowledged: sent, forwarded, delivered.
+        assert!(events(&mut self.lab) >= 9);
+        1
+    }
+
     /// One byte there and one back.
     pub(crate) fn request(&mut self, byte: u8) -> u64 {
         let (a, b) = (self.a, self.b);
@@ -264,6 +291,29 @@ fn bare_request(pair: &mut Pair, byte: u8) -> u64 {
     1
 }
 
+fn bare_exchange(
+    pair: &mut Pair,
+    stream: &Stream,
+    buffer: &mut [u8],
+    (asked, answered): (usize, usize),
+) -> u64 {
+    for (from, to, len) in [(0, 1, asked), (1, 0, answered)] {
+        assert_eq!(pair.socket(from).send_slice(stream.at(0, len)), Ok(len));
+        let mut heard = 0;
+        while heard < len {
+            pair.turn();
+            while pair.socket(to).can_recv() {
+                let count = pair.socket(to).recv_slice(buffer).expect("open");
+                let bytes = &buffer[..count];
+                assert!(stream.is(heard as u64, bytes), "from byte {heard} on");
+                heard += count;
+            }
+        }
+        assert_eq!(heard, len);
+    }
+    1
+}
+
 fn bare_call(pair: &mut Pair) -> u64 {
     pair.reconnect(4096);
     bare_request(pair, 7);
@@ -300,8 +350,30 @@ pub(crate) fn run(report: &mut Report) {
             }),
         );
     }
+    exchanges(report, &stream);
     calls(report);
     kept(report);
+}
+
+/// What most requests are answered by is longer than a segment.
+fn exchanges(report: &mut Report, stream: &Stream) {
+    for (mode, word) in [(Mode::Copy, "copy"), (Mode::Move, "move")] {
+        let (mut ours, mut pair) = (Ours::in_mode(mode, false), Pair::connected(false, BUFFER));
+        let mut buffer = vec![0; CHUNK];
+        Row::rate(format!("200 B asked, 10 kB answered, {word}"), "/s")
+            .with("256 KiB buffers, read in place")
+            .against(
+                report,
+                ("veth-docker0-veth", |rounds| {
+                    rate(rounds, || ours.exchange(stream, EXCHANGE))
+                }),
+                ("smoltcp back to back", |rounds| {
+                    rate(rounds, || {
+                        bare_exchange(&mut pair, stream, &mut buffer, EXCHANGE)
+                    })
+                }),
+            );
+    }
 }
 
 /// Short connections. smoltcp's end by reset; it has no listener, so that each has new sockets at both ends.

@@ -507,9 +507,6 @@ impl Netns {
         bytes: &[u8],
     ) -> Result<usize, Errno> {
         let id = self.stream_of(sock, Errno::Pipe)?;
-        if self.streams.tcp(self.offload).0.holds(id) {
-            self.with_tcp(cx, |tcp, cx| tcp.part(cx, id));
-        }
         self.streams
             .tcp(self.offload)
             .0

@@ -342,7 +342,7 @@ impl Tcp {
         if before.state != TcpState::Established || !matches!(conn.owner, Owner::App) {
             return self.input_event(cx, frame, segment);
         }
-        let may_keep = engine.held.is_eager() && cx.pool.is_roomy();
+        let is_roomy = cx.pool.is_roomy();
         let Some((meta, bytes)) = cx.pool.view_unique(&frame) else {
             return Err(Refusal::Unread(frame));
         };
@@ -350,24 +350,40 @@ impl Tcp {
             return Err(Refusal::Unread(frame));
         }
         let mut kept = Kept::Not;
-        let is_writing = engine.queue.is_on();
-        if may_keep || is_writing {
+        let is_burst = meta.gso_size > 0;
+        let is_queued = engine.queue.is_on();
+        let mut is_writing = is_queued;
+        let may_turn = match is_queued {
+            true => segment.told.payload > 0,
+            false => is_burst && engine.is_by_smoltcp(),
+        };
+        let is_answer = is_burst && engine.pingpong.is_on();
+        if engine.held.is_eager() || may_turn || is_answer || is_writing {
             let room = Pool::room_of(&frame);
-            let heard = segment.heard(meta.gso_size > 0, room, conn.marks.shift);
-            kept = match is_writing {
-                true => {
-                    let (shared, path) = (&mut self.shared, conn.path);
-                    match guarded(|| engine.heed((shared, path), cx.now, &heard)) {
-                        Some(true) => Kept::Heeded,
-                        Some(false) => Kept::Not,
-                        None => {
-                            cx.pool.free(frame);
-                            self.crashed(slot);
-                            return Ok(());
-                        }
+            let heard = segment.heard(is_burst, room, conn.marks.shift);
+            let (shared, path) = (&mut self.shared, conn.path);
+            if may_turn {
+                match guarded(|| engine.turn((shared, path), cx.now, &heard)) {
+                    Some(has_turned) => is_writing &= !has_turned,
+                    None => {
+                        cx.pool.free(frame);
+                        self.crashed(slot);
+                        return Ok(());
                     }
                 }
-                false => engine.keep(cx.now, &heard, &mut self.reply),
+            }
+            kept = match is_writing {
+                true => match guarded(|| engine.heed((shared, path), cx.now, &heard)) {
+                    Some(true) => Kept::Heeded,
+                    Some(false) => Kept::Not,
+                    None => {
+                        cx.pool.free(frame);
+                        self.crashed(slot);
+                        return Ok(());
+                    }
+                },
+                false if is_roomy => engine.keep(cx.now, &heard, &mut self.reply),
+                false => Kept::Not,
             };
         }
         let is_unsent = after(segment.told.ack, conn.marks.sent);
@@ -394,7 +410,6 @@ impl Tcp {
             *place = ack.wrapping_sub(shift).to_be_bytes();
         }
         let (shared, path, reply) = (&mut self.shared, conn.path, &mut self.reply);
-        let is_burst = meta.gso_size > 0;
         self.counters.engine_runs += 1;
         let after = match kept {
             Kept::Not => guarded(|| {
@@ -408,9 +423,9 @@ impl Tcp {
             engine.held.push(frame, end - new, end);
         } else {
             cx.pool.free(frame);
-            if is_writing {
-                engine.queue.trim(cx.pool);
-            }
+        }
+        if is_queued {
+            engine.queue.trim(cx.pool);
         }
         let Some(after) = after else {
             self.crashed(slot);

@@ -169,6 +169,39 @@ impl Held {
         self.streak = 0;
     }
 
+    /// This was acknowledged last, and nothing waits.
+    fn begin(&mut self, (ack, field): (u32, u16)) {
+        (self.past, self.read, self.unread, self.owed) = (0, 0, 0, None);
+        self.expected = ack;
+        self.said = Said {
+            ack,
+            field,
+            ..Said::default()
+        };
+    }
+
+    /// After that came a message of `len` bytes, at this time, which has been read and is not acknowledged.
+    pub(super) fn owe(&mut self, said: (u32, u16), (len, at): (usize, Time)) {
+        self.begin(said);
+        (self.is_on, self.read) = (true, len);
+        self.expected = self.expected.wrapping_add(len as u32);
+        self.owed = Some(Owed {
+            len,
+            at,
+            burst: false,
+            last_at: at,
+            due: Some(ceiling(at) + ACK_DELAY),
+        });
+    }
+
+    /// All has been read, and nothing is to be said of it any more: the next number to come, and how many bytes smoltcp has not
+    /// seen.
+    pub(super) fn forget(&mut self) -> (u32, u32) {
+        debug_assert!(self.is_on && self.unread == 0 && self.parcels.is_empty());
+        (self.is_on, self.owed) = (false, None);
+        (self.expected, self.past.wrapping_add(self.read as u32))
+    }
+
     /// Takes the frame of a segment that was [kept](Smol::keep), whose data is there.
     pub(super) fn push(&mut self, frame: Frame, start: usize, end: usize) {
         self.room += Pool::room_of(&frame);
@@ -273,7 +306,9 @@ impl Smol {
     #[inline]
     pub(super) fn keep(&mut self, now: Time, heard: &Heard, reply: &mut Reply) -> Kept {
         let is_plain = heard.flags & !PSH == ACK && heard.header == 20 && heard.len > 0;
-        if !is_plain || !self.held.is_on && !self.may_hold() {
+        // An answer is about to leave.
+        let is_answering = self.held.is_on && self.pingpong.is_on();
+        if !is_plain || is_answering || !self.held.is_on && !self.may_hold(now, heard) {
             return Kept::Not;
         }
         let (capacity, held) = (self.recv_capacity(), &mut self.held);
@@ -291,6 +326,7 @@ impl Smol {
         if !fits || !is_next {
             return Kept::Not;
         }
+        self.pingpong.yield_turn();
         held.is_on = true;
         held.expected = held.expected.wrapping_add(new as u32);
         held.unread += new;
@@ -330,27 +366,21 @@ impl Smol {
         self.said(now);
     }
 
-    /// smoltcp is at rest, and what it said last is known.
-    fn may_hold(&mut self) -> bool {
-        if !self.held.is_eager() || !self.is_at_rest() {
-            return false;
-        }
-        let Some((ack, field)) = self.pingpong.told() else {
+    /// smoltcp is at rest, or a super-segment answers a message that passed it by, and what it said last is known.
+    fn may_hold(&mut self, now: Time, heard: &Heard) -> bool {
+        let may = match self.pingpong.is_on() {
+            true => heard.burst && !self.owes && self.pingpong.awaits_message(now),
+            false => self.held.is_eager() && self.is_at_rest(),
+        };
+        let Some(said) = self.pingpong.told().filter(|_| may) else {
             return false;
         };
-        let held = &mut self.held;
-        (held.past, held.read, held.unread, held.owed) = (0, 0, 0, None);
-        held.expected = ack;
-        held.said = Said {
-            ack,
-            field,
-            ..Said::default()
-        };
+        self.held.begin(said);
         true
     }
 
     /// The window field that smoltcp would send.
-    fn field(&self) -> u16 {
+    pub(super) fn field(&self) -> u16 {
         let room = self.ring_capacity() - self.held.unread;
         u16::try_from(room >> self.shift).unwrap_or(u16::MAX)
     }
@@ -404,18 +434,26 @@ impl Smol {
     }
 
     /// Ends: smoltcp is given what waits and told what was said.
+    pub(super) fn part(&mut self, shared: &mut Shared, path: PathIx, pool: &mut Pool) {
+        let mut unread = Vec::with_capacity(self.held.unread);
+        for parcel in self.held.parcels.drain(..) {
+            unread.extend_from_slice(&pool.bytes(&parcel.frame)[parcel.start..parcel.end]);
+            pool.free(parcel.frame);
+        }
+        self.hand_over(shared, path, &unread);
+    }
+
+    /// The same with what waits.
     #[cold]
     #[inline(never)]
-    pub(super) fn part(&mut self, shared: &mut Shared, path: PathIx, pool: &mut Pool) {
+    pub(super) fn hand_over(&mut self, shared: &mut Shared, path: PathIx, unread: &[u8]) {
         let held = &mut self.held;
+        debug_assert!(held.parcels.is_empty() && held.unread == unread.len());
         let (said, owed, past, read) = (held.said, held.owed.take(), held.past, held.read);
         let came = held.expected.wrapping_sub(said.ack) as usize;
         // What has been read is nobody's any more: any bytes will do.
         let mut bytes = vec![0; read];
-        for parcel in held.parcels.drain(..) {
-            bytes.extend_from_slice(&pool.bytes(&parcel.frame)[parcel.start..parcel.end]);
-            pool.free(parcel.frame);
-        }
+        bytes.extend_from_slice(unread);
         (held.is_on, held.unread, held.room, held.streak) = (false, 0, 0, 0);
         let repeats = self.repeats();
         let mut seq = said.ack.wrapping_sub(said.unread.unwrap_or(0) as u32);
@@ -471,16 +509,8 @@ impl Smol {
 }
 
 impl Tcp {
-    /// Whether frames wait for the reader of this connection, so that it has to [part](Self::part) with them before
-    /// anything is asked of it that changes what it sends.
-    #[inline]
-    pub(in crate::netns) fn holds(&self, id: TcpId) -> bool {
-        let engine = self.slots.conn(id).and_then(|conn| conn.engine.as_ref());
-        matches!(engine, Some(Machine::Engine(engine)) if engine.held.is_on())
-    }
-
     /// Has smoltcp take over what waits in frames, to be read or to be acknowledged, if any do; whether the connection is still there.
-    pub(in crate::netns) fn part(&mut self, cx: &mut TcpCx<'_>, id: TcpId) -> bool {
+    pub(super) fn part(&mut self, cx: &mut TcpCx<'_>, id: TcpId) -> bool {
         let Some(conn) = self.slots.conn_mut(id) else {
             return false;
         };
@@ -491,10 +521,7 @@ impl Tcp {
             return true;
         }
         let (shared, path) = (&mut self.shared, conn.path);
-        let sound = guarded(|| match engine.held.is_on() {
-            true => engine.part(shared, path, cx.pool),
-            false => engine.settle(shared, path, cx.pool),
-        });
+        let sound = guarded(|| engine.take_over(shared, path, cx.pool));
         if sound.is_none() {
             self.crashed(id.slot);
         }

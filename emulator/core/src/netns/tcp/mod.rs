@@ -43,6 +43,7 @@ mod timers;
 mod timewait;
 mod told;
 mod train;
+mod turn;
 mod write;
 
 #[cfg(test)]
@@ -383,6 +384,20 @@ impl Tcp {
         for slot in slots {
             self.crashed(slot);
         }
+    }
+
+    /// Times that smoltcp was called for connections that are there.
+    #[cfg(test)]
+    pub(super) fn smoltcp_calls(&self) -> usize {
+        let engines = self.slots.iter().filter_map(|(_, tenant)| match tenant {
+            Tenant::Conn(conn) => conn.engine.as_ref(),
+            Tenant::Listener(_) => None,
+        });
+        let calls = engines.map(|engine| match engine {
+            machine::Machine::Engine(engine) => engine.calls,
+            machine::Machine::Brief(_) => 0,
+        });
+        calls.sum()
     }
 
     /// A stream is written into frames.

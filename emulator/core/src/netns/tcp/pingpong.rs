@@ -6,7 +6,7 @@
 //! here, and forgotten when they are read and acknowledged, with the bytes counted that smoltcp has not seen. Its
 //! sequence numbers are behind the true ones by these. Whatever is not so plain first has smoltcp
 //! [catch up](Smol::catch_up): it is given what was heard and said, at the times at which that was, and is
-//! then where it would have been.
+//! then where it would have been. A message longer than a segment [follows](super::turn) without that.
 //!
 //! What leaves is byte by byte what smoltcp would have sent, its header being the last one that it wrote.
 //! Tests run the same traffic both ways. Begins when a connection has sent more data than a short one does.
@@ -25,6 +25,7 @@ use super::device::capabilities;
 use super::emit::Emitter;
 use super::engine::Next;
 use super::express::MIN_RTO;
+use super::held::Heard;
 use super::paths::{PathIx, Shared};
 use super::segment::{ACK, FIN, PSH, RST, SYN, after};
 use super::smol::Smol;
@@ -136,6 +137,7 @@ impl Pingpong {
     /// As new, for another connection.
     pub(super) fn reset(&mut self) {
         if self.sent == 0
+            && !self.is_on
             && !self.is_off
             && !self.has_gap
             && self.told.is_none()
@@ -172,6 +174,11 @@ impl Pingpong {
     pub(super) fn told(&self) -> Option<(u32, u16)> {
         let (ack, field) = self.told.filter(|_| !self.has_gap)?;
         Some((ack.wrapping_add(self.come_past), field))
+    }
+
+    /// smoltcp acknowledged all that came, and had this window field for that.
+    pub(super) const fn set_told(&mut self, field: u16) {
+        self.told = Some((self.expected.wrapping_sub(self.come_past), field));
     }
 
     /// A segment with this acknowledgement and window tells nothing new.
@@ -420,6 +427,11 @@ impl Pingpong {
         len <= LIMIT.min(usize::from(most))
     }
 
+    /// So many bytes would be a message, with what is to be said already.
+    pub(super) const fn is_message(&self, len: usize) -> bool {
+        self.said.len() + len <= LIMIT
+    }
+
     /// Takes a message to be sent with the next segment; whether it fits.
     pub(super) fn say(&mut self, bytes: &[u8]) -> bool {
         let is_first = self.said_at.is_none();
@@ -454,6 +466,14 @@ impl Pingpong {
         true
     }
 
+    /// What was sent is acknowledged.
+    fn forget_said(&mut self) {
+        if self.said_at.take().is_some() {
+            self.sent_past = self.sent_past.wrapping_add(self.said.len() as u32);
+            self.said.clear();
+        }
+    }
+
     /// What was read and answered is over.
     fn forget_heard(&mut self) {
         if self.is_answered && self.read == self.heard.len() {
@@ -483,15 +503,81 @@ impl Pingpong {
         if self.is_owing || !is_next || !fits || !is_turn {
             return false;
         }
-        if self.said_at.take().is_some() {
-            self.sent_past = self.sent_past.wrapping_add(self.said.len() as u32);
-            self.said.clear();
-        }
+        self.forget_said();
         self.heard.extend_from_slice(data);
         self.heard_at = now;
         self.is_answered = false;
         self.expected = self.expected.wrapping_add(data.len() as u32);
         true
+    }
+
+    /// Nothing waits to be read, and nothing that was sent to be acknowledged; what came can be said to be owed.
+    /// smoltcp `owes` something itself.
+    pub(super) fn has_turn(&self, owes: bool) -> bool {
+        let is_known = !self.is_answered && !owes && self.told().is_some();
+        let is_known = is_known || self.heard.is_empty();
+        self.is_on && self.said_at.is_none() && self.unread() == 0 && is_known
+    }
+
+    /// What came last, if it is not acknowledged: its length, and when it came.
+    pub(super) fn unanswered(&self) -> Option<(usize, Time)> {
+        let is_owed = self.is_on && !self.heard.is_empty() && !self.is_answered;
+        is_owed.then_some((self.heard.len(), self.heard_at))
+    }
+
+    /// A segment comes next, has data, and acknowledges all that was sent.
+    pub(super) fn is_next(&self, heard: &Heard) -> bool {
+        let is_plain = heard.flags & !PSH == ACK && heard.header == 20 && heard.len > 0;
+        is_plain && heard.seq == self.expected && heard.ack == self.next && heard.window > 0
+    }
+
+    /// It may begin, what smoltcp said last being known.
+    pub(super) fn may_enter(&self) -> bool {
+        !self.is_on && self.is_current && self.sent == AFTER && self.told().is_some()
+    }
+
+    /// Begins, at rest.
+    pub(super) fn enter(&mut self) {
+        debug_assert!(self.heard.is_empty() && self.said.is_empty() && self.said_at.is_none());
+        self.is_on = true;
+    }
+
+    /// Begins with a message of `len` bytes that takes along what is owed otherwise; whether it can.
+    pub(super) fn answer(&mut self, len: usize) -> bool {
+        let may = self.sent == AFTER && self.fits(len);
+        (self.is_on, self.is_owing) = (may, may);
+        may
+    }
+
+    /// Ends; what is to be said is returned.
+    pub(super) fn leave(&mut self) -> Vec<u8> {
+        (self.is_on, self.is_owing, self.read) = (false, false, 0);
+        self.heard.clear();
+        core::mem::take(&mut self.said)
+    }
+
+    /// Keeps the memory of what was to be said.
+    pub(super) fn reuse(&mut self, mut said: Vec<u8>) {
+        said.clear();
+        self.said = said;
+    }
+
+    /// A segment that comes now would be the next message, and all that was sent is acknowledged by it.
+    pub(super) fn awaits_message(&self, now: Time) -> bool {
+        let is_sent = self.said_at.map_or(self.said.is_empty(), |at| at == now);
+        self.is_on && !self.is_owing && self.heard.is_empty() && is_sent
+    }
+
+    /// All that was sent is acknowledged by a segment that goes elsewhere: ends.
+    pub(super) fn yield_turn(&mut self) {
+        self.forget_said();
+        self.is_on = false;
+    }
+
+    /// So many bytes more that came are past smoltcp, which end here.
+    pub(super) const fn come(&mut self, expected: u32, count: u32) {
+        self.expected = expected;
+        self.pass(count);
     }
 
     /// What came and was not read.
@@ -583,7 +669,7 @@ impl Smol {
     ) -> bool {
         let mtu = shared.mtu(path);
         if self.pingpong.is_owing {
-            if HEADERS + self.pingpong.said.len() > mtu || !self.refresh(shared, path, now) {
+            if HEADERS + self.pingpong.said.len() > mtu || !self.owe_nothing(shared, path, now) {
                 return false;
             }
             self.pingpong.is_owing = false;
@@ -591,10 +677,20 @@ impl Smol {
         self.pingpong.speak(now, mtu, out)
     }
 
+    /// What is owed goes with the next segment; whether the headers of that are known.
+    pub(super) fn owe_nothing(&mut self, shared: &mut Shared, path: PathIx, now: Time) -> bool {
+        if self.held.is_on() {
+            self.forget_held();
+            return true;
+        }
+        self.refresh(shared, path, now)
+    }
+
     /// Has smoltcp, at rest, write an acknowledgement that it owes, to go with data; whether the headers of that are known.
-    pub(super) fn refresh(&mut self, shared: &mut Shared, path: PathIx, now: Time) -> bool {
+    fn refresh(&mut self, shared: &mut Shared, path: PathIx, now: Time) -> bool {
         if !self.pingpong.is_current {
             let mut void = Void::default();
+            self.call();
             let at = instant(now + ACK_DELAY);
             let _sent = shared.iface(path).poll_egress(at, &mut void, &mut self.set);
             if void.len > 0 {
@@ -611,6 +707,11 @@ impl Smol {
     #[cold]
     #[inline(never)]
     pub(super) fn catch_up(&mut self, shared: &mut Shared, path: PathIx) {
+        self.call();
+        self.pingpong.is_on = false;
+        if self.held.is_on() {
+            self.hand_over(shared, path, &[]);
+        }
         let Self {
             set,
             pingpong,
@@ -646,7 +747,7 @@ impl Smol {
                 debug_assert_eq!(void.len, HEADERS + pingpong.said.len());
             }
         }
-        (pingpong.is_on, pingpong.is_owing) = (false, false);
+        pingpong.is_owing = false;
         pingpong.heard.clear();
         pingpong.read = 0;
         pingpong.said.clear();

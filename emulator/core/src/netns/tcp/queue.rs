@@ -198,8 +198,15 @@ impl Queue {
         may.min(cut.most).min(self.capacity - self.place(flight))
     }
 
-    /// Takes data, as much as there is room for; how many bytes. Fewer, if the pool has no more buffers.
-    pub(super) fn write(&mut self, pool: &mut Pool, now: Time, cut: &Cut, bytes: &[u8]) -> usize {
+    /// Takes data, as much as there is room for; how many bytes. Fewer, if the pool has no more buffers. So many bytes `follow`
+    /// at once.
+    pub(super) fn write(
+        &mut self,
+        pool: &mut Pool,
+        now: Time,
+        cut: &Cut,
+        (bytes, follow): (&[u8], usize),
+    ) -> usize {
         if self.queued() == 0 {
             (self.at, self.is_fresh) = (0, true);
         }
@@ -215,7 +222,7 @@ impl Queue {
         }
         let mut rest = &bytes[..taken];
         // The end of a long write is in front of the next one.
-        let is_short = self.queued() == self.flight() && taken <= self.small_data();
+        let is_short = self.queued() == self.flight() && taken + follow <= self.small_data();
         while !rest.is_empty() {
             let count = self.append(pool, rest);
             if count == 0 && !self.add(pool, cut, is_short) {
@@ -303,6 +310,35 @@ impl Queue {
         let stops_timer = heard.window == 0 && self.others > 0;
         let is_known = is_news && is_prompt && !stops_timer;
         is_plain && heard.seq == expected && new <= flight && is_known
+    }
+
+    /// Whether all that was given is acknowledged, by this segment if not before, and nothing else is to be done.
+    pub(super) fn ends_with(&self, now: Time, heard: &Heard) -> bool {
+        let first = self.stores.front().map(|first| first.sent_at);
+        let is_prompt = match self.timer {
+            Timer::Idle => self.flight() == 0,
+            Timer::Again(_) => first.is_some_and(|at| now <= at + PROMPT),
+            Timer::Probe(_) => false,
+        };
+        let is_all = self.next == self.end && heard.ack == self.end;
+        is_all && is_prompt && self.others == 0 && !self.is_owing
+    }
+
+    /// All is acknowledged, and no frame is left of it.
+    pub(super) fn is_empty(&self) -> bool {
+        self.queued() == 0 && self.stores.is_empty()
+    }
+
+    /// What was sent here told a larger window than smoltcp did last, and has come.
+    pub(super) const fn tells(&self) -> bool {
+        self.tells_more && self.has_acked && self.start() == self.next
+    }
+
+    /// Ends, all being acknowledged, and is to be [trimmed](Self::trim): how many bytes smoltcp has not seen.
+    pub(super) const fn end(&mut self) -> u32 {
+        let passed = self.acked.wrapping_add(self.flight() as u32);
+        (self.is_on, self.una) = (false, self.end);
+        passed
     }
 
     /// Takes it in.

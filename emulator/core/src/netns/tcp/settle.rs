@@ -18,6 +18,9 @@ impl Smol {
     #[cold]
     #[inline(never)]
     pub(super) fn settle(&mut self, shared: &mut Shared, path: PathIx, pool: &mut Pool) {
+        if self.held.is_on() {
+            self.part(shared, path, pool);
+        }
         let queue = &mut self.queue;
         let (bytes, sent) = queue.gather(pool);
         queue.clear(pool);
@@ -43,6 +46,21 @@ impl Smol {
         self.queue.keep(queue);
     }
 
+    /// Ends when it is empty, without a pool: smoltcp learns of this window, and of what it told.
+    #[cold]
+    pub(super) fn end_queue(&mut self, (shared, path): (&mut Shared, PathIx), field: u16) {
+        let queue = core::mem::take(&mut self.queue);
+        let repeats = self.repeats();
+        let told = self.move_on((shared, path), &queue, queue.acked_at, field);
+        debug_assert!(told.is_empty() && self.send_queue() == 0);
+        self.set_repeats(repeats);
+        if queue.tells() {
+            // It was a byte, as a probe is, which says nothing of that.
+            self.pingpong.set_told(self.field());
+        }
+        self.queue.keep(queue);
+    }
+
     /// Moves smoltcp on to the first byte that is to be given; what it is to be told of that later, which was sent first at
     /// `at`: when, and the window's field.
     fn move_on(
@@ -54,7 +72,6 @@ impl Smol {
     ) -> Vec<(Time, u32, u16)> {
         let start = queue.start();
         let is_empty = queue.is_fresh || start == queue.end;
-        let tells = queue.tells_more && queue.has_acked && start == queue.next;
         let closed = queue.opened_at.map(|_| (queue.acked_at, queue.una, 0));
         let last_at = queue.opened_at.unwrap_or(queue.acked_at);
         let told = closed.into_iter().chain([(last_at, queue.una, field)]);
@@ -67,7 +84,7 @@ impl Smol {
             }
             return Vec::new();
         }
-        if is_empty && !tells {
+        if is_empty && !queue.tells() {
             self.pingpong.pass_sent(queue.acked);
             if field != queue.field {
                 self.feed_ack((shared, path), at, start, field);

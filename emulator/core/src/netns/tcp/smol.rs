@@ -118,6 +118,9 @@ pub(super) struct Smol {
     /// Bytes that were copied into smoltcp's send buffer.
     #[cfg(test)]
     pub(super) copied: usize,
+    /// Times that smoltcp was given a packet or asked for one.
+    #[cfg(test)]
+    pub(super) calls: usize,
 }
 
 impl Smol {
@@ -199,6 +202,7 @@ impl Smol {
         now: Time,
     ) -> Option<u32> {
         self.fin_answer_at = None;
+        self.call();
         self.pingpong.tell(now);
         let window = self.window();
         let mut device = Unseen(&mut self.pingpong, window, None);
@@ -210,6 +214,15 @@ impl Smol {
             self.pingpong.outdate();
         }
         seq
+    }
+
+    /// smoltcp is called, which tests count.
+    #[inline]
+    pub(super) const fn call(&mut self) {
+        #[cfg(test)]
+        {
+            self.calls += 1;
+        }
     }
 
     /// smoltcp has something to send.
@@ -360,6 +373,8 @@ impl TcpEngine for Smol {
             owes: false,
             #[cfg(test)]
             copied: 0,
+            #[cfg(test)]
+            calls: 0,
         };
         engine.set_up(setup);
         engine
@@ -418,6 +433,7 @@ impl TcpEngine for Smol {
             self.catch_up(shared, path);
         }
         debug_assert!(!self.held.is_on());
+        self.call();
         self.held.count(packet.len(), burst);
         self.pingpong.tell(now);
         self.pingpong.lower(packet);
@@ -481,15 +497,15 @@ impl TcpEngine for Smol {
             }
             self.catch_up(shared, path);
         }
-        if self.held.is_on() {
-            return self.say(now, out);
-        }
         if self.queue.is_on() {
             let is_known = !self.queue.is_owing || self.pay(shared, path, now);
             if is_known && !self.is_overdue(now) {
                 return self.send_queued(shared, path, now, out);
             }
             self.settle(shared, path, out.pool);
+        }
+        if self.held.is_on() {
+            return self.say(now, out);
         }
         if self.fin_waits().is_some_and(|at| ceiling(now) < at) {
             return false;
@@ -499,6 +515,7 @@ impl TcpEngine for Smol {
         }
         self.fin_answer_at = None;
         self.asks_at = None;
+        self.call();
         self.pingpong.tell(now);
         let window = self.window();
         let mut device = Outbound(out, &mut self.pingpong, window);
@@ -528,11 +545,11 @@ impl TcpEngine for Smol {
         if self.pingpong.is_on() {
             return self.pingpong.next(now);
         }
-        if self.held.is_on() {
-            return self.next_said(now);
-        }
         if self.queue.is_on() {
             return self.next_queued(shared, path, now);
+        }
+        if self.held.is_on() {
+            return self.next_said(now);
         }
         if let Some(at) = self.fin_waits().filter(|at| ceiling(now) < *at) {
             return Next::At(at);
@@ -585,14 +602,21 @@ impl TcpEngine for Smol {
         bytes: &[u8],
     ) -> usize {
         self.held.turn();
-        if (self.queue.is_on() || bytes.len() >= LEAST)
+        if self.held.is_on() && !self.queue.is_on() && !self.has_turn() {
+            self.take_over(shared, path, pool);
+        }
+        let is_message = self.pingpong.is_message(bytes.len());
+        let is_long = bytes.len() >= LEAST || !is_message && self.is_answering();
+        if (self.queue.is_on() || is_long)
             && let Some(taken) = self.write((shared, path), pool, when, bytes)
         {
             return taken;
         }
         let (now, ..) = when;
-        let may_begin = !self.held.is_on();
-        if self.pingpong.is_on() || may_begin && self.begin(shared, path, now, bytes.len()) {
+        if self.held.is_on() && !self.pingpong.is_on() && !self.answer(bytes.len()) {
+            self.part(shared, path, pool);
+        }
+        if self.pingpong.is_on() || self.begin(shared, path, now, bytes.len()) {
             if self.pingpong.say(bytes) {
                 return bytes.len();
             }

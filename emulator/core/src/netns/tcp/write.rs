@@ -20,7 +20,7 @@ use super::segment::Segment;
 use super::smol::Smol;
 use super::{Tcp, TcpCx};
 
-/// The fewest bytes of a write to begin with.
+/// The fewest bytes of a write to begin with, unless it is an answer.
 pub(super) const LEAST: usize = 4_096;
 
 impl Tcp {
@@ -88,57 +88,85 @@ impl Smol {
         (now, marks, longer): (Time, &Marks, usize),
         bytes: &[u8],
     ) -> Option<usize> {
-        let may = || {
-            let queued = self.socket().send_queue();
-            pool.is_roomy() && (queued == 0 || marks.is_all_sent(queued))
-        };
-        if !self.queue.is_on() && (!may() || !self.may_write((shared, path), now, longer)) {
-            return None;
-        }
-        if self.queue.queued() == 0 && bytes.len() < LEAST {
+        if self.queue.is_on() && self.queue.queued() == 0 && bytes.len() < LEAST {
             self.settle(shared, path, pool);
             return None;
+        }
+        if !self.queue.is_on() {
+            let queued = self.socket().send_queue();
+            let may = pool.is_roomy() && (queued == 0 || marks.is_all_sent(queued));
+            let said = match may {
+                true => self.may_write((shared, path), now, longer)?,
+                false => return None,
+            };
+            self.fill((shared, path), pool, now, (&said, bytes.len()));
+            self.pingpong.reuse(said);
+        }
+        Some(self.fill((shared, path), pool, now, (bytes, 0)))
+    }
+
+    /// Puts data into the queue, or what remains of it into smoltcp's buffer, if there are no frames; how many bytes.
+    fn fill(
+        &mut self,
+        (shared, path): (&mut Shared, PathIx),
+        pool: &mut Pool,
+        now: Time,
+        (bytes, follow): (&[u8], usize),
+    ) -> usize {
+        if bytes.is_empty() {
+            return 0;
+        }
+        if !self.queue.is_on() {
+            return self.send_unseen(bytes);
         }
         let cut = self.cut(shared, path);
         self.queue.trim(pool);
         let room = self.queue.capacity - self.queue.queued();
-        let taken = self.queue.write(pool, now, &cut, bytes);
+        let taken = self.queue.write(pool, now, &cut, (bytes, follow));
         if taken < bytes.len().min(room) {
             self.settle(shared, path, pool);
-            return Some(taken + self.send_unseen(&bytes[taken..]));
+            return taken + self.send_unseen(&bytes[taken..]);
         }
-        Some(taken)
+        taken
     }
 
-    /// smoltcp has sent all that it has and has nothing else to do, and what it would write is known. It begins then.
+    /// smoltcp, or what passes it by, has sent all that it has and has nothing else to do, and what it would write is known. The
+    /// queue begins then; what is to be sent first is returned.
     fn may_write(
         &mut self,
         (shared, path): (&mut Shared, PathIx),
         now: Time,
         longer: usize,
-    ) -> bool {
-        if self.pingpong.is_on() {
+    ) -> Option<Vec<u8>> {
+        let has_turn = self.has_turn();
+        if self.pingpong.is_on() && !has_turn {
             self.catch_up(shared, path);
         }
-        let window = self.pingpong.window_told();
-        let may_stream = !self.held.is_on() && self.pingpong.may_stream();
-        let Some(field) = window.filter(|_| may_stream) else {
-            return false;
+        let may_stream = has_turn || !self.held.is_on() && self.pingpong.may_stream();
+        let field = self.pingpong.window_told().filter(|_| may_stream)?;
+        let others = self.socket().send_queue();
+        let timer = match others {
+            0 => Timer::Idle,
+            _ => self.timer(shared, path, now),
         };
-        let (others, timer) = (self.socket().send_queue(), self.timer(shared, path, now));
         // A closed window says nothing of which timer runs.
-        let is_timed = others == 0 || field > 0 && timer.at() > ceiling(now);
+        let is_timed = match others {
+            0 => field > 0 || !has_turn,
+            _ => field > 0 && timer.at() > ceiling(now),
+        };
         if !is_alone(self.socket()) || !is_timed {
-            return false;
+            return None;
         }
-        // What smoltcp owes goes with data, if that may be sent.
+        // What is owed goes with data, if that may be sent.
         let is_current = self.pingpong.is_current();
-        let is_owing = self.owes && !is_current && others == 0 && field > 0;
+        let is_held = self.held.is_on() || self.pingpong.unanswered().is_some();
+        let is_owing = is_held || self.owes && !is_current && others == 0 && field > 0;
         // The numbers are those of the headers that smoltcp wrote last, if it wrote any.
         let is_known = is_current || self.pingpong.is_up_to_date();
         if !is_known || !is_current && !is_owing && self.owes {
-            return false;
+            return None;
         }
+        let said = self.leave_pingpong();
         let (next, shift) = (self.pingpong.ends().0, self.pingpong.peer_shift());
         let capacity = self.send_capacity();
         let at = (self.put_at + capacity - others) % capacity;
@@ -150,8 +178,8 @@ impl Smol {
         queue.window = usize::from(field) << shift;
         (queue.tells_more, queue.is_owing) = (!is_current && !is_owing, is_owing);
         queue.acked_at = now;
-        queue.timer = if others > 0 { timer } else { Timer::Idle };
-        true
+        queue.timer = timer;
+        Some(said)
     }
 
     /// smoltcp's timer, if it has nothing to send.
@@ -190,13 +218,12 @@ impl Smol {
         true
     }
 
-    /// Has smoltcp write what it owes, to go with what is due; whether it is known then what to send.
-    #[cold]
+    /// Has what is owed go with what is due; whether it is known then what to send.
     pub(super) fn pay(&mut self, shared: &mut Shared, path: PathIx, now: Time) -> bool {
         if self.queue.due(&self.cut(shared, path)) == 0 {
             return true;
         }
-        self.queue.is_owing = !self.refresh(shared, path, now);
+        self.queue.is_owing = !self.owe_nothing(shared, path, now);
         // If smoltcp had written no plain segment, its numbers are known only now.
         self.queue.go_on_from(self.pingpong.ends().0);
         !self.queue.is_owing

@@ -8,6 +8,7 @@ use switch::verdict::Event;
 use switch::wire::{Packet, fill_header_checksum, fill_transport_checksum};
 
 use super::rig::{Witness, World, at, net};
+use super::turns::Turns;
 use crate::app::{Family, Ready, SockKind, SockOpt};
 use crate::id::SockId;
 use crate::netns::tcp::RECV_BUFFER;
@@ -15,13 +16,14 @@ use crate::netns::*;
 
 /// What happens to two namespaces on one wire with a connection between them.
 #[derive(Clone, Debug)]
-enum Step {
+pub(super) enum Step {
     Send(usize, usize),
     Recv(usize, usize),
     /// One side asks so often, in so many bytes, and the other answers.
     Exchange(usize, usize, usize),
     /// One side sends so often, in so many bytes, and the other reads no more than so many of them each time.
     Stream(usize, usize, usize, usize),
+    Turns(Turns),
     /// So many bytes at most are read in place.
     Look(usize, usize),
     Wait(u64),
@@ -55,7 +57,7 @@ enum Step {
 
 /// What is done to a frame at a byte.
 #[derive(Clone, Copy, Debug)]
-enum Change {
+pub(super) enum Change {
     Xor(u8),
     /// The same, and its checksums are right.
     Rightly(u8),
@@ -70,8 +72,8 @@ const FAMILIES: [Family; 2] = [Family::V4, Family::V6];
 const ADDRESSES: [[&str; 2]; 2] = [["10.0.0.1/24", "10.0.0.2/24"], ["fd00::1/64", "fd00::2/64"]];
 const SERVERS: [&str; 2] = ["10.0.0.2:80", "[fd00::2]:80"];
 
-struct Side {
-    world: World,
+pub(super) struct Side {
+    pub(super) world: World,
     /// One of IPv4, one of IPv6.
     listeners: [SockId; 2],
     family: usize,
@@ -82,10 +84,10 @@ struct Side {
     frames: Vec<u64>,
 }
 
-type Told = (Vec<Result<usize, Errno>>, Vec<u8>, [Ready; 2], Vec<Event>);
+pub(super) type Told = (Vec<Result<usize, Errno>>, Vec<u8>, [Ready; 2], Vec<Event>);
 
 impl Side {
-    fn new(long: bool, buffer: usize) -> Self {
+    pub(super) fn new(long: bool, buffer: usize) -> Self {
         Self::with_offload(long, buffer, true)
     }
 
@@ -138,7 +140,7 @@ impl Side {
         [called.map(|()| 0), accepted.map(|_| 0)]
     }
 
-    fn take(&mut self, step: &Step) -> Told {
+    pub(super) fn take(&mut self, step: &Step) -> Told {
         let (mut results, mut got) = (Vec::new(), Vec::new());
         let (world, socks) = (&mut self.world, self.socks);
         match *step {
@@ -169,6 +171,11 @@ impl Side {
                     let count = world.with(to, |ns, cx| ns.recv(cx, socks[to], &mut heard));
                     got.extend(&heard[..count.unwrap_or(0)]);
                     results.push(count);
+                }
+            }
+            Step::Turns(turns) => {
+                for _ in 0..turns.times {
+                    turns.take(world, socks, &mut results, &mut got);
                 }
             }
             Step::Look(ns, most) => {
@@ -322,7 +329,7 @@ fn add_options(frame: &mut Vec<u8>) {
     fill_header_checksum(&mut frame[14..]);
 }
 
-fn change() -> impl Strategy<Value = Change> {
+pub(super) fn change() -> impl Strategy<Value = Change> {
     prop_oneof![
         4 => any::<u8>().prop_map(Change::Xor),
         4 => any::<u8>().prop_map(Change::Rightly),
@@ -397,7 +404,11 @@ fn flow() -> impl Strategy<Value = Step> {
 }
 
 /// The same steps are the same both ways.
-fn assert_alike(steps: &[Step], buffer: usize, offload: bool) -> Result<(), TestCaseError> {
+pub(super) fn assert_alike(
+    steps: &[Step],
+    buffer: usize,
+    offload: bool,
+) -> Result<(), TestCaseError> {
     let mut early = Side::with_offload(false, buffer, offload);
     let mut late = Side::with_offload(true, buffer, offload);
     for step in steps {
@@ -450,7 +461,7 @@ proptest! {
     }
 }
 
-fn frames_held(netns: &Netns) -> usize {
+pub(super) fn frames_held(netns: &Netns) -> usize {
     let tcp = netns.streams.tcp.as_ref();
     tcp.map_or(0, |tcp| tcp.frames_held())
 }

@@ -14,4 +14,5 @@ mod rig;
 mod routed;
 mod strained;
 mod streams;
+mod turns;
 mod whole;
