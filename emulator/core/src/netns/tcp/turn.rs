@@ -115,7 +115,8 @@ impl Smol {
         if !is_plain || !is_prompt || !self.pingpong.may_enter() {
             return false;
         }
-        if self.socket().send_queue() > 0 {
+        let is_known = self.pingpong.awaits(heard.ack, heard.window);
+        if self.socket().send_queue() > 0 || !is_known {
             self.feed_ack((shared, path), now, heard.ack, heard.window);
             self.pingpong.set_window(heard.window);
         }
