@@ -78,7 +78,7 @@ pub(super) struct Side {
     listeners: [SockId; 2],
     family: usize,
     option: SockOpt,
-    socks: [SockId; 2],
+    pub(super) socks: [SockId; 2],
     /// Frames in the order in which they were told of. A build with assertions has an engine write resets that are
     /// only compared, and these have numbers too.
     frames: Vec<u64>,

@@ -253,3 +253,51 @@ fn an_answer_is_held() {
     side.take(&Step::Close(0));
     assert_eq!(side.world.pool.in_use(), 0);
 }
+
+/// What is given to be sent has not left when our half is closed: as a message, from a queue, as both.
+#[test]
+fn an_answer_leaves_before_the_end_that_follows_it_at_once() {
+    for (from, lens) in [(0, &[200][..]), (1, &[10_000]), (1, &[200, 8_000])] {
+        let seen = [false, true].map(|long| {
+            let mut side = Side::new(long, RECV_BUFFER);
+            side.take(&Step::Turns(Turns { times: 8, ..PLAIN }));
+            if from == 1 {
+                side.take(&Step::Send(0, 200));
+                side.take(&Step::Recv(1, 200));
+            }
+            let sock = side.socks[from];
+            side.world.with(from, |ns, cx| {
+                for &len in lens {
+                    assert_eq!(ns.send(cx, sock, &vec![7; len]), Ok(len));
+                }
+                ns.shutdown(cx, sock).unwrap();
+            });
+            side.take(&Step::Recv(1 - from, 20_000));
+            side.take(&Step::Wait(3_000_000));
+            side.world.seen
+        });
+        assert_eq!(seen[0], seen[1], "{from} {lens:?}");
+    }
+}
+
+/// A question tells a smaller window than the one before it, since answers have not been read, and a lone segment follows: smoltcp has
+/// to know of that window when it takes over.
+#[test]
+fn the_window_of_a_question_is_known() {
+    let unread = Turns {
+        times: 3,
+        asked: 1,
+        answered: [1, 28_402],
+        apart: true,
+        most: 1,
+        ..PLAIN
+    };
+    let read = Turns {
+        times: 1,
+        answered: [1_400, 11_697],
+        most: 200_000,
+        ..unread
+    };
+    let steps = [Step::Turns(unread), Step::Turns(read)];
+    assert!(assert_alike(&steps, RECV_BUFFER, true).is_ok());
+}
