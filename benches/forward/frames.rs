@@ -76,7 +76,7 @@ fn number_v6(frame: &mut [u8], number: u64) {
 pub(super) struct Burst {
     bytes: Vec<u8>,
     pub(super) len: usize,
-    number: fn(&mut [u8], u64),
+    is_v6: bool,
     next: u64,
 }
 
@@ -88,7 +88,7 @@ impl Burst {
         Self {
             bytes: frames.collect::<Vec<_>>().concat(),
             len,
-            number,
+            is_v6: false,
             next: 0,
         }
     }
@@ -100,7 +100,7 @@ impl Burst {
         Self {
             bytes: frames.collect::<Vec<_>>().concat(),
             len,
-            number: number_v6,
+            is_v6: true,
             next: 0,
         }
     }
@@ -108,7 +108,10 @@ impl Burst {
     /// Numbers the frames anew.
     pub(super) fn renew(&mut self) {
         for frame in self.bytes.chunks_exact_mut(self.len) {
-            (self.number)(frame, self.next);
+            match self.is_v6 {
+                true => number_v6(frame, self.next),
+                false => number(frame, self.next),
+            }
             self.next += 1;
         }
     }

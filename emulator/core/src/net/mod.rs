@@ -643,7 +643,12 @@ impl Net {
     /// Takes frames that carry on what one that was just taken is a part of, at most `most`; how many.
     #[inline]
     fn receive_train(&mut self, ns: NsId, iface: IfId, plug: Plug, most: usize) -> usize {
-        let Plug::Veth { link, side, .. } = plug else {
+        let netns = self
+            .namespaces
+            .get_mut(ns.0 as usize)
+            .and_then(Option::as_mut);
+        let (Some(true), Plug::Veth { link, side, .. }) = (netns.map(|ns| ns.leads_train()), plug)
+        else {
             return 0;
         };
         let way = &mut self.links[link.0 as usize];

@@ -197,6 +197,13 @@ impl Netns {
         None
     }
 
+    /// Whether those behind the frame that came in last may be [taken](Self::train_input) in one go.
+    #[inline(always)]
+    pub(crate) fn leads_train(&mut self) -> bool {
+        let tcp = self.streams.tcp.as_deref_mut();
+        tcp.is_some_and(|tcp| tcp.leads_train())
+    }
+
     /// Takes in frames that wait behind one that has just come in by an interface, at most `most`, as far as they carry on the same
     /// [train](super::tcp::Tcp::input_train) of segments; how many.
     #[inline(never)]

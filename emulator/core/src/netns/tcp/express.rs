@@ -421,6 +421,7 @@ impl Tcp {
         if let Kept::Waits(new) = kept {
             let end = ETHER_LEN + segment.len;
             engine.held.push(frame, end - new, end);
+            self.leads_train = !is_burst;
         } else {
             cx.pool.free(frame);
         }

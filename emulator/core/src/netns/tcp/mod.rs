@@ -144,6 +144,8 @@ pub struct Tcp {
     now: Time,
     clock: clock::Clock,
     counters: Counters,
+    /// The frame of the last segment waits for its reader: [others](Self::input_train) may follow.
+    leads_train: bool,
     /// No connection is brief or plays ping-pong, to compare.
     #[cfg(test)]
     pub(super) takes_long_way: bool,
@@ -181,6 +183,7 @@ impl Tcp {
             now: Time::ZERO,
             clock: clock::Clock::default(),
             counters: Counters::default(),
+            leads_train: false,
             #[cfg(test)]
             takes_long_way: false,
             #[cfg(test)]

@@ -59,6 +59,12 @@ impl Train<'_> {
 }
 
 impl Tcp {
+    /// The last segment may be the first of a train. Said once.
+    #[inline(always)]
+    pub(in crate::netns) const fn leads_train(&mut self) -> bool {
+        core::mem::replace(&mut self.leads_train, false)
+    }
+
     /// Takes frames that wait, at most `most`, as far as they carry a stream on between these `addresses` whose last segment
     /// waits for its reader; how many. `tell` is told the number and the bytes of each.
     pub(in crate::netns) fn input_train(
