@@ -54,7 +54,10 @@ for where in "${@:-user bare}"; do
                 install -d -m 1777 target/tmp
             fi
             run "ordinary user, empty environment" ${as[@]+"${as[@]}"} || code=1
-            [ "$(id -u)" != 0 ] || rm -rf target/tmp
+            if [ "$(id -u)" = 0 ]; then
+                rm -rf target/tmp
+                install -d target/tmp
+            fi
             ;;
         bare)
             run "no capability, no network" unshare -Urn setpriv --inh-caps=-all --bounding-set=-all || code=1
