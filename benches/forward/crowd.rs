@@ -118,7 +118,7 @@ impl Crowd {
 }
 
 /// So many containers on docker0, raw, whose announcements are over.
-fn many_on_docker0(mode: Mode, ports: usize) -> (Lab, Vec<Host>) {
+pub(super) fn many_on_docker0(mode: Mode, ports: usize) -> (Lab, Vec<Host>) {
     let mut lab = lab(config(mode));
     // Announcements to all: a million each.
     lab.net_mut().trace.listen(false);

@@ -1,5 +1,6 @@
-//! Two containers on docker0, and the copies alone as their anchor.
+//! Bursts of one pair of containers on docker0, or of many pairs in turn, and the copies alone as their anchor.
 
+use super::crowd::many_on_docker0;
 use super::frames::{Burst, FIRST, PORT, datagram, datagram_v6};
 use super::{BURST, Entry, answer, config, settle, tick};
 use crate::common::lab::{Host, assert_tracked, events, on_docker0};
@@ -7,66 +8,116 @@ use crate::common::{Rounds, rate};
 use switch::Pool;
 use switch::link::Mode;
 use vethlab::core::lab::Lab;
+use vethlab::core::net::Net;
 
-/// Two containers on docker0.
-pub(crate) struct Wire {
-    lab: Lab,
+/// Two containers on docker0, and what the first sends to the second.
+struct Pair {
     a: Host,
     b: Host,
     burst: Burst,
+}
+
+/// Containers on docker0, of whom a pair has its turn.
+pub(crate) struct Wire {
+    lab: Lab,
+    pairs: Vec<Pair>,
+    /// The pair that is next.
+    turn: usize,
     entry: Entry,
 }
 
 impl Wire {
-    /// Frames of `len` bytes, of so many connections in turn.
+    /// Frames of `len` bytes between two containers, of so many connections in turn.
     pub(crate) fn new(mode: Mode, len: usize, flows: u16, entry: Entry) -> Self {
         let (mut lab, hosts) = on_docker0(config(mode), 2);
         let (a, b) = (hosts[0], hosts[1]);
         for host in [a, b] {
             lab.net_mut().raw(host.eth0, true);
         }
-        let mut wire = Self {
-            lab,
-            a,
-            b,
-            burst: Burst::new(a, b, len, flows),
-            entry,
-        };
+        let burst = Burst::new(a, b, len, flows);
+        let mut wire = Self::of(lab, vec![Pair { a, b, burst }], entry);
         wire.burst();
-        for flow in 0..flows {
-            let frame = datagram((b, PORT), (a, FIRST + flow), len);
-            answer(&mut wire.lab, a, b, &frame);
-        }
+        wire.answer(flows, datagram);
         wire
     }
 
     /// The same with frames of IPv6.
     pub(crate) fn v6(mode: Mode, len: usize, flows: u16, entry: Entry) -> Self {
         let mut wire = Self::new(mode, len, 1, entry);
-        let (a, b) = (wire.a, wire.b);
-        wire.burst = Burst::v6(a, b, len, flows);
+        let pair = &mut wire.pairs[0];
+        pair.burst = Burst::v6(pair.a, pair.b, len, flows);
         wire.burst();
-        for flow in 0..flows {
-            let frame = datagram_v6((b, PORT), (a, FIRST + flow), len);
-            answer(&mut wire.lab, a, b, &frame);
-        }
+        wire.answer(flows, datagram_v6);
         wire
     }
 
+    /// So many containers, each of which sends a burst to the next when it is its turn.
+    pub(super) fn many(mode: Mode, len: usize, ports: usize) -> Self {
+        let (lab, hosts) = many_on_docker0(mode, ports);
+        let next = hosts.iter().cycle().skip(1);
+        let pair = |(&a, &b)| Pair {
+            a,
+            b,
+            burst: Burst::new(a, b, len, 1),
+        };
+        let pairs = hosts.iter().zip(next).map(pair).collect();
+        let mut wire = Self::of(lab, pairs, Entry::Burst);
+        for _ in 0..ports {
+            wire.burst();
+        }
+        wire.answer(1, datagram);
+        wire
+    }
+
+    fn of(lab: Lab, pairs: Vec<Pair>, entry: Entry) -> Self {
+        Self {
+            lab,
+            pairs,
+            turn: 0,
+            entry,
+        }
+    }
+
+    /// Every connection is answered once.
+    fn answer(&mut self, flows: u16, datagram: fn((Host, u16), (Host, u16), usize) -> Vec<u8>) {
+        for pair in &self.pairs {
+            let (a, b) = (pair.a, pair.b);
+            for flow in 0..flows {
+                let frame = datagram((b, PORT), (a, FIRST + flow), pair.burst.len);
+                answer(&mut self.lab, a, b, &frame);
+            }
+        }
+    }
+
+    /// The next pair's burst.
     pub(crate) fn burst(&mut self) -> u64 {
         tick(&mut self.lab);
-        self.burst.renew();
-        self.send();
+        let turn = self.turn;
+        self.turn = (turn + 1) % self.pairs.len();
+        let pair = &mut self.pairs[turn];
+        pair.burst.renew();
+        pair.send(self.lab.net_mut(), self.entry);
         settle(&mut self.lab);
-        self.receive();
+        pair.receive(self.lab.net_mut(), self.entry);
         // At least: sent, forwarded.
         assert!(events(&mut self.lab) >= 2 * BURST as u64);
         BURST as u64
     }
 
-    fn send(&mut self) {
-        let net = self.lab.net_mut();
-        match self.entry {
+    pub(crate) fn rate(&mut self, rounds: Rounds) -> f64 {
+        rate(rounds, || (0..16).map(|_| self.burst()).sum())
+    }
+
+    /// Its connections are tracked, and no frame was lost.
+    pub(super) fn check(&self) {
+        assert_tracked(&self.lab, self.pairs.len());
+        assert_eq!(self.lab.net().pool.in_use(), 0, "a frame was lost");
+    }
+}
+
+impl Pair {
+    fn send(&self, net: &mut Net, entry: Entry) {
+        match entry {
             Entry::Burst => {
                 let sent = net.raw_send_burst(self.a.eth0, self.burst.frames());
                 assert_eq!(sent, Ok(BURST));
@@ -79,12 +130,11 @@ impl Wire {
         }
     }
 
-    fn receive(&mut self) {
-        let net = self.lab.net_mut();
+    fn receive(&self, net: &mut Net, entry: Entry) {
         let mut expected = self.burst.frames();
         let mut same = true;
         let mut look = |bytes: &[u8]| same &= expected.next() == Some(bytes);
-        match self.entry {
+        match entry {
             Entry::Burst => {
                 net.raw_recv_burst(self.b.eth0, usize::MAX, look);
             }
@@ -92,16 +142,6 @@ impl Wire {
         }
         assert!(same, "a frame is not as it was sent");
         assert_eq!(expected.next(), None, "a frame did not arrive");
-    }
-
-    pub(crate) fn rate(&mut self, rounds: Rounds) -> f64 {
-        rate(rounds, || (0..16).map(|_| self.burst()).sum())
-    }
-
-    /// Its connection is tracked, and no frame was lost.
-    pub(super) fn check(&self) {
-        assert_tracked(&self.lab, 1);
-        assert_eq!(self.lab.net().pool.in_use(), 0, "a frame was lost");
     }
 }
 
@@ -116,9 +156,10 @@ pub(super) struct Bare {
 
 impl Bare {
     pub(super) fn new(like: &Wire, mode: Mode) -> Self {
+        let pair = &like.pairs[0];
         Self {
             pool: Pool::default(),
-            burst: Burst::new(like.a, like.b, like.burst.len, 1),
+            burst: Burst::new(pair.a, pair.b, pair.burst.len, 1),
             copies: match mode {
                 Mode::Copy => 1,
                 Mode::Move => 0,
