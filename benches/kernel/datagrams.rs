@@ -205,29 +205,33 @@ fn set<T>(socket: &OwnedFd, option: libc::c_int, value: &T) {
     assert_eq!(set, 0, "an option: {}", Error::last_os_error());
 }
 
+/// What is sent and has to arrive, byte by byte.
+fn frame(len: usize) -> Vec<u8> {
+    let mut frame = vec![0x02, 0, 0, 0, 9, 2, 0x02, 0, 0, 0, 9, 1];
+    frame.extend_from_slice(&ETHERTYPE.to_be_bytes());
+    frame.resize(len, 0x5a);
+    frame
+}
+
 pub(super) fn send_frames(stream: &mut TcpStream, len: usize, span: Duration) -> f64 {
     let socket = packet_socket();
     bind(&socket, 0);
     let one: libc::c_int = 1;
     set(&socket, libc::PACKET_QDISC_BYPASS, &one);
-    let mut frame = vec![0x02, 0, 0, 0, 9, 2, 0x02, 0, 0, 0, 9, 1];
-    frame.extend_from_slice(&ETHERTYPE.to_be_bytes());
-    frame.resize(len, 0x5a);
-    flood(stream, span, socket.as_raw_fd(), &frame)
+    flood(stream, span, socket.as_raw_fd(), &frame(len))
 }
 
 /// Blocks of a ring, shared with the kernel.
 struct Ring {
     base: *mut u8,
     next: usize,
-    len: usize,
 }
 
 const BLOCK: usize = 1 << 18;
 const BLOCKS: usize = 16;
 
 impl Ring {
-    fn of(socket: &OwnedFd, len: usize) -> Self {
+    fn of(socket: &OwnedFd) -> Self {
         set(
             socket,
             libc::PACKET_VERSION,
@@ -263,7 +267,6 @@ impl Ring {
         Self {
             base: base.cast(),
             next: 0,
-            len,
         }
     }
 
@@ -273,8 +276,26 @@ impl Ring {
         unsafe { AtomicU32::from_ptr(self.base.add(self.next * BLOCK + offset).cast()) }
     }
 
-    /// Frames of the next block, if it is full or timed out; then it is the kernel's again.
-    fn take(&mut self) -> Option<usize> {
+    /// The captured bytes of the frame whose `tpacket3_hdr` stands at this offset of the next block, and where the next stands.
+    ///
+    /// # Safety
+    /// The block is ours, and a header stands there.
+    unsafe fn frame(&self, at: usize) -> (&[u8], usize) {
+        // tpacket3_hdr: offset of the next, seconds, nanoseconds, captured length, length, status, offset of the frame.
+        const CAPTURED: usize = 12;
+        const MAC: usize = 24;
+        let captured = self.word(at + CAPTURED).load(Ordering::Relaxed) as usize;
+        let next = at + self.word(at).load(Ordering::Relaxed) as usize;
+        // SAFETY: the kernel wrote header and frame into the block before it gave that to us, and writes there no more.
+        unsafe {
+            let header = self.base.add(self.next * BLOCK + at);
+            let mac = usize::from(header.add(MAC).cast::<u16>().read());
+            (core::slice::from_raw_parts(header.add(mac), captured), next)
+        }
+    }
+
+    /// Frames of the next block, if it is full or timed out, each of which is as expected; then it is the kernel's again.
+    fn take(&mut self, expected: &[u8]) -> Option<usize> {
         // tpacket_block_desc: version, offset to private, then block_status, num_pkts, offset to the first.
         const STATUS: usize = 8;
         const PACKETS: usize = 12;
@@ -283,11 +304,12 @@ impl Ring {
             return None;
         }
         let count = self.word(PACKETS).load(Ordering::Relaxed) as usize;
-        // tpacket3_hdr: next offset, seconds, nanoseconds, captured length.
-        let first = self.word(FIRST).load(Ordering::Relaxed) as usize;
-        if count > 0 {
-            let captured = self.word(first + 12).load(Ordering::Relaxed) as usize;
-            assert_eq!(captured, self.len, "another frame than was sent");
+        let mut at = self.word(FIRST).load(Ordering::Relaxed) as usize;
+        for _ in 0..count {
+            // SAFETY: the block is ours, and so many headers stand in it, each where the one before says.
+            let (frame, next) = unsafe { self.frame(at) };
+            assert!(frame == expected, "another frame than was sent");
+            at = next;
         }
         self.word(STATUS)
             .store(libc::TP_STATUS_KERNEL, Ordering::Release);
@@ -305,16 +327,17 @@ impl Drop for Ring {
     }
 }
 
-/// Counts them; one of each block is looked at.
+/// Counts them, compared byte by byte.
 pub(super) fn receive_frames(stream: &mut TcpStream, len: usize) {
     // The ring first, so that all that is heard is in it.
     let socket = packet_socket();
-    let mut ring = Ring::of(&socket, len);
+    let mut ring = Ring::of(&socket);
+    let expected = frame(len);
     bind(&socket, ETHERTYPE);
     stream.write_all(b"!").expect("told");
     let mut arrived = Arrived::none();
     loop {
-        while let Some(count) = ring.take() {
+        while let Some(count) = ring.take(&expected) {
             arrived.add(count);
         }
         let patience = if arrived.first.is_some() {
