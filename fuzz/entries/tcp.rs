@@ -410,16 +410,22 @@ impl World {
         }
     }
 
-    /// Changes a byte of the next packet, and says that its checksum is still right.
+    /// Changes a byte of the next packet, in a copy, because its sender may have to send it again, and says that its checksum is
+    /// still right.
     fn spoil(&mut self, script: &mut Script<'_>) {
         let (at, with) = (usize::from(script.u16()), script.u8());
-        if let Some((_, frame)) = self.wire.front() {
-            let bytes = self.pool.bytes_mut(frame);
-            let len = bytes.len();
-            bytes[at % len] ^= with;
-            self.pool.meta_mut(frame).csum_partial = true;
-            self.forged = true;
-        }
+        let Some((_, frame)) = self.wire.front_mut() else {
+            return;
+        };
+        let Some(copy) = self.pool.copy(frame) else {
+            return;
+        };
+        self.pool.free(core::mem::replace(frame, copy));
+        let bytes = self.pool.bytes_mut(frame);
+        let len = bytes.len();
+        bytes[at % len] ^= with;
+        self.pool.meta_mut(frame).csum_partial = true;
+        self.forged = true;
     }
 
     fn inject(&mut self, to: usize, bytes: &[u8]) {

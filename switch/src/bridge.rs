@@ -455,10 +455,10 @@ impl Bridge {
     }
 
     /// A frame like the last one would change nothing: the table knows its source, or need not. Else the
-    /// table is full, and each such frame makes it look for room again.
+    /// table is full, and each such frame makes it look for room again, or forgets at once, and each is learned anew.
     #[must_use]
     pub const fn is_settled(&self) -> bool {
-        !self.refused
+        !self.refused && self.fdb.remembers()
     }
 
     /// Counts frames that came in at `port`, of so many bytes in all, and what became of them.

@@ -198,6 +198,11 @@ impl Fdb {
         self.changed();
     }
 
+    /// What is learned is known for a time.
+    pub(crate) const fn remembers(&self) -> bool {
+        self.ageing > 0
+    }
+
     /// A number that changes when a look-up may be answered differently from before, unless that is because an
     /// entry is new or too old.
     pub(crate) const fn change(&self) -> u64 {
