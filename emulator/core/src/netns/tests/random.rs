@@ -53,7 +53,9 @@ fn frame() -> impl Strategy<Value = Vec<u8>> {
                 frame[23] = [1, 1, 2, 6, 6, 17, 17, 58, 132][usize::from(kind)];
                 frame[26..30].copy_from_slice(&[10, 0, 1, 2]);
                 frame[30..34].copy_from_slice(&[10, 0, 1 + (kind & 1), 1]);
-                switch::wire::fill_header_checksum(&mut frame[14..34]);
+                if frame[14] & 0x0f <= 5 {
+                    switch::wire::fill_header_checksum(&mut frame[14..34]);
+                }
             }
             fill(&mut frame);
             frame
