@@ -7,13 +7,15 @@
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
-use vethlab::core::app::{Family, SockKind, SockOpt, Sys};
+use vethlab::core::app::{SockKind, SockOpt, Sys};
 use vethlab::core::docker::spec::{ContainerSpec, HostPort, Port, PortBinding, Proto};
 use vethlab::core::id::{NsId, SockId};
 use vethlab::core::lab::{Input, Lab, LabConfig, Output};
 use vethlab::core::netns::Errno;
 
-use crate::common::lab::{assert_tracked, container, events, host, lab, quiet, start};
+use crate::common::lab::{
+    assert_tracked, container, events, family, host, lab, on_six, quiet, start, v6_of,
+};
 
 /// How much later the next connection begins: 6,000 of them fill TIME_WAIT's minute, and their ports come back. The
 /// kernel beside it has as many in the middle of its rounds: none at first, about 10,000 behind the last.
@@ -35,6 +37,8 @@ pub(crate) enum End {
 pub(crate) enum Way {
     /// From the container beside it.
     Neighbour,
+    /// The same over IPv6.
+    NeighbourV6,
     /// From another machine to the host's published port.
     Published,
 }
@@ -67,39 +71,57 @@ fn uplink(lab: &Lab) -> IpAddr {
     addresses.find(IpAddr::is_ipv4).expect("an IPv4 address")
 }
 
+/// A lab, where calls come from, what hears them and at which address, and what they call.
+type Scene = (Lab, NsId, (NsId, SocketAddr), SocketAddr);
+
+fn docker0(way: Way) -> Scene {
+    let mut lab = lab(LabConfig::default());
+    let web = ContainerSpec {
+        ports: vec![PortBinding {
+            port: Port {
+                number: 80,
+                proto: Proto::Tcp,
+            },
+            host_ip: None,
+            host_port: HostPort::Exact(8080),
+        }],
+        ..container("web", "busybox", "")
+    };
+    start(&mut lab, web).expect("it starts");
+    start(&mut lab, container("neighbour", "busybox", "")).expect("it starts");
+    lab.run_for(Duration::from_secs(5));
+    quiet(&mut lab);
+    let (web, neighbour) = (host(&lab, "web"), host(&lab, "neighbour"));
+    let at = SocketAddr::from((web.v4, 80));
+    let (client, to) = match way {
+        Way::Published => (lab.places().lan, SocketAddr::new(uplink(&lab), 8080)),
+        _ => (neighbour.ns, at),
+    };
+    (lab, client, (web.ns, at), to)
+}
+
+fn six() -> Scene {
+    let lab = on_six(LabConfig::default());
+    let (web, neighbour) = (host(&lab, "web"), host(&lab, "db"));
+    let at = SocketAddr::from((v6_of(&lab, web), 80));
+    (lab, neighbour.ns, (web.ns, at), at)
+}
+
 impl Calls {
     pub(crate) fn new(way: Way, end: End) -> Self {
-        let mut lab = lab(LabConfig::default());
-        let web = ContainerSpec {
-            ports: vec![PortBinding {
-                port: Port {
-                    number: 80,
-                    proto: Proto::Tcp,
-                },
-                host_ip: None,
-                host_port: HostPort::Exact(8080),
-            }],
-            ..container("web", "busybox", "")
+        let (mut lab, client, (server, at), to) = match way {
+            Way::NeighbourV6 => six(),
+            Way::Neighbour | Way::Published => docker0(way),
         };
-        start(&mut lab, web).expect("it starts");
-        start(&mut lab, container("neighbour", "busybox", "")).expect("it starts");
-        lab.run_for(Duration::from_secs(5));
-        quiet(&mut lab);
-        let (web, neighbour) = (host(&lab, "web"), host(&lab, "neighbour"));
-        let at = SocketAddr::from((web.v4, 80));
-        let mut sys = lab.sys(web.ns);
-        let listener = sys.socket(SockKind::Tcp, Family::V4).expect("a socket");
+        let mut sys = lab.sys(server);
+        let listener = sys.socket(SockKind::Tcp, family(at)).expect("a socket");
         sys.bind(listener, at).expect("it binds");
         sys.listen(listener, 16).expect("it listens");
-        let (client, to) = match way {
-            Way::Neighbour => (neighbour.ns, at),
-            Way::Published => (lab.places().lan, SocketAddr::new(uplink(&lab), 8080)),
-        };
         let mut calls = Self {
             lab,
             later: LATER,
             client,
-            server: web.ns,
+            server,
             listener,
             to,
             end,
@@ -117,7 +139,8 @@ impl Calls {
 
     fn open(&mut self) -> (SockId, SockId) {
         let mut sys = self.lab.sys(self.client);
-        let sock = sys.socket(SockKind::Tcp, Family::V4).expect("a socket");
+        let family = family(self.to);
+        let sock = sys.socket(SockKind::Tcp, family).expect("a socket");
         assert_eq!(sys.connect(sock, self.to), Err(Errno::InProgress));
         settle(&mut self.lab);
         assert_eq!(self.lab.sys(self.client).take_error(sock), None);

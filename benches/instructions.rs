@@ -45,7 +45,7 @@ const KERNELS: [(&str, Kernel, u64); 9] = [
 ];
 
 /// Work that is not counted here, to be looked at by `-- callgrind`, from number [`OTHER`] on.
-const OTHERS: [Kernel; 8] = [
+const OTHERS: [Kernel; 15] = [
     |turns| {
         let mut wire = Wire::new(Mode::Move, 64, 1, Entry::Burst);
         (0..turns).map(|_| wire.burst()).sum()
@@ -57,6 +57,13 @@ const OTHERS: [Kernel; 8] = [
     |turns| streamed(Mode::Move, false, turns),
     |turns| streamed(Mode::Copy, true, turns),
     |turns| (0..turns).map(|_| crate::start::small()).count() as u64,
+    |turns| asked(Ours::new(false), turns),
+    |turns| asked(Ours::over_v6(Mode::Copy, true), turns),
+    |turns| asked(Ours::over_v6(Mode::Copy, false), turns),
+    |turns| short(Way::NeighbourV6, End::Reset, turns),
+    |turns| short(Way::NeighbourV6, End::Fin, turns),
+    |turns| read(Ours::over_v6(Mode::Copy, true), turns),
+    |turns| read(Ours::over_v6(Mode::Move, false), turns),
 ];
 
 const OTHER: usize = 100;
@@ -75,7 +82,10 @@ fn translate(turns: u64) -> u64 {
 }
 
 fn segments(turns: u64) -> u64 {
-    let mut ours = Ours::new(true);
+    asked(Ours::new(true), turns)
+}
+
+fn asked(mut ours: Ours, turns: u64) -> u64 {
     (0..turns).map(|_| ours.request(7)).sum()
 }
 
@@ -85,7 +95,11 @@ fn exchanges(turns: u64) -> u64 {
 }
 
 fn streamed(mode: Mode, full: bool, turns: u64) -> u64 {
-    let (mut ours, stream) = (Ours::in_mode(mode, full), Stream::new());
+    read(Ours::in_mode(mode, full), turns)
+}
+
+fn read(mut ours: Ours, turns: u64) -> u64 {
+    let stream = Stream::new();
     (0..turns).map(|_| ours.bulk(&stream)).sum()
 }
 

@@ -9,19 +9,17 @@
 //!
 //! The anchor is smoltcp alone: two interfaces back to back, the same buffers, checksums, MTU and writes.
 
-use core::net::IpAddr;
 use core::time::Duration;
 
 use crate::bare::Pair;
 use crate::calls::{self, Calls, End, Way};
 use crate::common::lab::{
-    assert_tracked, checksums, connection, connection_to, container, dial, events, host, lab,
-    listener, listener_at, network, on_docker0, quiet, start, wait,
+    assert_tracked, checksums, connection, connection_to, dial, events, host, listener,
+    listener_at, on_docker0, on_six, quiet, v6_of, wait,
 };
 use crate::common::{Report, Rounds, Row, rate, smoke};
 use switch::link::Mode;
 use vethlab::core::app::{SockOpt, Sys};
-use vethlab::core::docker::spec::NetworkSpec;
 use vethlab::core::id::{NsId, SockId};
 use vethlab::core::lab::{Lab, LabConfig, Output};
 use vethlab::core::net::NetConfig;
@@ -100,31 +98,14 @@ impl Ours {
     }
 
     /// Over IPv6, between two containers of a network of their own.
-    fn over_v6(mode: Mode) -> Self {
+    pub(crate) fn over_v6(mode: Mode, full: bool) -> Self {
         let mut config = LabConfig::default();
         config.net.mode = mode;
-        let mut lab = lab(config);
-        let six = NetworkSpec {
-            ipv6: Some(true),
-            ..network("six", "10.6.0.0/24")
-        };
-        lab.network_create(six).expect("a network");
-        for name in ["web", "db"] {
-            start(&mut lab, container(name, "busybox", "six")).expect("it starts");
-        }
-        lab.run_for(Duration::from_secs(5));
-        quiet(&mut lab);
-        let (a, b) = (host(&lab, "web").ns, host(&lab, "db").ns);
-        let eth0 = lab.net().ns(b).and_then(|ns| ns.iface_named("eth0"));
-        let to = eth0
-            .expect("an eth0")
-            .addrs
-            .iter()
-            .find_map(|at| match at.net.addr() {
-                IpAddr::V6(v6) if !v6.is_unicast_link_local() => Some(v6),
-                _ => None,
-            });
-        let to = (to.expect("an IPv6 address"), 80).into();
+        let mut lab = on_six(config);
+        let hosts = ["web", "db"].map(|name| host(&lab, name));
+        checksums(&mut lab, &hosts, full);
+        let (a, b) = (hosts[0].ns, hosts[1].ns);
+        let to = (v6_of(&lab, hosts[1]), 80).into();
         let listener = listener_at(&mut lab, b, to, BUFFER);
         let client = dial(&mut lab, a, to, BUFFER);
         let (server, _) = lab.sys(b).accept(listener).expect("a connection");
@@ -350,9 +331,20 @@ pub(crate) fn run(report: &mut Report) {
             }),
         );
     }
+    requests_of_v6(report);
     exchanges(report, &stream);
     calls(report);
     kept(report);
+}
+
+/// Requests of IPv6 beside those of IPv4.
+fn requests_of_v6(report: &mut Report) {
+    let (mut v6, mut v4) = (Ours::over_v6(Mode::Copy, false), Ours::new(false));
+    Row::rate("request and response of 1 B, offload, IPv6", "/s").against(
+        report,
+        ("veth-bridge-veth", |rounds| rate(rounds, || v6.request(7))),
+        ("the same of IPv4", |rounds| rate(rounds, || v4.request(7))),
+    );
 }
 
 /// What most requests are answered by is longer than a segment.
@@ -429,7 +421,7 @@ fn bulk(report: &mut Report, stream: &Stream) {
     ];
     for (mode, full, v6, name) in rows {
         let mut ours = if v6 {
-            Ours::over_v6(mode)
+            Ours::over_v6(mode, full)
         } else {
             Ours::in_mode(mode, full)
         };

@@ -1,6 +1,6 @@
 //! A lab to measure in: containers, docker0 or a network of one's own, events drained as they come.
 
-use core::net::SocketAddr;
+use core::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use vethlab::core::app::{Family, SockKind, SockOpt, Sys};
 use vethlab::core::docker::Error;
@@ -60,8 +60,8 @@ pub(crate) fn host(lab: &Lab, name: &str) -> Host {
     let netns = lab.net().ns(ns).expect("it has a namespace");
     let eth0 = netns.iface_named("eth0").expect("it has an eth0");
     let v4 = eth0.addrs.iter().find_map(|at| match at.net.addr() {
-        core::net::IpAddr::V4(v4) => Some(v4.octets()),
-        core::net::IpAddr::V6(_) => None,
+        IpAddr::V4(v4) => Some(v4.octets()),
+        IpAddr::V6(_) => None,
     });
     Host {
         ns,
@@ -82,6 +82,33 @@ pub(crate) fn on_docker0(config: LabConfig, count: usize) -> (Lab, Vec<Host>) {
     quiet(&mut lab);
     let hosts = names.iter().map(|name| host(&lab, name)).collect();
     (lab, hosts)
+}
+
+/// A lab with two containers, `web` and `db`, on a network with IPv6, whose announcements are over.
+pub(crate) fn on_six(config: LabConfig) -> Lab {
+    let mut lab = lab(config);
+    let six = NetworkSpec {
+        ipv6: Some(true),
+        ..network("six", "10.6.0.0/24")
+    };
+    lab.network_create(six).expect("a network");
+    for name in ["web", "db"] {
+        start(&mut lab, container(name, "busybox", "six")).expect("it starts");
+    }
+    lab.run_for(core::time::Duration::from_secs(5));
+    quiet(&mut lab);
+    lab
+}
+
+/// The address of a container of such a network.
+pub(crate) fn v6_of(lab: &Lab, host: Host) -> Ipv6Addr {
+    let netns = lab.net().ns(host.ns).expect("it has a namespace");
+    let eth0 = netns.iface(host.eth0).expect("it has an eth0");
+    let v6 = eth0.addrs.iter().find_map(|at| match at.net.addr() {
+        IpAddr::V6(v6) if !v6.is_unicast_link_local() => Some(v6),
+        _ => None,
+    });
+    v6.expect("an IPv6 address")
 }
 
 /// Docker's rules stand in the host's namespace, and at least so many connections are tracked there.
@@ -136,7 +163,8 @@ pub(crate) fn listener_at(lab: &mut Lab, ns: NsId, at: SocketAddr, buffer: usize
     sock
 }
 
-const fn family(of: SocketAddr) -> Family {
+/// That of an address.
+pub(crate) const fn family(of: SocketAddr) -> Family {
     match of {
         SocketAddr::V4(_) => Family::V4,
         SocketAddr::V6(_) => Family::V6,
