@@ -647,8 +647,8 @@ impl Net {
             .namespaces
             .get_mut(ns.0 as usize)
             .and_then(Option::as_mut);
-        let (Some(true), Plug::Veth { link, side, .. }) = (netns.map(|ns| ns.leads_train()), plug)
-        else {
+        let family = netns.and_then(|ns| ns.leads_train());
+        let (Some(family), Plug::Veth { link, side, .. }) = (family, plug) else {
             return 0;
         };
         let way = &mut self.links[link.0 as usize];
@@ -658,7 +658,7 @@ impl Net {
         }
         let mut ring = way.take_ring(side);
         let count = self.with_hooks(ns, |netns, cx| {
-            netns.train_input(cx, iface, &mut ring.waiting(), most)
+            netns.train_input(cx, iface, family, &mut ring.waiting(), most)
         });
         self.links[link.0 as usize].put_ring(side, ring);
         self.after(ns);

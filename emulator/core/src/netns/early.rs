@@ -4,7 +4,7 @@
 //! between known addresses comes to TCP before it is routed, and one that leaves goes the way of the last one. What was decided once
 //! holds until an interface, an address or a route changes. Counters, events, checks and neighbours
 //! are as on the long way, which everything else takes: whatever the hooks of this namespace would see,
-//! options, fragments, what is too long.
+//! options, fragments, what is too long. Both versions of IP go the same ways.
 
 use core::net::IpAddr;
 
@@ -15,11 +15,11 @@ use switch::wire::{ETHER_LEN, Packet};
 use switch::{Frame, IfId};
 
 use super::dst::Inward;
-use super::early_wide::KnownWide;
 use super::fib::RouteKind;
 use super::output::{Way, frame_count};
-use super::tcp::{Plain, Refusal, TcpCx};
-use super::{Arrival, Cx, LO, Netns};
+use super::tcp::{Between, Ends, EndsV6, Refusal, TcpCx, has_odd_end};
+use super::{Arrival, Cx, Iface, LO, Netns};
+use crate::app::Family;
 
 const TCP: u8 = 6;
 
@@ -29,16 +29,26 @@ pub(super) struct Early {
     course: Option<Course<Narrow>>,
     /// That of the last of IPv6.
     wide: Option<Course<Wide>>,
-    known: Option<Known>,
-    pub(super) known_wide: Option<KnownWide>,
+    known: Option<Known<Ends>>,
+    /// That of IPv6.
+    known_wide: Option<Known<EndsV6>>,
 }
 
-/// The ends that tell which way a segment leaves, and the headers of its version of IP.
-trait Ends: Copy {
-    /// Bytes of the IP header.
-    const HEADER: usize;
-    /// The type of its frames.
-    const TYPE: [u8; 2];
+#[cfg(test)]
+impl Early {
+    /// Segments of this family came in.
+    pub(super) const fn knows(&self, family: Family) -> bool {
+        match family {
+            Family::V4 => self.known.is_some(),
+            Family::V6 => self.known_wide.is_some(),
+        }
+    }
+}
+
+/// The ends that tell which way a segment leaves.
+trait Outward: Copy {
+    /// Those of segments of its version.
+    type Ends: Between;
 
     /// The packet `bytes` is of this version, without options, and between these ends.
     fn are_of(&self, bytes: &[u8]) -> bool;
@@ -54,9 +64,8 @@ struct Narrow([u8; 4]);
 #[derive(Clone, Copy, Debug)]
 struct Wide([u8; 32]);
 
-impl Ends for Narrow {
-    const HEADER: usize = 20;
-    const TYPE: [u8; 2] = [0x08, 0x00];
+impl Outward for Narrow {
+    type Ends = Ends;
 
     #[inline(always)]
     fn are_of(&self, bytes: &[u8]) -> bool {
@@ -70,9 +79,8 @@ impl Ends for Narrow {
     }
 }
 
-impl Ends for Wide {
-    const HEADER: usize = 40;
-    const TYPE: [u8; 2] = [0x86, 0xdd];
+impl Outward for Wide {
+    type Ends = EndsV6;
 
     #[inline(always)]
     fn are_of(&self, bytes: &[u8]) -> bool {
@@ -102,14 +110,55 @@ struct Course<E> {
 
 /// Whose segment came in last and was for this namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Known {
+struct Known<E: Between> {
     iface: IfId,
     change: u64,
     /// Source and destination.
-    addresses: u64,
+    addresses: E::Addresses,
 }
 
-impl<E: Ends> Course<E> {
+/// Ends of segments that come in: which were known last, and whether an interface takes their version of IP.
+trait Inbound: Between {
+    fn known(early: &Early) -> Option<Known<Self>>;
+
+    fn keep(early: &mut Early, known: Known<Self>);
+
+    fn are_taken_by(iface: &Iface) -> bool;
+}
+
+impl Inbound for Ends {
+    #[inline(always)]
+    fn known(early: &Early) -> Option<Known<Self>> {
+        early.known
+    }
+
+    fn keep(early: &mut Early, known: Known<Self>) {
+        early.known = Some(known);
+    }
+
+    #[inline(always)]
+    fn are_taken_by(_iface: &Iface) -> bool {
+        true
+    }
+}
+
+impl Inbound for EndsV6 {
+    #[inline(always)]
+    fn known(early: &Early) -> Option<Known<Self>> {
+        early.known_wide
+    }
+
+    fn keep(early: &mut Early, known: Known<Self>) {
+        early.known_wide = Some(known);
+    }
+
+    #[inline(always)]
+    fn are_taken_by(iface: &Iface) -> bool {
+        iface.ipv6
+    }
+}
+
+impl<E: Outward> Course<E> {
     /// Whether a packet goes this way as it is.
     #[inline(always)]
     fn takes(&self, meta: Meta, bytes: &[u8], offload: bool) -> bool {
@@ -136,7 +185,6 @@ impl Netns {
         if self.takes_long_way {
             return Some(frame);
         }
-        let change = self.change();
         let is_tracked = self.netfilter.is_some() && self.tracks();
         if is_tracked || self.streams.tcp.is_none() {
             return Some(frame);
@@ -144,24 +192,52 @@ impl Netns {
         let Some(place) = self.ifaces.place(id) else {
             return Some(frame);
         };
+        self.input_of::<Ends>(cx, (id, place), frame)
+    }
+
+    /// The same for one of IPv6.
+    #[inline(never)]
+    fn input_wide(&mut self, cx: &mut Cx<'_>, at: (IfId, usize), frame: Frame) -> Option<Frame> {
+        self.input_of::<EndsV6>(cx, at, frame)
+    }
+
+    /// The same for one of these at an interface, which stands at `place`, and by the way for one of IPv6.
+    #[inline(always)]
+    fn input_of<E: Inbound>(
+        &mut self,
+        cx: &mut Cx<'_>,
+        (id, place): (IfId, usize),
+        frame: Frame,
+    ) -> Option<Frame> {
+        let change = self.change();
         let Some(iface) = self.ifaces.counted_at(place).filter(|iface| iface.up) else {
             return Some(frame);
         };
         let mtu = iface.mtu as usize;
         let (meta, bytes) = cx.pool.view(&frame);
-        let Some(segment) = Plain::read(bytes, iface.mac) else {
+        let Some(kind) = kind(bytes) else {
+            return Some(frame);
+        };
+        if kind != E::TYPE {
+            return match (E::FAMILY, kind) {
+                (Family::V4, EndsV6::TYPE) => self.input_wide(cx, (id, place), frame),
+                _ => Some(frame),
+            };
+        }
+        let segment = E::read(bytes, iface.mac).filter(|_| E::are_taken_by(iface));
+        let Some(segment) = segment else {
             return Some(frame);
         };
         if self.divert.is_some() && segment.has_syn() {
             // It has to wait.
             return Some(frame);
         }
-        let known = Known {
+        let known = Known::<E> {
             iface: id,
             change,
             addresses: segment.addresses(),
         };
-        let last = self.early.as_ref().and_then(|early| early.known);
+        let last = self.early.as_deref().and_then(E::known);
         if last != Some(known) && !self.is_for_us(cx, &known, &frame) {
             return Some(frame);
         }
@@ -197,17 +273,32 @@ impl Netns {
         None
     }
 
-    /// Whether those behind the frame that came in last may be [taken](Self::train_input) in one go.
+    /// Of which family those behind the frame that came in last are, if they may be [taken](Self::train_input) in one go.
     #[inline(always)]
-    pub(crate) fn leads_train(&mut self) -> bool {
+    pub(crate) fn leads_train(&mut self) -> Option<Family> {
         let tcp = self.streams.tcp.as_deref_mut();
-        tcp.is_some_and(|tcp| tcp.leads_train())
+        tcp.and_then(|tcp| tcp.leads_train())
     }
 
     /// Takes in frames that wait behind one that has just come in by an interface, at most `most`, as far as they carry on the same
     /// [train](super::tcp::Tcp::input_train) of segments; how many.
-    #[inline(never)]
+    #[inline]
     pub(crate) fn train_input(
+        &mut self,
+        cx: &mut Cx<'_>,
+        id: IfId,
+        family: Family,
+        waiting: &mut Waiting<'_>,
+        most: usize,
+    ) -> usize {
+        match family {
+            Family::V4 => self.train_of::<Ends>(cx, id, waiting, most),
+            Family::V6 => self.train_of::<EndsV6>(cx, id, waiting, most),
+        }
+    }
+
+    #[inline(never)]
+    fn train_of<E: Inbound>(
         &mut self,
         cx: &mut Cx<'_>,
         id: IfId,
@@ -220,12 +311,13 @@ impl Netns {
         }
         let change = self.change();
         let is_tracked = self.netfilter.is_some() && self.tracks();
-        let known = self.early.as_ref().and_then(|early| early.known);
+        let known = self.early.as_deref().and_then(E::known);
         let known = known.filter(|known| known.iface == id && known.change == change);
         let Some((known, place)) = known.zip(self.ifaces.place(id)).filter(|_| !is_tracked) else {
             return 0;
         };
         let iface = self.ifaces.counted_at(place).filter(|iface| iface.up);
+        let iface = iface.filter(|iface| E::are_taken_by(iface));
         let (Some(iface), Some(_)) = (iface, &self.streams.tcp) else {
             return 0;
         };
@@ -240,7 +332,7 @@ impl Netns {
         };
         let (rx, trace, now) = (&mut iface.rx, &mut *cx.trace, cx.now);
         let between = (iface.mac, known.addresses);
-        let count = tcp.input_train(&mut inner, waiting, most, between, |number, len| {
+        let count = tcp.input_train::<E>(&mut inner, waiting, most, between, |number, len| {
             rx.packets += 1;
             rx.bytes += len as u64;
             trace.one(now, number, id, What::Delivered);
@@ -251,7 +343,7 @@ impl Netns {
 
     /// Whether the segment is for this namespace by its tables.
     #[inline(never)]
-    fn is_for_us(&mut self, cx: &Cx<'_>, known: &Known, frame: &Frame) -> bool {
+    fn is_for_us<E: Inbound>(&mut self, cx: &Cx<'_>, known: &Known<E>, frame: &Frame) -> bool {
         let arrival = Arrival {
             iface: known.iface,
             unicast: true,
@@ -261,13 +353,15 @@ impl Netns {
         };
         let packet = Packet::parse(&cx.pool.bytes(frame)[ETHER_LEN..]);
         let is_ours = packet.is_ok_and(|packet| match self.judge(&arrival, &packet) {
+            // Among the ends of IPv6 are such as stand for those of IPv4 in the table of connections.
+            _ if E::FAMILY == Family::V6 && has_odd_end(&packet) => false,
             Inward::Local => true,
             // A connection of anybody's. What opens one was sent the long way.
             Inward::Foreign => self.divert.is_some() && !packet.destination.is_multicast(),
             Inward::Broadcast | Inward::Martian => false,
         });
         if is_ours {
-            self.early.get_or_insert_default().known = Some(*known);
+            E::keep(self.early.get_or_insert_default(), *known);
         }
         is_ours
     }
@@ -285,7 +379,7 @@ impl Netns {
     }
 
     #[inline(always)]
-    fn output_along<E: Ends>(&mut self, cx: &mut Cx<'_>, frame: Frame) -> Option<Frame> {
+    fn output_along<E: Outward>(&mut self, cx: &mut Cx<'_>, frame: Frame) -> Option<Frame> {
         #[cfg(test)]
         if self.takes_long_way {
             return Some(frame);
@@ -353,7 +447,7 @@ impl Netns {
     }
 
     /// That of packets between these ends, if they leave by an interface.
-    fn course<E: Ends>(
+    fn course<E: Outward>(
         &self,
         cx: &Cx<'_>,
         destination: IpAddr,
@@ -367,7 +461,7 @@ impl Netns {
         }
         let mut header = [0; 8];
         header[..6].copy_from_slice(&iface.mac);
-        header[6..].copy_from_slice(&E::TYPE);
+        header[6..].copy_from_slice(&E::Ends::TYPE);
         Some(Course {
             ends,
             change: self.change(),
@@ -378,6 +472,13 @@ impl Netns {
             header,
         })
     }
+}
+
+/// The type of the frame `bytes`, if that may hold a segment.
+#[inline(always)]
+fn kind(bytes: &[u8]) -> Option<[u8; 2]> {
+    let head: &[u8; ETHER_LEN + 40] = bytes.first_chunk()?;
+    Some([head[12], head[13]])
 }
 
 /// How many frames the super-segment in `frame` stands for, and their bytes.
@@ -391,10 +492,10 @@ fn super_weight(cx: &mut Cx<'_>, frame: &Frame) -> (u64, u64) {
 
 /// The longest packet that the segment `bytes` becomes on a wire.
 #[inline]
-fn longest<E: Ends>(gso_size: u16, bytes: &[u8]) -> usize {
-    match (gso_size, bytes.get(E::HEADER + 12)) {
+fn longest<E: Outward>(gso_size: u16, bytes: &[u8]) -> usize {
+    match (gso_size, bytes.get(E::Ends::HEADER + 12)) {
         (1.., Some(offset)) => {
-            let headers = E::HEADER + usize::from(offset >> 4) * 4;
+            let headers = E::Ends::HEADER + usize::from(offset >> 4) * 4;
             bytes.len().min(headers + usize::from(gso_size))
         }
         _ => bytes.len(),

@@ -76,9 +76,6 @@ impl Netns {
     #[inline(never)]
     fn wide_input(&mut self, cx: &mut Cx<'_>, arrival: Arrival, frame: Frame, payload: usize) {
         let id = arrival.iface;
-        let Some(frame) = self.early_input_wide(cx, id, frame) else {
-            return;
-        };
         let Some(frame) = cx.unshare(frame, id) else {
             return;
         };

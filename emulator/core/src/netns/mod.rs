@@ -26,7 +26,6 @@ mod child;
 pub mod divert;
 mod dst;
 mod early;
-mod early_wide;
 pub mod errno;
 pub mod fib;
 mod forward;

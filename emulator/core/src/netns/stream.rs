@@ -69,11 +69,12 @@ impl Streams {
 
     /// The TCP layer, its checksums and super-segments as `offload` says, and where it puts what it sends
     /// and whom it wakes.
-    #[inline]
+    #[inline(always)]
     pub(super) fn tcp(&mut self, offload: bool) -> (&mut Tcp, &mut Vec<Frame>, &mut Vec<TcpId>) {
-        let tcp = self
-            .tcp
-            .get_or_insert_with(|| Box::new(Tcp::new(self.seed)));
+        let tcp = match &mut self.tcp {
+            Some(tcp) => tcp,
+            none => none.insert(first_tcp(self.seed)),
+        };
         if tcp.offload() != offload {
             tcp.set_partial_checksums(offload);
             tcp.set_offload(offload);
@@ -90,6 +91,12 @@ impl Streams {
     pub(super) fn alarm(&self) -> Time {
         self.tcp.as_ref().map_or(Time::MAX, |tcp| tcp.alarm())
     }
+}
+
+#[cold]
+#[inline(never)]
+fn first_tcp(seed: u64) -> Box<Tcp> {
+    Box::new(Tcp::new(seed))
 }
 
 /// A peer as TCP knows it: without the interface of a link-local address.
@@ -152,7 +159,7 @@ impl Netns {
     }
 
     /// Routes what TCP sent and wakes whom it named.
-    #[inline]
+    #[inline(always)]
     pub(super) fn stream_tell(&mut self, cx: &mut Cx<'_>) {
         if !(self.streams.out.is_empty() & self.streams.going.is_empty()) {
             self.stream_flush(cx);

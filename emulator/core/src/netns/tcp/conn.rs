@@ -13,10 +13,11 @@ use super::TcpId;
 use super::demux::Tuple;
 use super::emit::Marks;
 use super::engine::{Next, Setup, TcpState};
-use super::express::{Ends, MIN_RTO};
+use super::express::MIN_RTO;
 use super::machine::Machine;
 use super::options::{MAX_BUFFER, MIN_BUFFER, TcpOptions};
 use super::paths::PathIx;
+use super::plain::Ends;
 use super::segment::{ACK, Bare, Segment, after};
 use crate::app::Ready;
 use crate::netns::Errno;
@@ -56,7 +57,7 @@ pub(super) enum Owner {
 
 /// A connection.
 #[derive(Debug)]
-pub(super) struct Conn {
+pub(in crate::netns) struct Conn {
     pub(super) local: SocketAddr,
     pub(super) remote: SocketAddr,
     /// What segments that come in are known by.

@@ -11,7 +11,7 @@ use super::slots::Slots;
 /// Both ends of a connection, as a key. IPv4 stands in as IPv4-mapped IPv6, which no wire carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(C, packed(4))]
-pub(super) struct Tuple {
+pub(in crate::netns) struct Tuple {
     local: (u64, u64),
     remote: (u64, u64),
     ports: u32,
@@ -56,6 +56,15 @@ impl Tuple {
         Self {
             local: (0, MAPPED | (addresses as u32) as u64),
             remote: (0, MAPPED | addresses >> 32),
+            ports: ports.rotate_left(16),
+        }
+    }
+
+    /// The same of an IPv6 segment, by the words of its addresses.
+    pub(super) const fn incoming_v6([a, b, c, d]: [u64; 4], ports: u32) -> Self {
+        Self {
+            local: (c, d),
+            remote: (a, b),
             ports: ports.rotate_left(16),
         }
     }
@@ -151,6 +160,10 @@ mod tests {
         );
         let found = Tuple::incoming(0x0a00_0002_0a00_0001, 4000 << 16 | 80);
         assert_eq!(found, tuple);
+        let (local, remote) = ("[fd00::1]:80", "[2001:db8::2]:4000");
+        let tuple = Tuple::new(local.parse().unwrap(), remote.parse().unwrap());
+        let words = [0x2001_0db8 << 32, 2, 0xfd00 << 48, 1];
+        assert_eq!(Tuple::incoming_v6(words, 4000 << 16 | 80), tuple);
     }
 
     /// Tables look at the lowest bits and at the highest seven.

@@ -7,21 +7,20 @@
 //! to which those of other packets come by the long way. Tests run the same traffic both ways, and builds with
 //! assertions ask the engine after all.
 
-use core::net::{Ipv4Addr, SocketAddr};
 use core::time::Duration;
 
 use switch::DropReason;
-use switch::wire::{self, ETHER_LEN, IpProtocol, Packet};
+use switch::wire::{ETHER_LEN, Packet};
 use switch::{Frame, Pool, Time};
 
 use super::clock::ceiling;
 use super::conn::{ACK_DELAY, Conn, LARGE_MTU, Owner, Seen};
-use super::demux::Tuple;
 use super::emit::Emitter;
 use super::engine::{Next, TcpEngine, TcpState};
-use super::held::{Heard, Kept};
+use super::held::Kept;
 use super::input::is_possible;
 use super::machine::Machine;
+use super::plain::{Between, Plain};
 use super::run::guarded;
 use super::segment::{ACK, SYN, Segment, after};
 use super::told::Told;
@@ -29,190 +28,6 @@ use super::{Tcp, TcpCx};
 
 /// No engine sends again sooner.
 pub(super) const MIN_RTO: Duration = Duration::from_secs(1);
-/// IPv4 header without options, TCP header without options.
-const HEADERS: usize = 40;
-const IP_HEADER: usize = 20;
-/// Flags that make a segment more than data: FIN, SYN, RST, URG.
-const EVENTFUL: u8 = 0x27;
-
-/// The addresses and ports of a segment as they stand in it: source, then destination.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Ends {
-    pub(super) addresses: u64,
-    pub(super) ports: u32,
-}
-
-/// A segment in an untagged frame, IPv4 without options and fragmentation.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::netns) struct Plain {
-    ends: Ends,
-    told: Told,
-    /// Bytes of the packet.
-    len: usize,
-}
-
-impl Plain {
-    /// Reads the frame `bytes`, if it is for `mac` and such a segment.
-    #[inline]
-    pub(in crate::netns) fn read(bytes: &[u8], mac: [u8; 6]) -> Option<Self> {
-        let head: &[u8; ETHER_LEN + HEADERS] = bytes.first_chunk()?;
-        let half = |at: usize| u16::from_be_bytes([head[at], head[at + 1]]);
-        let word =
-            |at: usize| u32::from_be_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
-        // IPv4, no options; no fragment; TCP.
-        let is_whole = half(12) == 0x0800 && head[14] == 0x45 && half(20) & 0x3fff == 0;
-        if head[..6] != mac || !is_whole || head[23] != 6 {
-            return None;
-        }
-        let len = usize::from(half(16));
-        let header = usize::from(head[46] >> 4) * 4;
-        let is_there = header >= 20 && 20 + header <= len && ETHER_LEN + len <= bytes.len();
-        if !is_there {
-            return None;
-        }
-        Some(Self {
-            ends: Ends {
-                addresses: u64::from(word(26)) << 32 | u64::from(word(30)),
-                ports: word(34),
-            },
-            told: Told {
-                seq: word(38),
-                ack: word(42),
-                window: half(48),
-                flags: head[47],
-                header: header as u8,
-                payload: (len - IP_HEADER - header) as u16,
-            },
-            len,
-        })
-    }
-
-    /// What it says.
-    #[inline]
-    pub(super) const fn told(&self) -> &Told {
-        &self.told
-    }
-
-    /// The TCP segment in its frame `bytes`, which is [long enough](Self::read).
-    #[inline]
-    pub(super) fn segment<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
-        &bytes[ETHER_LEN + IP_HEADER..ETHER_LEN + self.len]
-    }
-
-    /// The packet in its frame `bytes`, and what that says to a listener.
-    fn opening(&self, bytes: &[u8]) -> (Packet, Segment) {
-        let address = |bits| Ipv4Addr::from_bits(bits).into();
-        let (source, destination) = (self.ends.addresses >> 32, self.ends.addresses);
-        let (source, destination) = (address(source as u32), address(destination as u32));
-        let Self { told, .. } = self;
-        let packet = Packet {
-            source,
-            destination,
-            protocol: IpProtocol::Tcp,
-            transport: IP_HEADER,
-            len: self.len,
-            hop_limit: bytes[ETHER_LEN + 8],
-            fragment: None,
-            dont_fragment: bytes[ETHER_LEN + 6] & 0x40 != 0,
-        };
-        let segment = Segment {
-            local: SocketAddr::new(destination, self.ends.ports as u16),
-            remote: SocketAddr::new(source, (self.ends.ports >> 16) as u16),
-            seq: told.seq,
-            ack: told.ack,
-            flags: told.flags & 0x3f,
-            window: told.window,
-            payload: u32::from(told.payload),
-        };
-        (packet, segment)
-    }
-
-    /// What it says to a stream whose acknowledgements are off by `shift`.
-    #[inline]
-    pub(super) fn heard(&self, burst: bool, room: usize, shift: Option<u32>) -> Heard {
-        let Self { told, .. } = self;
-        Heard {
-            seq: told.seq,
-            ack: told.ack.wrapping_sub(shift.unwrap_or(0)),
-            window: told.window,
-            flags: told.flags,
-            header: usize::from(told.header),
-            len: usize::from(told.payload),
-            burst,
-            room,
-        }
-    }
-
-    /// It has no flag but ACK and PSH.
-    #[inline]
-    const fn is_data(&self) -> bool {
-        self.told.flags & (EVENTFUL | ACK) == ACK
-    }
-
-    /// It is a SYN, with or without an acknowledgement.
-    #[inline]
-    pub(in crate::netns) const fn has_syn(&self) -> bool {
-        self.told.flags & SYN != 0
-    }
-
-    /// Source and destination.
-    #[inline]
-    pub(in crate::netns) const fn addresses(&self) -> u64 {
-        self.ends.addresses
-    }
-
-    /// Source, destination and ports are these.
-    #[inline]
-    pub(super) fn is_of(&self, ends: &Ends) -> bool {
-        self.ends == *ends
-    }
-
-    /// Where the segment ends in its frame.
-    #[inline]
-    pub(super) const fn end(&self) -> usize {
-        ETHER_LEN + self.len
-    }
-
-    /// Whether the checksums of the frame `bytes` are right, the segment's only unless it is `partial`.
-    #[inline(always)]
-    pub(super) fn is_sound(&self, bytes: &[u8], partial: bool) -> bool {
-        let head = bytes[ETHER_LEN..].first_chunk();
-        head.is_some_and(wire::plain_header_ok) && (partial || self.is_whole(bytes))
-    }
-
-    /// Out of the way of those whose checksum is partial.
-    #[inline(never)]
-    fn is_whole(&self, bytes: &[u8]) -> bool {
-        let segment = self.segment(bytes);
-        let address = |bits| Ipv4Addr::from_bits(bits).into();
-        let (source, destination) = (self.ends.addresses >> 32, self.ends.addresses);
-        let ends = (address(source as u32), address(destination as u32));
-        let pseudo = wire::pseudo_sum(ends.0, ends.1, IpProtocol::Tcp, segment.len());
-        wire::add(pseudo, wire::sum(segment)) == 0xffff
-    }
-}
-
-impl Ends {
-    /// Those of the segments that come in to `local`; none of IPv6.
-    pub(super) const fn of(local: SocketAddr, remote: SocketAddr) -> Self {
-        match (remote, local) {
-            (SocketAddr::V4(source), SocketAddr::V4(destination)) => Self {
-                addresses: (source.ip().to_bits() as u64) << 32 | destination.ip().to_bits() as u64,
-                ports: (source.port() as u32) << 16 | destination.port() as u32,
-            },
-            _ => Self {
-                addresses: 0,
-                ports: 0,
-            },
-        }
-    }
-
-    const fn place(&self) -> usize {
-        let mixed =
-            (self.addresses ^ (self.ports as u64) << 16).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        (mixed >> 60) as usize
-    }
-}
 
 /// Slots of connections that segments came for last.
 #[derive(Debug, Default)]
@@ -277,15 +92,14 @@ impl Tcp {
 
     /// The connection that a segment is for.
     #[inline(always)]
-    pub(super) fn find_plain(&mut self, segment: &Plain) -> Option<u32> {
+    pub(super) fn find_plain<E: Between>(&mut self, segment: &Plain<E>) -> Option<u32> {
         let place = segment.ends.place();
         let hint = self.hints.0[place];
         let conn = self.slots.conn_at(hint);
-        if conn.is_some_and(|conn| conn.incoming == segment.ends && conn.mapped) {
+        if conn.is_some_and(|conn| segment.ends.are_of(conn) && conn.mapped) {
             return Some(hint);
         }
-        let tuple = Tuple::incoming(segment.ends.addresses, segment.ends.ports);
-        let slot = self.demux.get(&self.slots, &tuple)?;
+        let slot = self.demux.get(&self.slots, &segment.ends.tuple())?;
         self.hints.0[place] = slot;
         Some(slot)
     }
@@ -295,15 +109,14 @@ impl Tcp {
     /// # Errors
     /// See [`Refusal`].
     #[inline(always)]
-    pub(in crate::netns) fn input_plain(
+    pub(in crate::netns) fn input_plain<E: Between>(
         &mut self,
         cx: &mut TcpCx<'_>,
         frame: Frame,
-        segment: &Plain,
+        segment: &Plain<E>,
     ) -> Result<(), Refusal> {
         if segment.told.flags & (SYN | ACK) == SYN {
-            let tuple = Tuple::incoming(segment.ends.addresses, segment.ends.ports);
-            return match self.demux.get(&self.slots, &tuple) {
+            return match self.demux.get(&self.slots, &segment.ends.tuple()) {
                 None => self.input_apart(cx, frame, segment),
                 Some(_) => self.input_event(cx, frame, segment),
             };
@@ -323,12 +136,12 @@ impl Tcp {
 
     /// The same for the connection in `slot`, which has an engine.
     #[inline(never)]
-    fn input_stream(
+    fn input_stream<E: Between>(
         &mut self,
         cx: &mut TcpCx<'_>,
         slot: u32,
         frame: Frame,
-        segment: &Plain,
+        segment: &Plain<E>,
     ) -> Result<(), Refusal> {
         let Some(conn) = self.slots.conn_at(slot) else {
             return self.input_event(cx, frame, segment);
@@ -405,7 +218,7 @@ impl Tcp {
         let progress = conn.marks.acked != ack;
         let packet = &mut bytes[ETHER_LEN..ETHER_LEN + segment.len];
         if let Some(shift) = conn.marks.shift
-            && let Some(place) = packet[28..].first_chunk_mut()
+            && let Some(place) = packet[E::HEADER + 8..].first_chunk_mut()
         {
             *place = ack.wrapping_sub(shift).to_be_bytes();
         }
@@ -413,7 +226,7 @@ impl Tcp {
         self.counters.engine_runs += 1;
         let after = match kept {
             Kept::Not => guarded(|| {
-                engine.input(shared, path, cx.now, packet, is_burst, reply);
+                engine.input(shared, path, cx.now, E::for_engine(packet), is_burst, reply);
                 engine.glance()
             }),
             _ => Some(engine.glance()),
@@ -421,7 +234,7 @@ impl Tcp {
         if let Kept::Waits(new) = kept {
             let end = ETHER_LEN + segment.len;
             engine.held.push(frame, end - new, end);
-            self.leads_train = !is_burst;
+            self.leads_train = (!is_burst).then_some(E::FAMILY);
         } else {
             cx.pool.free(frame);
         }
@@ -438,8 +251,9 @@ impl Tcp {
         let answer = self.reply.take();
         let is_answered = !answer.is_empty();
         if is_answered {
+            let v6 = E::written(conn);
             let (stamp, counters) = (&mut self.stamp, &mut self.counters);
-            let mut emitter = Emitter::new(cx, stamp, counters, &mut conn.marks, None);
+            let mut emitter = Emitter::new(cx, stamp, counters, &mut conn.marks, v6);
             emitter.copy(answer);
         }
         if after.state != TcpState::Established {
@@ -474,11 +288,11 @@ impl Tcp {
 
     /// The same for one that belongs to no connection: it opens one, or is for what is left of one.
     #[inline(never)]
-    fn input_apart(
+    fn input_apart<E: Between>(
         &mut self,
         cx: &mut TcpCx<'_>,
         frame: Frame,
-        plain: &Plain,
+        plain: &Plain<E>,
     ) -> Result<(), Refusal> {
         let Some((meta, bytes)) = cx.pool.view_unique(&frame) else {
             return Err(Refusal::Unread(frame));
@@ -493,7 +307,7 @@ impl Tcp {
         debug_assert_eq!(Segment::parse(cx.pool.bytes(&frame), &packet), Ok(segment));
         self.now = cx.now;
         self.counters.segments_in += 1;
-        let tuple = Tuple::incoming(plain.ends.addresses, plain.ends.ports);
+        let tuple = plain.ends.tuple();
         let taken = match self.waits.contains(&tuple) {
             true => self.input_wait(cx, &tuple, frame, &packet, &segment),
             false => self.input_listen(cx, frame, &packet, &segment, None),
@@ -503,18 +317,18 @@ impl Tcp {
 
     /// The same for a segment that is more than data: it is taken as by [`Tcp::input`].
     #[inline(never)]
-    fn input_event(
+    fn input_event<E: Between>(
         &mut self,
         cx: &mut TcpCx<'_>,
         frame: Frame,
-        segment: &Plain,
+        segment: &Plain<E>,
     ) -> Result<(), Refusal> {
         let Some((_, bytes)) = cx.pool.view_unique(&frame) else {
             return Err(Refusal::Unread(frame));
         };
         let bytes = &bytes[ETHER_LEN..ETHER_LEN + segment.len];
         let packet = match Packet::parse(bytes) {
-            Ok(packet) if wire::header_checksum_ok(bytes) => packet,
+            Ok(packet) if E::has_sound_header(bytes) => packet,
             _ => return Err(Refusal::Unread(frame)),
         };
         cx.pool.pull(&frame, ETHER_LEN);

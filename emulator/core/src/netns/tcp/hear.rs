@@ -9,9 +9,9 @@ use super::brief::Brief;
 use super::clock::ceiling;
 use super::conn::{Conn, Owner, Seen};
 use super::engine::{Setup, TcpState};
-use super::express::Plain;
 use super::listen::Listener;
 use super::machine::Machine;
+use super::plain::{Between, Plain};
 use super::segment::{ACK, FIN, SYN, Segment};
 use super::told::{HEADER, Told};
 use super::{Tcp, TcpCx};
@@ -118,12 +118,12 @@ impl Tcp {
     /// # Errors
     /// As above, also if it is broken or a listener has no room for its connection.
     #[inline(always)]
-    pub(super) fn input_brief(
+    pub(super) fn input_brief<E: Between>(
         &mut self,
         cx: &mut TcpCx<'_>,
         slot: u32,
         frame: Frame,
-        plain: &Plain,
+        plain: &Plain<E>,
     ) -> Result<(), Frame> {
         let Some(conn) = self.slots.conn_at(slot) else {
             return Err(frame);

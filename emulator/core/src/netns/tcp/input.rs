@@ -327,7 +327,7 @@ fn scales(bytes: &[u8]) -> bool {
 /// What every segment has to pass.
 #[inline]
 fn check(pool: &Pool, frame: &Frame, packet: &Packet, segment: &Segment) -> Result<(), DropReason> {
-    if odd(packet.destination) || odd(packet.source) {
+    if has_odd_end(packet) {
         return Err(DropReason::Martian);
     }
     if segment.local.port() == 0 || segment.remote.port() == 0 {
@@ -341,10 +341,15 @@ fn check(pool: &Pool, frame: &Frame, packet: &Packet, segment: &Segment) -> Resu
 }
 
 /// Both ends are such as connections have.
-#[inline]
+#[inline(always)]
 pub(super) fn is_possible(packet: &Packet, segment: &Segment) -> bool {
-    let are_odd = odd(packet.destination) || odd(packet.source);
-    !are_odd && segment.local.port() != 0 && segment.remote.port() != 0
+    !has_odd_end(packet) && segment.local.port() != 0 && segment.remote.port() != 0
+}
+
+/// No connection is between such ends.
+#[inline]
+pub(in crate::netns) const fn has_odd_end(packet: &Packet) -> bool {
+    odd(packet.destination) || odd(packet.source)
 }
 
 /// No connection has such an end.
@@ -431,24 +436,7 @@ fn prepare(pool: &mut Pool, frame: Frame, packet: &Packet, shift: Option<u32>) -
         segment[8..12].copy_from_slice(&ack.wrapping_sub(shift).to_be_bytes());
     }
     if packet.source.is_ipv6() {
-        let header = &mut bytes[packet.transport - 20..packet.transport];
-        let len = ((packet.len - packet.transport + 20) as u16).to_be_bytes();
-        header[..12].copy_from_slice(&[
-            0x45,
-            0,
-            len[0],
-            len[1],
-            0,
-            0,
-            0x40,
-            0,
-            packet.hop_limit,
-            6,
-            0,
-            0,
-        ]);
-        header[12..16].copy_from_slice(&REMOTE.octets());
-        header[16..20].copy_from_slice(&LOCAL.octets());
+        stand_in(bytes, packet.transport);
         pool.pull(&frame, packet.transport - 20);
     } else if packet.transport > 20 {
         let start = packet.transport - 20;
@@ -459,6 +447,17 @@ fn prepare(pool: &mut Pool, frame: Frame, packet: &Packet, shift: Option<u32>) -
         pool.pull(&frame, start);
     }
     Some(frame)
+}
+
+/// The packet of IPv6 `bytes`, whose segment starts at `transport`, as one of IPv4 between stand-ins.
+pub(super) fn stand_in(bytes: &mut [u8], transport: usize) -> &mut [u8] {
+    let hop_limit = bytes[7];
+    let packet = &mut bytes[transport - 20..];
+    let [high, low] = (packet.len() as u16).to_be_bytes();
+    packet[..12].copy_from_slice(&[0x45, 0, high, low, 0, 0, 0x40, 0, hop_limit, 6, 0, 0]);
+    packet[12..16].copy_from_slice(&REMOTE.octets());
+    packet[16..20].copy_from_slice(&LOCAL.octets());
+    packet
 }
 
 /// Takes back what [`prepare`] did to a SYN, whose last 20 bytes before the TCP header were `header`.

@@ -30,6 +30,7 @@ mod over;
 mod path;
 mod paths;
 mod pingpong;
+mod plain;
 mod queue;
 mod replay;
 mod run;
@@ -55,13 +56,16 @@ use std::collections::VecDeque;
 use switch::frame::Claim;
 use switch::{Frame, Pool, Time};
 
+use crate::app::Family;
+
 pub use engine::{Congestion, TcpState};
-pub(super) use express::{Plain, Refusal};
+pub(super) use express::Refusal;
+pub(super) use input::has_odd_end;
 pub use options::{
     Counters, IcmpKind, MAX_BUFFER, MIN_BUFFER, PortUse, RECV_BUFFER, SEND_BUFFER, TcpOptions,
     TcpSocket,
 };
-
+pub(super) use plain::{Between, Ends, EndsV6};
 pub use spare::{SPARE_BYTES, Spares};
 
 use demux::Demux;
@@ -145,7 +149,7 @@ pub struct Tcp {
     clock: clock::Clock,
     counters: Counters,
     /// The frame of the last segment waits for its reader: [others](Self::input_train) may follow.
-    leads_train: bool,
+    leads_train: Option<Family>,
     /// No connection is brief or plays ping-pong, to compare.
     #[cfg(test)]
     pub(super) takes_long_way: bool,
@@ -183,7 +187,7 @@ impl Tcp {
             now: Time::ZERO,
             clock: clock::Clock::default(),
             counters: Counters::default(),
-            leads_train: false,
+            leads_train: None,
             #[cfg(test)]
             takes_long_way: false,
             #[cfg(test)]

@@ -29,7 +29,7 @@ pub(super) const fn after(a: u32, b: u32) -> bool {
 
 /// A segment's header, in host order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Segment {
+pub(in crate::netns) struct Segment {
     /// The address that it is for.
     pub(super) local: SocketAddr,
     /// The address that it came from.
@@ -203,17 +203,23 @@ impl Bare {
 /// Writes the checksum of the TCP segment that starts at `transport` of the IP packet `bytes`: in
 /// full, or the pseudo-header sum alone if `partial`.
 pub(super) fn write_checksum(bytes: &mut [u8], transport: usize, partial: bool) {
-    let len = (bytes.len() - transport) as u16;
-    let rest = wire::add(len, u16::from(u8::from(IpProtocol::Tcp)));
+    let segment = bytes.len() - transport;
     let pseudo = match bytes[12..].first_chunk::<8>() {
         Some(ends) if transport == 20 => {
+            let rest = wire::add(segment as u16, u16::from(u8::from(IpProtocol::Tcp)));
             let ends = u64::from_be_bytes(*ends);
             let half = |at: u32| (ends >> at) as u16;
             let (source, destination) =
                 (wire::add(half(48), half(32)), wire::add(half(16), half(0)));
             wire::add(wire::add(source, destination), rest)
         }
-        _ => wire::add(wire::sum(&bytes[8..40]), rest),
+        _ => {
+            let [source, destination] = [8, 24].map(|at| {
+                let bytes = bytes[at..].first_chunk::<16>();
+                IpAddr::from(bytes.copied().unwrap_or_default())
+            });
+            wire::pseudo_sum(source, destination, IpProtocol::Tcp, segment)
+        }
     };
     let segment = &mut bytes[transport..];
     segment[16..18].fill(0);

@@ -11,27 +11,28 @@ use switch::{Pool, Time};
 use super::conn::Owner;
 use super::emit::Reply;
 use super::engine::{TcpEngine, TcpState};
-use super::express::{Ends, Plain};
 use super::held::Kept;
 use super::machine::Machine;
+use super::plain::{Between, Plain};
 use super::smol::Smol;
 use super::{Tcp, TcpCx};
+use crate::app::Family;
 
 /// A stream whose segments come in.
-struct Train<'a> {
+struct Train<'a, E> {
     now: Time,
     /// Of the interface that they came in by.
     mac: [u8; 6],
-    ends: Ends,
+    ends: E,
     shift: Option<u32>,
     pool: &'a mut Pool,
     engine: &'a mut Smol,
     reply: &'a mut Reply,
     /// The last that was taken.
-    last: Option<Plain>,
+    last: Option<Plain<E>>,
 }
 
-impl Train<'_> {
+impl<E: Between> Train<'_, E> {
     /// Takes the frame of the next segment: its number and its bytes. `None`, and nothing has happened, if something is
     /// to be looked at.
     #[inline(always)]
@@ -41,7 +42,7 @@ impl Train<'_> {
             return None;
         }
         let (meta, bytes) = self.pool.view_unique(place.frame())?;
-        let segment = Plain::read(bytes, self.mac)?;
+        let segment = E::read(bytes, self.mac)?;
         let is_next = segment.is_of(&self.ends) && meta.gso_size == 0;
         if !is_next || !segment.is_sound(bytes, meta.csum_partial) {
             return None;
@@ -59,25 +60,25 @@ impl Train<'_> {
 }
 
 impl Tcp {
-    /// The last segment may be the first of a train. Said once.
+    /// The last segment may be the first of a train of this family. Said once.
     #[inline(always)]
-    pub(in crate::netns) const fn leads_train(&mut self) -> bool {
-        core::mem::replace(&mut self.leads_train, false)
+    pub(in crate::netns) const fn leads_train(&mut self) -> Option<Family> {
+        self.leads_train.take()
     }
 
     /// Takes frames that wait, at most `most`, as far as they carry a stream on between these `addresses` whose last segment
     /// waits for its reader; how many. `tell` is told the number and the bytes of each.
-    pub(in crate::netns) fn input_train(
+    pub(in crate::netns) fn input_train<E: Between>(
         &mut self,
         cx: &mut TcpCx<'_>,
         waiting: &mut Waiting<'_>,
         most: usize,
-        (mac, addresses): ([u8; 6], u64),
+        (mac, addresses): ([u8; 6], E::Addresses),
         mut tell: impl FnMut(u64, usize),
     ) -> usize {
         let first = waiting.frames().first();
         let first = first.filter(|frame| cx.pool.meta(frame).gso_size == 0);
-        let Some(first) = first.and_then(|frame| Plain::read(cx.pool.bytes(frame), mac)) else {
+        let Some(first) = first.and_then(|frame| E::read(cx.pool.bytes(frame), mac)) else {
             return 0;
         };
         let slot = self.find_plain(&first);
@@ -99,7 +100,7 @@ impl Tcp {
         let mut train = Train {
             now: cx.now,
             mac,
-            ends: conn.incoming,
+            ends: first.ends,
             shift: conn.marks.shift,
             pool: cx.pool,
             engine,

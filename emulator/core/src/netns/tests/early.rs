@@ -62,12 +62,14 @@ pub(super) enum Change {
     /// The same, and its checksums are right.
     Rightly(u8),
     Cut,
-    /// Its IP header gets options; the byte does not matter, here and below.
+    /// Its IP header gets options, in IPv6 in a header of their own; the byte does not matter, here and below.
     Options,
     /// So many bytes follow what it says, as they do to the shortest frames of a real wire.
     Pad(usize),
 }
 
+/// RFC 8200 §4.6.
+const DESTINATION_OPTIONS: u8 = 60;
 const FAMILIES: [Family; 2] = [Family::V4, Family::V6];
 const ADDRESSES: [[&str; 2]; 2] = [["10.0.0.1/24", "10.0.0.2/24"], ["fd00::1/64", "fd00::2/64"]];
 const SERVERS: [&str; 2] = ["10.0.0.2:80", "[fd00::2]:80"];
@@ -314,19 +316,27 @@ fn seal(frame: &mut [u8]) {
     }
 }
 
-/// The IPv4 header in a frame is a word longer.
+/// The IPv4 header in a frame is a word longer, that of IPv6 followed by one of nothing but padding.
 fn add_options(frame: &mut Vec<u8>) {
-    let Some(packet) = frame.get_mut(14..).filter(|packet| packet.len() > 20) else {
+    let Some(packet) = frame.get_mut(14..).filter(|packet| packet.len() > 40) else {
         return;
     };
-    if packet[0] != 0x45 {
-        return;
+    match packet[0] {
+        0x45 => {
+            let len = u16::from_be_bytes([packet[2], packet[3]]) + 4;
+            packet[2..4].copy_from_slice(&len.to_be_bytes());
+            packet[0] = 0x46;
+            frame.splice(34..34, [1, 1, 1, 0]);
+            fill_header_checksum(&mut frame[14..]);
+        }
+        0x60 => {
+            let len = u16::from_be_bytes([packet[4], packet[5]]) + 8;
+            packet[4..6].copy_from_slice(&len.to_be_bytes());
+            let next = core::mem::replace(&mut packet[6], DESTINATION_OPTIONS);
+            frame.splice(54..54, [next, 0, 1, 4, 0, 0, 0, 0]);
+        }
+        _ => {}
     }
-    let len = u16::from_be_bytes([packet[2], packet[3]]) + 4;
-    packet[2..4].copy_from_slice(&len.to_be_bytes());
-    packet[0] = 0x46;
-    frame.splice(34..34, [1, 1, 1, 0]);
-    fill_header_checksum(&mut frame[14..]);
 }
 
 pub(super) fn change() -> impl Strategy<Value = Change> {
@@ -353,7 +363,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (0_u64..30_000).prop_map(Step::Wait),
         2 => (0_u64..3_000_000).prop_map(Step::Wait),
         2 => (ns.clone(), any::<bool>()).prop_map(|(ns, on)| Step::Cut(ns, on)),
-        3 => (0_usize..4, 0_usize..60, change())
+        3 => (0_usize..4, 0_usize..80, change())
             .prop_map(|(back, byte, change)| Step::Again(back, byte, change)),
         1 => ns.clone().prop_map(Step::Shutdown),
         2 => ns.clone().prop_map(Step::Close),
@@ -366,7 +376,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => any::<bool>().prop_map(Step::Family),
         2 => (ns.clone(), any::<bool>()).prop_map(|(ns, on)| Step::Late(ns, on)),
         6 => (0_usize..8).prop_map(Step::Arrive),
-        3 => (0_usize..12, prop_oneof![0_usize..60, 0_usize..1514], change())
+        3 => (0_usize..12, prop_oneof![0_usize..80, 0_usize..1514], change())
             .prop_map(|(back, byte, change)| Step::Slip(back, byte, change)),
         6 => (2_usize..40).prop_map(Step::Crowd),
         1 => (ns, 1280_u32..1501).prop_map(|(ns, mtu)| Step::Mtu(ns, mtu)),
@@ -389,13 +399,13 @@ fn flow() -> impl Strategy<Value = Step> {
         2 => (0_u64..30_000).prop_map(Step::Wait),
         2 => (0_u64..3_000_000).prop_map(Step::Wait),
         3 => (ns.clone(), any::<bool>()).prop_map(|(ns, on)| Step::Cut(ns, on)),
-        1 => (0_usize..4, 0_usize..60, change())
+        1 => (0_usize..4, 0_usize..80, change())
             .prop_map(|(back, byte, change)| Step::Again(back, byte, change)),
         1 => any::<bool>().prop_map(Step::Family),
         1 => Just(Step::Connect),
         2 => (ns.clone(), any::<bool>()).prop_map(|(ns, on)| Step::Late(ns, on)),
         6 => (0_usize..8).prop_map(Step::Arrive),
-        3 => (0_usize..12, prop_oneof![0_usize..60, 0_usize..1514], change())
+        3 => (0_usize..12, prop_oneof![0_usize..80, 0_usize..1514], change())
             .prop_map(|(back, byte, change)| Step::Slip(back, byte, change)),
         6 => (2_usize..40).prop_map(Step::Crowd),
         1 => (ns.clone(), 1280_u32..1501).prop_map(|(ns, mtu)| Step::Mtu(ns, mtu)),
@@ -429,35 +439,45 @@ pub(super) fn assert_alike(
     Ok(())
 }
 
+/// The steps, with a connection of this family to begin with.
+pub(super) fn of(v6: bool, steps: &[Step]) -> Vec<Step> {
+    let first = [Step::Family(true), Step::Connect];
+    let first = if v6 { &first[..] } else { &[] };
+    [first, steps].concat()
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 600, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 800, ..ProptestConfig::default() })]
 
     #[test]
     fn early_is_as_late(
+        v6: bool,
         steps in vec(step(), 1..60),
         buffer in prop_oneof![Just(RECV_BUFFER), 1_usize..3000],
     ) {
-        assert_alike(&steps, buffer, true)?;
+        assert_alike(&of(v6, &steps), buffer, true)?;
     }
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 100, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
 
     #[test]
     fn streams_are_as_late(
+        v6: bool,
         steps in vec(flow(), 1..30),
         buffer in prop_oneof![Just(RECV_BUFFER), 20_000_usize..400_000],
     ) {
-        assert_alike(&steps, buffer, true)?;
+        assert_alike(&of(v6, &steps), buffer, true)?;
     }
 
     #[test]
     fn full_frames_are_as_late(
+        v6: bool,
         steps in vec(flow(), 1..30),
         buffer in prop_oneof![Just(RECV_BUFFER), 20_000_usize..400_000],
     ) {
-        assert_alike(&steps, buffer, false)?;
+        assert_alike(&of(v6, &steps), buffer, false)?;
     }
 }
 
@@ -469,9 +489,17 @@ pub(super) fn frames_held(netns: &Netns) -> usize {
 /// Likewise, of frames without offload, which are shown together.
 #[test]
 fn full_frames_are_held() {
+    for (v6, len) in [(false, 14_600), (true, 14_400)] {
+        full_frames_of_a_family_are_held(v6, len);
+    }
+}
+
+fn full_frames_of_a_family_are_held(v6: bool, len: usize) {
     let mut side = Side::with_offload(false, RECV_BUFFER, false);
-    side.take(&Step::Stream(0, 4, 14_600, 20_000));
-    side.take(&Step::Send(0, 14_600));
+    let stream = [Step::Stream(0, 4, len, 20_000), Step::Send(0, len)];
+    for step in of(v6, &stream) {
+        side.take(&step);
+    }
     assert_eq!(frames_held(&side.world.ns[1]), 10);
     let sock = side.socks[1];
     let mut shown = 0;
@@ -481,7 +509,7 @@ fn full_frames_are_held() {
             2_000
         })
     });
-    assert_eq!((taken, shown), (Ok(2_000), 14_600));
+    assert_eq!((taken, shown), (Ok(2_000), len));
     assert_eq!(frames_held(&side.world.ns[1]), 9);
     side.take(&Step::Close(1));
     assert_eq!(side.world.pool.in_use(), 0);
@@ -490,34 +518,42 @@ fn full_frames_are_held() {
 /// Frames of a stream that arrive together are taken together, up to one that is something else.
 #[test]
 fn segments_are_taken_as_trains() {
-    let stream = [
-        Step::Stream(0, 4, 14_600, 20_000),
-        Step::Late(0, true),
-        Step::Send(0, 14_600),
-    ];
-    // A byte of data, a port, the number, the acknowledgement, a flag, the window, and one that nobody asks for.
-    let bytes = [60, 35, 41, 45, 47, 48, 15];
-    let changes = bytes.map(|byte| (byte, Change::Rightly(1)));
-    let odd = changes
-        .into_iter()
-        .chain([(60, Change::Xor(1)), (50, Change::Xor(1))]);
-    let odd = odd.map(|(byte, change)| Some(Step::Slip(4, byte, change)));
-    for odd in odd.chain([None]) {
-        let rest = [Step::Crowd(64), Step::Recv(1, 20_000)];
-        let steps = stream.iter().cloned().chain(odd).chain(rest);
-        let steps: Vec<Step> = steps.collect();
-        let mut side = Side::with_offload(false, RECV_BUFFER, false);
-        for step in &steps {
-            side.take(step);
-        }
-        // With the second an acknowledgement is due: from there on the connection waits to be run.
-        let tcp = side.world.ns[1].streams.tcp.as_ref();
-        assert!(tcp.is_some_and(|tcp| tcp.on_trains >= 3), "{steps:?}");
-        assert!(
-            assert_alike(&steps, RECV_BUFFER, false).is_ok(),
-            "{steps:?}"
-        );
+    // A byte of data, a port, the number, the acknowledgement, a flag, the window.
+    let bytes = [60, 35, 41, 45, 47, 48];
+    // Version, class and flow, lengths, what follows, hop limit and addresses of IPv6, and those of IPv4.
+    let headers = [(14..54).collect::<Vec<_>>(), (14..34).collect()];
+    for (v6, headers) in [true, false].into_iter().zip(headers) {
+        let behind = if v6 { 20 } else { 0 };
+        let changes = bytes.into_iter().map(|byte| byte + behind).chain(headers);
+        let rightly = changes.flat_map(|byte| [1, 0x10].map(|bit| (byte, Change::Rightly(bit))));
+        let xor = [60, 50].map(|byte| (byte + behind, Change::Xor(1)));
+        let odd = rightly.chain(xor).chain([(0, Change::Options)]);
+        let odd = odd.map(|(byte, change)| Some(Step::Slip(4, byte, change)));
+        odd.chain([None])
+            .for_each(|odd| is_taken_as_a_train(v6, odd));
     }
+}
+
+/// A stream whose last frames come together, this one between them.
+fn is_taken_as_a_train(v6: bool, odd: Option<Step>) {
+    let len = if v6 { 14_400 } else { 14_600 };
+    let stream = [
+        Step::Stream(0, 4, len, 20_000),
+        Step::Late(0, true),
+        Step::Send(0, len),
+    ];
+    let rest = [Step::Crowd(64), Step::Recv(1, 20_000)];
+    let steps: Vec<Step> = stream.into_iter().chain(odd).chain(rest).collect();
+    let steps = of(v6, &steps);
+    let mut side = Side::with_offload(false, RECV_BUFFER, false);
+    for step in &steps {
+        side.take(step);
+    }
+    // With the second an acknowledgement is due: from there on the connection waits to be run.
+    let tcp = side.world.ns[1].streams.tcp.as_ref();
+    assert!(tcp.is_some_and(|tcp| tcp.on_trains >= 3), "{steps:?}");
+    let alike = assert_alike(&steps, RECV_BUFFER, false);
+    assert!(alike.is_ok(), "{steps:?}: {alike:?}");
 }
 
 /// What comes again before it was acknowledged brings nothing.
@@ -571,6 +607,40 @@ fn an_address_that_is_gone_takes_no_segments() {
             );
         }
     }
+}
+
+/// A segment of IPv6 between the addresses that stand for those of a connection of IPv4 is nobody's.
+#[test]
+fn ends_that_stand_for_those_of_ipv4_are_nobodys() {
+    let told = [false, true].map(|long| {
+        let mut side = Side::new(long, RECV_BUFFER);
+        side.take(&Step::Exchange(0, 8, 9));
+        let done = side.world.ns[1].addr_add(IfId(3), net("::ffff:10.0.0.2/96"));
+        assert_eq!(done, Ok(()));
+        side.take(&Step::Cut(0, true));
+        side.take(&Step::Send(0, 9));
+        let narrow = side.world.seen.last().unwrap().1.clone();
+        let frame = side.world.pool.from_bytes(&mapped(&narrow)).unwrap();
+        side.world.with(1, |ns, cx| ns.input(cx, IfId(3), frame));
+        let told = side.take(&Step::Recv(1, 9));
+        assert_eq!(told.0, [Err(Errno::WouldBlock)]);
+        (told, side.state())
+    });
+    assert_eq!(told[0], told[1]);
+}
+
+/// The frame of IPv4, without options, as one of IPv6 between mapped addresses.
+fn mapped(narrow: &[u8]) -> Vec<u8> {
+    let (head, segment) = (&narrow[..34], &narrow[34..]);
+    let mut frame = [&head[..12], &[0x86, 0xdd, 0x60, 0, 0, 0, 0]].concat();
+    frame.extend([segment.len() as u8, head[23], head[22]]);
+    for address in [&head[26..30], &head[30..34]] {
+        frame.extend([0; 10].into_iter().chain([0xff; 2]));
+        frame.extend_from_slice(address);
+    }
+    frame.extend_from_slice(segment);
+    seal(&mut frame);
+    frame
 }
 
 /// Connections of one namespace over two interfaces: what leaves after a segment of the other goes its own way.
@@ -684,7 +754,16 @@ fn what_is_due_goes_with_a_segment_of_that_moment() {
 /// Likewise.
 #[test]
 fn streams_are_held() {
+    for v6 in [false, true] {
+        streams_of_a_family_are_held(v6);
+    }
+}
+
+fn streams_of_a_family_are_held(v6: bool) {
     let mut side = Side::new(false, RECV_BUFFER);
+    for step in of(v6, &[]) {
+        side.take(&step);
+    }
     side.take(&Step::Stream(0, 8, 20_000, 20_000));
     side.take(&Step::Send(0, 20_000));
     assert_eq!(frames_held(&side.world.ns[1]), 1);
@@ -696,24 +775,35 @@ fn streams_are_held() {
     side.take(&Step::Send(0, 20_000));
     assert_eq!(frames_held(&side.world.ns[1]), 1);
     side.take(&Step::Close(1));
-    side.world.end();
+    side.take(&Step::Close(0));
+    assert_eq!(side.world.pool.in_use(), 0);
 }
 
 /// Or the comparison would compare nothing.
 #[test]
 fn segments_are_early() {
-    let mut side = Side::new(false, RECV_BUFFER);
-    side.take(&Step::Send(0, 100));
-    side.take(&Step::Recv(1, 100));
-    assert!(side.world.ns[0].early.is_some() && side.world.ns[1].early.is_some());
-    side.world.end();
+    for family in FAMILIES {
+        let mut side = Side::new(false, RECV_BUFFER);
+        let steps = of(
+            family == Family::V6,
+            &[Step::Send(0, 100), Step::Recv(1, 100)],
+        );
+        steps.iter().for_each(|step| drop(side.take(step)));
+        for ns in &side.world.ns {
+            let early = ns.early.as_deref().unwrap();
+            assert!(early.knows(family), "{family:?}");
+        }
+        side.world.end();
+    }
 }
 
 /// The bytes that follow a packet in the shortest frames of a real wire are counted as well.
 #[test]
 fn what_pads_a_frame_is_counted() {
-    let steps = [Step::Send(0, 100), Step::Again(0, 0, Change::Pad(6))];
-    assert!(assert_alike(&steps, RECV_BUFFER, true).is_ok());
+    for v6 in [false, true] {
+        let steps = [Step::Send(0, 100), Step::Again(0, 0, Change::Pad(6))];
+        assert!(assert_alike(&of(v6, &steps), RECV_BUFFER, true).is_ok());
+    }
 }
 
 /// The segment stands behind them: that of a request which is read already, and that which ends a connection.
@@ -729,6 +819,9 @@ fn options_of_ip_are_passed_over() {
         let mut steps = vec![Step::Exchange(0, times, 20)];
         steps.extend(lost(step));
         steps.extend([Step::Recv(1, 100), Step::Wait(20_000)]);
-        assert!(assert_alike(&steps, RECV_BUFFER, true).is_ok(), "{steps:?}");
+        for v6 in [false, true] {
+            let steps = of(v6, &steps);
+            assert!(assert_alike(&steps, RECV_BUFFER, true).is_ok(), "{steps:?}");
+        }
     }
 }

@@ -212,7 +212,9 @@ impl World {
         self.with(to, |ns, cx| {
             while let Some(frame) = ring.pop() {
                 ns.input(cx, iface, frame);
-                ns.train_input(cx, iface, &mut ring.waiting(), most);
+                for family in [Family::V4, Family::V6] {
+                    ns.train_input(cx, iface, family, &mut ring.waiting(), most);
+                }
             }
         });
         // Whom several segments wake in one go is named for each only on the long way.

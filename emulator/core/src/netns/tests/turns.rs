@@ -3,7 +3,7 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::early::{Change, Side, Step, assert_alike, change, frames_held};
+use super::early::{Change, Side, Step, assert_alike, change, frames_held, of};
 use super::rig::World;
 use crate::id::SockId;
 use crate::netns::tcp::RECV_BUFFER;
@@ -120,7 +120,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (0_u64..30_000).prop_map(Step::Wait),
         2 => (0_u64..3_000_000).prop_map(Step::Wait),
         2 => (ns.clone(), any::<bool>()).prop_map(|(ns, on)| Step::Cut(ns, on)),
-        2 => (0_usize..4, 0_usize..60, change())
+        2 => (0_usize..4, 0_usize..80, change())
             .prop_map(|(back, byte, change)| Step::Again(back, byte, change)),
         1 => (ns.clone(), any::<bool>()).prop_map(|(ns, on)| Step::Offload(ns, on)),
         1 => any::<bool>().prop_map(Step::Family),
@@ -134,15 +134,16 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
 
     #[test]
     fn turns_are_as_late(
+        v6: bool,
         steps in vec(step(), 1..30),
         buffer in prop_oneof![2 => Just(RECV_BUFFER), 1 => 3_000_usize..400_000],
         offload in prop::bool::weighted(0.9),
     ) {
-        assert_alike(&steps, buffer, offload)?;
+        assert_alike(&of(v6, &steps), buffer, offload)?;
     }
 }
 
@@ -165,7 +166,7 @@ fn by_smoltcp(side: &Side) -> usize {
 /// Or the comparison would compare nothing.
 #[test]
 fn long_answers_pass_smoltcp_by() {
-    for (asked, answered) in [
+    let lens = [
         (200, [10_000, 0]),
         (200, [3_000, 0]),
         (200, [200, 8_000]),
@@ -173,7 +174,9 @@ fn long_answers_pass_smoltcp_by() {
         (10_000, [200, 0]),
         (10_000, [10_000, 0]),
         (3_000, [3_000, 0]),
-    ] {
+    ];
+    let both = [false, true].map(|v6| lens.map(|(asked, answered)| (v6, asked, answered)));
+    for (v6, asked, answered) in both.concat() {
         let turns = Turns {
             times: 8,
             asked,
@@ -181,12 +184,13 @@ fn long_answers_pass_smoltcp_by() {
             ..PLAIN
         };
         let mut side = Side::new(false, RECV_BUFFER);
-        side.take(&Step::Turns(turns));
+        let steps = of(v6, &[Step::Turns(turns)]);
+        steps.iter().for_each(|step| drop(side.take(step)));
         let before = by_smoltcp(&side);
         side.take(&Step::Turns(turns));
-        assert_eq!(by_smoltcp(&side), before, "{turns:?}");
-        let alike = assert_alike(&[Step::Turns(turns)], RECV_BUFFER, true);
-        assert!(alike.is_ok(), "{turns:?}");
+        assert_eq!(by_smoltcp(&side), before, "{v6} {turns:?}");
+        let alike = assert_alike(&steps, RECV_BUFFER, true);
+        assert!(alike.is_ok(), "{v6} {turns:?}");
     }
 }
 
@@ -232,26 +236,31 @@ fn what_disturbs_a_turn_finds_smoltcp_where_it_would_be() {
         let mut steps = vec![turns.clone()];
         steps.extend(end);
         steps.push(Step::Wait(2_000_000));
-        let alike = assert_alike(&steps, RECV_BUFFER, true);
-        assert!(alike.is_ok(), "{steps:?}: {alike:?}");
+        for v6 in [false, true] {
+            let alike = assert_alike(&of(v6, &steps), RECV_BUFFER, true);
+            assert!(alike.is_ok(), "{v6} {steps:?}: {alike:?}");
+        }
     }
 }
 
 /// An answer of a super-segment is held where it came, though smoltcp had no streak of them.
 #[test]
 fn an_answer_is_held() {
-    let mut side = Side::new(false, RECV_BUFFER);
-    side.take(&Step::Turns(Turns { times: 8, ..PLAIN }));
-    for step in [
-        Step::Send(0, 200),
-        Step::Recv(1, 200),
-        Step::Send(1, 10_000),
-    ] {
-        side.take(&step);
+    for v6 in [false, true] {
+        let mut side = Side::new(false, RECV_BUFFER);
+        let steps = [
+            Step::Turns(Turns { times: 8, ..PLAIN }),
+            Step::Send(0, 200),
+            Step::Recv(1, 200),
+            Step::Send(1, 10_000),
+        ];
+        for step in of(v6, &steps) {
+            side.take(&step);
+        }
+        assert_eq!(frames_held(&side.world.ns[0]), 1);
+        side.take(&Step::Close(0));
+        assert_eq!(side.world.pool.in_use(), 0);
     }
-    assert_eq!(frames_held(&side.world.ns[0]), 1);
-    side.take(&Step::Close(0));
-    assert_eq!(side.world.pool.in_use(), 0);
 }
 
 /// What is given to be sent has not left when our half is closed: as a message, from a queue, as both.

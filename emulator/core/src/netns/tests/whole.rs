@@ -1,9 +1,9 @@
 //! A whole lab whose namespaces take no short way, beside one in which they do, with a stranger who sends what he likes and
 //! with verbs in between: both tell the same.
 //!
-//! The long lab is captured as well, so that its bridges look at each frame.
+//! The long lab is captured as well, so that its bridges look at each frame. What happens is of one family.
 
-use core::net::{IpAddr, Ipv4Addr, SocketAddr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::time::Duration;
 
 use proptest::collection::vec;
@@ -20,8 +20,10 @@ use crate::lab::{Input, Lab, LabConfig, Output};
 use crate::net::CaptureAt;
 use crate::netns::*;
 
-/// Containers that publish their port, and the networks that they are in.
-const BOXES: [(&str, &str); 3] = [("box0", "bridge"), ("box1", "bridge"), ("box2", "other")];
+/// Containers that publish their port, and which of the networks they are in.
+const BOXES: [(&str, usize); 3] = [("box0", 0), ("box1", 0), ("box2", 1)];
+/// The networks of each family.
+const NETWORKS: [[&str; 2]; 2] = [["bridge", "other"], ["six", "other"]];
 /// In the first of these networks.
 const STRANGER: &str = "stranger";
 const PORT: u16 = 80;
@@ -69,9 +71,10 @@ enum Change {
     Xor(usize, u8),
     Cut(usize),
     Pad(usize),
-    /// Its time to live, its fragment's place.
+    /// Its time to live, its fragment's place, its class and what is beside that in its header.
     Hops(u8),
     Fragment(u16),
+    Class(u16),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -89,7 +92,7 @@ enum Verb {
 /// The stranger's end of a connection: he, the other one, the station towards him, numbers.
 #[derive(Clone, Copy, Debug)]
 struct Peer {
-    ends: [(Ipv4Addr, u16); 2],
+    ends: [(IpAddr, u16); 2],
     mac: [u8; 6],
     next: u32,
     expected: u32,
@@ -97,6 +100,7 @@ struct Peer {
 
 struct World {
     lab: Lab,
+    family: Family,
     long: bool,
     listeners: [Option<(NsId, SockId)>; 3],
     pairs: Vec<[Option<(NsId, SockId)>; 2]>,
@@ -130,17 +134,22 @@ fn published(number: usize) -> u16 {
 }
 
 impl World {
-    fn new(long: bool) -> Self {
+    fn new(family: Family, long: bool) -> Self {
         let mut lab = Lab::new(LabConfig::default()).unwrap();
         lab.net_mut().trace.listen(true);
-        let other = NetworkSpec {
-            name: "other".to_owned(),
-            ..NetworkSpec::default()
-        };
-        lab.network_create(other).unwrap();
+        let networks = NETWORKS[family as usize];
+        for name in networks.into_iter().filter(|name| *name != "bridge") {
+            let network = NetworkSpec {
+                name: name.to_owned(),
+                ipv6: Some(family == Family::V6),
+                ..NetworkSpec::default()
+            };
+            lab.network_create(network).unwrap();
+        }
         let boxes = BOXES.iter().enumerate();
         let boxes = boxes.map(|(at, (name, network))| (*name, *network, Some(published(at))));
-        for (name, network, port) in boxes.chain([(STRANGER, "bridge", None)]) {
+        for (name, network, port) in boxes.chain([(STRANGER, 0, None)]) {
+            let network = networks[network];
             lab.create(container(name, network, port)).unwrap();
             lab.start(name).unwrap();
         }
@@ -149,6 +158,7 @@ impl World {
         }
         let mut world = Self {
             lab,
+            family,
             long,
             listeners: [None; 3],
             pairs: Vec::new(),
@@ -169,14 +179,19 @@ impl World {
         self.lab.namespace(name).unwrap_or(lan)
     }
 
-    fn eth0(&self, ns: NsId) -> Option<(IfId, [u8; 6], Ipv4Addr)> {
+    fn eth0(&self, ns: NsId) -> Option<(IfId, [u8; 6], IpAddr)> {
         let netns = self.lab.net().ns(ns)?;
         let iface = netns.ifaces().find(|iface| !iface.is_loopback())?;
-        let address = iface.addrs.iter().find_map(|at| match at.net.addr() {
-            IpAddr::V4(v4) => Some(v4),
-            IpAddr::V6(_) => None,
-        });
-        Some((iface.id, iface.mac, address?))
+        Some((iface.id, iface.mac, self.of_family(iface)?))
+    }
+
+    /// An address of an interface.
+    fn of_family(&self, iface: &Iface) -> Option<IpAddr> {
+        let mut addresses = iface.addrs.iter().map(|at| at.net.addr());
+        addresses.find(|address| match address {
+            IpAddr::V4(_) => self.family == Family::V4,
+            IpAddr::V6(v6) => self.family == Family::V6 && !v6.is_unicast_link_local(),
+        })
     }
 
     /// Boxes, then another machine, then the host.
@@ -191,13 +206,16 @@ impl World {
 
     /// Boxes, what they publish, then the stranger.
     fn address(&self, at: usize) -> SocketAddr {
-        let of = |ns| self.eth0(ns).map_or(Ipv4Addr::LOCALHOST, |eth0| eth0.2);
+        let nobody = match self.family {
+            Family::V4 => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            Family::V6 => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        };
+        let of = |ns| self.eth0(ns).map_or(nobody, |eth0| eth0.2);
         let places = self.lab.places();
         if let Some(at) = at.checked_sub(BOXES.len()).filter(|at| *at < BOXES.len()) {
             let host = self.lab.net().ns(places.host).unwrap();
-            let uplink = host.iface(places.uplink).unwrap().addrs.iter();
-            let v4 = uplink.map(|at| at.net.addr()).find(IpAddr::is_ipv4);
-            return (v4.unwrap(), published(at)).into();
+            let uplink = self.of_family(host.iface(places.uplink).unwrap());
+            return (uplink.unwrap(), published(at)).into();
         }
         match BOXES.get(at) {
             Some((name, _)) => (of(self.namespace(name)), PORT).into(),
@@ -209,8 +227,12 @@ impl World {
         let ns = self.place(at);
         self.mark_long();
         let mut sys = self.lab.sys(ns);
-        let listener = sys.socket(SockKind::Tcp, Family::V4).unwrap();
-        let bound = sys.bind(listener, (Ipv4Addr::UNSPECIFIED, PORT).into());
+        let listener = sys.socket(SockKind::Tcp, self.family).unwrap();
+        let any = match self.family {
+            Family::V4 => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            Family::V6 => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        };
+        let bound = sys.bind(listener, (any, PORT).into());
         let listens = bound.and_then(|()| sys.listen(listener, 2));
         self.listeners[at] = listens.ok().map(|()| (ns, listener));
     }
@@ -268,12 +290,7 @@ impl World {
         let mut answers = Vec::new();
         for frame in frames {
             self.said.push(format!("{frame:x?}"));
-            let asks = frame.get(12..14) == Some(&[8, 6]) && frame.get(21) == Some(&1);
-            if asks && frame.get(38..42) == Some(&me.octets()) {
-                let mut answer = [&frame[6..12], &mac, &[8, 6, 0, 1, 8, 0, 6, 4, 0, 2]].concat();
-                answer.extend_from_slice(&mac);
-                answer.extend_from_slice(&me.octets());
-                answer.extend_from_slice(&frame[22..32]);
+            if let Some(answer) = is_at(&frame, mac, me) {
                 answers.push(answer);
             } else if let Some((peer, says)) = self.hear(&frame).filter(|_| self.answers) {
                 answers.push(Self::frame(mac, &peer, &says));
@@ -288,11 +305,13 @@ impl World {
 
     /// Notes a segment; what is to be said to it.
     fn hear(&mut self, frame: &[u8]) -> Option<(Peer, Said)> {
-        let bytes = frame.get(14..).filter(|_| frame[12..14] == [8, 0])?;
+        let is_packet = matches!(frame.get(12..14), Some([8, 0] | [0x86, 0xdd]));
+        let bytes = frame.get(14..).filter(|_| is_packet)?;
         let packet = Packet::parse(bytes).ok()?;
-        let (IpAddr::V4(from), IpAddr::V4(to)) = (packet.source, packet.destination) else {
+        let (from, to) = (packet.source, packet.destination);
+        if to.is_multicast() {
             return None;
-        };
+        }
         let segment = bytes.get(packet.transport..packet.len)?;
         let word = |at: usize| Some(u32::from_be_bytes(*segment.get(at..)?.first_chunk()?));
         let (ports, seq, ack, flags) = (word(0)?, word(4)?, word(8)?, *segment.get(13)?);
@@ -342,9 +361,8 @@ impl World {
             (false, true, _) => &[1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 0],
             _ => &[],
         };
-        let mut packet = vec![0x45, 0, 0, 0, 0, 7, 0x40, 0, 64, 6, 0, 0];
-        packet.extend_from_slice(&us.octets());
-        packet.extend_from_slice(&them.octets());
+        let (mut packet, kind) = header(us, them);
+        let start = packet.len();
         packet.extend_from_slice(&port.to_be_bytes());
         packet.extend_from_slice(&to.to_be_bytes());
         packet.extend_from_slice(&seq.to_be_bytes());
@@ -354,18 +372,36 @@ impl World {
         packet.extend_from_slice(&[0; 4]);
         packet.extend_from_slice(options);
         packet.resize(packet.len() + said.data, b'x');
-        let len = (packet.len() as u16).to_be_bytes();
-        packet[2..4].copy_from_slice(&len);
+        let (at, len) = match us {
+            IpAddr::V4(_) => (2, packet.len()),
+            IpAddr::V6(_) => (4, packet.len() - start),
+        };
+        packet[at..at + 2].copy_from_slice(&(len as u16).to_be_bytes());
         if let Ok(whole) = Packet::parse(&packet) {
             fill_transport_checksum(&mut packet, &whole);
         }
-        match said.change {
-            Change::Hops(hops) => packet[8] = hops,
-            Change::Fragment(place) => packet[6..8].copy_from_slice(&place.to_be_bytes()),
+        match (said.change, us) {
+            (Change::Hops(hops), IpAddr::V4(_)) => packet[8] = hops,
+            (Change::Hops(hops), IpAddr::V6(_)) => packet[7] = hops,
+            (Change::Fragment(place), IpAddr::V4(_)) => {
+                packet[6..8].copy_from_slice(&place.to_be_bytes());
+            }
+            (Change::Fragment(place), IpAddr::V6(_)) => {
+                let [high, low] = place.to_be_bytes();
+                packet.splice(40..40, [6, 0, high, low, 0, 0, 0, 7]);
+                (packet[5], packet[6]) = (packet[5].wrapping_add(8), 44);
+            }
+            (Change::Class(class), IpAddr::V4(_)) => packet[1] = class as u8,
+            (Change::Class(class), IpAddr::V6(_)) => {
+                packet[0] |= (class >> 12) as u8;
+                packet[1..3].copy_from_slice(&(class << 4).to_be_bytes());
+            }
             _ => {}
         }
-        fill_header_checksum(&mut packet);
-        let mut frame = [&peer.mac[..], &mac, &[8, 0], &packet].concat();
+        if us.is_ipv4() {
+            fill_header_checksum(&mut packet);
+        }
+        let mut frame = [&peer.mac[..], &mac, &kind, &packet].concat();
         let len = frame.len();
         match said.change {
             Change::Xor(at, bits) => frame[at % len] ^= bits,
@@ -387,7 +423,7 @@ impl World {
             Step::Connect(from, to) => {
                 let (ns, to) = (self.place(from), self.address(to));
                 let mut sys = self.lab.sys(ns);
-                let sock = sys.socket(SockKind::Tcp, Family::V4).unwrap();
+                let sock = sys.socket(SockKind::Tcp, self.family).unwrap();
                 let begun = sys.connect(sock, to);
                 self.said.push(format!("{begun:?}"));
                 self.pairs.push([Some((ns, sock)), None]);
@@ -395,7 +431,7 @@ impl World {
             Step::Datagram(from, to, len) => {
                 let (ns, to) = (self.place(from), self.address(to));
                 let mut sys = self.lab.sys(ns);
-                let sock = sys.socket(SockKind::Udp, Family::V4).unwrap();
+                let sock = sys.socket(SockKind::Udp, self.family).unwrap();
                 let sent = sys.send_to(sock, &vec![7; len], to);
                 self.said.push(format!("{sent:?}"));
                 self.lab.sys(ns).close(sock);
@@ -444,20 +480,18 @@ impl World {
     }
 
     fn call(&mut self, to: usize, port: u16) {
-        let (Some((eth0, mac, me)), SocketAddr::V4(to)) =
-            (self.eth0(self.namespace(STRANGER)), self.address(to))
-        else {
+        let Some((eth0, mac, me)) = self.eth0(self.namespace(STRANGER)) else {
             return;
         };
+        let to = self.address(to);
         let others = BOXES[..2].iter().map(|(name, _)| self.namespace(name));
         let mut others = others.filter_map(|ns| self.eth0(ns));
-        let direct = others
-            .find(|other| other.2 == *to.ip())
-            .map(|other| other.1);
+        let direct = others.find(|other| other.2 == to.ip()).map(|other| other.1);
         let host = self.lab.net().ns(self.lab.places().host).unwrap();
-        let gateway = host.iface_named("docker0").unwrap().mac;
+        let is_beside = |iface: &&Iface| iface.addrs.iter().any(|at| at.net.contains(&me));
+        let gateway = host.ifaces().find(is_beside).unwrap().mac;
         let peer = Peer {
-            ends: [(me, port), (*to.ip(), to.port())],
+            ends: [(me, port), (to.ip(), to.port())],
             mac: direct.unwrap_or(gateway),
             next: u32::MAX - 40,
             expected: 0,
@@ -498,6 +532,7 @@ impl World {
 
     fn verb(&mut self, verb: Verb, at: usize) {
         let (name, network) = BOXES[at];
+        let network = NETWORKS[self.family as usize][network];
         let (ns, host) = (self.place(at), self.lab.places().host);
         let address = self.address(at).ip();
         let done = match verb {
@@ -559,6 +594,59 @@ impl World {
     }
 }
 
+/// The header of a packet between these, without its length and sum, and the type of its frame.
+fn header(from: IpAddr, to: IpAddr) -> (Vec<u8>, [u8; 2]) {
+    match (from, to) {
+        (IpAddr::V4(from), IpAddr::V4(to)) => {
+            let mut header = vec![0x45, 0, 0, 0, 0, 7, 0x40, 0, 64, 6, 0, 0];
+            header.extend([from.octets(), to.octets()].concat());
+            (header, [8, 0])
+        }
+        (IpAddr::V6(from), IpAddr::V6(to)) => {
+            let mut header = vec![0x60, 0, 0, 0, 0, 0, 6, 64];
+            header.extend([from.octets(), to.octets()].concat());
+            (header, [0x86, 0xdd])
+        }
+        _ => unreachable!("both ends are of one family"),
+    }
+}
+
+/// What tells that an address is at a station, if a frame asks for it.
+fn is_at(frame: &[u8], mac: [u8; 6], me: IpAddr) -> Option<Vec<u8>> {
+    let asker = frame.get(6..12)?;
+    match me {
+        IpAddr::V4(me) => {
+            let asks = frame[12..14] == [8, 6] && frame.get(21) == Some(&1);
+            if !asks || frame.get(38..42) != Some(&me.octets()) {
+                return None;
+            }
+            let mut answer = [asker, &mac, &[8, 6, 0, 1, 8, 0, 6, 4, 0, 2]].concat();
+            answer.extend_from_slice(&mac);
+            answer.extend_from_slice(&me.octets());
+            answer.extend_from_slice(&frame[22..32]);
+            Some(answer)
+        }
+        IpAddr::V6(me) => {
+            let asks = frame[12..14] == [0x86, 0xdd] && frame.get(20) == Some(&58);
+            let asks = asks && frame.get(54) == Some(&135);
+            if !asks || frame.get(62..78) != Some(&me.octets()) {
+                return None;
+            }
+            let mut answer = [asker, &mac, &[0x86, 0xdd, 0x60, 0, 0, 0, 0, 32, 58, 255]].concat();
+            answer.extend_from_slice(&me.octets());
+            answer.extend_from_slice(&frame[22..38]);
+            answer.extend_from_slice(&[136, 0, 0, 0, 0x60, 0, 0, 0]);
+            answer.extend_from_slice(&me.octets());
+            answer.extend_from_slice(&[2, 1]);
+            answer.extend_from_slice(&mac);
+            let packet = &mut answer[14..];
+            let parsed = Packet::parse(packet).ok()?;
+            fill_transport_checksum(packet, &parsed);
+            Some(answer)
+        }
+    }
+}
+
 impl Said {
     const fn plain(flags: u8, data: usize) -> Self {
         Self {
@@ -595,6 +683,7 @@ fn any_said() -> impl Strategy<Value = Said> {
         2 => (1_usize..30).prop_map(Change::Pad),
         1 => (0_u8..3).prop_map(Change::Hops),
         1 => prop::sample::select(vec![0, 0x2000, 1, 0x2003]).prop_map(Change::Fragment),
+        1 => any::<u16>().prop_map(Change::Class),
     ];
     let data = prop_oneof![Just(0_usize), 0_usize..20, 0_usize..1400];
     let window = prop_oneof![6 => Just(60_000_u16), 1 => 0_u16..4];
@@ -651,11 +740,14 @@ fn any_step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 90, ..ProptestConfig::default() })]
 
     #[test]
-    fn short_ways_tell_what_the_long_ones_do(steps in vec(any_step(), 1..80)) {
-        let (mut short, mut long) = (World::new(false), World::new(true));
+    fn short_ways_tell_what_the_long_ones_do(
+        family in prop::sample::select(vec![Family::V4, Family::V6]),
+        steps in vec(any_step(), 1..80),
+    ) {
+        let (mut short, mut long) = (World::new(family, false), World::new(family, true));
         for step in &steps {
             short.step(step);
             long.step(step);

@@ -10,9 +10,10 @@ use switch::wire;
 use super::*;
 use crate::app::SockOpt;
 use crate::netns::tcp::engine::{TcpEngine, TcpState};
-use crate::netns::tcp::express::{Plain, Refusal};
+use crate::netns::tcp::express::Refusal;
 use crate::netns::tcp::machine::Machine;
 use crate::netns::tcp::paths::Shared;
+use crate::netns::tcp::plain::{Between, Ends, EndsV6};
 use crate::netns::tcp::segment::{ACK, FIN, PSH, RST, SYN, write_checksum};
 use crate::netns::tcp::smol::Smol;
 use crate::netns::tcp::{IcmpKind, TcpSocket};
@@ -144,6 +145,8 @@ struct Kind {
     send_buffer: usize,
     /// Its segments come before they are routed.
     express: bool,
+    /// They are of IPv6.
+    v6: bool,
     /// smoltcp's numbers begin here.
     seed: u64,
 }
@@ -161,17 +164,40 @@ fn kind() -> impl Strategy<Value = Kind> {
             300_000_usize..1_500_000,
         ],
         any::<bool>(),
+        any::<bool>(),
         prop_oneof![Just(WRAPS), any::<u64>()],
     )
-        .prop_map(|(offload, mtu, mss, shift, send_buffer, express, seed)| Kind {
+        .prop_map(|(offload, mtu, mss, shift, send_buffer, express, v6, seed)| Kind {
             offload,
             mtu,
             mss,
             shift,
             send_buffer,
             express,
+            v6,
             seed,
         })
+}
+
+/// The header of a packet of IPv4 to our end with a segment of so many bytes, and that of one of IPv6.
+fn header_v4(segment: usize) -> Vec<u8> {
+    let [high, low] = ((20 + segment) as u16).to_be_bytes();
+    let mut bytes = vec![0x45, 0, high, low, 0, 0, 0x40, 0, 64, 6, 0, 0];
+    bytes.extend_from_slice(&[10, 0, 0, 2, 10, 0, 0, 1]);
+    wire::fill_header_checksum(&mut bytes);
+    bytes
+}
+
+fn header_v6(segment: usize) -> Vec<u8> {
+    let [high, low] = (segment as u16).to_be_bytes();
+    let mut bytes = vec![0x60, 0, 0, 0, high, low, 6, 64];
+    for end in [V6[1], V6[0]].map(address) {
+        let core::net::IpAddr::V6(v6) = end.ip() else {
+            unreachable!("it is one of IPv6");
+        };
+        bytes.extend_from_slice(&v6.octets());
+    }
+    bytes
 }
 
 /// One end of ours, and what is known at the other.
@@ -179,6 +205,7 @@ struct Play {
     rig: Rig,
     id: TcpId,
     express: bool,
+    v6: bool,
     shift: u8,
     /// The next number of the other side, what it has acknowledged, and the window field that it told last.
     next: u32,
@@ -207,19 +234,26 @@ impl Play {
         tcp.takes_long_way = long;
         tcp.set_offload(kind.offload);
         tcp.set_partial_checksums(kind.offload);
-        let burst = u64::from(kind.offload && kind.mtu < 65_535);
-        tcp.shared = Shared::new(kind.seed ^ ((kind.mtu as u64) << 1) ^ burst);
+        // As smoltcp, which sees IPv4, has it.
+        let (mtu, most) = match kind.v6 {
+            false => (kind.mtu, 65_535),
+            true => (kind.mtu.max(1280) - 20, 65_536),
+        };
+        let burst = u64::from(kind.offload && kind.mtu < most);
+        tcp.shared = Shared::new(kind.seed ^ ((mtu as u64) << 1) ^ burst);
         let options = TcpOptions {
             send_buffer: kind.send_buffer,
             ..TcpOptions::default()
         };
-        let id = rig.connect_with(V4[0], V4[1], &options).unwrap();
+        let [local, remote] = if kind.v6 { V6 } else { V4 };
+        let id = rig.connect_with(local, remote, &options).unwrap();
         rig.flush();
         let una = rig.log[0].segment.end();
         let mut play = Self {
             rig,
             id,
             express: kind.express,
+            v6: kind.v6,
             shift: kind.shift.unwrap_or(0).min(14),
             next: 77_000,
             una,
@@ -285,29 +319,39 @@ impl Play {
 
     /// The other side's segment.
     fn give(&mut self, flags: u8, seq: i32, ack: u32, options: &[u8], len: usize) {
-        let total = 40 + options.len() + len;
-        let mut bytes = vec![0; total];
-        bytes[..12].copy_from_slice(&[0x45, 0, 0, 0, 0, 0, 0x40, 0, 64, 6, 0, 0]);
-        bytes[2..4].copy_from_slice(&(total as u16).to_be_bytes());
-        bytes[12..20].copy_from_slice(&[10, 0, 0, 2, 10, 0, 0, 1]);
-        bytes[20..24].copy_from_slice(&[0, 80, 40_000_u16.to_be_bytes()[0], 40_000_u16 as u8]);
+        let segment = 20 + options.len() + len;
+        let mut bytes = if self.v6 {
+            header_v6(segment)
+        } else {
+            header_v4(segment)
+        };
+        let at = bytes.len();
+        bytes.extend_from_slice(&[0, 80, 40_000_u16.to_be_bytes()[0], 40_000_u16 as u8]);
         let seq = self.next.wrapping_add_signed(seq);
-        bytes[24..28].copy_from_slice(&seq.to_be_bytes());
-        bytes[28..32].copy_from_slice(&ack.to_be_bytes());
-        bytes[32] = ((20 + options.len()) << 2) as u8;
-        bytes[33] = flags;
-        bytes[34..36].copy_from_slice(&self.field.to_be_bytes());
-        bytes[40..40 + options.len()].copy_from_slice(options);
-        bytes[40 + options.len()..].fill(0x55);
-        wire::fill_header_checksum(&mut bytes);
-        write_checksum(&mut bytes, 20, false);
+        bytes.extend_from_slice(&seq.to_be_bytes());
+        bytes.extend_from_slice(&ack.to_be_bytes());
+        bytes.extend_from_slice(&[((20 + options.len()) << 2) as u8, flags]);
+        bytes.extend_from_slice(&self.field.to_be_bytes());
+        bytes.extend_from_slice(&[0; 4]);
+        bytes.extend_from_slice(options);
+        bytes.resize(at + segment, 0x55);
+        write_checksum(&mut bytes, at, false);
         if !self.express {
             let frame = self.rig.pool.from_bytes(&bytes).unwrap();
             return self.rig.deliver(A, frame);
         }
-        let mut whole = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0];
-        whole.extend_from_slice(&bytes);
-        let plain = Plain::read(&whole, [2, 0, 0, 0, 0, 1]).unwrap();
+        match self.v6 {
+            false => self.give_early::<Ends>(&bytes),
+            true => self.give_early::<EndsV6>(&bytes),
+        }
+    }
+
+    /// The packet comes before it is routed.
+    fn give_early<E: Between>(&mut self, packet: &[u8]) {
+        let mut whole = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2];
+        whole.extend_from_slice(&E::TYPE);
+        whole.extend_from_slice(packet);
+        let plain = E::read(&whole, [2, 0, 0, 0, 0, 1]).unwrap();
         let frame = self.rig.pool.from_bytes(&whole).unwrap();
         let taken = self
             .rig
@@ -413,7 +457,8 @@ impl Play {
     }
 
     fn complain(&mut self, kind: IcmpKind) {
-        let (local, remote, seq) = (address(V4[0]), address(V4[1]), self.una);
+        let [local, remote] = if self.v6 { V6 } else { V4 }.map(address);
+        let seq = self.una;
         self.rig
             .with(A, |tcp, cx| tcp.icmp_error(cx, local, remote, seq, kind));
     }
@@ -459,6 +504,7 @@ const KIND: Kind = Kind {
     shift: Some(0),
     send_buffer: 256 * 1024,
     express: false,
+    v6: false,
     seed: WRAPS,
 };
 
