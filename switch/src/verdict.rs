@@ -130,6 +130,8 @@ drop_reasons! {
     SynQueueFull = "listen queue is full",
     /// The filter of the listening socket passes nothing.
     SocketFiltered = "dropped by the socket's filter",
+    /// It acknowledges less than its connection could have forgotten (RFC 5961 §5.2).
+    TcpAckOld = "acknowledges what was acknowledged long ago",
     /// It acknowledges what its connection has not sent (RFC 9293 §3.10.7.4).
     TcpAckUnsent = "acknowledges what was not sent",
     /// The TCP engine refused the segment.

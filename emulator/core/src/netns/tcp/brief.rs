@@ -224,6 +224,17 @@ impl Brief {
         self.peer_shift.is_some()
     }
 
+    /// The largest window that the other side told, in bytes.
+    pub(super) fn widest(&self) -> u32 {
+        let shift = u32::from(self.peer_shift.unwrap_or(0));
+        let windows = self.log.iter().map(|event| match event {
+            Event::In { told, .. } if told.has(SYN) => u32::from(told.window),
+            Event::In { told, .. } => u32::from(told.window) << shift,
+            _ => 0,
+        });
+        windows.max().unwrap_or(0)
+    }
+
     /// All that was given has been sent.
     const fn is_all_sent(&self) -> bool {
         self.unsent == 0 && !self.has_fin && !self.has_syn

@@ -90,6 +90,8 @@ pub(in crate::netns) struct Conn {
     pub(super) mapped: bool,
     /// It is in the queue of those to run.
     pub(super) queued: bool,
+    /// We opened it.
+    pub(super) called: bool,
     /// When the handshake started.
     pub(super) opened: Time,
     /// When a segment last came in.
@@ -188,6 +190,7 @@ impl Conn {
             want_write: false,
             mapped: true,
             queued: false,
+            called: matches!(origin.owner, Owner::App),
             opened: now,
             heard: now,
             probes: 0,
@@ -334,6 +337,19 @@ impl Conn {
         let data = self.read.wrapping_add(queued as u32);
         let control = 1 + u32::from(self.ended);
         self.peer_isn.wrapping_add(data).wrapping_add(control)
+    }
+
+    /// How old an acknowledgement may be to be believed: by no more than the largest window that was told, and than what has
+    /// been acknowledged (RFC 5961 §5.2), modulo 2³². As Linux counts it, our SYN is a part of that if we called.
+    pub(super) fn ack_reach(&self) -> u32 {
+        let acked = self.marks.acked.wrapping_sub(self.marks.isn);
+        let acked = acked.wrapping_sub(u32::from(!self.called));
+        acked.min(self.engine.as_ref().map_or(0, Machine::widest))
+    }
+
+    /// How much more the other side knows that it may send.
+    pub(super) fn room_told(&self) -> u32 {
+        self.known_room(self.recv_queue()) as u32
     }
 
     /// Notes what the header of an incoming segment says, once the engine has had it.

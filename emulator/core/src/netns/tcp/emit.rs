@@ -53,6 +53,12 @@ impl Marks {
         !self.again && self.sent.wrapping_sub(self.acked) as usize == queued
     }
 
+    /// There may be something new in an acknowledgement of all before `ack`, or it is the last one again.
+    #[inline]
+    pub(super) const fn may_be_acked(&self, ack: u32) -> bool {
+        ack.wrapping_sub(self.acked) <= self.sent.wrapping_sub(self.acked)
+    }
+
     /// Something sent has not been acknowledged.
     pub(super) const fn outstanding(&self) -> bool {
         self.sent != self.acked

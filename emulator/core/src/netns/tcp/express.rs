@@ -22,7 +22,7 @@ use super::input::is_possible;
 use super::machine::Machine;
 use super::plain::{Between, Plain};
 use super::run::guarded;
-use super::segment::{ACK, SYN, Segment, after};
+use super::segment::{ACK, SYN, Segment};
 use super::told::Told;
 use super::{Tcp, TcpCx};
 
@@ -199,8 +199,8 @@ impl Tcp {
                 false => Kept::Not,
             };
         }
-        let is_unsent = after(segment.told.ack, conn.marks.sent);
-        if kept == Kept::Not && (is_writing || engine.held.is_on() || is_unsent) {
+        let is_acked = conn.marks.may_be_acked(segment.told.ack);
+        if kept == Kept::Not && (is_writing || engine.held.is_on() || !is_acked) {
             return self.input_event(cx, frame, segment);
         }
         self.now = cx.now;

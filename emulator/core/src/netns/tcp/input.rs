@@ -14,7 +14,7 @@ use super::hear::accept_brief;
 use super::machine::Machine;
 use super::paths::{LOCAL, PathIx, REMOTE};
 use super::run::guarded;
-use super::segment::{ACK, FIN, RST, SYN, Segment, after};
+use super::segment::{ACK, FIN, RST, SYN, Segment, after, is_bare_ack};
 use super::slots::Tenant;
 use super::smol::Smol;
 use super::timewait::{ANSWER_EVERY, Fate};
@@ -105,6 +105,13 @@ impl Tcp {
         if conn.engine.is_none() {
             return Err((frame, DropReason::NoSocket));
         }
+        let is_old = is_old(conn, before.state, segment);
+        if is_old && says_nothing(conn, segment) {
+            conn.hear(cx.now, segment);
+            cx.pool.free(frame);
+            self.touch(cx.now, slot);
+            return Ok(());
+        }
         let heeded = self.heed(cx, slot, &frame, packet, segment);
         if heeded != Some(false) {
             cx.pool.free(frame);
@@ -134,6 +141,10 @@ impl Tcp {
         };
         let (shared, path, reply) = (&mut self.shared, conn.path, &mut self.reply);
         let bytes = cx.pool.bytes_mut(&frame);
+        if is_old {
+            let una = conn.marks.acked.wrapping_sub(conn.marks.shift.unwrap_or(0));
+            renew(bytes, una, engine.pingpong.field());
+        }
         self.counters.engine_runs += 1;
         let sound = guarded(|| engine.input(shared, path, cx.now, bytes, burst, reply));
         if sound.is_none() {
@@ -362,7 +373,8 @@ const fn odd(addr: IpAddr) -> bool {
 }
 
 /// Why a segment for an open connection is answered and not believed, as Linux does it: it would open it again (RFC 5961 §4),
-/// or acknowledges what was not sent (RFC 9293 §3.10.7.4), which smoltcp 0.14 believes of data that is queued and of a FIN.
+/// or acknowledges what was not sent (RFC 9293 §3.10.7.4), which smoltcp 0.14 believes of data that is queued and of a FIN,
+/// or less than what may still be under way does.
 #[inline]
 fn doubt(conn: &Conn, state: TcpState, segment: &Segment) -> Option<DropReason> {
     if state.opening() || segment.has(RST) {
@@ -371,8 +383,35 @@ fn doubt(conn: &Conn, state: TcpState, segment: &Segment) -> Option<DropReason> 
     if segment.has(SYN) {
         return Some(DropReason::TcpRejected);
     }
-    let is_unsent = segment.has(ACK) && after(segment.ack, conn.marks.sent);
-    is_unsent.then_some(DropReason::TcpAckUnsent)
+    if !segment.has(ACK) || conn.marks.may_be_acked(segment.ack) {
+        return None;
+    }
+    if after(segment.ack, conn.marks.sent) {
+        return Some(DropReason::TcpAckUnsent);
+    }
+    let age = conn.marks.acked.wrapping_sub(segment.ack);
+    (age > conn.ack_reach()).then_some(DropReason::TcpAckOld)
+}
+
+/// A segment that acknowledges less than one before it. smoltcp 0.14 drops it with all that is in it. Linux takes what is new
+/// in it but its window (`tcp_ack`), and so does smoltcp if it is [made](renew) to acknowledge what the last one did.
+fn is_old(conn: &Conn, state: TcpState, segment: &Segment) -> bool {
+    !state.opening()
+        && segment.has(ACK)
+        && !segment.has(RST)
+        && after(conn.marks.acked, segment.ack)
+}
+
+/// A segment of which nothing is left without its acknowledgement and its window, and which asks for no answer.
+fn says_nothing(conn: &Conn, segment: &Segment) -> bool {
+    let ahead = segment.seq.wrapping_sub(conn.recv_next());
+    is_bare_ack(segment.flags, segment.payload) && ahead <= conn.room_told()
+}
+
+/// Has a packet that has been [prepared](prepare) acknowledge all before `ack`, with this window field.
+fn renew(packet: &mut [u8], ack: u32, field: u16) {
+    packet[28..32].copy_from_slice(&ack.to_be_bytes());
+    packet[34..36].copy_from_slice(&field.to_be_bytes());
 }
 
 /// New data for a connection whose socket is closed: nobody will read it.

@@ -64,6 +64,14 @@ impl Machine {
         }
     }
 
+    /// The largest window that the other side told, in bytes.
+    pub(super) fn widest(&self) -> u32 {
+        match self {
+            Self::Brief(brief) => brief.widest(),
+            Self::Engine(engine) => engine.pingpong.widest(),
+        }
+    }
+
     /// Bytes of both buffers together, or of what stands in for them.
     pub(super) fn buffer_bytes(&self) -> usize {
         match self {

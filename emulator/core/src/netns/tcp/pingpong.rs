@@ -72,6 +72,10 @@ pub(super) struct Pingpong {
     /// The window field that smoltcp knows of, if that is sure, and what the peer's windows are scaled by.
     window: Option<u16>,
     peer_shift: u8,
+    /// The window field that came last, the largest, and the window of the SYN, which is not scaled.
+    field: u16,
+    widest: u16,
+    syn_window: u16,
     /// What smoltcp acknowledged last and the window field that it had for that, if both are sure; its number.
     told: Option<(u32, u16)>,
     /// The headers that smoltcp wrote last.
@@ -106,6 +110,9 @@ impl Default for Pingpong {
             since: None,
             window: None,
             peer_shift: 0,
+            field: 0,
+            widest: 0,
+            syn_window: 0,
             told: None,
             head: [0; HEADERS],
             next: 0,
@@ -143,6 +150,7 @@ impl Pingpong {
             && self.told.is_none()
             && self.mss == DEFAULT_MSS
             && self.peer_shift == 0
+            && self.syn_window == 0
         {
             return;
         }
@@ -192,8 +200,29 @@ impl Pingpong {
     }
 
     /// The other side told this window.
-    pub(super) const fn set_window(&mut self, field: u16) {
+    pub(super) fn set_window(&mut self, field: u16) {
         self.window = Some(field);
+        self.widest = self.widest.max(field);
+    }
+
+    /// The window field that smoltcp knows of, or one that it may have refused after that.
+    pub(super) fn field(&self) -> u16 {
+        self.window.unwrap_or(self.field)
+    }
+
+    /// The largest window that the other side told, in bytes.
+    pub(super) fn widest(&self) -> u32 {
+        let scaled = u32::from(self.widest) << self.peer_shift;
+        scaled.max(self.syn_window.into())
+    }
+
+    /// The largest window field, to be [set back](Self::set_widest) after one that was made up.
+    pub(super) const fn widest_field(&self) -> u16 {
+        self.widest
+    }
+
+    pub(super) const fn set_widest(&mut self, field: u16) {
+        self.widest = field;
     }
 
     /// What the other side's windows are scaled by, as smoltcp has it.
@@ -408,7 +437,9 @@ impl Pingpong {
         }
         self.is_current &= data == 0 && now.1 == 0;
         let is_sure = now.0 < before.0 || grown > 0;
-        self.window = is_sure.then(|| (word(packet, 32) & 0xffff) as u16);
+        self.field = (word(packet, 32) & 0xffff) as u16;
+        self.widest = self.widest.max(self.field);
+        self.window = is_sure.then_some(self.field);
     }
 
     fn meet(&mut self, packet: &[u8]) {
@@ -419,6 +450,8 @@ impl Pingpong {
         }
         let shift = option(packet, KIND_SCALE).and_then(|at| packet.get(at)?.first().copied());
         self.peer_shift = shift.unwrap_or(0).min(MAX_SHIFT);
+        self.syn_window = (word(packet, 32) & 0xffff) as u16;
+        self.field = self.syn_window >> self.peer_shift;
     }
 
     /// So many bytes fit into one segment that the peer has room for.

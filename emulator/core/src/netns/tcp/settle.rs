@@ -162,7 +162,7 @@ impl Smol {
         debug_assert_eq!(given, bytes.len(), "no room in smoltcp's buffer");
     }
 
-    /// Has smoltcp hear an acknowledgement that came before.
+    /// Has smoltcp hear an acknowledgement that came before, or what it makes of several.
     pub(super) fn feed_ack(
         &mut self,
         (shared, path): (&mut Shared, PathIx),
@@ -172,7 +172,9 @@ impl Smol {
     ) {
         let mut reply = Reply::new();
         let mut packet = self.pingpong.acknowledging(ack, field);
+        let widest = self.pingpong.widest_field();
         self.input(shared, path, at, &mut packet, false, &mut reply);
+        self.pingpong.set_widest(widest);
         debug_assert!(reply.take().is_empty(), "an answer that was not sent");
     }
 }

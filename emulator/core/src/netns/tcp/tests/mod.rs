@@ -8,6 +8,7 @@ mod close;
 mod data;
 mod forged;
 mod listen;
+mod old;
 mod open;
 mod path;
 mod pingpong;

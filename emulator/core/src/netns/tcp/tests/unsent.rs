@@ -7,47 +7,61 @@ use crate::netns::tcp::engine::TcpState;
 use crate::netns::tcp::segment::{ACK, Bare, FIN, PSH, RST};
 
 /// A connection whose other end says only what is made up here.
-struct Forged {
-    rig: Rig,
-    a: TcpId,
-    b: TcpId,
-    /// The numbers of the other end's next segment.
-    next: Bare,
+pub(super) struct Forged {
+    pub(super) rig: Rig,
+    pub(super) a: TcpId,
+    pub(super) b: TcpId,
+    /// The end that is ours, and the numbers of the other one's next segment.
+    pub(super) end: usize,
+    pub(super) next: Bare,
     /// What its windows are scaled by.
     shift: u8,
 }
 
 impl Forged {
-    /// After so many bytes, which were acknowledged.
+    /// An end that called, after so many bytes, which were acknowledged.
     fn new(ends: [&str; 2], len: usize) -> Self {
+        Self::at(A, ends, len, &TcpOptions::default())
+    }
+
+    /// The same at either end, both with these options.
+    pub(super) fn at(end: usize, ends: [&str; 2], len: usize, options: &TcpOptions) -> Self {
         let mut rig = Rig::new();
-        let (a, b) = rig.pair(ends);
-        if len > 0 {
-            rig.send(A, a, &pattern(len)).unwrap();
+        let (a, b) = rig.pair_with(ends, options);
+        let (ids, other) = ([a, b], 1 - end);
+        let (data, mut left) = (pattern(len), len);
+        while left > 0 {
+            left -= rig.send(end, ids[end], &data[..left]).unwrap();
             rig.run_for(Duration::from_millis(50));
-            assert_eq!(rig.recv(B, b).unwrap().len(), len);
+            while rig.recv(other, ids[other]).is_ok() {}
             rig.run_for(Duration::from_millis(50));
         }
         rig.wire = Box::new(nothing);
-        let marks = rig.tcp(A).slots.conn(a).unwrap().marks;
+        let conn = rig.tcp(end).slots.conn(ids[end]).unwrap();
         let next = Bare {
-            local: address(ends[1]),
-            remote: address(ends[0]),
-            seq: rig.tcp(A).slots.conn(a).unwrap().recv_next(),
-            ack: marks.sent,
+            local: address(ends[other]),
+            remote: address(ends[end]),
+            seq: conn.recv_next(),
+            ack: conn.marks.sent,
             flags: ACK,
             window: u16::MAX,
             hop_limit: 64,
         };
-        let shift = rig.tcp(B).slots.conn(b).unwrap().shift;
+        let shift = rig.tcp(other).slots.conn(ids[other]).unwrap().shift;
         rig.log.clear();
         Self {
             rig,
             a,
             b,
+            end,
             next,
             shift,
         }
+    }
+
+    /// Our socket.
+    pub(super) const fn id(&self) -> TcpId {
+        if self.end == A { self.a } else { self.b }
     }
 
     /// The other end acknowledges all before `ack` bytes behind what it last had.
@@ -55,8 +69,8 @@ impl Forged {
         self.give(ACK, ack, window, &[]);
     }
 
-    fn give(&mut self, flags: u8, ack: u32, window: u16, data: &[u8]) {
-        let Self { rig, next, .. } = self;
+    pub(super) fn give(&mut self, flags: u8, ack: u32, window: u16, data: &[u8]) {
+        let Self { rig, next, end, .. } = self;
         let bare = Bare {
             ack: next.ack.wrapping_add(ack),
             flags,
@@ -72,28 +86,24 @@ impl Forged {
         bytes[at..at + 2].copy_from_slice(&len.to_be_bytes());
         let frame = rig.pool.from_bytes(&bytes).unwrap();
         rig.pool.meta_mut(&frame).csum_partial = true;
-        rig.deliver(A, frame);
+        rig.deliver(*end, frame);
         rig.flush();
     }
 
-    fn state(&self) -> TcpState {
-        self.rig.ends[A].tcp.state(self.a)
+    pub(super) fn state(&self) -> TcpState {
+        self.rig.ends[self.end].tcp.state(self.id())
     }
 
     fn queued(&self) -> usize {
-        self.rig.ends[A]
-            .tcp
-            .slots
-            .conn(self.a)
-            .unwrap()
-            .send_queue()
+        let slots = &self.rig.ends[self.end].tcp.slots;
+        slots.conn(self.id()).unwrap().send_queue()
     }
 
     /// What was sent since the last time: flags, number, how much.
-    fn sent(&mut self) -> Vec<(u8, u32, u32)> {
+    pub(super) fn sent(&mut self) -> Vec<(u8, u32, u32)> {
         let first = self.next.ack;
         let log = core::mem::take(&mut self.rig.log);
-        let sent = log.iter().filter(|sent| sent.from == A);
+        let sent = log.iter().filter(|sent| sent.from == self.end);
         let sent = sent.map(|sent| &sent.segment);
         sent.map(|sent| (sent.flags, sent.seq.wrapping_sub(first), sent.payload))
             .collect()
