@@ -13,6 +13,7 @@ use emulator_model::{End, Kind, Model, Outcome, Reach, Reply, Transport};
 use switch::DropReason;
 
 use super::scene::Route;
+use crate::matrix::probe::asked;
 use crate::why::Frames;
 
 /// How long a call may take before it is silence, in virtual time.
@@ -98,13 +99,7 @@ impl<'w> Packets<'w> {
             self.lab.run_for(PAUSE);
         }
         let first = self.frames.map(|frames| frames.count(self.lab));
-        let before = self.lab.net().trace.drops.clone();
-        let answer = self.lab.probe(ns, &question, LIMIT);
-        let after = &self.lab.net().trace.drops;
-        let dropped = after
-            .iter()
-            .find(|&(reason, count)| count > before.of(reason))
-            .map(|(reason, _)| reason);
+        let (answer, dropped) = asked(self.lab, ns, &question, LIMIT);
         let frames = self.frames.zip(first).map(|(frames, first)| {
             let last = frames.count(self.lab);
             first + 1..last + 1

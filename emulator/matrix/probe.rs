@@ -1,12 +1,15 @@
 //! One question, and a word for why it was not answered.
 
 use core::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
 
 use emulator_core::id::NsId;
 use emulator_core::lab::Lab;
 use emulator_core::lab::probe::{Answer, Question};
-use emulator_core::netns::Errno;
+use emulator_core::netns::{Errno, LO};
 use switch::DropReason;
+use switch::trace::Mark;
+use switch::verdict::What;
 
 /// How long a probe waits before it says "timeout", in virtual time.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -14,26 +17,24 @@ const LIMIT: Duration = Duration::from_secs(5);
 /// How long it waits at first: what a filter drops once it drops again, and is not asked three times.
 const SHORT: Duration = Duration::from_millis(900);
 
+/// How long a server repeats an answer that dies (`tcp_synack_retries`): a later question would meet it.
+const REST: Duration = Duration::from_secs(64);
+
 /// After an ICMP error: a second, until the next one may be sent.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Asks, and notes for what reason frames died meanwhile.
+/// Asks, and notes for what reason frames died of it.
 pub(crate) fn ask(
     lab: &mut Lab,
     ns: NsId,
     question: &Question<'_>,
 ) -> (Answer, Option<DropReason>) {
-    let before = lab.net().trace.drops.clone();
-    let dropped = |lab: &Lab| {
-        let mut after = lab.net().trace.drops.iter();
-        let more = after.find(|&(reason, count)| count > before.of(reason));
-        more.map(|(reason, _)| reason)
-    };
-    let mut answer = lab.probe(ns, question, SHORT);
-    if answer == Answer::Timeout && !dropped(lab).is_some_and(is_filter) {
-        answer = lab.probe(ns, question, LIMIT);
+    let (mut answer, mut dropped) = asked(lab, ns, question, SHORT);
+    if answer == Answer::Timeout && !dropped.is_some_and(is_filter) {
+        let (later, again) = asked(lab, ns, question, LIMIT);
+        answer = later;
+        dropped = dropped.into_iter().chain(again).min();
     }
-    let dropped = dropped(lab);
     let limited = match &answer {
         Answer::Failed(Errno::ConnRefused) => matches!(question, Question::Udp(..)),
         Answer::Failed(Errno::HostUnreach) => true,
@@ -43,6 +44,76 @@ pub(crate) fn ask(
         lab.run_for(PAUSE);
     }
     (answer, dropped)
+}
+
+/// Asks once, with patience for `limit`. Somebody may be listening already, and keeps the events.
+pub(crate) fn asked(
+    lab: &mut Lab,
+    ns: NsId,
+    question: &Question<'_>,
+    limit: Duration,
+) -> (Answer, Option<DropReason>) {
+    let heard = lab.net().trace.is_listening();
+    lab.net_mut().trace.listen(true);
+    let mark = lab.net().trace.mark();
+    let answer = lab.probe(ns, question, limit);
+    let died = died(lab, ns, mark);
+    if !heard {
+        let trace = &mut lab.net_mut().trace;
+        trace.listen(false);
+        let _unheard = trace.drain();
+    }
+    if died.answer && answer == Answer::Timeout && matches!(question, Question::Tcp(..)) {
+        lab.run_for(REST);
+    }
+    (answer, died.reason)
+}
+
+/// What died of a question.
+#[derive(Clone, Copy, Debug, Default)]
+struct Died {
+    /// Why: the first in the order of reasons.
+    reason: Option<DropReason>,
+    /// An answer did.
+    answer: bool,
+}
+
+/// What became since `mark` of the frames of `ns`, and of those whom they reached. Others speak meanwhile, and what
+/// becomes of that says nothing about this question.
+fn died(lab: &Lab, ns: NsId, mark: Mark) -> Died {
+    let net = lab.net();
+    let mut reached = BTreeSet::from([ns]);
+    let mut senders: BTreeMap<u64, Option<NsId>> = BTreeMap::new();
+    let mut flooded = BTreeSet::new();
+    let mut died = Died::default();
+    for event in net.trace.fates(mark) {
+        // Loopback is everybody's.
+        let here = match event.place {
+            LO => Some(ns),
+            place => net.ns_of(place),
+        };
+        let sender = senders.get(&event.frame).copied();
+        // What dies before it is sent dies at home.
+        let from = sender.unwrap_or(here);
+        let is_own = from.is_some_and(|from| reached.contains(&from));
+        match event.what {
+            // Routers send it on.
+            What::Sent => {
+                senders.entry(event.frame).or_insert(here);
+            }
+            What::Flooded => {
+                flooded.insert(event.frame);
+            }
+            What::Delivered if is_own && !flooded.contains(&event.frame) => reached.extend(here),
+            What::Dropped(reason) if is_own => {
+                let first = died.reason.map_or(reason, |first| first.min(reason));
+                died.reason = Some(first);
+                died.answer |= from != Some(ns);
+            }
+            _ => {}
+        }
+    }
+    died
 }
 
 /// A rule decided: it decides the same again.

@@ -27,6 +27,10 @@ pub struct Trace {
     log: Log,
 }
 
+/// A place among the events that wait. Taking them makes it worthless.
+#[derive(Clone, Copy, Debug)]
+pub struct Mark((usize, u32));
+
 impl Trace {
     /// Starts or stops the stream of events. Counters run either way.
     pub const fn listen(&mut self, on: bool) {
@@ -203,6 +207,18 @@ impl Trace {
     /// The same without a list of them: nothing is allocated, now or for the events that come next.
     pub fn drain(&mut self) -> Events<'_> {
         self.log.drain()
+    }
+
+    /// Where the events that wait end, for [`Self::fates`].
+    #[must_use]
+    pub fn mark(&self) -> Mark {
+        Mark(self.log.end())
+    }
+
+    /// The events that came since `mark` and were not taken, which they are not by this; translations and
+    /// judgements left out.
+    pub fn fates(&self, mark: Mark) -> impl Iterator<Item = Event> {
+        self.log.fates(mark.0)
     }
 
     /// Events that were left out because nobody took the earlier ones.

@@ -177,3 +177,57 @@ proptest! {
         }
     }
 }
+
+/// The answers of a server that die are repeated for a minute; they are no reason for what is asked next.
+#[test]
+fn a_reason_is_of_its_own_question() {
+    let file = "
+        services:
+          web: {image: example/web, ports: ['8081:80'], networks: [a]}
+          bare: {image: example/bare, expose: ['81'], networks: [bare]}
+          sealed: {image: example/sealed, expose: ['82'], networks: [sealed]}
+          last: {image: example/last, expose: ['83'], networks: [last]}
+        networks:
+          a: {}
+          bare: {driver_opts: {com.docker.network.bridge.enable_ip_masquerade: 'false'}}
+          sealed: {internal: true}
+          last: {}
+    ";
+    let project = load_str(file).unwrap();
+    let mut world = World::with(&project, &Options::new(0, Engine::V29)).unwrap();
+    let up = world.first().unwrap().1.clone();
+    let images = world.images().clone();
+    let matrix = fill(
+        &mut world.lab,
+        &project,
+        &up,
+        &images,
+        Depth::Every,
+        0,
+        |_, _, _| Ok(()),
+    )
+    .unwrap();
+    let reason = |from: &str, to: &str| {
+        let mut cells = matrix.cells.iter();
+        let cell = cells.find(|cell| cell.from == from && cell.to == to);
+        cell.unwrap().reason.clone().unwrap()
+    };
+    assert_eq!(reason("bare", "web"), "direct-access");
+    // These leave, and nobody outside knows the way back.
+    assert_eq!(reason("bare", "lan"), "timeout");
+    assert_eq!(reason("bare", "internet"), "timeout");
+    assert_eq!(reason("bare", "sealed"), "internal");
+    assert_eq!(reason("last", "sealed"), "internal");
+    assert_eq!(reason("last", "bare"), "direct-access");
+    let mut cells = matrix.cells.iter();
+    let cell = cells.find(|cell| cell.from == "bare" && cell.to == "web");
+    let doors = cell
+        .unwrap()
+        .ways
+        .iter()
+        .filter(|way| way.how.is_door() && way.at.is_ipv4());
+    // The page comes back to an address that nobody masqueraded, and dies at the host.
+    for door in doors {
+        assert_eq!(door.reason.as_deref(), Some("direct-access"), "{door:?}");
+    }
+}

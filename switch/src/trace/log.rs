@@ -205,6 +205,28 @@ impl Log {
         });
     }
 
+    /// Where the next event will stand: how many records there are, and of how many frames the last one is.
+    pub(super) fn end(&self) -> (usize, u32) {
+        let last = self.records.last();
+        (self.records.len(), last.map_or(0, |last| last.count))
+    }
+
+    /// What became of frames from `start` on, without translations and judgements.
+    pub(super) fn fates(&self, start: (usize, u32)) -> impl Iterator<Item = Event> {
+        let (records, frames) = start;
+        // The last record may have grown since.
+        let first = records.saturating_sub(1);
+        let later = self.records.iter().enumerate().skip(first);
+        later.flat_map(move |(at, record)| {
+            let told = if at < records { frames } else { 0 };
+            let what = record.step.what();
+            (told..record.count).filter_map(move |more| {
+                let frame = record.first.wrapping_add(u64::from(more));
+                Some(record.told(frame, what?))
+            })
+        })
+    }
+
     pub(super) fn drain(&mut self) -> Events<'_> {
         let left = self.waiting();
         self.more = 0;
@@ -336,6 +358,27 @@ mod tests {
             }
             other => log.push(at, first, count, place, Step::of(other)),
         }
+    }
+
+    /// From a mark on events are told without being taken, also where the last record went on growing.
+    #[test]
+    fn what_comes_after_a_mark_is_told() {
+        let mut log = Log::default();
+        let (now, place) = (Time::ZERO, IfId(3));
+        assert_eq!(log.fates(log.end()).count(), 0);
+        push(&mut log, now, 7, 2, place, What::Sent);
+        let mark = log.end();
+        assert_eq!(log.fates(mark).count(), 0);
+        push(&mut log, now, 9, 1, place, What::Sent);
+        let dropped = What::Dropped(DropReason::NoRoute);
+        push(&mut log, now, 9, 1, place, dropped);
+        let told: Vec<_> = log
+            .fates(mark)
+            .map(|event| (event.frame, event.what))
+            .collect();
+        assert_eq!(told, [(9, What::Sent), (9, dropped)]);
+        assert_eq!(log.fates((0, 0)).count(), 4);
+        assert_eq!(log.drain().count(), 4);
     }
 
     #[test]
