@@ -415,14 +415,20 @@ pub fn external_network(network: &Network) -> NetworkSpec {
 
 /// An external network has to be there already.
 fn external(lab: &Lab, network: &Network) -> Result<(), Error> {
-    match lab.docker().network(&network.name) {
-        Ok(_) => Ok(()),
-        Err(_) => Err(Error::new(
-            Kind::NotFound,
-            format!(
-                "network {} declared as external, but could not be found",
-                network.name
-            ),
-        )),
+    if is_there(lab, &network.name) {
+        return Ok(());
     }
+    Err(Error::new(
+        Kind::NotFound,
+        format!(
+            "network {} declared as external, but could not be found",
+            network.name
+        ),
+    ))
+}
+
+/// Whether there is a network of this name or id: compose takes no part of an id, which the engine does.
+pub(crate) fn is_there(lab: &Lab, name: &str) -> bool {
+    let found = lab.docker().network(name);
+    found.is_ok_and(|network| network.name() == name || *network.id == *name)
 }

@@ -152,7 +152,7 @@ impl<'p> World<'p> {
         let made: BTreeSet<&str> = projects.iter().flat_map(|project| makes(project)).collect();
         for network in projects.iter().flat_map(|project| &project.networks) {
             let wanted = network.external && network.used && !made.contains(network.name.as_str());
-            if wanted && self.lab.docker().network(&network.name).is_err() {
+            if wanted && !project::is_there(&self.lab, &network.name) {
                 self.lab
                     .network_create(project::external_network(network))?;
                 self.stand_ins.push(network.name.clone());

@@ -151,3 +151,17 @@ fn who_joins_one_that_lost_its_network_has_none() {
         assert_eq!(running(&world), [true; 3], "mended in order");
     }
 }
+
+/// Compose asks for an external network by its name: one whose id begins so is another.
+#[test]
+fn an_external_network_is_not_a_part_of_an_id() {
+    for digit in "0123456789abcdef".chars() {
+        let file = format!(
+            "services: {{web: {{image: x, expose: ['80'], networks: [n]}}}}\nnetworks: {{n: {{external: true, name: '{digit}'}}}}"
+        );
+        let project = project("p", &file);
+        let world = World::with(&project, &Options::default()).unwrap();
+        assert_eq!(world.stand_ins, [digit.to_string()]);
+        assert!(world.first().unwrap().1.is_complete(), "{digit}");
+    }
+}
