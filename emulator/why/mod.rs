@@ -426,7 +426,7 @@ impl About<'_> {
         }
         Told {
             steps,
-            reason: reason::sentence(self),
+            reason: reason::sentence(self, trip),
             causes: reason::causes(self),
             changes: Vec::new(),
             advice: None,

@@ -6,9 +6,12 @@ use core::net::IpAddr;
 use emulator_compose::{
     Images, Known, Listen, Network, NetworkMode, Place, Port, Project, Service, listens,
 };
+use ipnet::IpNet;
+use switch::DropReason;
 
 use super::change::{Asked, ICC, mode};
-use super::steps::{Kind, Step};
+use super::record::Carried;
+use super::steps::{Kind, Step, Trip};
 use super::{About, Cause};
 use crate::matrix::{Cell, How, Verdict, Way};
 
@@ -182,7 +185,7 @@ fn lodger(service: Option<&Service>, home: &Service) -> String {
 }
 
 /// The one reason, a sentence without its full stop.
-pub(super) fn sentence(about: &About<'_>) -> String {
+pub(super) fn sentence(about: &About<'_>, trip: Option<&Trip<'_>>) -> String {
     let (asked, cell, way) = (about.asked, about.cell, about.way);
     let to = &cell.to;
     match (cell.verdict, way) {
@@ -220,8 +223,8 @@ pub(super) fn sentence(about: &About<'_>) -> String {
                 return format!("{offline} is on no network (`network_mode: none`)");
             }
             match way {
-                Some(way) => closed(about, way),
-                None if asked.from.is_none() && asked.to.is_some() => unpublished(about),
+                Some(way) => closed(about, way, trip),
+                None if asked.from.is_none() && asked.to.is_some() => unpublished(about, trip),
                 None => unresolved(about),
             }
         }
@@ -285,13 +288,13 @@ fn open(about: &About<'_>, way: &Way) -> String {
     }
 }
 
-fn closed(about: &About<'_>, way: &Way) -> String {
+fn closed(about: &About<'_>, way: &Way, trip: Option<&Trip<'_>>) -> String {
     let (project, asked, cell) = (about.project, about.asked, about.cell);
     let (from, to) = (&cell.from, &cell.to);
     let address = way.at.ip();
     let word = cell.reason.as_deref().or(way.reason.as_deref());
     match word.unwrap_or_default() {
-        "not-published" | "loopback-only" => unpublished(about),
+        "not-published" | "loopback-only" => unpublished(about, trip),
         "isolated" => "Docker lets nothing pass from one of its networks to another".to_owned(),
         "internal" | "net-unreachable" | "no-such-name"
             if internal(project, asked.from_home).is_some() =>
@@ -309,10 +312,75 @@ fn closed(about: &About<'_>, way: &Way) -> String {
             "Docker drops what comes to {address}, an address of a container, from another interface"
         ),
         "refused" | "closed" | "reset" => unheard(about),
-        "host-unreachable" => format!("Nobody answers for {address}"),
+        "host-unreachable" => silent(about, address, trip),
         "filtered" => "A rule of Docker's firewall drops it".to_owned(),
-        other => format!("{} does not answer ({other})", way.at),
+        other => lost(trip).unwrap_or_else(|| match way.at.port() {
+            0 => format!("{address} does not answer ({other})"),
+            _ => format!("{} does not answer ({other})", way.at),
+        }),
     }
+}
+
+/// Nobody has the address to which the packet goes next.
+fn silent(about: &About<'_>, address: IpAddr, trip: Option<&Trip<'_>>) -> String {
+    let hop = trip.and_then(Trip::silent).unwrap_or(address);
+    let mut text = format!("Nobody answers for {hop}");
+    if hop != address {
+        text.push_str(&format!(", by which {} goes to {address}", about.cell.from));
+    }
+    match elsewhere(about.project, about.asked.from_home, trip) {
+        Some(why) => format!("{text}: {why}"),
+        None => text,
+    }
+}
+
+/// All that was asked arrived, and the answer died.
+fn lost(trip: Option<&Trip<'_>>) -> Option<String> {
+    let lost = trip?.died_answering()?;
+    let why = lost.comment.as_deref()?.strip_prefix("dropped: ")?;
+    let text = format!(
+        "It arrives, and the answer dies at {}: {why}",
+        lost.interface
+    );
+    let Carried::Ip { to, .. } = lost.what else {
+        return Some(text);
+    };
+    let unknown = why == DropReason::NoRoute.text();
+    Some(match unknown {
+        true => format!("{text} of {}, which nothing masquerades", to.ip()),
+        false => text,
+    })
+}
+
+/// A network that is a segment of the machine's own, on which the machine of this world is not.
+fn elsewhere(
+    project: &Project,
+    service: Option<&Service>,
+    trip: Option<&Trip<'_>>,
+) -> Option<String> {
+    let own = trip?.lab.host_addresses();
+    let mut members = service?.networks.iter();
+    members.find_map(|member| {
+        let network = project.network(&member.key)?;
+        let driver = network.driver.as_ref()?.value.as_str();
+        let option = |key: &str| network.driver_opts.get(key).map(|value| value.value.as_str());
+        let mode = option("ipvlan_mode").unwrap_or("l2");
+        let is_segment = driver == "macvlan" || driver == "ipvlan" && mode == "l2";
+        // A VLAN of the parent is another segment by intention.
+        if !is_segment || option("parent")?.contains('.') {
+            return None;
+        }
+        let subnets = network.ipam.iter();
+        let mut subnets = subnets.filter_map(|subnet| subnet.subnet.as_ref()?.value.parse().ok());
+        let subnet: IpNet = subnets.next()?;
+        let host = own.iter().find(|own| own.is_ipv4() == subnet.addr().is_ipv4())?;
+        (!own.iter().any(|own| subnet.contains(own))).then(|| {
+            format!(
+                "{} is a {driver} on {subnet}, where the machine ({host}) is not; `--host` describes yours",
+                network.key
+            )
+        })
+    })
 }
 
 /// The packet arrives where nobody listens.
@@ -364,16 +432,20 @@ fn published<'p>(asked: Asked<'p>) -> Option<&'p Port> {
     ports.find(|own| own.target == port && own.protocol == protocol)
 }
 
-fn unpublished(about: &About<'_>) -> String {
+fn unpublished(about: &About<'_>, trip: Option<&Trip<'_>>) -> String {
     let (project, asked, cell) = (about.project, about.asked, about.cell);
     let to = &cell.to;
     match published(asked).map(|own| (own, &own.host_ip)) {
         None if cell.port.is_none() => format!("{to} has no address that {} could ping", cell.from),
-        None => format!(
-            "{to} does not publish {}, and {} has no other way to it",
-            port(cell),
-            cell.from
-        ),
+        None => {
+            let elsewhere = elsewhere(project, asked.to_home, trip);
+            let why = elsewhere.map_or_else(String::new, |why| format!(": {why}"));
+            format!(
+                "{to} does not publish {}, and {} has no other way to it{why}",
+                port(cell),
+                cell.from
+            )
+        }
         Some((own, Some(ip))) => format!(
             "The port is published at {ip} of the host alone ({})",
             project.locate(own.at)

@@ -191,21 +191,13 @@ impl Trip<'_> {
 
     /// The MAC address of the next hop, and the packets that asked for it.
     fn neighbour(&self, address: IpAddr) -> Option<Step> {
-        if self.is_local(address) {
-            return None;
-        }
-        let route = self.best(address)?;
-        let hop = route.via.unwrap_or(address);
-        let netns = self.lab.net().ns(self.ns)?;
-        let known = netns
-            .neighbours(self.lab.now())
-            .find(|neighbour| neighbour.addr == hop && neighbour.iface == route.dev)?;
+        let (hop, mac) = self.hop(address)?;
         let about = |seen: &&Seen| match seen.what {
             Carried::Arp { target, .. } | Carried::Neighbour { target, .. } => target == hop,
             _ => false,
         };
         let asked: Vec<&Seen> = self.packets.iter().filter(about).collect();
-        let text = match known.mac {
+        let text = match mac {
             Some(mac) => {
                 let mac = EthernetAddress(mac).to_string().replace('-', ":");
                 let before = if asked.is_empty() {
@@ -218,6 +210,36 @@ impl Trip<'_> {
             None => format!("nobody answers for {hop}"),
         };
         Some(Step::new(Kind::Neighbour, text, once(&asked)))
+    }
+
+    /// Who is asked to take it on the way to `address`, and the MAC address if that is known.
+    fn hop(&self, address: IpAddr) -> Option<(IpAddr, Option<[u8; 6]>)> {
+        if self.is_local(address) {
+            return None;
+        }
+        let route = self.best(address)?;
+        let hop = route.via.unwrap_or(address);
+        let netns = self.lab.net().ns(self.ns)?;
+        let known = netns
+            .neighbours(self.lab.now())
+            .find(|neighbour| neighbour.addr == hop && neighbour.iface == route.dev)?;
+        Some((hop, known.mac))
+    }
+
+    /// The address for which nobody answers, on the way of this one.
+    pub(super) fn silent(&self) -> Option<IpAddr> {
+        let (hop, mac) = self.hop(self.way.at.ip())?;
+        mac.is_none().then_some(hop)
+    }
+
+    /// The answer, where it died.
+    pub(super) fn died_answering(&self) -> Option<&Seen> {
+        let first = self.first();
+        let proxy = self.proxy(first.map(|seen| seen.frame));
+        let asked: Vec<&Seen> = first.into_iter().chain(proxy).collect();
+        let lost = self.lost_answer(&asked)?;
+        let mut places = self.packets.iter();
+        places.find(|seen| seen.frame == lost.frame && seen.is_dropped())
     }
 
     /// The first packet.

@@ -435,3 +435,42 @@ fn a_change_of_the_implicit_network_is_written_whole() {
         "{said}"
     );
 }
+
+const ELSEWHERE: &str = "\
+services:
+  hole: {image: pihole/pihole, networks: {home: {ipv4_address: 192.168.1.53}}}
+  bare: {image: nginx, networks: [bare]}
+networks:
+  home: {driver: macvlan, driver_opts: {parent: eth0}, ipam: {config: [{subnet: 192.168.1.0/24, gateway: 192.168.1.1}]}}
+  bare: {driver_opts: {com.docker.network.bridge.enable_ip_masquerade: 'false'}}
+";
+
+/// What ends at a router that is not there is told of the router, and of the machine that is assumed; an answer that
+/// died, of where it did.
+#[test]
+fn what_is_not_answered_is_told_by_its_cause() {
+    let folder = scratch("elsewhere");
+    let file = folder.join("compose.yaml");
+    fs::write(&file, ELSEWHERE).unwrap();
+    let why = |from: &str, to: &str| says(&["why", file.to_str().unwrap(), from, to], 1);
+    let home = "home is a macvlan on 192.168.1.0/24, where the machine (192.0.2.2) is not; `--host` describes yours";
+    let out = why("hole", "internet");
+    let silent = "\nNobody answers for 192.168.1.1, by which hole goes to 198.51.100.54: ";
+    assert!(out.contains(&format!("{silent}{home}.\n")), "{out}");
+    let out = why("lan", "hole:53");
+    let unpublished = "\nhole does not publish 53, and lan has no other way to it: ";
+    assert!(out.contains(&format!("{unpublished}{home}.\n")), "{out}");
+    let out = why("bare", "internet");
+    let lost = "\nIt arrives, and the answer dies at gateway:eth1: no route to host of 172.18.0.2, which nothing masquerades.\n";
+    assert!(out.contains(lost), "{out}");
+    let machine = folder.join("machine.yaml");
+    fs::write(
+        &machine,
+        "uplink: eth0\naddresses: [{ifname: eth0, addr_info: [{family: inet, local: 192.168.1.5, prefixlen: 24}]}]\nroutes: [{dst: default, gateway: 192.168.1.1, dev: eth0}]\n",
+    )
+    .unwrap();
+    let (file, machine) = (file.to_str().unwrap(), machine.to_str().unwrap());
+    for (from, to) in [("hole", "internet"), ("lan", "hole:53")] {
+        says(&["why", "--host", machine, file, from, to], 0);
+    }
+}
