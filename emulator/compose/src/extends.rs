@@ -34,7 +34,7 @@ pub(crate) struct Bases<'l, 's> {
 /// What an `extends` says.
 struct Reference {
     service: String,
-    file: Option<String>,
+    file: Option<(String, Place)>,
     at: Place,
 }
 
@@ -81,8 +81,8 @@ impl<'l, 's> Bases<'l, 's> {
         self.chain.push(step);
         self.check_chain(reference.at)?;
         let base_file = match &reference.file {
-            Some(path) => {
-                self.load(name, path, reference.at)?;
+            Some((path, at)) => {
+                self.load(name, path, *at)?;
                 path.clone()
             }
             None => file.to_owned(),
@@ -231,7 +231,7 @@ fn reference(name: &str, node: &Node) -> Result<Reference, Fault> {
     let file = match node.get("file") {
         None => None,
         Some(file) => match file.as_str() {
-            Some(path) => Some(path.to_owned()),
+            Some(path) => Some((path.to_owned(), file.at)),
             None => {
                 let text = format!("services.{name}.extends.file must be a string");
                 return Err(Fault::invalid(file.at, text));

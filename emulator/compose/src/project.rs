@@ -8,6 +8,7 @@ use crate::expect::{self, Names};
 use crate::load::{Loader, Scope};
 use crate::model::{Naming, Network, NetworkMode, Project, Service, ServiceNetwork, Unset};
 use crate::mounts;
+use crate::near;
 use crate::network;
 use crate::node::{At, Entry, Node, Place, Value};
 use crate::order;
@@ -318,14 +319,26 @@ fn check_one(
             "service {name:?} refers to undefined network {}: invalid compose project",
             member.key
         );
-        return Err(Fault::new(ErrorKind::Undefined, member.at, text));
+        let mut fault = Fault::new(ErrorKind::Undefined, member.at, text);
+        fault.hint = near::hint(&member.key, networks.iter().copied());
+        return Err(fault);
     }
+    let undefined = |other: &str, at, text| {
+        let mut fault = Fault::new(ErrorKind::Undefined, at, text);
+        fault.hint = match inactive.contains(other) {
+            true => Some(format!(
+                "none of the profiles of {other} is active: `--profile NAME`, or COMPOSE_PROFILES, has them so"
+            )),
+            false => near::hint(other, services.keys().copied()),
+        };
+        Err(fault)
+    };
     if let (NetworkMode::Service(other), Some(at)) =
         (&service.network_mode, service.network_mode_at)
         && !services.contains_key(other.as_str())
     {
         let text = format!("service {other:?} not found for network_mode 'service:{other}'");
-        return Err(Fault::new(ErrorKind::Undefined, at, text));
+        return undefined(other, at, text);
     }
     for dependency in &service.depends_on {
         let other = &dependency.service;
@@ -335,7 +348,7 @@ fn check_one(
             let text = format!(
                 "service {name:?} depends on undefined service {other:?}: invalid compose project"
             );
-            return Err(Fault::new(ErrorKind::Undefined, dependency.at, text));
+            return undefined(other, dependency.at, text);
         }
     }
     Ok(())

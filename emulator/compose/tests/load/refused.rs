@@ -307,3 +307,29 @@ fn files_that_cannot_be_read() {
   |     ^^^^^^^^^"
     );
 }
+
+/// What is not there may be there under a like name, or without its profile; a file is told where it is named.
+#[test]
+fn what_is_not_there_was_perhaps_meant_so() {
+    let hint = |text: &str| load_str(text).unwrap_err().0.remove(0).hint;
+    let services = "services:\n  db: {image: i, profiles: [debug]}\n  cache: {image: i}\n";
+    let depends = |on: &str| {
+        hint(&format!(
+            "{services}  a: {{image: i, depends_on: [{on}]}}\n"
+        ))
+    };
+    assert_eq!(depends("cahce").as_deref(), Some("did you mean `cache`?"));
+    let profile =
+        "none of the profiles of db is active: `--profile NAME`, or COMPOSE_PROFILES, has them so";
+    assert_eq!(depends("db").as_deref(), Some(profile));
+    assert_eq!(depends("mailer"), None);
+    let lodger = hint(&format!(
+        "{services}  a: {{image: i, network_mode: 'service:db'}}\n"
+    ));
+    assert_eq!(lodger.as_deref(), Some(profile));
+    let network =
+        hint("services:\n  a: {image: i, networks: [fornt]}\nnetworks: {front: {}, back: {}}\n");
+    assert_eq!(network.as_deref(), Some("did you mean `front`?"));
+    let seen = refused("services:\n  a: {extends: {file: nope.yaml, service: x}}\n");
+    assert_eq!((seen.1, seen.2), (2, 23), "{}", seen.3);
+}
