@@ -13,6 +13,7 @@ pub(in crate::lint) fn data_store(view: &View<'_>, out: &mut Vec<Draft>) {
             continue;
         };
         let Written { host, target } = written(&entry);
+        let (loopback, _) = addresses(view, service);
         let message = format!(
             "{} ({store}) is open on port {port} to every machine that reaches this host",
             service.name
@@ -20,9 +21,24 @@ pub(in crate::lint) fn data_store(view: &View<'_>, out: &mut Vec<Draft>) {
         out.push(
             view.service(service, entry[0].at, message)
                 .fix(format!(
-                    "services of a common network reach it without `ports`; for this machine alone write `127.0.0.1:{host}:{target}`"
+                    "services of a common network reach it without `ports`; for this machine alone write `{loopback}:{host}:{target}`"
                 )),
         );
+    }
+}
+
+/// Loopback and every address, as they open something for a service: what is written for IPv4 opens nothing of a
+/// container that has none.
+fn addresses(view: &View<'_>, service: &Service) -> (&'static str, &'static str) {
+    let members = service.networks.iter();
+    let mut networks = members
+        .filter_map(|member| view.project.network(&member.key))
+        .peekable();
+    let has_no_v4 =
+        networks.peek().is_some() && networks.all(|network| network.enable_ipv4 == Some(false));
+    match has_no_v4 {
+        true => ("[::1]", "[::]"),
+        false => ("127.0.0.1", "0.0.0.0"),
     }
 }
 
@@ -33,6 +49,7 @@ pub(in crate::lint) fn all(view: &View<'_>, out: &mut Vec<Draft>) {
             continue;
         }
         let Written { host, target } = written(&entry);
+        let (loopback, every) = addresses(view, service);
         let shown = match host.is_empty() {
             true => target.clone(),
             false => format!("{host}:{target}"),
@@ -44,7 +61,7 @@ pub(in crate::lint) fn all(view: &View<'_>, out: &mut Vec<Draft>) {
         out.push(
             view.service(service, entry[0].at, message)
                 .fix(format!(
-                    "write the address: `127.0.0.1:{host}:{target}` for this machine alone, `0.0.0.0:{host}:{target}` for everybody"
+                    "write the address: `{loopback}:{host}:{target}` for this machine alone, `{every}:{host}:{target}` for everybody"
                 )),
         );
     }

@@ -343,3 +343,21 @@ fn ipv6_by_halves() {
     );
     assert_eq!(with("external: true", fixed), Vec::<String>::new());
 }
+
+/// What is advised opens something where there is no IPv4.
+#[test]
+fn an_address_is_of_a_family_that_the_networks_have() {
+    let fixes = |v4: bool| {
+        let networks = format!("networks: {{n: {{enable_ipv6: true, enable_ipv4: {v4}}}}}\n");
+        let web = ("web", "ports: ['80:80'], networks: [n]");
+        let db = ("db", "ports: ['5432:5432'], networks: [n]");
+        let text = services(&[web, db], &networks);
+        let findings = look(&text).findings;
+        let fixes = findings.into_iter().filter_map(|finding| finding.fix);
+        fixes.collect::<Vec<_>>().join("\n")
+    };
+    for fix in ["`[::1]:80:80`", "`[::]:80:80`", "`[::1]:5432:5432`"] {
+        assert!(fixes(false).contains(fix), "{}", fixes(false));
+        assert!(!fixes(true).contains(fix), "{}", fixes(true));
+    }
+}
