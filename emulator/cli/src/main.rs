@@ -2,6 +2,7 @@
 
 mod verbs;
 
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -11,7 +12,10 @@ use vethlab_cli::engine::LabEngine;
 use verbs::play::Lab;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(said) => return told(&said),
+    };
     verbs::outside::allow(cli.allow_outside);
     match cli.verb {
         Verb::Check(args) => verbs::check::run(&args),
@@ -54,6 +58,17 @@ fn main() -> ExitCode {
         }
         Verb::Play(args) => verbs::play::run(&args, start),
         Verb::Test(args) => verbs::test::run(&args),
+    }
+}
+
+/// Prints what is wrong with the arguments; help and the version, which were asked for, may not fit where they go.
+fn told(said: &clap::Error) -> ExitCode {
+    match said.print().and_then(|()| io::stdout().flush()) {
+        Err(error) if !said.use_stderr() && error.kind() != io::ErrorKind::BrokenPipe => {
+            eprintln!("vethlab: standard output: {error}");
+            ExitCode::from(verbs::BAD_INPUT)
+        }
+        _ => ExitCode::from(u8::try_from(said.exit_code()).unwrap_or(verbs::BAD_INPUT)),
     }
 }
 

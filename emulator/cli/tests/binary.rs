@@ -390,3 +390,28 @@ fn this_folders_project_if_none_is_named() {
     let alone = said(&["check", "compose.yaml", "host/vethlab.yaml"], 2);
     assert!(alone.contains("stands alone"), "{alone}");
 }
+
+/// What does not fit on the disk is told with its name, help too.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_is_told() {
+    let full = || fs::File::options().write(true).open("/dev/full").unwrap();
+    let file = "examples/voting-app/compose.yaml";
+    for args in [
+        &["--help"][..],
+        &["why", "--help"],
+        &["--version"],
+        &["check", file],
+    ] {
+        let output = rig::command(args).stdout(full()).output().unwrap();
+        let (_, err) = texts(&output);
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        let told = "vethlab: standard output: No space left on device";
+        assert!(err.starts_with(told), "{args:?}: {err}");
+    }
+    let output = vethlab(&["check", file, "--capture", "/dev/full"]);
+    assert_eq!(output.status.code(), Some(2));
+    let (_, err) = texts(&output);
+    let told = "vethlab: /dev/full: No space left on device";
+    assert!(err.contains(told), "{err}");
+}

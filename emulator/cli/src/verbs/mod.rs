@@ -24,7 +24,8 @@ pub(crate) mod up;
 pub(crate) mod watch;
 pub(crate) mod why;
 
-use std::fs;
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
 use vethlab::core::docker::DaemonConfig;
@@ -42,13 +43,14 @@ pub(crate) const BAD_INPUT: u8 = 2;
 /// One line for people, with the file's name, and line and column where it is not UTF-8.
 pub(crate) fn read(path: &Path, limit: usize) -> Result<String, String> {
     let shown = path.display();
-    let length = fs::metadata(path)
-        .map_err(|error| format!("{shown}: {error}"))?
-        .len();
-    if length > limit as u64 {
+    let mut bytes = Vec::new();
+    // What says that it has no length, as devices do, may have no end.
+    File::open(path)
+        .and_then(|file| file.take(limit as u64 + 1).read_to_end(&mut bytes))
+        .map_err(|error| format!("{shown}: {error}"))?;
+    if bytes.len() > limit {
         return Err(format!("{shown}: longer than {limit} bytes"));
     }
-    let bytes = fs::read(path).map_err(|error| format!("{shown}: {error}"))?;
     String::from_utf8(bytes).map_err(|error| {
         let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
         let line = 1 + valid.iter().filter(|&&b| b == b'\n').count();
@@ -73,4 +75,19 @@ pub(crate) fn lab(args: &LabArgs) -> Result<Lab, String> {
         ..LabConfig::default()
     };
     Lab::new(config).map_err(|error| format!("vethlab: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The kernel says of its own files that they have no length.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_file_is_read_no_further_than_allowed() {
+        let path = Path::new("/proc/self/status");
+        assert!(read(path, 1 << 20).unwrap().starts_with("Name:"));
+        let error = read(path, 10).unwrap_err();
+        assert_eq!(error, "/proc/self/status: longer than 10 bytes");
+    }
 }

@@ -292,12 +292,18 @@ pub(crate) fn tried_with<T>(
     if terminal {
         eprint!("\r\x1b[K");
     }
-    let matrix = filled.map_err(|error| words(&error))?;
-    let also = also(&mut lab, &members, &images);
+    let asked = filled.map(|matrix| (matrix, also(&mut lab, &members, &images)));
+    // What stopped the capture stopped the rows; it says why when it ends.
     if let Some(capture) = capture {
-        capture.finish(&mut lab).map_err(|error| words(&error))?;
+        let path = wanted
+            .file
+            .as_deref()
+            .unwrap_or_else(|| Path::new(""))
+            .display();
+        let finished = capture.finish(&mut lab);
+        finished.map_err(|error| words(&format!("{path}: {error}")))?;
     }
-    Ok((matrix, also))
+    asked.map_err(|error| words(&error))
 }
 
 /// Starts the capture that the arguments ask for, if they do.
