@@ -112,7 +112,8 @@ pub fn load(
     })
 }
 
-/// The same with options of every kind. The project's folder is that of the first file if none is given.
+/// The same with options of every kind. The project's folder is that of the first file if none is given. Where that is
+/// called by a relative path, so are the files that it names, if they are below this folder.
 ///
 /// # Errors
 /// As [`load`].
@@ -121,7 +122,19 @@ pub fn load_with(mut options: Options) -> Result<Project, Errors> {
         let first = options.files.first();
         options.project_directory = first.and_then(|file| folder_of(file));
     }
-    emulator_compose::load(&mut Disk, &options)
+    let mut project = emulator_compose::load(&mut Disk, &options)?;
+    let mut named = options.files.iter().map(Path::new);
+    if named.all(|file| file.is_relative()) {
+        let here = std::env::current_dir().and_then(fs::canonicalize);
+        let below = |file: &str| {
+            let rest = Path::new(file).strip_prefix(here.as_ref().ok()?).ok()?;
+            rest.to_str().map(str::to_owned)
+        };
+        for file in &mut project.files {
+            *file = below(file).unwrap_or_else(|| core::mem::take(file));
+        }
+    }
+    Ok(project)
 }
 
 /// The absolute path of the folder that a file is in, whether it is there or not: relative paths start

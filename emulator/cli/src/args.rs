@@ -149,6 +149,40 @@ pub struct LabArgs {
     pub capture: CaptureArgs,
 }
 
+/// The compose files of a project.
+#[derive(Args, Clone, Debug)]
+pub struct ComposeArgs {
+    /// The compose files, later ones laid over earlier ones (- is standard input), or a vethlab.yaml, or a folder; this
+    /// folder if none
+    #[arg(value_name = "COMPOSE")]
+    pub named: Vec<PathBuf>,
+    /// A compose file, as `docker compose` is told of it; before those without -f
+    #[arg(short = 'f', long = "file", value_name = "FILE")]
+    pub flagged: Vec<PathBuf>,
+    /// How they are loaded.
+    #[command(flatten)]
+    pub load: LoadArgs,
+}
+
+impl ComposeArgs {
+    /// The files, in the order in which they are laid over one another.
+    #[must_use]
+    pub fn files(&self) -> Vec<PathBuf> {
+        self.flagged.iter().chain(&self.named).cloned().collect()
+    }
+}
+
+/// How compose files are loaded.
+#[derive(Args, Clone, Debug, Default)]
+pub struct LoadArgs {
+    /// A profile that is active, may be repeated; if none is given, COMPOSE_PROFILES says
+    #[arg(long, value_name = "NAME")]
+    pub profile: Vec<String>,
+    /// A file of variables in the place of .env, may be repeated
+    #[arg(long, value_name = "FILE")]
+    pub env_file: Vec<PathBuf>,
+}
+
 /// `vethlab play`.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = PLAY_EXAMPLES)]
@@ -171,10 +205,9 @@ pub struct PlayArgs {
 #[derive(Args, Clone, Debug)]
 #[command(after_help = CHECK_EXAMPLES)]
 pub struct CheckArgs {
-    /// The compose files, later ones laid over earlier ones (- is standard input), or a vethlab.yaml, or a folder; this
-    /// folder if none
-    #[arg(value_name = "COMPOSE")]
-    pub files: Vec<PathBuf>,
+    /// The files.
+    #[command(flatten)]
+    pub compose: ComposeArgs,
     /// The project's name; the file's own name or its directory's if not given
     #[arg(short = 'p', long, value_name = "NAME")]
     pub project_name: Option<String>,
@@ -259,10 +292,18 @@ mod tests {
             panic!()
         };
         assert_eq!(
-            (args.files.len(), args.format, args.lab.capture.at),
+            (args.compose.files().len(), args.format, args.lab.capture.at),
             (2, Format::Json, CaptureAt::All)
         );
         assert_eq!(args.project_name.as_deref(), Some("shop"));
+        let cli =
+            parse("vethlab check -f a.yaml -f b.yaml --profile x --profile y --env-file e c.yaml");
+        let Verb::Check(args) = cli.unwrap().verb else {
+            panic!()
+        };
+        let files = ["a.yaml", "b.yaml", "c.yaml"].map(PathBuf::from);
+        assert_eq!(args.compose.files(), files);
+        assert_eq!(args.compose.load.profile, ["x", "y"]);
         for bad in [
             "vethlab",
             "vethlab play",

@@ -391,6 +391,52 @@ fn this_folders_project_if_none_is_named() {
     assert!(alone.contains("stands alone"), "{alone}");
 }
 
+/// Files, profiles and variables are named as `docker compose` is told of them.
+#[test]
+fn files_profiles_and_variables_by_flags() {
+    let folder = rig::folder(
+        "binary",
+        "flags",
+        &[
+            (
+                "a.yaml",
+                "services:\n  web: {image: nginx, ports: ['${PORT:-80}:80']}\n  tools: {extends: {file: base/b.yaml, service: base}, profiles: [debug]}\n",
+            ),
+            (
+                "base/b.yaml",
+                "services:\n  base:\n    image: x\n    expose: [81]\n",
+            ),
+            ("c.yaml", "services:\n  web: {expose: [82]}\n"),
+            ("prod.env", "PORT=8080\n"),
+            ("vethlab.yaml", "files: [a.yaml]\n"),
+        ],
+    );
+    let flags = ["--profile", "debug", "--env-file", "prod.env"];
+    for verb in ["check", "matrix"] {
+        let files: [&[&str]; 3] = [
+            &["-f", "a.yaml", "-f", "c.yaml"],
+            &["a.yaml", "c.yaml"],
+            &["c.yaml", "-f", "a.yaml"],
+        ];
+        for files in files {
+            let out = rig::says_in(&folder, &[&[verb], files, &flags].concat(), 0);
+            for seen in ["tools", "82", "8080"] {
+                assert!(out.contains(seen), "{verb} {files:?}: {seen}: {out}");
+            }
+            let out = rig::says_in(&folder, &[&[verb], files].concat(), 0);
+            assert!(!out.contains("tools") && !out.contains("8080"), "{out}");
+        }
+    }
+    let why = [&["why", "a.yaml", "web", "tools:81"][..], &flags].concat();
+    let out = rig::says_in(&folder, &why, 0);
+    // What a file names is called by a way from here, as the file is.
+    assert!(out.contains("(exposed, base/b.yaml:4:14)"), "{out}");
+    let config = [&["check", "vethlab.yaml"][..], &flags].concat();
+    let out = rig::says_in(&folder, &config, 2);
+    let refused = "vethlab: vethlab.yaml: has `profiles` and `env_file` of its own; --profile and --env-file go with compose files\n";
+    assert_eq!(out, refused);
+}
+
 /// What does not fit on the disk is told with its name, help too.
 #[cfg(target_os = "linux")]
 #[test]

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::LabArgs;
+use super::{ComposeArgs, LabArgs};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -31,9 +31,9 @@ Exit codes:
 #[derive(Args, Clone, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct MatrixArgs {
-    /// The compose files, later ones laid over earlier ones, or a vethlab.yaml, or a folder; this folder if none
-    #[arg(value_name = "COMPOSE")]
-    pub files: Vec<PathBuf>,
+    /// The files.
+    #[command(flatten)]
+    pub compose: ComposeArgs,
     /// The project's name; the file's own name or its directory's if not given
     #[arg(short = 'p', long, value_name = "NAME")]
     pub project_name: Option<String>,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{EngineArg, Format};
+use super::{ComposeArgs, EngineArg, Format};
 
 const UP_EXAMPLES: &str = "\
 Examples:
@@ -121,9 +121,9 @@ pub struct WhichArgs {
 #[derive(Args, Clone, Debug)]
 #[command(after_help = UP_EXAMPLES)]
 pub struct UpArgs {
-    /// The compose files, later ones laid over earlier ones, or a vethlab.yaml; this folder's if none
-    #[arg(value_name = "COMPOSE")]
-    pub files: Vec<PathBuf>,
+    /// The files.
+    #[command(flatten)]
+    pub compose: ComposeArgs,
     /// Of a vethlab.yaml: the host whose projects are meant, or a project that runs by itself
     #[arg(long, value_name = "NAME")]
     pub on: Option<String>,

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::{EngineArg, Format};
+use super::{EngineArg, Format, LoadArgs};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -41,6 +41,9 @@ pub struct WhyArgs {
     /// More compose files, which override the first
     #[arg(short = 'f', long = "file", value_name = "FILE")]
     pub files: Vec<PathBuf>,
+    /// How they are loaded.
+    #[command(flatten)]
+    pub load: LoadArgs,
     /// The project's name; the file's own name or its directory's if not given
     #[arg(short = 'p', long, value_name = "NAME")]
     pub project_name: Option<String>,

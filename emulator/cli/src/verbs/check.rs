@@ -26,7 +26,8 @@ pub(crate) fn run(args: &CheckArgs) -> ExitCode {
 
 fn check(args: &CheckArgs) -> Result<(), String> {
     let asked = project::together(
-        &args.files,
+        &args.compose.files(),
+        &args.compose.load,
         args.project_name.as_deref(),
         args.on.as_deref(),
     )?;

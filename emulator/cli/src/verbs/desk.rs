@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use serde_json::{Value, json};
 use vethlab::host::control::{Answer, Client, Part, Place, folder};
 use vethlab::live::{Address, PublishedPort, Row};
-use vethlab_cli::args::{DownArgs, ExecArgs, Format, LogsArgs, PsArgs, WhichArgs};
+use vethlab_cli::args::{DownArgs, ExecArgs, Format, LoadArgs, LogsArgs, PsArgs, WhichArgs};
 
 use super::{BAD_INPUT, project, up};
 
@@ -48,7 +48,7 @@ pub(crate) fn name(
     };
     let files = project::files(files, on)
         .map_err(|error| format!("{}; {hint}", error.trim_start_matches("vethlab: ")))?;
-    let together = project::quietly(&files, None, on);
+    let together = project::quietly(&files, &LoadArgs::default(), None, on);
     let name = together.map(|together| together.name);
     name.map_err(|error| {
         format!(

@@ -15,8 +15,10 @@ use super::project;
 /// Runs the verb.
 pub(crate) fn run(args: &MatrixArgs) -> ExitCode {
     #[cfg(target_os = "linux")]
-    if let [only] = args.files.as_slice()
-        && args.check.is_none()
+    if let ([only], []) = (
+        args.compose.named.as_slice(),
+        args.compose.flagged.as_slice(),
+    ) && args.check.is_none()
         && args.update.is_none()
         && let Some(mut client) = super::desk::named(only)
     {
@@ -35,8 +37,8 @@ pub(crate) fn run(args: &MatrixArgs) -> ExitCode {
 fn matrix(args: &MatrixArgs) -> Result<ExitCode, String> {
     let locked = locked(args)?;
     let on = args.on.as_deref();
-    let files = project::files(&args.files, on)?;
-    let asked = project::together(&files, args.project_name.as_deref(), on)?;
+    let files = project::files(&args.compose.files(), on)?;
+    let asked = project::together(&files, &args.compose.load, args.project_name.as_deref(), on)?;
     let options = project::options(&asked, args.lab.seed, args.lab.engine, args.host.as_deref())?;
     let projects = asked.members();
     let (filled, ()) = project::tried_with(

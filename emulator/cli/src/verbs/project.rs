@@ -15,7 +15,7 @@ use vethlab::matrix::{Depth, Matrix, Member, fill_together};
 use vethlab::project::Up;
 use vethlab::together::{Reading, Together};
 use vethlab::world::{Options, World};
-use vethlab_cli::args::{CaptureArgs, EngineArg};
+use vethlab_cli::args::{CaptureArgs, EngineArg, LoadArgs};
 
 use super::outside;
 
@@ -42,12 +42,15 @@ pub(crate) fn texts(files: &[PathBuf]) -> Result<Vec<String>, String> {
 }
 
 /// Loads a project from disk.
-fn load(files: &[PathBuf], name: Option<&str>) -> Result<Together, String> {
+fn load(files: &[PathBuf], how: &LoadArgs, name: Option<&str>) -> Result<Together, String> {
     let name = name.map(str::to_owned);
+    let env_files = (!how.env_file.is_empty()).then(|| texts(&how.env_file));
     let loaded = vethlab::files::load_with(vethlab::compose::Options {
         files: texts(files)?,
         project_name: name,
         env: environment(),
+        env_files: env_files.transpose()?,
+        profiles: how.profile.clone(),
         allow_outside: outside::allowed(),
         ..Default::default()
     });
@@ -114,10 +117,11 @@ pub(crate) fn files(given: &[PathBuf], on: Option<&str>) -> Result<Vec<PathBuf>,
 /// Everything that is wrong with the files.
 pub(crate) fn together(
     files: &[PathBuf],
+    how: &LoadArgs,
     name: Option<&str>,
     on: Option<&str>,
 ) -> Result<Together, String> {
-    let together = quietly(files, name, on)?;
+    let together = quietly(files, how, name, on)?;
     warn(&together);
     Ok(together)
 }
@@ -128,11 +132,18 @@ pub(crate) fn together(
 /// As [`together`].
 pub(crate) fn quietly(
     files: &[PathBuf],
+    how: &LoadArgs,
     name: Option<&str>,
     on: Option<&str>,
 ) -> Result<Together, String> {
     let files = self::files(files, on)?;
     match (files.as_slice(), on) {
+        ([file], _) if is_config(file) && !(how.profile.is_empty() && how.env_file.is_empty()) => {
+            Err(format!(
+                "vethlab: {}: has `profiles` and `env_file` of its own; --profile and --env-file go with compose files",
+                file.display()
+            ))
+        }
         ([file], _) if is_config(file) => {
             let file = texts(core::slice::from_ref(file))?.remove(0);
             configured(&mut Disk, &file, name, on)
@@ -141,7 +152,7 @@ pub(crate) fn quietly(
             "vethlab: a {CONFIG_NAME} stands alone: it names its files itself"
         )),
         (_, Some(_)) => Err(format!("vethlab: --on goes with a {CONFIG_NAME}")),
-        (files, None) => load(files, name),
+        (files, None) => load(files, how, name),
     }
 }
 

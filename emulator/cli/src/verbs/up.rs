@@ -54,7 +54,7 @@ fn up(args: &UpArgs) -> Result<u8, String> {
     let rules = egress(args)?;
     let on = args.on.as_deref();
     let project = args.project_name.as_deref();
-    let together = project::together(&args.files, project, on)?;
+    let together = project::together(&args.compose.files(), &args.compose.load, project, on)?;
     let options = project::options(&together, args.seed, args.engine, args.host.as_deref())?;
     let screen = (!args.detached && args.format == Format::Text).then(Screen::stdout);
     let name = together.name.clone();

@@ -54,7 +54,12 @@ fn answer(args: &WhyArgs) -> Result<ExitCode, String> {
         files = project::files(&files, None)?;
     }
     files.extend(args.files.iter().cloned());
-    let asked = project::together(&files, args.project_name.as_deref(), args.on.as_deref())?;
+    let asked = project::together(
+        &files,
+        &args.load,
+        args.project_name.as_deref(),
+        args.on.as_deref(),
+    )?;
     let projects: Vec<&Project> = asked.projects.iter().map(|(_, project)| project).collect();
     let options = project::options(&asked, args.seed, args.engine, args.host.as_deref())?;
     let why = match asked.joined() {
