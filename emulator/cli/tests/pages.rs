@@ -99,3 +99,43 @@ fn the_page_of_keys_prints_what_it_says() {
         assert!(text.contains(&format!("`{key}`")), "{key}");
     }
 }
+
+/// The keys that the page lists are those that are printed.
+#[test]
+fn json_has_the_keys_of_the_page() {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("pages-json");
+    fs::create_dir_all(&folder).unwrap();
+    // A dial that does not get through, a service that does not start, something of everything.
+    let old = "services:\n  web: {image: nginx, ports: ['80:80'], environment: {DB: 'tcp://db:5432'}}\n  late: {image: nginx, ports: ['80:80']}\n  db: {image: postgres, networks: [back]}\nnetworks: {back: {}}\nx-vethlab: {expect: [lan -> web:80 allow]}\n";
+    fs::write(folder.join("old.yaml"), old).unwrap();
+    let new = "services:\n  web: {image: nginx}\n  db: {image: postgres}\n";
+    fs::write(folder.join("new.yaml"), new).unwrap();
+    let lines = [
+        ("check", "vethlab check old.yaml"),
+        ("matrix", "vethlab matrix old.yaml"),
+        ("why", "vethlab why old.yaml lan web"),
+        ("diff", "vethlab diff old.yaml new.yaml"),
+        ("lint", "vethlab lint old.yaml"),
+        ("test", "vethlab test old.yaml"),
+        ("doctor", "vethlab doctor"),
+    ];
+    let page = fs::read_to_string(root().join("docs/ci.md")).unwrap();
+    for (verb, line) in lines {
+        let words = line.split_whitespace().skip(1);
+        let output = Command::new(env!("CARGO_BIN_EXE_vethlab"))
+            .args(words)
+            .args(["--format", "json"])
+            .current_dir(&folder)
+            .output()
+            .unwrap();
+        let printed: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let row = page
+            .lines()
+            .find(|row| row.starts_with(&format!("| `{verb}` | ")))
+            .unwrap();
+        let cell = row.split('|').nth(2).unwrap();
+        let listed: Vec<&str> = cell.split('`').skip(1).step_by(2).collect();
+        let seen: Vec<&String> = printed.as_object().unwrap().keys().collect();
+        assert_eq!(listed, seen, "{verb}");
+    }
+}
