@@ -40,4 +40,4 @@ mod tested;
 mod text;
 
 pub use run::{Bundle, Capture, Outcome, Settings, run, run_host};
-pub use tested::Tested;
+pub use tested::{LoadError, Tested};

@@ -1,5 +1,6 @@
 //! A project for tests, or the projects of a host: loaded once, to claim things of them.
 
+use core::fmt;
 use std::path::Path;
 
 use emulator_compose::{Expectation, Joined, Options as Load, Project};
@@ -19,20 +20,45 @@ pub struct Tested {
     settings: Settings,
 }
 
+/// What is wrong with the files: each fault with its file, line and column. Where a test unwraps it, it is printed as it
+/// is for people.
+#[derive(Clone, PartialEq, Eq)]
+pub struct LoadError(String);
+
+impl fmt::Display for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.trim_end())
+    }
+}
+
+impl fmt::Debug for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+impl core::error::Error for LoadError {}
+
+impl From<LoadError> for String {
+    fn from(error: LoadError) -> Self {
+        error.0
+    }
+}
+
 impl Tested {
     /// Loads a compose file, or a `vethlab.yaml` with one project or host, with the environment of no one: what its
     /// variables are the file and its `.env` say.
     ///
     /// # Errors
     /// Everything that is wrong with it, with file, line and column.
-    pub fn load(path: impl AsRef<Path>) -> Result<Self, String> {
+    pub fn load(path: impl AsRef<Path>) -> Result<Self, LoadError> {
         let path = path.as_ref();
         let file = utf8(path)?;
         if path
             .file_name()
             .is_some_and(|name| name == emulator_compose::CONFIG_NAME)
         {
-            return Self::configured(file, None);
+            return Self::configured(file, None).map_err(LoadError);
         }
         Self::load_with(&Load {
             files: vec![file.to_owned()],
@@ -54,18 +80,19 @@ impl Tested {
     ///
     /// # Errors
     /// As [`Tested::load`].
-    pub fn load_host(path: impl AsRef<Path>, host: &str) -> Result<Self, String> {
-        Self::configured(utf8(path.as_ref())?, Some(host))
+    pub fn load_host(path: impl AsRef<Path>, host: &str) -> Result<Self, LoadError> {
+        Self::configured(utf8(path.as_ref())?, Some(host)).map_err(LoadError)
     }
 
     /// Loads files as `options` say.
     ///
     /// # Errors
     /// As [`Tested::load`].
-    pub fn load_with(options: &Load) -> Result<Self, String> {
+    pub fn load_with(options: &Load) -> Result<Self, LoadError> {
         let label = options.files.first().cloned().unwrap_or_default();
-        let project = files::load_with(options.clone()).map_err(|errors| errors.to_string())?;
-        Self::new(Together::alone(project), label)
+        let project = files::load_with(options.clone());
+        let project = project.map_err(|errors| LoadError(errors.to_string()))?;
+        Self::new(Together::alone(project), label).map_err(LoadError)
     }
 
     fn configured(file: &str, on: Option<&str>) -> Result<Self, String> {
@@ -187,9 +214,9 @@ impl Tested {
     }
 }
 
-fn utf8(path: &Path) -> Result<&str, String> {
+fn utf8(path: &Path) -> Result<&str, LoadError> {
     path.to_str()
-        .ok_or_else(|| format!("{}: not UTF-8", path.display()))
+        .ok_or_else(|| LoadError(format!("{}: not UTF-8", path.display())))
 }
 
 /// The entries of a run, with one more for each project that could not be run.

@@ -408,6 +408,8 @@ fn a_host_is_held_to_its_expectations() {
     let wrong = server.check("edge/proxy -> ghost:2368 allow").unwrap_err();
     assert!(wrong.contains("ghost"), "{wrong}");
     let wrong = Tested::load_host(file, "sever").unwrap_err();
+    // As a test prints it that unwraps it.
+    let wrong = format!("{wrong:?}");
     assert!(wrong.contains("no host or project \"sever\""), "{wrong}");
     assert!(wrong.contains("did you mean `server`?"), "{wrong}");
 }
