@@ -458,7 +458,9 @@ impl<'p> Explain<'_, 'p> {
             return Explained::new(format!(
                 "nobody answers {goal} even where nothing is in the way"
             ))
-            .advice("that it cannot be reached says nothing");
+            .advice(
+                "reached or not, that says nothing of the network: `host` and `lan` answer a ping, `internet` on 443 as well",
+            );
         };
         let listens = self.scene.listens.get(name.as_str());
         let known: Vec<String> = listens
