@@ -14,7 +14,7 @@
 
 use super::{Known, Listen, stated};
 use crate::error::{Errors, Fault};
-use crate::node::{Node, Value};
+use crate::node::{Node, Place, Value};
 use crate::vethlab;
 use crate::yaml;
 
@@ -44,8 +44,10 @@ impl Images {
     /// The table that comes with vethlab.
     #[must_use]
     pub fn builtin() -> Self {
-        let entries = read(BUILTIN).unwrap_or_default();
-        Self { entries }
+        let entries = plain(BUILTIN).or_else(|| read(BUILTIN).ok());
+        Self {
+            entries: entries.unwrap_or_default(),
+        }
     }
 
     /// Puts the entries of `text`, a file by the name of `file`, before those that there are.
@@ -70,7 +72,11 @@ impl Images {
     pub fn find(&self, image: &str) -> Option<&Image> {
         let (repository, tag) = parts(image);
         let bare = without_registry(repository);
-        self.entries.iter().find(|entry| {
+        let first = |text: &str| text.bytes().next();
+        let firsts = [first(repository), first(bare), Some(b'*'), Some(b':')];
+        // Most patterns do not even begin alike.
+        let near = |entry: &&Image| firsts.contains(&first(&entry.pattern));
+        self.entries.iter().filter(near).find(|entry| {
             let (pattern, tags) = entry
                 .pattern
                 .split_once(':')
@@ -92,6 +98,24 @@ fn read(text: &str) -> Result<Vec<Image>, Fault> {
     items.map(entry).collect()
 }
 
+/// Reads a table that is written as plainly as the one that comes with vethlab, three lines an entry; `None` if it is
+/// not. To read that one as YAML would take longer than most projects do.
+fn plain(text: &str) -> Option<Vec<Image>> {
+    let mut entries = Vec::new();
+    let mut lines = text.lines().filter(|line| !line.starts_with('#'));
+    while let Some(line) = lines.next() {
+        let pattern = line.strip_prefix("- image: \"")?.strip_suffix('"')?;
+        let listen = lines.next()?.strip_prefix("  listen: [")?;
+        let words = listen.strip_suffix(']')?.split(", ");
+        let words = words.filter(|word| !word.is_empty());
+        let words = words.map(|word| Node::string(word.trim_matches('"'), Place::default()));
+        let listen = Node::new(Value::List(words.collect()), Place::default());
+        let source = lines.next()?.strip_prefix("  source: ")?;
+        entries.push(image(pattern.to_owned(), &listen, source.to_owned()).ok()?);
+    }
+    Some(entries)
+}
+
 fn entry(node: &Node) -> Result<Image, Fault> {
     vethlab::keys(node, &KEYS, "an entry of the table")?;
     let text = |key: &str| node.get(key).and_then(Node::text).unwrap_or_default();
@@ -108,6 +132,10 @@ fn entry(node: &Node) -> Result<Image, Fault> {
             "an entry of the table needs `listen`",
         ));
     };
+    image(pattern, listen, text("source"))
+}
+
+fn image(pattern: String, listen: &Node, source: String) -> Result<Image, Fault> {
     let mut listen = stated(listen)?;
     for listen in &mut listen {
         listen.known = Known::Image(pattern.clone());
@@ -115,7 +143,7 @@ fn entry(node: &Node) -> Result<Image, Fault> {
     Ok(Image {
         pattern,
         listen,
-        source: text("source"),
+        source,
     })
 }
 
@@ -218,6 +246,11 @@ mod tests {
     #[test]
     fn the_table_is_sound() {
         let entries = read(BUILTIN).unwrap();
+        assert_eq!(
+            plain(BUILTIN).as_ref(),
+            Some(&entries),
+            "it is read as it is written"
+        );
         assert!(
             entries
                 .iter()
@@ -230,6 +263,33 @@ mod tests {
                 "{}",
                 entry.pattern
             );
+        }
+    }
+
+    #[test]
+    fn patterns_that_begin_with_any_text_or_with_a_tag() {
+        let mut table = Images::default();
+        table
+            .extend(
+                "mine.yaml",
+                "- {image: '*/own', listen: 1}\n- {image: ':nightly', listen: 2}\n",
+            )
+            .unwrap();
+        let port = |image: &str| table.find(image).map(|entry| entry.listen[0].port);
+        assert_eq!(port("me/own"), Some(1));
+        assert_eq!(port(":nightly"), Some(2));
+        assert_eq!(port("own"), None);
+    }
+
+    #[test]
+    fn what_is_not_written_plainly_is_read_as_yaml() {
+        for text in [
+            "- image: redis\n  listen: [1]\n  source: x\n",
+            "- image: \"redis\"\n  listen: 1\n  source: x\n",
+            "- image: \"redis\"\n  listen: [1]\n",
+        ] {
+            assert_eq!(plain(text), None, "{text}");
+            assert!(read(text).is_ok(), "{text}");
         }
     }
 
