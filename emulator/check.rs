@@ -51,22 +51,16 @@ pub struct Summary {
 /// The summary of a matrix; of the places `lan` is not asked.
 #[must_use]
 pub fn summary(matrix: matrix::Matrix, dials: Vec<Dialled>) -> Summary {
-    let mut cells = Vec::with_capacity(matrix.cells.len());
-    let mut rows: BTreeMap<String, Vec<matrix::Cell>> = BTreeMap::new();
-    for cell in matrix.cells {
-        match rows.get_mut(&cell.from) {
-            Some(row) => row.push(cell),
-            None => {
-                rows.insert(cell.from.clone(), vec![cell]);
-            }
-        }
+    let mut cells = matrix.cells;
+    let mut rows: BTreeMap<&str, usize> = BTreeMap::new();
+    for (at, end) in matrix.ends.iter().enumerate() {
+        rows.entry(&end.name).or_insert(at);
     }
-    for end in &matrix.ends {
-        let mut row = rows.remove(&end.name).unwrap_or_default();
-        row.retain(|cell| place(cell).is_some());
-        row.sort_by_key(place);
-        cells.extend(row.into_iter().map(|cell| short(&matrix.networks, cell)));
-    }
+    let stands = |cell: &matrix::Cell| Some((*rows.get(cell.from.as_str())?, place(cell)?));
+    cells.retain(|cell| stands(cell).is_some());
+    cells.sort_by_cached_key(stands);
+    let cells = cells.into_iter();
+    let cells = cells.map(|cell| short(&matrix.networks, cell)).collect();
     Summary {
         project: matrix.project,
         seed: matrix.seed,
@@ -111,17 +105,17 @@ fn via(networks: &[Carrier], cell: &matrix::Cell, way: &Way) -> String {
             .next()
             .map_or_else(|| key.to_owned(), |network| network.name.clone())
     };
-    let network = way.network.as_deref().map(name);
-    let at = match way.at.port() {
+    let network = || way.network.as_deref().map(name);
+    let at = || match way.at.port() {
         0 => way.at.ip().to_string(),
         _ => SocketAddr::to_string(&way.at),
     };
     match way.how {
         _ if cell.to == "internet" => "default route".to_owned(),
-        How::Address if cell.to == "host" => format!("host {at}"),
-        How::Name | How::Address | How::Route => network.unwrap_or_else(|| "route".to_owned()),
-        How::Shared => format!("loopback {at}"),
-        How::Loopback | How::Host => format!("host {at}"),
-        How::Gateway => format!("gateway {} {at}", network.unwrap_or_default()),
+        How::Address if cell.to == "host" => format!("host {}", at()),
+        How::Name | How::Address | How::Route => network().unwrap_or_else(|| "route".to_owned()),
+        How::Shared => format!("loopback {}", at()),
+        How::Loopback | How::Host => format!("host {}", at()),
+        How::Gateway => format!("gateway {} {}", network().unwrap_or_default(), at()),
     }
 }

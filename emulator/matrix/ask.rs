@@ -396,6 +396,8 @@ impl Run<'_> {
         let last = heard.and_then(|text| text.split_whitespace().next_back());
         let source = last.and_then(|word| word.parse::<IpAddr>().ok());
         let open = matches!(answer, Answer::Open(_));
+        // Most cells keep one.
+        cell.ways.reserve_exact(1);
         cell.ways.push(Way {
             how: to.how,
             at: to.at,
