@@ -95,7 +95,7 @@ impl Lookup {
     #[must_use]
     pub fn new(
         conf: ResolvConf,
-        hosts: &Hosts,
+        hosts: &Hosts<'_>,
         name: &str,
         families: Families,
         flavour: Flavour,
@@ -126,7 +126,7 @@ impl Lookup {
     /// Numbers and names of the hosts file need no server.
     fn without_asking(
         &self,
-        hosts: &Hosts,
+        hosts: &Hosts<'_>,
         name: &str,
     ) -> Option<Result<Vec<IpAddr>, LookupError>> {
         if let Ok(address) = name.parse::<IpAddr>() {
@@ -142,10 +142,12 @@ impl Lookup {
         if name.is_empty() || name::write(name, &mut wire).is_err() {
             return Some(Err(LookupError::NoName));
         }
-        let list = self.families.list().iter();
-        let found: Vec<_> = list
-            .flat_map(|&family| hosts.addresses(name, family))
-            .collect();
+        let known = hosts.all_addresses(name);
+        let found = self.families.list().iter().flat_map(|&family| {
+            let known = known.iter().copied();
+            known.filter(move |address| address.is_ipv4() == (family == Family::V4))
+        });
+        let found: Vec<_> = found.collect();
         (!found.is_empty()).then_some(Ok(found))
     }
 

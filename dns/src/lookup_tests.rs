@@ -6,7 +6,7 @@ use crate::message::{Fit, Reply};
 const T0: Duration = Duration::ZERO;
 
 fn start(conf: &str, name: &str, families: Families, flavour: Flavour) -> Lookup {
-    let hosts = Hosts::parse("127.0.0.1 localhost\n::1 localhost\n172.18.0.2 me\n");
+    let hosts = Hosts::of("127.0.0.1 localhost\n::1 localhost\n172.18.0.2 me\n");
     Lookup::new(ResolvConf::parse(conf), &hosts, name, families, flavour, 7)
 }
 

@@ -59,7 +59,8 @@ impl ResolvConf {
         let mut conf = Self::default();
         let mut nameservers = Vec::new();
         for line in text.lines() {
-            let line = line.split(['#', ';']).next().unwrap_or_default();
+            let comment = line.bytes().position(|byte| matches!(byte, b'#' | b';'));
+            let line = comment.map_or(line, |at| &line[..at]);
             let mut words = line.split_ascii_whitespace();
             match words.next() {
                 Some("nameserver") => {

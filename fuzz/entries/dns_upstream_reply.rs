@@ -142,7 +142,7 @@ fn look_up(mut script: Script<'_>) {
         1 => Flavour::Musl,
         _ => Flavour::BusyboxNslookup,
     };
-    let (conf, hosts) = (ResolvConf::parse(&conf), Hosts::parse(&hosts));
+    let (conf, hosts) = (ResolvConf::parse(&conf), Hosts::of(&hosts));
     let mut lookup = Lookup::new(conf, &hosts, &name, families, flavour, script.u16());
     let (mut now, mut last) = (Duration::ZERO, Vec::new());
     for _ in 0..STEPS {

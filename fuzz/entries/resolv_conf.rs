@@ -20,7 +20,7 @@ pub fn resolv_conf(data: &[u8]) {
     assert!(conf.ndots <= 15 && conf.attempts <= 5);
     assert!(conf.timeout <= Duration::from_secs(30));
     assert_eq!(conf, ResolvConf::parse(text));
-    let hosts = Hosts::parse(text);
+    let hosts = Hosts::of(text);
     let last = text.split_whitespace().last().unwrap_or("");
     for flavour in [Flavour::BusyboxNslookup, Flavour::Glibc, Flavour::Musl] {
         assert!(conf.candidates(last, flavour).len() <= conf.search.len() + 1);

@@ -4,6 +4,7 @@
 //! line for each address of the container, in the order of connecting. Tab-separated. A line belongs to
 //! an endpoint, so that a disconnect takes exactly its own away.
 
+use core::fmt::Write as _;
 use core::net::IpAddr;
 use std::borrow::Cow;
 
@@ -30,10 +31,13 @@ enum Body {
 }
 
 impl Body {
-    fn text(&self) -> Cow<'_, str> {
+    fn write(&self, out: &mut String) {
         match self {
-            Self::Written(text) => Cow::Borrowed(text),
-            Self::Own(address, names) => Cow::Owned(format!("{address}\t{names}\n")),
+            Self::Written(text) => out.push_str(text),
+            Self::Own(address, names) => {
+                // Writing into a String cannot fail.
+                let _ = writeln!(out, "{address}\t{names}");
+            }
         }
     }
 
@@ -84,6 +88,9 @@ pub fn parse_extra_host(text: &str) -> Result<ExtraHost, Error> {
         address: bare.to_owned(),
     })
 }
+
+/// How long most lines are at most, in bytes.
+const LINE: usize = 32;
 
 const V4_HEAD: &str = "127.0.0.1\tlocalhost\n";
 const HEAD: &str = "127.0.0.1\tlocalhost\n\
@@ -178,9 +185,12 @@ impl HostsFile {
     /// The text.
     #[must_use]
     pub fn text(&self) -> String {
-        let head = Cow::Borrowed(&*self.head);
-        let lines = self.lines.iter().map(|line| line.body.text());
-        core::iter::once(head).chain(lines).collect()
+        let mut text = String::with_capacity(self.head.len() + LINE * self.lines.len());
+        text.push_str(&self.head);
+        for line in &self.lines {
+            line.body.write(&mut text);
+        }
+        text
     }
 
     fn push(&mut self, owner: Option<u32>, body: Body) {

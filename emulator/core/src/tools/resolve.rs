@@ -112,7 +112,8 @@ pub(super) struct Resolve {
 
 impl Resolve {
     pub(super) fn new(sys: &mut dyn Sys, name: &str, families: Families, libc: Libc) -> Self {
-        let hosts = Hosts::parse(&sys.file("/etc/hosts").unwrap_or_default());
+        let hosts = sys.file("/etc/hosts").unwrap_or_default();
+        let hosts = Hosts::of(&hosts);
         let conf = resolv_conf(sys);
         let id = sys.random() as u16;
         Self {

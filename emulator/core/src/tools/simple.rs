@@ -171,8 +171,8 @@ impl App for Hostname {
                 sys.print(&format!("{short}\n"));
             }
             Self::Addresses => {
-                let hosts = Hosts::parse(&sys.file("/etc/hosts").unwrap_or_default());
-                let list = hosts.addresses(&name, dns::Family::V4);
+                let file = sys.file("/etc/hosts").unwrap_or_default();
+                let list = Hosts::of(&file).addresses(&name, dns::Family::V4);
                 if list.is_empty() {
                     sys.eprint(&format!("hostname: {name}: Unknown host\n"));
                     return Step::Exit(1);
