@@ -6,52 +6,90 @@
 const LEAST: usize = 10;
 const PADDING: usize = 3;
 
+/// A column, read from line to line.
+#[derive(Default)]
+struct Column {
+    /// How wide it is in each run of lines that have it.
+    widths: Vec<usize>,
+    /// How many of these runs have begun.
+    begun: usize,
+    /// The last line has it.
+    open: bool,
+}
+
+impl Column {
+    /// The next line has it: its width there.
+    fn width(&mut self) -> &mut usize {
+        if !self.open {
+            self.open = true;
+            self.begun += 1;
+            self.widths.resize(self.widths.len().max(self.begun), LEAST);
+        }
+        &mut self.widths[self.begun - 1]
+    }
+}
+
 /// Aligns the tab-separated cells of every line.
 #[must_use]
 pub fn align(text: &str) -> String {
-    let mut lines: Vec<Vec<&str>> = text.split('\n').map(|l| l.split('\t').collect()).collect();
-    let ends_with_newline = lines
-        .last()
-        .is_some_and(|l| l.len() == 1 && l[0].is_empty());
-    if ends_with_newline {
-        lines.pop();
+    let (body, end) = match text.strip_suffix('\n') {
+        Some(body) => (body, "\n"),
+        None => (text, ""),
+    };
+    let mut columns: Vec<Column> = Vec::new();
+    for line in body.split('\n') {
+        cells(&mut columns, line, |cell, width| {
+            *width = (*width).max(cell.chars().count() + PADDING);
+        });
     }
-    let mut widths: Vec<Vec<usize>> = lines.iter().map(|l| vec![0; l.len()]).collect();
-    let columns = lines.iter().map(|l| l.len().saturating_sub(1)).max();
-    for column in 0..columns.unwrap_or(0) {
-        measure(&lines, &mut widths, column);
+    for column in &mut columns {
+        (column.begun, column.open) = (0, false);
     }
-    let mut out = String::new();
-    for (i, line) in lines.iter().enumerate() {
-        for (cell, width) in line.iter().zip(&widths[i]) {
-            out.push_str(cell);
-            let used = cell.chars().count();
-            out.extend(core::iter::repeat_n(' ', width.saturating_sub(used)));
-        }
-        if i + 1 < lines.len() || ends_with_newline {
+    let mut out = String::with_capacity(2 * text.len());
+    for (at, line) in body.split('\n').enumerate() {
+        if at > 0 {
             out.push('\n');
         }
+        let last = cells(&mut columns, line, |cell, width| {
+            out.push_str(cell);
+            push_blanks(&mut out, *width - cell.chars().count());
+        });
+        out.push_str(last);
     }
+    out.push_str(end);
     out
 }
 
-/// Sets the width of `column` in every run of lines that have it.
-fn measure(lines: &[Vec<&str>], widths: &mut [Vec<usize>], column: usize) {
-    let mut start = 0;
-    while start < lines.len() {
-        let has = |line: &Vec<&str>| line.len() > column + 1;
-        if !has(&lines[start]) {
-            start += 1;
-            continue;
+/// Shows the cells of a line that are in a column, with its width; gives the last one, which is in none.
+fn cells<'t>(
+    columns: &mut Vec<Column>,
+    line: &'t str,
+    mut see: impl FnMut(&str, &mut usize),
+) -> &'t str {
+    let (inner, last) = match line.rsplit_once('\t') {
+        Some((inner, last)) => (Some(inner), last),
+        None => (None, line),
+    };
+    let mut count = 0;
+    for cell in inner.into_iter().flat_map(|inner| inner.split('\t')) {
+        if count == columns.len() {
+            columns.push(Column::default());
         }
-        let run = lines[start..].iter().take_while(|line| has(line)).count();
-        let cells = lines[start..start + run].iter().map(|line| line[column]);
-        let widest = cells.map(|cell| cell.chars().count()).max().unwrap_or(0);
-        let width = (widest + PADDING).max(LEAST);
-        for row in &mut widths[start..start + run] {
-            row[column] = width;
-        }
-        start += run;
+        see(cell, columns[count].width());
+        count += 1;
+    }
+    for column in &mut columns[count..] {
+        column.open = false;
+    }
+    last
+}
+
+fn push_blanks(out: &mut String, mut count: usize) {
+    const BLANKS: &str = "                                ";
+    while count > 0 {
+        let some = count.min(BLANKS.len());
+        out.push_str(&BLANKS[..some]);
+        count -= some;
     }
 }
 
@@ -69,6 +107,23 @@ mod tests {
             "NETWORK ID     NAME                  DRIVER    SCOPE\n\
              0123456789ab   bridge                bridge    local\n\
              0123456789ab   a-long-network-name   null      local\n"
+        );
+    }
+
+    #[test]
+    fn empty_lines_and_cells_stay() {
+        for text in ["", "\n", "\n\n", "a\n\n"] {
+            assert_eq!(align(text), text);
+        }
+        assert_eq!(align("é\tb\n\t\n"), "é         b\n          \n");
+    }
+
+    #[test]
+    fn each_run_of_lines_has_its_own_widths() {
+        let text = "a\tb\tc\nlonger than ten\tb\nplain\na\tb\tc\n";
+        assert_eq!(
+            align(text),
+            "a                 b         c\nlonger than ten   b\nplain\na         b         c\n"
         );
     }
 

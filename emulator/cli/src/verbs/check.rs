@@ -1,5 +1,6 @@
 //! `vethlab check`: who reaches whom in a compose project.
 
+use core::fmt::Write as _;
 use std::process::ExitCode;
 
 use vethlab::check::{Cell, Summary, summary};
@@ -66,14 +67,10 @@ fn table(matrix: &Summary) -> String {
             rows.push_str("\t\t\t\t\t\n");
         }
         last = &cell.from;
-        push_line(&mut rows, &row(cell));
+        push_cell(&mut rows, cell);
     }
-    let mut text = format!(
-        "project {}, seed {}\n\n{}",
-        matrix.project,
-        matrix.seed,
-        columns(&rows)
-    );
+    let mut text = format!("project {}, seed {}\n\n", matrix.project, matrix.seed);
+    push_columns(&mut text, &rows);
     let failed: Vec<Vec<String>> = matrix
         .dials
         .iter()
@@ -87,7 +84,8 @@ fn table(matrix: &Summary) -> String {
         for row in &failed {
             push_line(&mut rows, row);
         }
-        text.push_str(&format!("\n{}", columns(&rows)));
+        text.push('\n');
+        push_columns(&mut text, &rows);
     }
     for (name, error) in &matrix.failed {
         text.push_str(&format!("\n{name} does not run: {error}\n"));
@@ -116,32 +114,36 @@ fn dialled(dial: &Dialled) -> Vec<String> {
     ]
 }
 
-fn row(cell: &Cell) -> Vec<String> {
-    let to = match (&cell.port, cell.protocol.as_deref()) {
-        (Some(port), Some("tcp") | None) => format!("{}:{port}", cell.to),
-        (Some(port), Some(protocol)) => format!("{}:{port}/{protocol}", cell.to),
-        (None, Some(protocol)) => format!("{} {protocol}", cell.to),
-        (None, None) => cell.to.clone(),
+/// The row of a cell.
+fn push_cell(rows: &mut String, cell: &Cell) {
+    let to = &cell.to;
+    // Writing into a String cannot fail.
+    let _ = write!(rows, "{}\t{to}", cell.from);
+    let _ = match (&cell.port, cell.protocol.as_deref()) {
+        (Some(port), Some("tcp") | None) => write!(rows, ":{port}"),
+        (Some(port), Some(protocol)) => write!(rows, ":{port}/{protocol}"),
+        (None, Some(protocol)) => write!(rows, " {protocol}"),
+        (None, None) => Ok(()),
     };
-    let resolved: Vec<String> = cell.resolved.iter().map(ToString::to_string).collect();
-    let resolved = match (&cell.name, resolved.is_empty()) {
-        (None, _) => "-".to_owned(),
-        (Some(_), true) => "no".to_owned(),
-        (Some(_), false) => resolved.join(" "),
-    };
-    let connected = match cell.connected {
-        Some(true) => "yes",
-        Some(false) => "no",
-        None => "?",
-    };
-    vec![
-        cell.from.clone(),
-        to,
-        resolved,
-        connected.to_owned(),
-        cell.via.clone().unwrap_or_else(|| "-".to_owned()),
-        cell.reason.clone().unwrap_or_default(),
-    ]
+    rows.push('\t');
+    match &cell.name {
+        None => rows.push('-'),
+        Some(_) if cell.resolved.is_empty() => rows.push_str("no"),
+        Some(_) => {
+            for (at, address) in cell.resolved.iter().enumerate() {
+                let _ = write!(rows, "{}{address}", if at > 0 { " " } else { "" });
+            }
+        }
+    }
+    rows.push_str(match cell.connected {
+        Some(true) => "\tyes\t",
+        Some(false) => "\tno\t",
+        None => "\t?\t",
+    });
+    rows.push_str(cell.via.as_deref().unwrap_or("-"));
+    rows.push('\t');
+    rows.push_str(cell.reason.as_deref().unwrap_or_default());
+    rows.push('\n');
 }
 
 /// One more row of cells.
@@ -151,12 +153,11 @@ fn push_line(rows: &mut String, row: &[String]) {
 }
 
 /// The rows in columns, without blanks at the end of a line.
-fn columns(rows: &str) -> String {
+fn push_columns(text: &mut String, rows: &str) {
     let aligned = align(rows);
-    let mut text = String::with_capacity(aligned.len());
+    text.reserve(aligned.len());
     for line in aligned.lines() {
         text.push_str(line.trim_end());
         text.push('\n');
     }
-    text
 }
