@@ -9,7 +9,7 @@ use emulator_model::Model;
 
 use super::dials;
 use super::explain::{Evidence, Explain, Explained};
-use super::judge::{Judged, What, judge};
+use super::judge::{Judged, What, judge, judge_until};
 use super::oracle::{Packets, Rules};
 use super::scene::Scene;
 use super::stage::{Stage, Wanted};
@@ -466,17 +466,21 @@ impl<'p> Run<'_, 'p, '_> {
             let about = self.joined.is_some() || core::ptr::eq(*own, edited);
             about && !up.networks.is_empty()
         });
+        if broken {
+            return Some(false);
+        }
         let scene = Scene::of(&stage.world, edited, self.joined);
         let kept = stage.kept[0].clone();
         let mut packets = Packets::new(&mut stage.world.lab, None);
-        let judged = judge(expectation, &scene, &mut packets, &kept, &BTreeMap::new());
-        let mut found = judged.findings.iter().map(|finding| &finding.what);
-        let still = found.any(|other| {
+        let mut is_still = |other: &What| {
             let missing = matches!(other, What::NotListening { .. } | What::NotRunning { .. });
             let mut known = before.findings.iter();
             missing || other.is_like(what) || !known.any(|own| own.what.is_like(other))
-        });
-        Some(!broken && !still)
+        };
+        // Most edits do not help, and the first call shows it.
+        let answers = [&kept, &BTreeMap::new()];
+        let (_, still) = judge_until(expectation, &scene, &mut packets, answers, &mut is_still);
+        Some(!still)
     }
 
     fn entry(

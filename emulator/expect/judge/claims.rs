@@ -60,6 +60,9 @@ impl Judge<'_, '_> {
             } => {
                 for party in from {
                     for asker in self.scene.askers(party) {
+                        if self.settled {
+                            return;
+                        }
                         self.resolves(&asker, name, *count, on.as_deref());
                     }
                 }
@@ -121,6 +124,9 @@ impl Judge<'_, '_> {
         }
         askers.retain(|asker| self.runs(asker));
         for asker in &askers {
+            if self.settled {
+                return;
+            }
             if self.out.trials.len() >= TRIALS_MAX {
                 return self.find(Status::Fail, What::TooMuch);
             }

@@ -151,12 +151,26 @@ pub(crate) fn judge(
     kept: &Kept,
     others: &Kept,
 ) -> Judged {
+    judge_until(expectation, scene, oracle, [kept, others], &mut |_| false).0
+}
+
+/// The same until something is found that settles what is to be known; whether that was found. The answers are those
+/// from before the events, and those for names that are not the oracle's to tell.
+pub(crate) fn judge_until(
+    expectation: &Expectation,
+    scene: &Scene<'_>,
+    oracle: &mut dyn Oracle,
+    [kept, others]: [&Kept; 2],
+    settles: &mut dyn FnMut(&What) -> bool,
+) -> (Judged, bool) {
     let mut judge = Judge {
         scene,
         oracle,
         kept: expectation.resolve_once.then_some(kept),
         others,
         events: &expectation.when,
+        settles,
+        settled: false,
         asked: 0,
         out: Judged::default(),
     };
@@ -164,7 +178,7 @@ pub(crate) fn judge(
     if judge.asked == 0 && judge.out.findings.is_empty() {
         judge.find(Status::Vacuous, What::NobodyAsks);
     }
-    judge.out
+    (judge.out, judge.settled)
 }
 
 struct Judge<'a, 'p> {
@@ -173,6 +187,9 @@ struct Judge<'a, 'p> {
     kept: Option<&'a Kept>,
     others: &'a Kept,
     events: &'a [Event],
+    /// Whether nothing more needs to be asked once this is found.
+    settles: &'a mut dyn FnMut(&What) -> bool,
+    settled: bool,
     /// How many pairs, or names, were tried.
     asked: usize,
     out: Judged,
@@ -182,6 +199,7 @@ impl Judge<'_, '_> {
     fn find(&mut self, status: Status, what: What) {
         let finding = Finding { status, what };
         if !self.out.findings.contains(&finding) {
+            self.settled |= (self.settles)(&finding.what);
             self.out.findings.push(finding);
         }
     }
@@ -195,6 +213,48 @@ impl Goal {
             | Self::Address(_, _, transport)
             | Self::Name(_, _, transport) => *transport,
             Self::Unknown(_) => Transport::Tcp,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::expect::oracle::Packets;
+    use crate::world::{self, World};
+
+    #[test]
+    fn nothing_is_asked_any_more_once_it_is_settled() {
+        let text = "x-vethlab: {expect: [any -> any deny, any resolves a to 2 addresses]}\nservices:\n  \
+                    a: {image: x, expose: [1]}\n  b: {image: x, expose: [2]}\n  c: {image: x, expose: [3]}\n";
+        let mut files = BTreeMap::from([("compose.yaml".to_owned(), text.to_owned())]);
+        let options = emulator_compose::Options {
+            files: vec!["compose.yaml".to_owned()],
+            project_name: Some("settled".to_owned()),
+            ..emulator_compose::Options::default()
+        };
+        let project = emulator_compose::load(&mut files, &options).unwrap();
+        let mut world = World::with(&project, &world::Options::default()).unwrap();
+        let scene = Scene::of(&world, &project, None);
+        let none = Kept::new();
+        for (expectation, all) in project.vethlab.expect.iter().zip([6, 3]) {
+            for number in 1..=all {
+                let mut packets = Packets::new(&mut world.lab, None);
+                let mut found = 0;
+                let mut settles = |_: &What| {
+                    found += 1;
+                    found == number
+                };
+                let answers = [&none, &none];
+                let (judged, settled) =
+                    judge_until(expectation, &scene, &mut packets, answers, &mut settles);
+                assert!(settled);
+                assert_eq!(judged.findings.len(), number);
+                assert_eq!(judged.lookups.len(), number);
+            }
+            let mut packets = Packets::new(&mut world.lab, None);
+            let judged = judge(expectation, &scene, &mut packets, &none, &none);
+            assert_eq!(judged.findings.len(), all);
         }
     }
 }
