@@ -280,3 +280,13 @@ fn a_machine_of_its_own_counts() {
     let (code, out, _) = vethlab(&at, &["--host", "machine.yaml"]);
     assert_eq!(code, Some(0), "{out}");
 }
+
+/// Of whom nobody answers, that says nothing of the network, whether he should be reached or not.
+#[test]
+fn an_address_of_nobody_is_no_reason() {
+    let file = "services: {web: {image: nginx}}\nx-vethlab: {expect: ['web -> 1.1.1.1:443 allow', 'web -> 1.1.1.1:443 deny']}\n";
+    let folder = rig::folder("test_verb", "nobody", &[("compose.yaml", file)]);
+    let out = rig::says_in(&folder, &["test"], 1);
+    let advice = "fix: reached or not, that says nothing of the network: `host` and `lan` answer a ping, `internet` on 443 as well\n";
+    assert_eq!(out.matches(advice).count(), 2, "{out}");
+}
