@@ -41,6 +41,10 @@ pub(super) enum Step {
     /// An address of the family of the last connection, or the next, comes or goes.
     Address(usize, bool),
     Hooks(usize),
+    /// The interface of this side takes packets of IPv6, or not.
+    Ipv6(usize, bool),
+    /// The address of the family of the last connection is one of this side's loopback interface as well.
+    Loopback(usize),
     Neighbours(usize),
     /// Further connections are of this family.
     Family(bool),
@@ -239,6 +243,15 @@ impl Side {
                 results.push(done.map(|()| 0));
             }
             Step::Hooks(ns) => world.ns[ns].netfilter = Some(Box::new(Witness::default())),
+            Step::Ipv6(ns, on) => {
+                let done = world.ns[ns].iface_ipv6(IfId(2 + ns as u32), on);
+                results.push(done.map(|()| 0));
+            }
+            Step::Loopback(ns) => {
+                let alone = net(ADDRESSES[self.family][ns]).addr().into();
+                let done = world.ns[ns].addr_add(LO, alone);
+                results.push(done.map(|()| 0));
+            }
             Step::Family(v6) => self.family = v6.into(),
             Step::Late(ns, on) => {
                 let end = (ns, IfId(2 + ns as u32));
@@ -372,6 +385,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (ns.clone(), any::<bool>()).prop_map(|(ns, on)| Step::Offload(ns, on)),
         1 => (ns.clone(), any::<bool>()).prop_map(|(ns, on)| Step::Address(ns, on)),
         1 => ns.clone().prop_map(Step::Hooks),
+        1 => (ns.clone(), any::<bool>()).prop_map(|(ns, on)| Step::Ipv6(ns, on)),
+        1 => ns.clone().prop_map(Step::Loopback),
         1 => ns.clone().prop_map(Step::Neighbours),
         1 => any::<bool>().prop_map(Step::Family),
         2 => (ns.clone(), any::<bool>()).prop_map(|(ns, on)| Step::Late(ns, on)),
@@ -605,6 +620,38 @@ fn an_address_that_is_gone_takes_no_segments() {
                 assert_alike(&steps, RECV_BUFFER, true).is_ok(),
                 "{family} {gone}"
             );
+        }
+    }
+}
+
+/// Nor are those of IPv6 to an interface that takes none any more: that of a request, those of a stream.
+#[test]
+fn an_interface_without_ipv6_takes_none_of_its_segments() {
+    let request = [
+        Step::Exchange(0, 8, 9),
+        Step::Late(0, true),
+        Step::Send(0, 9),
+    ];
+    let stream = [
+        Step::Stream(0, 4, 14_400, 20_000),
+        Step::Late(0, true),
+        Step::Send(0, 14_400),
+    ];
+    for begun in [request, stream] {
+        let off = [
+            Step::Arrive(0),
+            Step::Ipv6(1, false),
+            Step::Crowd(64),
+            Step::Recv(1, 20_000),
+            Step::Ipv6(1, true),
+            Step::Late(0, false),
+            Step::Wait(3_000_000),
+            Step::Recv(1, 20_000),
+        ];
+        for off in [&off[..], &off[1..]] {
+            let steps = of(true, &[&[Step::Loopback(1)], &begun[..], off].concat());
+            let alike = assert_alike(&steps, RECV_BUFFER, false);
+            assert!(alike.is_ok(), "{steps:?}: {alike:?}");
         }
     }
 }
