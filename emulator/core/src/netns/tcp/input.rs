@@ -13,7 +13,7 @@ use super::engine::{Setup, TcpEngine, TcpState};
 use super::hear::accept_brief;
 use super::machine::Machine;
 use super::paths::{LOCAL, PathIx, REMOTE};
-use super::run::guarded;
+use super::run::{guarded, reset_error};
 use super::segment::{ACK, FIN, RST, SYN, Segment, after, is_bare_ack};
 use super::slots::Tenant;
 use super::smol::Smol;
@@ -85,9 +85,16 @@ impl Tcp {
         }
         if too_late(conn, segment) {
             cx.pool.free(frame);
-            self.reset(cx, slot);
+            self.last_word(cx, slot);
+            self.over(cx, slot, Some(reset_error(before.state)));
             return Ok(());
         }
+        let is_behind_end = is_behind_end(conn, segment);
+        let (whole, mut segment) = (segment, *segment);
+        if is_behind_end {
+            (segment.payload, segment.flags) = (0, segment.flags & !FIN);
+        }
+        let segment = &segment;
         let (start, end) = (packet.transport, packet.len);
         let frame = match self.hear_brief(cx, slot, frame, start..end, segment) {
             Ok(()) => return Ok(()),
@@ -96,17 +103,12 @@ impl Tcp {
         let Some(conn) = self.slots.conn_at(slot) else {
             return Err((frame, DropReason::NoSocket));
         };
-        if echo(conn, before.state, segment) {
-            conn.hear(cx.now, segment);
-            cx.pool.free(frame);
-            self.touch(cx.now, slot);
-            return Ok(());
-        }
         if conn.engine.is_none() {
             return Err((frame, DropReason::NoSocket));
         }
         let is_old = is_old(conn, before.state, segment);
-        if is_old && says_nothing(conn, segment) {
+        let is_known = is_old || is_behind_end && segment.ack == conn.marks.acked;
+        if echo(conn, before.state, segment) || is_known && says_nothing(conn, segment) {
             conn.hear(cx.now, segment);
             cx.pool.free(frame);
             self.touch(cx.now, slot);
@@ -135,6 +137,8 @@ impl Tcp {
         };
         if fin_again {
             strip(cx.pool, &frame, segment.payload);
+        } else if is_behind_end {
+            strip_end(cx.pool, &frame, whole.payload);
         }
         let Some(Machine::Engine(engine)) = &mut conn.engine else {
             return Err((frame, DropReason::NoSocket));
@@ -414,18 +418,29 @@ fn renew(packet: &mut [u8], ack: u32, field: u16) {
     packet[34..36].copy_from_slice(&field.to_be_bytes());
 }
 
-/// New data for a connection whose socket is closed: nobody will read it.
+/// New data for a connection whose socket is closed, or that goes on over the other side's end: nobody will read it.
 fn too_late(conn: &Conn, segment: &Segment) -> bool {
-    if conn.owner != Owner::Nobody || segment.payload == 0 || segment.has(RST) {
+    let is_read = conn.owner != Owner::Nobody && !conn.ended;
+    if is_read || segment.payload == 0 || segment.has(RST) {
         return false;
     }
     let next = conn.recv_next();
+    if conn.ended && !after(next, segment.seq) {
+        return false;
+    }
     let end = segment.seq.wrapping_add(segment.payload);
     after(end, next)
         && !after(
             segment.seq,
             next.wrapping_add(conn.options.recv_buffer as u32),
         )
+}
+
+/// Data or a FIN behind the other side's end, of which smoltcp 0.14 would give the data to who has read that. Linux looks at
+/// the acknowledgement and leaves the rest alone (`tcp_rcv_state_process`).
+fn is_behind_end(conn: &Conn, segment: &Segment) -> bool {
+    let is_bare = segment.payload == 0 && !segment.has(FIN);
+    conn.ended && !is_bare && !segment.has(RST) && !after(conn.recv_next(), segment.seq)
 }
 
 /// A repeated acknowledgement while nothing but our FIN is outstanding. smoltcp 0.14 would try a fast
@@ -448,13 +463,22 @@ fn fin_again(conn: &Conn, segment: &Segment) -> bool {
         && segment.seq.wrapping_add(segment.payload) == conn.recv_next()
 }
 
-/// Takes the data out of a packet that has been [prepared](prepare): `count` bytes at its end.
-fn strip(pool: &mut Pool, frame: &Frame, count: u32) {
+/// Takes data and FIN out of a packet that has been [prepared](prepare): `count` bytes at its end.
+fn strip_end(pool: &mut Pool, frame: &Frame, count: u32) {
     let len = pool.len(frame) - count as usize;
     pool.truncate(frame, len);
     let bytes = pool.bytes_mut(frame);
     bytes[2..4].copy_from_slice(&(len as u16).to_be_bytes());
     let transport = usize::from(bytes[0] & 0x0f) * 4;
+    bytes[transport + 13] &= !FIN;
+}
+
+/// Takes the data out that is in front of a FIN.
+fn strip(pool: &mut Pool, frame: &Frame, count: u32) {
+    strip_end(pool, frame, count);
+    let bytes = pool.bytes_mut(frame);
+    let transport = usize::from(bytes[0] & 0x0f) * 4;
+    bytes[transport + 13] |= FIN;
     let seq = &mut bytes[transport + 4..transport + 8];
     let moved = u32::from_be_bytes([seq[0], seq[1], seq[2], seq[3]]).wrapping_add(count);
     seq.copy_from_slice(&moved.to_be_bytes());

@@ -428,7 +428,7 @@ fn say_syn(
 }
 
 /// What a reset means in a state (Linux: `tcp_reset`).
-const fn reset_error(state: TcpState) -> Errno {
+pub(super) const fn reset_error(state: TcpState) -> Errno {
     match state {
         TcpState::SynSent => Errno::ConnRefused,
         TcpState::CloseWait => Errno::Pipe,

@@ -1,5 +1,6 @@
 //! How connections end: half-close, resets, orphans, TIME_WAIT, keepalive.
 
+use super::unsent::Forged;
 use super::*;
 use crate::netns::tcp::conn::ACK_DELAY;
 use crate::netns::tcp::demux::Tuple;
@@ -558,4 +559,68 @@ fn a_fin_for_an_orphan_that_found_no_place_is_reset() {
     assert_eq!(rig.ends[B].refused, [DropReason::NoConnection]);
     assert_eq!(rig.times(B, |segment| segment.has(RST)).len(), 1);
     assert_eq!((rig.tcp(A).connections(), rig.tcp(A).time_waits()), (0, 0));
+}
+
+/// What Linux 6.18 was seen to do with segments that go on behind the other side's end, in each state that this leaves.
+#[test]
+fn nothing_comes_behind_the_end() {
+    let states = [TcpState::CloseWait, TcpState::LastAck, TcpState::Closing];
+    for (at, state) in [A, B]
+        .into_iter()
+        .flat_map(|at| states.map(|state| (at, state)))
+    {
+        for (ends, len) in [(V4, 0), (V4, 20_000), (V6, 0), (V6, 20_000)] {
+            let ended = || {
+                let mut forged = Forged::at(at, ends, len, &TcpOptions::default());
+                let id = forged.id();
+                if state == TcpState::Closing {
+                    forged.rig.shut(at, id).unwrap();
+                    forged.rig.flush();
+                }
+                forged.give(ACK | FIN, 0, u16::MAX, &[]);
+                if state == TcpState::LastAck {
+                    forged.rig.shut(at, id).unwrap();
+                }
+                forged.rig.run_for(Duration::from_millis(20));
+                assert_eq!(forged.rig.recv(at, id), Ok(Vec::new()));
+                assert_eq!(forged.state(), state);
+                forged.next.seq = forged.next.seq.wrapping_add(1);
+                forged.sent();
+                forged
+            };
+            for (flags, gap, data) in [
+                (ACK, 0, &b"data"[..]),
+                (ACK | FIN, 0, b"data"),
+                (ACK | FIN, 0, b""),
+                (ACK, 10, b"data"),
+            ] {
+                let mut forged = ended();
+                forged.next.seq = forged.next.seq.wrapping_add(gap);
+                forged.give(flags, 0, u16::MAX, data);
+                forged.rig.run_for(Duration::from_millis(20));
+                assert_eq!(forged.sent(), [], "{state:?} {flags} {gap}");
+                let id = forged.id();
+                assert_eq!(forged.rig.recv(at, id), Ok(Vec::new()));
+                assert_eq!(forged.state(), state);
+            }
+            // What it acknowledges is.
+            if state != TcpState::CloseWait {
+                let mut forged = ended();
+                forged.give(ACK, 1, u16::MAX, b"data");
+                assert_ne!(forged.state(), state);
+            }
+            // What begins in front of the end and goes on behind it ends the connection.
+            let mut forged = ended();
+            forged.next.seq = forged.next.seq.wrapping_sub(1);
+            forged.give(ACK, 0, u16::MAX, b"data");
+            let sent = forged.sent();
+            assert!(matches!(sent[..], [(flags, ..)] if flags & RST > 0));
+            let (id, error) = match state {
+                TcpState::CloseWait => (forged.id(), Errno::Pipe),
+                _ => (forged.id(), Errno::ConnReset),
+            };
+            assert_eq!(forged.rig.tcp(at).take_error(id), Some(error));
+            assert_eq!(forged.state(), TcpState::Closed);
+        }
+    }
 }
