@@ -68,6 +68,13 @@ enum Step {
     },
     /// Other flags, and options.
     Odd(u8, bool),
+    /// What opens, ends or breaks a connection, so far from what is awaited.
+    Event {
+        flags: u8,
+        len: usize,
+        point: Point,
+        gap: i32,
+    },
     Read(usize),
     Wait(u64),
     /// From here on nothing new is acknowledged.
@@ -79,6 +86,7 @@ enum Step {
     Narrow(u16),
     Complain,
     Shut,
+    Close,
 }
 
 fn point() -> impl Strategy<Value = Point> {
@@ -122,6 +130,8 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(len, point, field, gap)| Step::Data { len, point, field, gap }),
         1 => (prop_oneof![3 => Just(ACK | PSH), 1 => any::<u8>()], any::<bool>())
             .prop_map(|(flags, options)| Step::Odd(flags, options)),
+        1 => (event(), prop_oneof![3 => Just(0_usize), 1 => 1_usize..3_000], point(), gap())
+            .prop_map(|(flags, len, point, gap)| Step::Event { flags, len, point, gap }),
         1 => (1_usize..5_000).prop_map(Step::Read),
         5 => prop_oneof![0_u64..5, 0_u64..3_000, 0_u64..20_000].prop_map(Step::Wait),
         1 => prop_oneof![0_u64..10_000, 0_u64..3_000_000].prop_map(Step::Mute),
@@ -131,8 +141,27 @@ fn step() -> impl Strategy<Value = Step> {
         1 => prop_oneof![6 => Just(Step::Flush), 1 => any::<bool>().prop_map(Step::Offload)],
         1 => prop_oneof![6 => Just(Step::Flush), 1 => (68_u16..1_500).prop_map(Step::Narrow)],
         1 => prop_oneof![8 => Just(Step::Flush), 1 => Just(Step::Complain)],
-        1 => prop_oneof![12 => Just(Step::Flush), 1 => Just(Step::Shut)],
+        1 => prop_oneof![12 => Just(Step::Flush), 1 => Just(Step::Shut), 1 => Just(Step::Close)],
     ]
+}
+
+/// Flags, those of a FIN mostly: the others end most that there is to see.
+fn event() -> impl Strategy<Value = u8> {
+    prop_oneof![
+        8 => Just(ACK | FIN),
+        2 => Just(ACK | PSH | FIN),
+        2 => Just(RST),
+        1 => Just(RST | ACK),
+        2 => Just(SYN),
+        2 => Just(SYN | ACK),
+        1 => Just(FIN),
+        1 => Just(0),
+        1 => any::<u8>(),
+    ]
+}
+
+fn gap() -> impl Strategy<Value = i32> {
+    prop_oneof![4 => Just(0), 2 => -2_i32..3, 1 => -2_000..2_000_i32, 1 => any::<i32>()]
 }
 
 #[derive(Clone, Debug)]
@@ -408,6 +437,16 @@ impl Play {
                 let ack = self.point(Point::Share(500));
                 self.give(flags & !(SYN | RST | FIN) | ACK, 0, ack, options, 0);
             }
+            Step::Event {
+                flags,
+                len,
+                point,
+                gap,
+            } => {
+                let ack = self.point(point);
+                self.give(flags, gap, ack, &[], len);
+                self.next = self.heard();
+            }
             Step::Read(len) => {
                 let mut buffer = vec![0; len];
                 let count = self
@@ -434,6 +473,7 @@ impl Play {
             Step::Shut => {
                 let _ = self.rig.shut(A, id);
             }
+            Step::Close => self.rig.close(A, id),
         }
     }
 
@@ -475,6 +515,10 @@ fn played(kind: &Kind, steps: &[Step], long: bool) -> (Seen, usize) {
         seen.listed.push(play.rig.tcp(A).sockets());
     }
     play.rig.run_for(Duration::from_secs(20));
+    if steps.iter().any(|step| matches!(step, Step::Close)) {
+        // Nobody waits for what the other side has not acknowledged.
+        play.give(RST, 0, play.una, &[], 0);
+    }
     let id = play.id;
     play.rig.with(A, |tcp, cx| tcp.abort(cx, id));
     play.rig.with(A, |tcp, cx| tcp.close(cx, id));
