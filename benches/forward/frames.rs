@@ -12,6 +12,9 @@ pub(super) const PORT: u16 = 0x1002;
 /// The first of the ports that they come from.
 pub(super) const FIRST: u16 = 0x1003;
 
+/// Makes a datagram from one end to another in a frame of so many bytes.
+pub(super) type Datagram = fn((Host, u16), (Host, u16), usize) -> Vec<u8>;
+
 /// A UDP datagram from `a` to `b` in a frame of `len` bytes, from one port to the other.
 pub(super) fn datagram((a, from): (Host, u16), (b, to): (Host, u16), len: usize) -> Vec<u8> {
     let mut frame = Vec::with_capacity(len);

@@ -1,7 +1,7 @@
 //! Bursts of one pair of containers on docker0, or of many pairs in turn, and the copies alone as their anchor.
 
 use super::crowd::many_on_docker0;
-use super::frames::{Burst, FIRST, PORT, datagram, datagram_v6};
+use super::frames::{Burst, Datagram, FIRST, PORT, datagram, datagram_v6};
 use super::{BURST, Entry, answer, config, settle, tick};
 use crate::common::lab::{Host, assert_tracked, events, on_docker0};
 use crate::common::{Rounds, rate};
@@ -79,7 +79,7 @@ impl Wire {
     }
 
     /// Every connection is answered once.
-    fn answer(&mut self, flows: u16, datagram: fn((Host, u16), (Host, u16), usize) -> Vec<u8>) {
+    fn answer(&mut self, flows: u16, datagram: Datagram) {
         for pair in &self.pairs {
             let (a, b) = (pair.a, pair.b);
             for flow in 0..flows {
