@@ -300,6 +300,10 @@ impl Side {
 }
 
 fn alter(bytes: &mut Vec<u8>, byte: usize, change: Change) {
+    if bytes.is_empty() {
+        // Cut before.
+        return;
+    }
     let at = byte % bytes.len();
     match change {
         Change::Xor(bits) => bytes[at] ^= bits,
