@@ -131,7 +131,10 @@ fn many_ports(report: &mut Report, mode: Mode, ports: usize, entry: Entry) {
         row = row.point(Plot::Ports, ports as f64, format!("{mode:?}"));
     }
     if entry == Entry::Burst && ports == MANY {
-        row = row.at(Plot::Ports, 2.0).anchor_point(format!("{mode:?}"));
+        row = row
+            .ratio(0.6)
+            .at(Plot::Ports, 2.0)
+            .anchor_point(format!("{mode:?}"));
     }
     row.against(
         report,
