@@ -95,7 +95,7 @@ fn network_spec(project: &Project, network: &Network) -> NetworkSpec {
 }
 
 /// What a file says of a network, its name and labels left out.
-fn spec(network: &Network) -> NetworkSpec {
+pub(crate) fn spec(network: &Network) -> NetworkSpec {
     NetworkSpec {
         driver: text(network.driver.as_ref()),
         internal: network.internal,

@@ -1,4 +1,5 @@
-//! What the rules know of images: which ones keep data and on which ports they give it out.
+//! What the rules know of images: which ones keep data and on which ports they give it out, and which have no
+//! health check.
 
 /// Data stores by the last part of an image's name, with the ports at which their data is.
 const STORES: &[(&str, &[u16])] = &[
@@ -71,6 +72,45 @@ const INNER_PORTS: &[(u16, &str)] = &[
     (9229, "a Node.js debugger"),
 ];
 
+/// Some of Docker's official images, which have no `HEALTHCHECK` as a rule (docker-library/faq#healthcheck).
+const OFFICIAL: &[&str] = &[
+    "alpine",
+    "busybox",
+    "caddy",
+    "cassandra",
+    "couchdb",
+    "debian",
+    "elasticsearch",
+    "haproxy",
+    "httpd",
+    "influxdb",
+    "kibana",
+    "mariadb",
+    "memcached",
+    "mongo",
+    "mysql",
+    "nats",
+    "neo4j",
+    "nginx",
+    "node",
+    "php",
+    "postgres",
+    "python",
+    "rabbitmq",
+    "redis",
+    "traefik",
+    "ubuntu",
+    "wordpress",
+    "zookeeper",
+];
+
+/// Whether an image is one of the official ones that are known to have no health check.
+pub(super) fn has_no_health_check(image: &str) -> bool {
+    let image = image.strip_prefix("docker.io/").unwrap_or(image);
+    let image = image.strip_prefix("library/").unwrap_or(image);
+    !image.contains('/') && OFFICIAL.contains(&image_name(image))
+}
+
 /// What is at a port that nobody but its own services should reach: a data store, or a debugger.
 pub(super) fn inner(image: Option<&str>, port: u16) -> Option<&str> {
     let debugger = INNER_PORTS.iter().find(|(known, _)| *known == port);
@@ -121,7 +161,18 @@ mod tests {
     }
 
     #[test]
+    fn official_images_have_no_health_check() {
+        for image in ["postgres", "redis:8-alpine", "docker.io/library/nginx"] {
+            assert!(has_no_health_check(image), "{image}");
+        }
+        for image in ["acme/postgres", "localhost:5000/redis", "shop", "nextcloud"] {
+            assert!(!has_no_health_check(image), "{image}");
+        }
+    }
+
+    #[test]
     fn the_tables_are_in_order() {
+        assert!(OFFICIAL.is_sorted());
         assert!(STORES.is_sorted_by_key(|(name, _)| *name));
         assert!(STORE_PORTS.is_sorted());
     }

@@ -142,7 +142,13 @@ pub static RULES: &[Rule] = &[
         "health-localhost",
         Level::Note,
         "a health check asks `localhost` with a client that tries ::1 only",
-        rules::health::check,
+        rules::health::localhost,
+    ),
+    project(
+        "health-none",
+        Level::Error,
+        "a service waits for the health of one that has no health check",
+        rules::health::none,
     ),
     host(
         "alias-shared",
@@ -161,6 +167,18 @@ pub static RULES: &[Rule] = &[
         Level::Warning,
         "a fixed address may be handed out to another container first",
         rules::addresses::static_in_dynamic,
+    ),
+    project(
+        "address-refused",
+        Level::Error,
+        "a fixed address is not one that the network gives",
+        rules::address_refused::check,
+    ),
+    project(
+        "subnet-invalid",
+        Level::Error,
+        "a subnet, or an address in its settings, is not sound",
+        rules::subnet_invalid::check,
     ),
     host(
         "pool-overlap",

@@ -24,23 +24,31 @@ struct Range {
 
 impl Range {
     fn of(network: &Network) -> Option<(Self, &Subnet)> {
-        network.ipam.iter().find_map(|entry| {
-            let subnet = ipv4(entry.subnet.as_ref()?)?;
-            let from = entry.ip_range.as_ref().and_then(|range| ipv4(range));
-            let mut range = Self {
-                subnet,
-                from: from.unwrap_or(subnet),
-                reserved: BTreeSet::new(),
-            };
-            let fixed = entry.aux_addresses.values();
-            let fixed = fixed.filter_map(|address| address.parse().ok());
-            range.reserved = fixed.collect();
-            let gateway = entry.gateway.as_ref();
-            let gateway = gateway.and_then(|gateway| gateway.parse().ok());
-            let gateway = gateway.or_else(|| range.free().next());
-            range.reserved.extend(gateway);
-            Some((range, entry))
+        let entries = network.ipam.iter();
+        let mut ranges = entries.filter_map(|entry| Some((Self::of_entry(entry)?, entry)));
+        ranges.next()
+    }
+
+    /// With nothing reserved.
+    fn bare(entry: &Subnet) -> Option<Self> {
+        let subnet = ipv4(entry.subnet.as_ref()?)?;
+        let from = entry.ip_range.as_ref().and_then(|range| ipv4(range));
+        Some(Self {
+            subnet,
+            from: from.unwrap_or(subnet),
+            reserved: BTreeSet::new(),
         })
+    }
+
+    fn of_entry(entry: &Subnet) -> Option<Self> {
+        let mut range = Self::bare(entry)?;
+        let gateway = entry.gateway.as_ref();
+        let gateway = gateway.and_then(|gateway| gateway.parse().ok());
+        let gateway = gateway.or_else(|| implied_gateway(entry));
+        let fixed = entry.aux_addresses.values();
+        let fixed = fixed.filter_map(|address| address.parse().ok());
+        range.reserved = fixed.chain(gateway).collect();
+        Some(range)
     }
 
     /// What may be handed out, from the lowest on.
@@ -66,8 +74,13 @@ fn ipv4(text: &str) -> Option<Ipv4Net> {
     }
 }
 
+/// The gateway of a network's IPv4 subnet where none is written: the lowest address that is handed out.
+pub(super) fn implied_gateway(entry: &Subnet) -> Option<Ipv4Addr> {
+    Range::bare(entry)?.free().next()
+}
+
 /// The members of a network.
-fn members<'a>(view: &View<'a>, key: &str) -> Vec<(&'a Service, &'a ServiceNetwork)> {
+pub(super) fn members<'a>(view: &View<'a>, key: &str) -> Vec<(&'a Service, &'a ServiceNetwork)> {
     let services = view.project.services.iter();
     services
         .flat_map(|service| service.networks.iter().map(move |member| (service, member)))

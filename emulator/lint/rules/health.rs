@@ -1,14 +1,16 @@
 //! `health-localhost`: `localhost` has two addresses in a container, `::1` and 127.0.0.1, and the small
-//! clients of health checks try the first one only.
+//! clients of health checks try the first one only. `health-none`: somebody waits for a health that is never told.
 
-use emulator_compose::Service;
+use emulator_compose::{Condition, Dependency, Service};
 
+use crate::lint::finding::Level;
+use crate::lint::known::has_no_health_check;
 use crate::lint::view::{Draft, View};
 
 /// Clients that try one address of a name, as the images of health checks have them: those of BusyBox.
 const CLIENTS: [&str; 3] = ["wget", "nc", "telnet"];
 
-pub(in crate::lint) fn check(view: &View<'_>, out: &mut Vec<Draft>) {
+pub(in crate::lint) fn localhost(view: &View<'_>, out: &mut Vec<Draft>) {
     for service in &view.project.services {
         let Some(health) = &service.healthcheck else {
             continue;
@@ -29,6 +31,47 @@ pub(in crate::lint) fn check(view: &View<'_>, out: &mut Vec<Draft>) {
                 .fix("write 127.0.0.1 in the place of `localhost`"),
         );
     }
+}
+
+/// A dependency on the health of a service that has no health check.
+pub(in crate::lint) fn none(view: &View<'_>, out: &mut Vec<Draft>) {
+    for service in &view.project.services {
+        let healthy = service.depends_on.iter();
+        let healthy = healthy.filter(|on| on.condition == Condition::Healthy);
+        out.extend(healthy.filter_map(|on| never_healthy(view, service, on)));
+    }
+}
+
+fn never_healthy(view: &View<'_>, service: &Service, on: &Dependency) -> Option<Draft> {
+    let other = view.project.service(&on.service)?;
+    let (name, target) = (&service.name, &other.name);
+    let is_off = |health: &&emulator_compose::Healthcheck| {
+        health.disable || health.test.first().is_some_and(|word| word == "NONE")
+    };
+    let end = "the start ends with `has no healthcheck configured`";
+    if let Some(health) = other.healthcheck.as_ref().filter(is_off) {
+        let message =
+            format!("{name} waits until {target} is healthy, whose health check is off: {end}");
+        let draft = view
+            .service(service, on.at, message)
+            .and(view, health.at.unwrap_or(other.at), "is turned off here")
+            .fix("wait for `service_started`, or take `disable` away");
+        return Some(draft);
+    }
+    let image = other.image.as_ref().filter(|_| !other.build)?;
+    let has_test = (other.healthcheck.as_ref()).is_some_and(|health| !health.test.is_empty());
+    if has_test || !has_no_health_check(image) {
+        return None;
+    }
+    let message = format!(
+        "{name} waits until {target} is healthy, which has no health check, and neither has {}: {end}",
+        image.value
+    );
+    let draft = view
+        .service(service, on.at, message)
+        .level(Level::Warning)
+        .fix("write a `healthcheck` with a `test`, or wait for `service_started`");
+    Some(draft)
 }
 
 /// Without IPv6 in the namespace, its hosts file has no `::1`.

@@ -1,5 +1,6 @@
 //! A file a rule, or a small family of rules.
 
+pub(super) mod address_refused;
 pub(super) mod addresses;
 pub(super) mod alias_shared;
 pub(super) mod dial;
@@ -15,4 +16,5 @@ pub(super) mod publish_duplicate;
 pub(super) mod publish_mode;
 pub(super) mod publish_udp;
 pub(super) mod side_door;
+pub(super) mod subnet_invalid;
 pub(super) mod variables;

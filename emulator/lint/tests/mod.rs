@@ -1,5 +1,6 @@
 //! Tests of the rules: the page's examples, and what the page has no room for.
 
+mod addresses;
 mod allowing;
 mod dials;
 mod figures;

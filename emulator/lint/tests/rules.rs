@@ -5,7 +5,7 @@ use crate::lint::loaded::Loaded;
 use crate::lint::run::{Options, lint};
 
 /// Services from their bodies, in flow style.
-fn services(bodies: &[(&str, &str)], rest: &str) -> String {
+pub(super) fn services(bodies: &[(&str, &str)], rest: &str) -> String {
     let services: String = bodies
         .iter()
         .map(|(name, body)| format!("  {name}: {{image: acme/{name}, {body}}}\n"))
