@@ -36,6 +36,8 @@ pub struct Cell {
 pub struct Summary {
     /// The project's name.
     pub project: String,
+    /// Which engine was modelled.
+    pub engine: String,
     /// The seed of the run.
     pub seed: u64,
     /// Row by row.
@@ -63,6 +65,7 @@ pub fn summary(matrix: matrix::Matrix, dials: Vec<Dialled>) -> Summary {
     let cells = cells.map(|cell| short(&matrix.networks, cell)).collect();
     Summary {
         project: matrix.project,
+        engine: matrix.engine,
         seed: matrix.seed,
         cells,
         dials,

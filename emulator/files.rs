@@ -122,19 +122,25 @@ pub fn load_with(mut options: Options) -> Result<Project, Errors> {
         let first = options.files.first();
         options.project_directory = first.and_then(|file| folder_of(file));
     }
-    let mut project = emulator_compose::load(&mut Disk, &options)?;
+    let mut loaded = emulator_compose::load(&mut Disk, &options);
     let mut named = options.files.iter().map(Path::new);
     if named.all(|file| file.is_relative()) {
         let here = std::env::current_dir().and_then(fs::canonicalize);
-        let below = |file: &str| {
-            let rest = Path::new(file).strip_prefix(here.as_ref().ok()?).ok()?;
-            rest.to_str().map(str::to_owned)
+        let below = |file: &mut String| {
+            let rest = here
+                .as_ref()
+                .ok()
+                .and_then(|here| Path::new(file).strip_prefix(here).ok());
+            if let Some(rest) = rest.and_then(Path::to_str) {
+                *file = rest.to_owned();
+            }
         };
-        for file in &mut project.files {
-            *file = below(file).unwrap_or_else(|| core::mem::take(file));
+        match &mut loaded {
+            Ok(project) => project.files.iter_mut().for_each(below),
+            Err(errors) => errors.0.iter_mut().for_each(|error| below(&mut error.file)),
         }
     }
-    Ok(project)
+    loaded
 }
 
 /// The absolute path of the folder that a file is in, whether it is there or not: relative paths start

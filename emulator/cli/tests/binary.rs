@@ -167,6 +167,27 @@ fn bad_input_is_refused_with_its_place() {
     }
 }
 
+/// What an included file has wrong is told with the way to it from here, as that of the file itself.
+#[test]
+fn a_place_in_an_included_file_is_called_from_here() {
+    let folder = rig::folder(
+        "binary",
+        "included",
+        &[
+            (
+                "shop/compose.yaml",
+                "include: [sub/x.yaml]\nservices: {a: {image: x}}\n",
+            ),
+            (
+                "shop/sub/x.yaml",
+                "services: {b: {image: x, ports: ['x:y']}}\n",
+            ),
+        ],
+    );
+    let err = rig::says_in(&folder, &["check", "shop"], 2);
+    assert!(err.contains(" --> shop/sub/x.yaml:1:34\n"), "{err}");
+}
+
 #[test]
 fn files_that_cannot_be_read() {
     for (args, word) in [
@@ -404,7 +425,7 @@ fn files_profiles_and_variables_by_flags() {
             ),
             (
                 "base/b.yaml",
-                "services:\n  base:\n    image: x\n    expose: [81]\n",
+                "services:\n  base:\n    image: x\n    expose: [81]\n    environment: {WEB: 'http://web:80'}\n",
             ),
             ("c.yaml", "services:\n  web: {expose: [82]}\n"),
             ("prod.env", "PORT=8080\n"),
@@ -431,10 +452,26 @@ fn files_profiles_and_variables_by_flags() {
     let out = rig::says_in(&folder, &why, 0);
     // What a file names is called by a way from here, as the file is.
     assert!(out.contains("(exposed, base/b.yaml:4:14)"), "{out}");
-    let config = [&["check", "vethlab.yaml"][..], &flags].concat();
-    let out = rig::says_in(&folder, &config, 2);
+    let out = rig::says_in(
+        &folder,
+        &[&["init", "-f", "a.yaml"][..], &flags].concat(),
+        0,
+    );
+    assert!(out.contains("tools -> web:80"), "{out}");
+    let diff = ["diff", "base/b.yaml", "a.yaml"];
+    let out = rig::says_in(&folder, &[&diff[..], &flags].concat(), 0);
+    assert!(out.contains("tools") && out.contains("host:8080"), "{out}");
+    let out = rig::says_in(&folder, &diff, 0);
+    assert!(!out.contains("tools") && out.contains("host:80"), "{out}");
     let refused = "vethlab: vethlab.yaml: has `profiles` and `env_file` of its own; --profile and --env-file go with compose files\n";
-    assert_eq!(out, refused);
+    for verb in [
+        &["check", "vethlab.yaml"][..],
+        &["init", "vethlab.yaml"],
+        &["diff", "vethlab.yaml", "a.yaml"],
+    ] {
+        let out = rig::says_in(&folder, &[verb, &flags].concat(), 2);
+        assert_eq!(out, refused);
+    }
 }
 
 /// What does not fit on the disk is told with its name, help too.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::EngineArg;
+use super::{EngineArg, LoadArgs};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -42,6 +42,9 @@ pub struct DiffArgs {
     /// The compose files of a folder or revision, from this folder; later ones override earlier ones
     #[arg(short = 'f', long = "file", value_name = "COMPOSE")]
     pub files: Vec<PathBuf>,
+    /// How they are loaded.
+    #[command(flatten)]
+    pub load: LoadArgs,
     /// The project's name
     #[arg(short = 'p', long, value_name = "NAME")]
     pub project_name: Option<String>,

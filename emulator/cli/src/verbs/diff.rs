@@ -197,6 +197,7 @@ impl Origin {
                 .file_name()
                 .is_some_and(|name| name == CONFIG_NAME)
         {
+            project::refuse_for_config(file, &args.load)?;
             return project::configured(
                 source,
                 file,
@@ -208,6 +209,8 @@ impl Origin {
             project_directory: files.first().and_then(|file| folder_of(file)),
             files,
             project_name: args.project_name.clone(),
+            profiles: args.load.profile.clone(),
+            env_files: project::env_files(&args.load)?,
             env: project::environment(),
             allow_outside: super::outside::allowed(),
             ..Options::default()

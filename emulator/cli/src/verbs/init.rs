@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use vethlab::compose::{Images, Project, proposal, proposal_of_host, proposal_together};
-use vethlab_cli::args::LoadArgs;
 use vethlab_cli::args::init::InitArgs;
 
 use super::{BAD_INPUT, project};
@@ -36,13 +35,13 @@ fn text(args: &InitArgs) -> Result<String, String> {
     if args.together {
         return together(args, &images);
     }
-    let files = project::files(&args.files, on)?;
+    let files = project::files(&args.compose.files(), on)?;
     if let [file] = files.as_slice()
         && project::is_config(file)
     {
         return configured(args, &images, file);
     }
-    let asked = project::quietly(&files, &LoadArgs::default(), None, on)?;
+    let asked = project::quietly(&files, &args.compose.load, None, on)?;
     let names = names(args, &files)?;
     Ok(proposal(&asked.projects[0].1, &images, &names))
 }
@@ -75,9 +74,9 @@ fn from(folder: &Path, file: &Path) -> PathBuf {
 /// Each file a project of its own, all of them on one host.
 fn together(args: &InitArgs, images: &Images) -> Result<String, String> {
     let mut projects: Vec<(Project, Vec<String>)> = Vec::new();
-    for given in &args.files {
+    for given in &args.compose.named {
         let files = project::files(std::slice::from_ref(given), None)?;
-        let asked = project::quietly(&files, &LoadArgs::default(), None, None)?;
+        let asked = project::quietly(&files, &args.compose.load, None, None)?;
         let name = asked.name;
         if projects.iter().any(|(other, _)| other.name == name) {
             return Err(format!(
@@ -104,7 +103,7 @@ fn configured(args: &InitArgs, images: &Images, file: &Path) -> Result<String, S
         ));
     }
     let files = [file.to_owned()];
-    let asked = project::quietly(&files, &LoadArgs::default(), None, args.on.as_deref())?;
+    let asked = project::quietly(&files, &args.compose.load, None, args.on.as_deref())?;
     let members = asked.projects.iter();
     let members = members.map(|(key, own)| Some((key.as_deref()?, own)));
     let members: Option<Vec<(&str, &Project)>> = members.collect();

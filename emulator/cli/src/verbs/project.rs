@@ -41,15 +41,36 @@ pub(crate) fn texts(files: &[PathBuf]) -> Result<Vec<String>, String> {
     files.collect()
 }
 
+/// The files of variables that stand in the place of `.env`, if there are any.
+///
+/// # Errors
+/// One line for people.
+pub(crate) fn env_files(how: &LoadArgs) -> Result<Option<Vec<String>>, String> {
+    let given = (!how.env_file.is_empty()).then(|| texts(&how.env_file));
+    given.transpose()
+}
+
+/// A vethlab.yaml says itself how its projects are loaded.
+///
+/// # Errors
+/// One line for people, if the command line says it as well.
+pub(crate) fn refuse_for_config(file: &str, how: &LoadArgs) -> Result<(), String> {
+    if how.profile.is_empty() && how.env_file.is_empty() {
+        return Ok(());
+    }
+    Err(format!(
+        "vethlab: {file}: has `profiles` and `env_file` of its own; --profile and --env-file go with compose files"
+    ))
+}
+
 /// Loads a project from disk.
 fn load(files: &[PathBuf], how: &LoadArgs, name: Option<&str>) -> Result<Together, String> {
     let name = name.map(str::to_owned);
-    let env_files = (!how.env_file.is_empty()).then(|| texts(&how.env_file));
     let loaded = vethlab::files::load_with(vethlab::compose::Options {
         files: texts(files)?,
         project_name: name,
         env: environment(),
-        env_files: env_files.transpose()?,
+        env_files: env_files(how)?,
         profiles: how.profile.clone(),
         allow_outside: outside::allowed(),
         ..Default::default()
@@ -138,14 +159,9 @@ pub(crate) fn quietly(
 ) -> Result<Together, String> {
     let files = self::files(files, on)?;
     match (files.as_slice(), on) {
-        ([file], _) if is_config(file) && !(how.profile.is_empty() && how.env_file.is_empty()) => {
-            Err(format!(
-                "vethlab: {}: has `profiles` and `env_file` of its own; --profile and --env-file go with compose files",
-                file.display()
-            ))
-        }
         ([file], _) if is_config(file) => {
             let file = texts(core::slice::from_ref(file))?.remove(0);
+            refuse_for_config(&file, how)?;
             configured(&mut Disk, &file, name, on)
         }
         (files, _) if files.iter().any(|file| is_config(file)) => Err(format!(
