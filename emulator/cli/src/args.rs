@@ -10,6 +10,7 @@ mod doctor;
 pub mod init;
 pub mod lint;
 mod matrix;
+mod pages;
 pub mod test;
 mod up;
 mod watch;
@@ -21,6 +22,7 @@ pub use capturing::{CapturingArgs, ExtcapArgs};
 pub use diff::{DiffArgs, DiffFormat, FailOn};
 pub use doctor::DoctorArgs;
 pub use matrix::{MatrixArgs, MatrixFormat};
+pub use pages::{CompletionsArgs, ManArgs};
 pub use up::{DownArgs, ExecArgs, FollowArgs, LogsArgs, PsArgs, UpArgs, WhichArgs};
 pub use watch::WatchArgs;
 pub use why::WhyArgs;
@@ -133,6 +135,10 @@ pub enum Verb {
     Test(test::TestArgs),
     /// Try what is expected again whenever a file changes
     Watch(WatchArgs),
+    /// Print the completions of a shell
+    Completions(CompletionsArgs),
+    /// Print a page for `man`, or write one for each verb
+    Man(ManArgs),
 }
 
 /// What every lab is started with.

@@ -58,6 +58,8 @@ fn main() -> ExitCode {
         }
         Verb::Play(args) => verbs::play::run(&args, start),
         Verb::Test(args) => verbs::test::run(&args),
+        Verb::Completions(args) => verbs::pages::completions(&args),
+        Verb::Man(args) => verbs::pages::man(&args),
     }
 }
 

@@ -247,8 +247,20 @@ fn a_transcript_that_differs_exits_with_1() {
 #[test]
 fn every_verb_has_help_with_an_example() {
     for verb in [
-        "capture", "check", "diff", "doctor", "extcap", "init", "lint", "matrix", "play", "test",
-        "watch", "why",
+        "capture",
+        "check",
+        "completions",
+        "diff",
+        "doctor",
+        "extcap",
+        "init",
+        "lint",
+        "man",
+        "matrix",
+        "play",
+        "test",
+        "watch",
+        "why",
     ] {
         let output = vethlab(&[verb, "--help"]);
         let (out, _) = texts(&output);
@@ -258,6 +270,42 @@ fn every_verb_has_help_with_an_example() {
             "{out}"
         );
     }
+}
+
+#[test]
+fn shells_and_man_know_the_verbs() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let output = vethlab(&["completions", shell]);
+        let (out, err) = texts(&output);
+        assert_eq!(output.status.code(), Some(0), "{err}");
+        assert!(
+            out.contains("matrix") && out.contains("capture-filter"),
+            "{shell}"
+        );
+    }
+    let (out, _) = texts(&vethlab(&["man"]));
+    assert!(
+        out.starts_with(".ie") && out.contains("vethlab\\-check(1)"),
+        "{out}"
+    );
+    let folder = rig::folder("binary", "man", &[]);
+    rig::says_in(&folder, &["man", "pages/man1"], 0);
+    let page = fs::read_to_string(folder.join("pages/man1/vethlab-check.1")).unwrap();
+    for part in [
+        "\n.SH EXAMPLES\n",
+        "\n.SH EXIT STATUS\n",
+        "vethlab check \\-p shop",
+    ] {
+        assert!(page.contains(part), "{part}: {page}");
+    }
+    let pages = fs::read_dir(folder.join("pages/man1")).unwrap().count();
+    let help = texts(&vethlab(&["--help"])).0;
+    let verbs = help.split("Commands:\n").nth(1).unwrap();
+    let verbs = verbs.lines().take_while(|line| !line.is_empty());
+    // One of vethlab itself, none of `help`.
+    assert_eq!(pages, verbs.count());
+    let err = rig::says_in(&folder, &["man", "/dev/null/x"], 2);
+    assert!(err.starts_with("vethlab: /dev/null/x: "), "{err}");
 }
 
 #[test]

@@ -16,6 +16,7 @@ pub(crate) mod init;
 pub(crate) mod lint;
 pub(crate) mod matrix;
 pub(crate) mod outside;
+pub(crate) mod pages;
 pub(crate) mod play;
 pub(crate) mod project;
 pub(crate) mod test;
