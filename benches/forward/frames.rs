@@ -108,6 +108,14 @@ impl Burst {
         }
     }
 
+    /// Gives all frames the headers of this one.
+    pub(super) fn address(&mut self, like: &[u8]) {
+        let headers: [u8; HEADERS] = like[..HEADERS].try_into().expect("it is so long");
+        for frame in self.bytes.chunks_exact_mut(self.len) {
+            frame[..HEADERS].copy_from_slice(&headers);
+        }
+    }
+
     /// Numbers the frames anew.
     pub(super) fn renew(&mut self) {
         for frame in self.bytes.chunks_exact_mut(self.len) {

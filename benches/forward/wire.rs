@@ -10,11 +10,12 @@ use switch::link::Mode;
 use vethlab::core::lab::Lab;
 use vethlab::core::net::Net;
 
-/// Two containers on docker0, and what the first sends to the second.
+/// Two containers on docker0, of whom the first sends to the second.
 struct Pair {
     a: Host,
     b: Host,
-    burst: Burst,
+    /// A frame from the one to the other.
+    frame: Vec<u8>,
 }
 
 /// Containers on docker0, of whom a pair has its turn.
@@ -23,6 +24,8 @@ pub(crate) struct Wire {
     pairs: Vec<Pair>,
     /// The pair that is next.
     turn: usize,
+    /// What is sent, addressed anew if another pair has its turn.
+    burst: Burst,
     entry: Entry,
 }
 
@@ -35,7 +38,7 @@ impl Wire {
             lab.net_mut().raw(host.eth0, true);
         }
         let burst = Burst::new(a, b, len, flows);
-        let mut wire = Self::of(lab, vec![Pair { a, b, burst }], entry);
+        let mut wire = Self::of(lab, vec![Pair::new(a, b, len)], burst, entry);
         wire.burst();
         wire.answer(flows, datagram);
         wire
@@ -44,8 +47,8 @@ impl Wire {
     /// The same with frames of IPv6.
     pub(crate) fn v6(mode: Mode, len: usize, flows: u16, entry: Entry) -> Self {
         let mut wire = Self::new(mode, len, 1, entry);
-        let pair = &mut wire.pairs[0];
-        pair.burst = Burst::v6(pair.a, pair.b, len, flows);
+        let pair = &wire.pairs[0];
+        wire.burst = Burst::v6(pair.a, pair.b, len, flows);
         wire.burst();
         wire.answer(flows, datagram_v6);
         wire
@@ -55,13 +58,10 @@ impl Wire {
     pub(super) fn many(mode: Mode, len: usize, ports: usize) -> Self {
         let (lab, hosts) = many_on_docker0(mode, ports);
         let next = hosts.iter().cycle().skip(1);
-        let pair = |(&a, &b)| Pair {
-            a,
-            b,
-            burst: Burst::new(a, b, len, 1),
-        };
-        let pairs = hosts.iter().zip(next).map(pair).collect();
-        let mut wire = Self::of(lab, pairs, Entry::Burst);
+        let pairs = hosts.iter().zip(next);
+        let pairs: Vec<Pair> = pairs.map(|(&a, &b)| Pair::new(a, b, len)).collect();
+        let burst = Burst::new(pairs[0].a, pairs[0].b, len, 1);
+        let mut wire = Self::of(lab, pairs, burst, Entry::Burst);
         for _ in 0..ports {
             wire.burst();
         }
@@ -69,11 +69,12 @@ impl Wire {
         wire
     }
 
-    fn of(lab: Lab, pairs: Vec<Pair>, entry: Entry) -> Self {
+    fn of(lab: Lab, pairs: Vec<Pair>, burst: Burst, entry: Entry) -> Self {
         Self {
             lab,
             pairs,
             turn: 0,
+            burst,
             entry,
         }
     }
@@ -83,7 +84,7 @@ impl Wire {
         for pair in &self.pairs {
             let (a, b) = (pair.a, pair.b);
             for flow in 0..flows {
-                let frame = datagram((b, PORT), (a, FIRST + flow), pair.burst.len);
+                let frame = datagram((b, PORT), (a, FIRST + flow), self.burst.len);
                 answer(&mut self.lab, a, b, &frame);
             }
         }
@@ -94,11 +95,14 @@ impl Wire {
         tick(&mut self.lab);
         let turn = self.turn;
         self.turn = (turn + 1) % self.pairs.len();
-        let pair = &mut self.pairs[turn];
-        pair.burst.renew();
-        pair.send(self.lab.net_mut(), self.entry);
+        let pair = &self.pairs[turn];
+        if self.pairs.len() > 1 {
+            self.burst.address(&pair.frame);
+        }
+        self.burst.renew();
+        pair.send(self.lab.net_mut(), self.entry, &self.burst);
         settle(&mut self.lab);
-        pair.receive(self.lab.net_mut(), self.entry);
+        pair.receive(self.lab.net_mut(), self.entry, &self.burst);
         // At least: sent, forwarded.
         assert!(events(&mut self.lab) >= 2 * BURST as u64);
         BURST as u64
@@ -116,22 +120,27 @@ impl Wire {
 }
 
 impl Pair {
-    fn send(&self, net: &mut Net, entry: Entry) {
+    fn new(a: Host, b: Host, len: usize) -> Self {
+        let frame = datagram((a, FIRST), (b, PORT), len);
+        Self { a, b, frame }
+    }
+
+    fn send(&self, net: &mut Net, entry: Entry, burst: &Burst) {
         match entry {
             Entry::Burst => {
-                let sent = net.raw_send_burst(self.a.eth0, self.burst.frames());
+                let sent = net.raw_send_burst(self.a.eth0, burst.frames());
                 assert_eq!(sent, Ok(BURST));
             }
             Entry::Single => {
-                for frame in self.burst.frames() {
+                for frame in burst.frames() {
                     net.raw_send(self.a.eth0, frame).expect("sent");
                 }
             }
         }
     }
 
-    fn receive(&self, net: &mut Net, entry: Entry) {
-        let mut expected = self.burst.frames();
+    fn receive(&self, net: &mut Net, entry: Entry, burst: &Burst) {
+        let mut expected = burst.frames();
         let mut same = true;
         let mut look = |bytes: &[u8]| same &= expected.next() == Some(bytes);
         match entry {
@@ -159,7 +168,7 @@ impl Bare {
         let pair = &like.pairs[0];
         Self {
             pool: Pool::default(),
-            burst: Burst::new(pair.a, pair.b, pair.burst.len, 1),
+            burst: Burst::new(pair.a, pair.b, like.burst.len, 1),
             copies: match mode {
                 Mode::Copy => 1,
                 Mode::Move => 0,
