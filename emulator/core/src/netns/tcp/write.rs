@@ -206,7 +206,7 @@ impl Smol {
             (self.queue.field, self.queue.lags) = (heard.window, false);
         } else if others > 0 && new > 0 {
             // The last byte's acknowledgement comes with the window, when it is known what was sent before.
-            if new > 1 || self.queue.field != u16::MAX {
+            if new > 1 || self.queue.lags || self.queue.field != u16::MAX {
                 let repeats = self.repeats();
                 self.feed_ack((shared, path), now, heard.ack.wrapping_sub(1), u16::MAX);
                 self.set_repeats(repeats);

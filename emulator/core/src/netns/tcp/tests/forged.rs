@@ -847,6 +847,28 @@ fn an_acknowledgement_of_one_byte_of_smoltcp_comes_after_a_window_that_grew() {
     same(&kind, &steps);
 }
 
+/// Each of them lets smoltcp send one byte more.
+#[test]
+fn bytes_of_smoltcp_are_acknowledged_one_by_one() {
+    let kind = Kind {
+        offload: false,
+        shift: None,
+        ..KIND
+    };
+    let one = |field| Step::Ack(Point::First(1), Field::Is(field));
+    let send = Step::Send {
+        len: 32_755,
+        times: 2,
+    };
+    let steps = [send, one(u16::MAX), Step::NoDelay(true), Step::Flush];
+    for count in 1..5 {
+        for field in [1, u16::MAX] {
+            let ones = vec![one(field); count];
+            same(&kind, &[&steps[..], &ones, &[Step::Again(1)]].concat());
+        }
+    }
+}
+
 /// Whichever way its segment comes, and whatever waits to be sent.
 #[test]
 fn an_acknowledgement_of_what_was_not_sent_is_not_believed() {
