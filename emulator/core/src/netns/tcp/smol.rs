@@ -249,8 +249,8 @@ impl Smol {
         })
     }
 
-    /// All is acknowledged by this packet, which closes the window. smoltcp 0.14 goes on to ask for that if it did before, in
-    /// FIN_WAIT_2 again and again at the same moment: it is told of a window in between.
+    /// All data or our FIN is acknowledged by this packet, which closes the window. smoltcp 0.14 goes on to ask for that if it
+    /// did before, in FIN_WAIT_2 again and again at the same moment: it is told of a window in between.
     #[cold]
     fn stop_asking(&mut self, shared: &mut Shared, path: PathIx, now: Time, packet: &[u8]) {
         let may_ask = matches!(
@@ -444,8 +444,9 @@ impl TcpEngine for Smol {
         }
         let queues = |socket: &Socket<'static>| (socket.send_queue(), socket.recv_queue());
         let before = queues(self.socket());
-        let meets = matches!(self.socket().state(), State::Listen | State::SynSent);
-        let may_wait = self.state() == TcpState::Established
+        let state = self.socket().state();
+        let meets = matches!(state, State::Listen | State::SynSent);
+        let may_wait = state == State::Established
             && is_bare_fin(packet)
             && !self.is_due(shared, path, instant(now));
         let mut device = Inbound {
@@ -468,7 +469,8 @@ impl TcpEngine for Smol {
             self.fin_answer_at = Some(ceiling(now) + ACK_DELAY);
         }
         let after = queues(self.socket());
-        if after.0 == 0 && before.0 > 0 && closes_window(packet) {
+        let has_ended = state == State::FinWait1 && self.socket().state() == State::FinWait2;
+        if after.0 == 0 && (before.0 > 0 || has_ended) && closes_window(packet) {
             self.stop_asking(shared, path, now, packet);
         }
         self.owes |= after.1 > before.1;

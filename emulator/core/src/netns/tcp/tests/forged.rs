@@ -729,6 +729,31 @@ fn a_window_that_is_closed_when_our_fin_is_acknowledged_is_not_asked_for() {
     assert_eq!(seen.listed.last().unwrap()[0].state, TcpState::FinWait2);
 }
 
+/// Or if all before our FIN were acknowledged first, and then that.
+#[test]
+fn a_window_that_stays_closed_when_our_fin_is_acknowledged_is_not_asked_for() {
+    let kind = Kind {
+        shift: None,
+        send_buffer: 16 * 1024,
+        ..KIND
+    };
+    let closed = |point| Step::Ack(point, Field::Is(0));
+    let steps = [
+        Step::Send { len: 40, times: 2 },
+        Step::Flush,
+        Step::Shut,
+        Step::Flush,
+        closed(Point::Last(2)),
+        closed(Point::Last(1)),
+        closed(Point::Last(0)),
+    ];
+    same(&kind, &steps);
+    let (seen, _) = played(&kind, &steps, false);
+    let late = seen.log.iter().filter(|sent| sent.at > Time::ZERO);
+    assert!(late.map(|sent| sent.segment.flags).eq([RST | ACK]));
+    assert_eq!(seen.listed.last().unwrap()[0].state, TcpState::FinWait2);
+}
+
 /// A window that closed and opened stops smoltcp's timer, and what is sent long after that starts it.
 #[test]
 fn a_stream_goes_on_long_after_its_timer_was_stopped() {
