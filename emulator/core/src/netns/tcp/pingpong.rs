@@ -421,7 +421,7 @@ impl Pingpong {
             self.since = self.since.filter(|_| now.0 > 0);
         }
         if flags & SYN != 0 {
-            return self.meet(packet);
+            return;
         }
         let len = (word(packet, 0) & 0xffff) as usize;
         let data = len.saturating_sub(20 + header);
@@ -442,7 +442,8 @@ impl Pingpong {
         self.window = is_sure.then_some(self.field);
     }
 
-    fn meet(&mut self, packet: &[u8]) {
+    /// smoltcp took this SYN, which opens the connection. It looks at no other ones.
+    pub(super) fn meet(&mut self, packet: &[u8]) {
         let said = option(packet, KIND_MSS).and_then(|at| packet.get(at)?.first_chunk());
         match said.map(|mss| u16::from_be_bytes(*mss)) {
             None | Some(0) => {}

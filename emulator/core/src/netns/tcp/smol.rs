@@ -62,6 +62,11 @@ fn state(socket: &Socket<'static>) -> TcpState {
     }
 }
 
+/// smoltcp waits for a SYN, and looks at no other ones.
+const fn awaits_syn(state: State) -> bool {
+    matches!(state, State::Listen | State::SynSent)
+}
+
 /// An IPv4 packet of the engine's with a FIN and no data.
 fn is_bare_fin(packet: &[u8]) -> bool {
     let Some(head) = packet.first_chunk::<HEADERS>() else {
@@ -186,12 +191,12 @@ impl Smol {
         self.set.get_mut(self.handle)
     }
 
-    /// The segment `packet` was the first one that smoltcp got, or one that it refused.
+    /// smoltcp has taken the first segment, which is a SYN or refuses ours.
     fn meet(&mut self, packet: &[u8]) {
-        let is_taken = !matches!(self.socket().state(), State::Listen | State::SynSent);
-        if is_taken && option(packet, KIND_SCALE).is_some() {
+        if option(packet, KIND_SCALE).is_some() {
             self.shift = window_shift(self.socket().recv_capacity());
         }
+        self.pingpong.meet(packet);
     }
 
     /// As [`output`](TcpEngine::output), but what was sent was sent before; its sequence number.
@@ -445,7 +450,6 @@ impl TcpEngine for Smol {
         let queues = |socket: &Socket<'static>| (socket.send_queue(), socket.recv_queue());
         let before = queues(self.socket());
         let state = self.socket().state();
-        let meets = matches!(state, State::Listen | State::SynSent);
         let may_wait = state == State::Established
             && is_bare_fin(packet)
             && !self.is_due(shared, path, instant(now));
@@ -458,7 +462,7 @@ impl TcpEngine for Smol {
         shared
             .iface(path)
             .poll_ingress_single(instant(now), &mut device, &mut self.set);
-        if meets {
+        if awaits_syn(state) && !awaits_syn(self.socket().state()) {
             self.meet(packet);
         }
         if let Some(answer) = reply.bytes_mut() {

@@ -612,6 +612,31 @@ fn a_long_answer_over_ipv6_comes_whole() {
     }
 }
 
+/// A segment that opens and resets at once is nothing to smoltcp, and does not say what the other side's windows are scaled by.
+#[test]
+fn a_syn_that_resets_is_not_met() {
+    for bits in [6, 54] {
+        let again = Step::Again(0, 47, Change::Rightly(bits));
+        let small = [
+            Step::Stream(0, 1, 2_920, 1),
+            again.clone(),
+            Step::Stream(0, 2, 8_760, 1_704),
+            Step::Stream(0, 2, 27_740, 1),
+        ];
+        let first = [
+            again,
+            Step::Stream(1, 3, 13_464, 7_895),
+            Step::Stream(1, 2, 27_740, 1),
+        ];
+        for steps in [&small[..], &first] {
+            for offload in [true, false] {
+                let alike = assert_alike(steps, RECV_BUFFER, offload);
+                assert!(alike.is_ok(), "{steps:?} {offload}");
+            }
+        }
+    }
+}
+
 /// Segments to an address that is gone are not for this namespace any more, whoever they were for before.
 #[test]
 fn an_address_that_is_gone_takes_no_segments() {
