@@ -894,6 +894,30 @@ fn bytes_of_smoltcp_are_acknowledged_one_by_one() {
     }
 }
 
+/// smoltcp takes none with both flags, whatever options it has or has not.
+#[test]
+fn a_reset_that_opens_a_connection_changes_nothing_of_how_it_was_opened() {
+    let kind = Kind {
+        shift: Some(1),
+        send_buffer: 16 * 1024,
+        ..KIND
+    };
+    let send = |times| Step::Send { len: 4_096, times };
+    let steps = [
+        send(1),
+        Step::Flush,
+        Step::Ack(Point::Share(1000), Field::Is(1)),
+        Step::Event {
+            flags: SYN | RST,
+            len: 0,
+            point: Point::Share(1000),
+            gap: 0,
+        },
+        send(2),
+    ];
+    same(&kind, &steps);
+}
+
 /// Whichever way its segment comes, and whatever waits to be sent.
 #[test]
 fn an_acknowledgement_of_what_was_not_sent_is_not_believed() {
