@@ -29,6 +29,8 @@ pub struct Settings {
     pub world: Options,
     /// Captures of what fails are handed over, not only counted.
     pub keep: bool,
+    /// How that is asked for, as people are told who have not.
+    pub kept_by: &'static str,
 }
 
 impl Settings {
@@ -51,7 +53,11 @@ impl Settings {
         };
         let mut world = Options::new(seed, engine.unwrap_or(stated));
         world.images = images;
-        Ok(Self { world, keep: false })
+        Ok(Self {
+            world,
+            keep: false,
+            kept_by: "`--keep DIR` writes",
+        })
     }
 }
 
@@ -505,7 +511,7 @@ impl<'p> Run<'_, 'p, '_> {
             let name = &captured.capture.name;
             match self.settings.keep {
                 true => name.clone(),
-                false => format!("{name}, which `--keep DIR` writes"),
+                false => format!("{name}, which {}", self.settings.kept_by),
             }
         });
         if !verdicts.agree() {

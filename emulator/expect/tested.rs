@@ -1,11 +1,12 @@
 //! A project for tests, or the projects of a host: loaded once, to claim things of them.
 
 use core::fmt;
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use emulator_compose::{Expectation, Joined, Options as Load, Project};
 
-use super::run::{Outcome, Settings, run, run_joined};
+use super::run::{Capture, Outcome, Settings, run, run_joined};
 use crate::files::{self, Disk};
 use crate::report::{Entry, Status};
 use crate::together::{Reading, Together};
@@ -18,6 +19,8 @@ pub struct Tested {
     joined: Option<Joined>,
     label: String,
     settings: Settings,
+    /// Where captures of what fails are written.
+    captures: Option<PathBuf>,
 }
 
 /// What is wrong with the files: each fault with its file, line and column. Where a test unwraps it, it is printed as it
@@ -107,12 +110,14 @@ impl Tested {
         let settings = Settings {
             world: together.options(0, None, None)?,
             keep: false,
+            kept_by: "is written after `Tested::keep_in`",
         };
         Ok(Self {
             together,
             joined,
             label,
             settings,
+            captures: None,
         })
     }
 
@@ -130,6 +135,13 @@ impl Tested {
         &mut self.settings
     }
 
+    /// From now on a capture of each expectation that fails is written into this folder, which is made if it is not there;
+    /// the failure text names the file.
+    pub fn keep_in(&mut self, folder: impl Into<PathBuf>) {
+        self.captures = Some(folder.into());
+        self.settings.keep = true;
+    }
+
     /// Tries one expectation.
     ///
     /// # Errors
@@ -138,19 +150,19 @@ impl Tested {
         let read =
             Expectation::parse(expectation, self.project()).map_err(|error| error.to_string())?;
         let label = &self.label;
-        Self::verdict(&entries(match &self.joined {
+        self.verdict(match &self.joined {
             Some(joined) => {
                 let mut joined = joined.clone();
                 joined.project.vethlab.expect = vec![read];
                 let all = self.all();
-                run_joined(&all, label, &joined, &self.settings, &mut Disk)
+                [run_joined(&all, label, &joined, &self.settings, &mut Disk)]
             }
             None => {
                 let mut project = self.project().clone();
                 project.vethlab.expect = vec![read];
-                run(&[(label.clone(), &project)], &self.settings, &mut Disk)
+                [run(&[(label.clone(), &project)], &self.settings, &mut Disk)]
             }
-        }))
+        })
     }
 
     /// Tries the expectations that stand in the files: of each project, and of a host's together.
@@ -164,13 +176,12 @@ impl Tested {
             .iter()
             .map(|(key, project)| (key.as_ref().unwrap_or(&self.label).clone(), project))
             .collect();
-        let mut all = entries(run(&projects, &self.settings, &mut Disk));
-        if let Some(joined) = &self.joined {
-            let own = self.all();
-            let ran = run_joined(&own, &self.label, joined, &self.settings, &mut Disk);
-            all.extend(entries(ran));
-        }
-        Self::verdict(&all)
+        let each = run(&projects, &self.settings, &mut Disk);
+        let together = self
+            .joined
+            .as_ref()
+            .map(|joined| run_joined(&self.all(), &self.label, joined, &self.settings, &mut Disk));
+        self.verdict([each].into_iter().chain(together))
     }
 
     fn all(&self) -> Vec<&Project> {
@@ -178,16 +189,31 @@ impl Tested {
         projects.map(|(_, project)| project).collect()
     }
 
-    fn verdict(entries: &[Entry]) -> Result<(), String> {
-        let failed = entries.iter().filter(|entry| entry.status != Status::Pass);
-        let texts: Vec<String> = failed
-            .map(|entry| format!("{}: {}\n{}", entry.status, entry.text, entry.details))
-            .collect();
+    fn verdict(&self, outcomes: impl IntoIterator<Item = Outcome>) -> Result<(), String> {
+        let mut texts = Vec::new();
+        for outcome in outcomes {
+            let unwritten = self.write(&outcome.captures);
+            let entries = entries(outcome).into_iter();
+            let failed = entries.filter(|entry| entry.status != Status::Pass);
+            texts.extend(
+                failed.map(|entry| format!("{}: {}\n{}", entry.status, entry.text, entry.details)),
+            );
+            texts.extend(unwritten.err());
+        }
         if texts.is_empty() {
             Ok(())
         } else {
             Err(texts.join("\n"))
         }
+    }
+
+    fn write(&self, captures: &[Capture]) -> Result<(), String> {
+        let Some(folder) = self.captures.as_ref().filter(|_| !captures.is_empty()) else {
+            return Ok(());
+        };
+        let write = |capture: &Capture| fs::write(folder.join(&capture.name), &capture.bytes);
+        let written = fs::create_dir_all(folder).and_then(|()| captures.iter().try_for_each(write));
+        written.map_err(|error| format!("{}: {error}", folder.display()))
     }
 
     /// Claims that an expectation holds.

@@ -2,6 +2,7 @@
 //! cause it; packets and model agree.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use emulator_compose::{Images, Options, Project};
 use vethlab::core::docker::spec::Engine;
@@ -412,6 +413,37 @@ fn a_host_is_held_to_its_expectations() {
     let wrong = format!("{wrong:?}");
     assert!(wrong.contains("no host or project \"sever\""), "{wrong}");
     assert!(wrong.contains("did you mean `server`?"), "{wrong}");
+}
+
+/// A capture of what fails, for a test in Rust as for `vethlab test`.
+#[test]
+fn a_failing_test_leaves_a_capture_where_it_is_asked_for() {
+    let file = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/examples/two-projects/vethlab.yaml"
+    );
+    let mut server = Tested::load(file).unwrap();
+    let wrong = "lan -> edge/proxy:80 deny";
+    let failed = server.check(wrong).unwrap_err();
+    assert!(
+        failed.contains(".pcapng, which is written after `Tested::keep_in`"),
+        "{failed}"
+    );
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("keep-in");
+    let _none = std::fs::remove_dir_all(&folder);
+    server.keep_in(&folder);
+    server.assert("edge/proxy -> blog/ghost:2368 allow via web");
+    assert!(!folder.exists(), "nothing failed");
+    let failed = server.check(wrong).unwrap_err();
+    let words = failed.split_whitespace();
+    let name = words
+        .map(|word| word.trim_end_matches([',', ':']))
+        .find(|word| word.ends_with(".pcapng"));
+    let bytes = std::fs::read(folder.join(name.unwrap())).unwrap();
+    assert_eq!(bytes[..4], [0x0a, 0x0d, 0x0d, 0x0a]);
+    server.keep_in("/dev/null/no");
+    let failed = server.check(wrong).unwrap_err();
+    assert!(failed.contains("/dev/null/no: "), "{failed}");
 }
 
 /// What would let the server see its client was tried, and nothing that only closes the port is told.
