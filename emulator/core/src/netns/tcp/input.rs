@@ -83,6 +83,12 @@ impl Tcp {
             self.challenge(cx, slot);
             return Err((frame, reason));
         }
+        if is_stray_reset(conn, before.state, segment) {
+            if is_in_window(conn, segment) {
+                self.challenge(cx, slot);
+            }
+            return Err((frame, DropReason::TcpRejected));
+        }
         if too_late(conn, segment) {
             cx.pool.free(frame);
             self.last_word(cx, slot);
@@ -93,6 +99,8 @@ impl Tcp {
         let (whole, mut segment) = (segment, *segment);
         if is_behind_end {
             (segment.payload, segment.flags) = (0, segment.flags & !FIN);
+        } else if segment.has(RST) {
+            (segment.payload, segment.flags) = (0, segment.flags & !(SYN | FIN));
         }
         let segment = &segment;
         let (start, end) = (packet.transport, packet.len);
@@ -136,9 +144,9 @@ impl Tcp {
             return Ok(());
         };
         if fin_again {
-            strip(cx.pool, &frame, segment.payload);
-        } else if is_behind_end {
-            strip_end(cx.pool, &frame, whole.payload);
+            strip(cx.pool, &frame, segment.payload, segment.flags);
+        } else if is_behind_end || segment.has(RST) {
+            strip_end(cx.pool, &frame, whole.payload, segment.flags);
         }
         let Some(Machine::Engine(engine)) = &mut conn.engine else {
             return Err((frame, DropReason::NoSocket));
@@ -397,6 +405,19 @@ fn doubt(conn: &Conn, state: TcpState, segment: &Segment) -> Option<DropReason> 
     (age > conn.ack_reach()).then_some(DropReason::TcpAckOld)
 }
 
+/// A reset of an open connection that has another number than the next one, or more data than there is room for. smoltcp 0.14
+/// believes all that are in the window; Linux answers these (RFC 5961 §3.2), and the others not at all.
+fn is_stray_reset(conn: &Conn, state: TcpState, segment: &Segment) -> bool {
+    let is_next = || segment.seq == conn.recv_next() && is_in_window(conn, segment);
+    segment.has(RST) && !state.opening() && !is_next()
+}
+
+/// All of a segment is in the window, or behind what was acknowledged, as Linux has that (`tcp_sequence`).
+fn is_in_window(conn: &Conn, segment: &Segment) -> bool {
+    let edge = conn.recv_next().wrapping_add(conn.room_told());
+    !after(conn.marks.acking, segment.end()) && !after(segment.end(), edge)
+}
+
 /// A segment that acknowledges less than one before it. smoltcp 0.14 drops it with all that is in it. Linux takes what is new
 /// in it but its window (`tcp_ack`), and so does smoltcp if it is [made](renew) to acknowledge what the last one did.
 fn is_old(conn: &Conn, state: TcpState, segment: &Segment) -> bool {
@@ -463,22 +484,21 @@ fn fin_again(conn: &Conn, segment: &Segment) -> bool {
         && segment.seq.wrapping_add(segment.payload) == conn.recv_next()
 }
 
-/// Takes data and FIN out of a packet that has been [prepared](prepare): `count` bytes at its end.
-fn strip_end(pool: &mut Pool, frame: &Frame, count: u32) {
+/// Takes data out of a packet that has been [prepared](prepare), `count` bytes at its end, and has it say these `flags`.
+fn strip_end(pool: &mut Pool, frame: &Frame, count: u32, flags: u8) {
     let len = pool.len(frame) - count as usize;
     pool.truncate(frame, len);
     let bytes = pool.bytes_mut(frame);
     bytes[2..4].copy_from_slice(&(len as u16).to_be_bytes());
     let transport = usize::from(bytes[0] & 0x0f) * 4;
-    bytes[transport + 13] &= !FIN;
+    bytes[transport + 13] = flags;
 }
 
 /// Takes the data out that is in front of a FIN.
-fn strip(pool: &mut Pool, frame: &Frame, count: u32) {
-    strip_end(pool, frame, count);
+fn strip(pool: &mut Pool, frame: &Frame, count: u32, flags: u8) {
+    strip_end(pool, frame, count, flags);
     let bytes = pool.bytes_mut(frame);
     let transport = usize::from(bytes[0] & 0x0f) * 4;
-    bytes[transport + 13] |= FIN;
     let seq = &mut bytes[transport + 4..transport + 8];
     let moved = u32::from_be_bytes([seq[0], seq[1], seq[2], seq[3]]).wrapping_add(count);
     seq.copy_from_slice(&moved.to_be_bytes());

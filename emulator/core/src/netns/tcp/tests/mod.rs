@@ -13,6 +13,7 @@ mod open;
 mod path;
 mod pingpong;
 mod queue;
+mod reset;
 mod slow;
 mod spare;
 mod unsent;
