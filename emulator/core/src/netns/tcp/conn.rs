@@ -352,10 +352,15 @@ impl Conn {
         self.known_room(self.recv_queue()) as u32
     }
 
-    /// Notes what the header of an incoming segment says, once the engine has had it.
-    pub(super) fn hear(&mut self, now: Time, segment: &Segment) {
+    /// The other side is alive.
+    pub(super) const fn hear_sign(&mut self, now: Time) {
         self.heard = now;
         self.probes = 0;
+    }
+
+    /// Notes what the header of an incoming segment says, once the engine has had it.
+    pub(super) fn hear(&mut self, now: Time, segment: &Segment) {
+        self.hear_sign(now);
         if segment.has(ACK) {
             self.acknowledged(now, segment.ack, segment.window, self.state());
         }

@@ -215,7 +215,6 @@ impl Tcp {
             payload,
             ..
         } = segment.told;
-        let progress = conn.marks.acked != ack;
         let packet = &mut bytes[ETHER_LEN..ETHER_LEN + segment.len];
         if let Some(shift) = conn.marks.shift
             && let Some(place) = packet[E::HEADER + 8..].first_chunk_mut()
@@ -245,8 +244,10 @@ impl Tcp {
             self.crashed(slot);
             return Ok(());
         };
-        conn.heard = cx.now;
-        conn.probes = 0;
+        conn.hear_sign(cx.now);
+        // The acknowledgement of what is not in the window is not believed.
+        let progress = after.send_queue < before.send_queue;
+        let ack = if progress { ack } else { conn.marks.acked };
         conn.acknowledged(cx.now, ack, window, after.state);
         let answer = self.reply.take();
         let is_answered = !answer.is_empty();

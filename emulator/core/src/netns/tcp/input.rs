@@ -158,17 +158,27 @@ impl Tcp {
             renew(bytes, una, engine.pingpong.field());
         }
         self.counters.engine_runs += 1;
-        let sound = guarded(|| engine.input(shared, path, cx.now, bytes, burst, reply));
-        if sound.is_none() {
+        let queued = engine.send_queue();
+        let after = guarded(|| {
+            engine.input(shared, path, cx.now, bytes, burst, reply);
+            engine.glance()
+        });
+        let Some(after) = after else {
             cx.pool.free(frame);
             self.crashed(slot);
             return Ok(());
-        }
+        };
+        // The acknowledgement of what is not in the window is not believed.
+        let is_heard = after.state != before.state || after.send_queue < queued;
         if before.state == TcpState::SynSent && conn.state() != TcpState::SynSent {
             conn.meet(segment.seq, scales(bytes));
         }
         cx.pool.free(frame);
-        conn.hear(cx.now, segment);
+        if is_heard || segment.ack == conn.marks.acked {
+            conn.hear(cx.now, segment);
+        } else {
+            conn.hear_sign(cx.now);
+        }
         let answer = self.reply.take();
         if !answer.is_empty() {
             let v6 = conn.v6();

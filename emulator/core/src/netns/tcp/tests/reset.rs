@@ -89,23 +89,31 @@ fn outside_of_it_it_is_not() {
     });
 }
 
-/// One that is not believed acknowledges nothing: what was lost is sent again, though data comes with an older acknowledgement.
+/// One that is not believed acknowledges nothing, nor does anything else outside of the window: what was lost is sent again, though
+/// data comes with an older acknowledgement.
 #[test]
-fn its_acknowledgement_is_not_looked_at() {
-    for flags in [RST | ACK, RST | SYN | ACK, RST | FIN | ACK] {
-        for by in [-50, 1, 10_000_000] {
-            let mut forged = Forged::at(A, V4, 20_000, &TcpOptions::default());
-            let a = forged.a;
-            forged.rig.send(A, a, &pattern(1_000)).unwrap();
-            forged.rig.flush();
-            let seq = forged.next.seq;
-            forged.next.seq = seq.wrapping_add_signed(by);
-            forged.give(flags, 1_000, u16::MAX, &[]);
-            forged.next.seq = seq;
-            forged.give(ACK | PSH, 50, u16::MAX, b"hello");
-            forged.sent();
-            forged.rig.run_for(Duration::from_secs(2));
-            assert_eq!(forged.sent().last(), Some(&(ACK | PSH, 50, 950)), "{by}");
+fn what_is_not_believed_acknowledges_nothing() {
+    let resets = [RST | ACK, RST | SYN | ACK, RST | FIN | ACK];
+    let others = [ACK, ACK | PSH, ACK | FIN];
+    let all = resets.into_iter().chain(others);
+    for (flags, data) in all.flat_map(|flags| [&b""[..], b"hello"].map(|data| (flags, data))) {
+        for by in [-50, 10_000_000] {
+            for len in [0, 20_000] {
+                let mut forged = Forged::at(A, V4, len, &TcpOptions::default());
+                let a = forged.a;
+                forged.rig.send(A, a, &pattern(1_000)).unwrap();
+                forged.rig.flush();
+                let seq = forged.next.seq;
+                forged.next.seq = seq.wrapping_add_signed(by);
+                forged.give(flags, 1_000, u16::MAX, data);
+                forged.next.seq = seq;
+                forged.give(ACK | PSH, 50, u16::MAX, b"hello");
+                forged.sent();
+                forged.rig.run_for(Duration::from_secs(2));
+                let again = forged.sent().last().copied();
+                let what = format!("{flags:#x} {data:?} {by} {len}");
+                assert_eq!(again, Some((ACK | PSH, 50, 950)), "{what}");
+            }
         }
     }
 }
