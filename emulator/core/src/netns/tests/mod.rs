@@ -1,5 +1,6 @@
 //! Whole namespaces back to back, as a program and a wire see them.
 
+mod change;
 mod cost;
 mod destinations;
 mod diverted;
@@ -12,6 +13,7 @@ mod links;
 mod random;
 mod rig;
 mod routed;
+mod sides;
 mod strained;
 mod streams;
 mod turns;

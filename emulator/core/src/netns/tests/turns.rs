@@ -3,8 +3,9 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::early::{Change, Side, Step, assert_alike, change, frames_held, of};
+use super::change::{Change, change};
 use super::rig::World;
+use super::sides::{Side, Step, assert_alike, frames_held, of};
 use crate::id::SockId;
 use crate::netns::tcp::RECV_BUFFER;
 use crate::netns::*;
