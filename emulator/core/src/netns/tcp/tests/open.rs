@@ -1,7 +1,7 @@
 //! How connections come about, and how they fail to.
 
 use super::*;
-use crate::netns::tcp::segment::{ACK, RST, SYN};
+use crate::netns::tcp::segment::{ACK, Bare, RST, SYN};
 use crate::netns::tcp::{IcmpKind, TcpState};
 
 const fn is_syn(segment: &Segment) -> bool {
@@ -50,6 +50,49 @@ fn the_announced_segment_size_follows_the_mtu() {
             rig.deliver(1 - end, frame);
         }
         assert_eq!(seen, [want, want]);
+    }
+}
+
+/// A SYN that comes again says nothing new, here not that windows are not scaled: as much is sent as the first one's sender has
+/// room for.
+#[test]
+fn a_second_syn_is_not_met() {
+    for ends in [V4, V6] {
+        let mut rig = Rig::new();
+        let options = TcpOptions {
+            send_buffer: 128 * 1024,
+            nodelay: true,
+            ..TcpOptions::default()
+        };
+        let listener = rig.tcp(B).listen(address(ends[1]), 8, &options).unwrap();
+        let a = rig.connect(ends[0], ends[1]);
+        rig.run_for(DELAY);
+        let syn = rig.log[0].segment;
+        let again = Bare {
+            local: syn.remote,
+            remote: syn.local,
+            seq: syn.seq,
+            ack: 0,
+            flags: SYN,
+            window: syn.window,
+            hop_limit: 64,
+        };
+        let frame = again.emit(&mut rig.pool).unwrap();
+        rig.pool.meta_mut(&frame).csum_partial = true;
+        rig.deliver(B, frame);
+        rig.run_for(Duration::from_millis(5));
+        let (b, _) = rig.tcp(B).accept(listener).unwrap();
+        for _ in 0..4 {
+            rig.send(B, b, b"hello").unwrap();
+            rig.run_for(Duration::from_millis(50));
+            assert_eq!(rig.recv(A, a).unwrap(), b"hello");
+        }
+        rig.wire = Box::new(nothing);
+        rig.log.clear();
+        assert_eq!(rig.send(B, b, &pattern(90_000)), Ok(90_000));
+        rig.flush();
+        let sent = rig.log.iter().map(|sent| sent.segment.payload);
+        assert_eq!(sent.sum::<u32>(), 90_000);
     }
 }
 
