@@ -33,6 +33,7 @@ mod pingpong;
 mod plain;
 mod queue;
 mod replay;
+mod rtt;
 mod run;
 mod segment;
 mod settle;

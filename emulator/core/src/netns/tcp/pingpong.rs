@@ -27,6 +27,7 @@ use super::engine::Next;
 use super::express::MIN_RTO;
 use super::held::Heard;
 use super::paths::{PathIx, Shared};
+use super::rtt::Rtt;
 use super::segment::{ACK, FIN, PSH, RST, SYN, after};
 use super::smol::Smol;
 
@@ -40,7 +41,7 @@ const AFTER: u8 = 4;
 const DEFAULT_MSS: u16 = 536;
 /// smoltcp believes in no less.
 const MIN_MSS: u16 = 48;
-/// An acknowledgement that took longer makes smoltcp's retransmission timeout depend on what it has seen.
+/// An acknowledgement that took longer is not of what is quick enough to pass smoltcp by.
 pub(super) const PROMPT: Duration = Duration::from_millis(100);
 /// RFC 7323 §2.3.
 const MAX_SHIFT: u8 = 14;
@@ -69,6 +70,7 @@ pub(super) struct Pingpong {
     /// Now, and since when something that smoltcp sent has not been acknowledged.
     now: Time,
     since: Option<Time>,
+    pub(super) rtt: Rtt,
     /// The window field that smoltcp knows of, if that is sure, and what the peer's windows are scaled by.
     window: Option<u16>,
     peer_shift: u8,
@@ -108,6 +110,7 @@ impl Default for Pingpong {
             mss: DEFAULT_MSS,
             now: Time::ZERO,
             since: None,
+            rtt: Rtt::default(),
             window: None,
             peer_shift: 0,
             field: 0,
@@ -148,6 +151,8 @@ impl Pingpong {
             && !self.is_off
             && !self.has_gap
             && self.told.is_none()
+            && self.since.is_none()
+            && self.rtt.is_new()
             && self.mss == DEFAULT_MSS
             && self.peer_shift == 0
             && self.syn_window == 0
@@ -182,6 +187,15 @@ impl Pingpong {
     pub(super) fn told(&self) -> Option<(u32, u16)> {
         let (ack, field) = self.told.filter(|_| !self.has_gap)?;
         Some((ack.wrapping_add(self.come_past), field))
+    }
+
+    /// What smoltcp [told](Self::told), whether anything was in order or not; to be set back.
+    pub(super) const fn told_last(&self) -> Option<(u32, u16)> {
+        self.told
+    }
+
+    pub(super) const fn set_told_last(&mut self, told: Option<(u32, u16)>) {
+        self.told = told;
     }
 
     /// smoltcp acknowledged all that came, and had this window field for that.
@@ -251,6 +265,11 @@ impl Pingpong {
     /// Since when something that smoltcp sent has not been acknowledged.
     pub(super) const fn since(&self) -> Option<Time> {
         self.since
+    }
+
+    /// The first of that was sent at this time.
+    pub(super) const fn set_since(&mut self, at: Time) {
+        self.since = Some(at);
     }
 
     /// Data may pass smoltcp by: nothing has been slow.
@@ -373,6 +392,11 @@ impl Pingpong {
         };
         let flags = head[33];
         let data = packet.len() - HEADERS;
+        if flags & SYN != 0 {
+            let end = word(head, 24).wrapping_add(1);
+            let is_first = self.since.is_none();
+            self.rtt.set_timed(is_first.then_some((self.now, end)));
+        }
         if self.since.is_none() && (data > 0 || flags & SYN != 0) {
             self.since = Some(self.now);
         }
@@ -382,12 +406,27 @@ impl Pingpong {
         }
         self.head = *head;
         self.expected = word(head, 28);
-        let end = word(head, 24).wrapping_add(data as u32);
+        let seq = word(head, 24);
+        let end = seq.wrapping_add(data as u32);
+        // smoltcp does not time what asks for a closed window.
+        if data > 1 || data == 1 && self.field() > 0 {
+            self.sends(seq, end);
+        }
         if self.sent == 0 || after(end, self.next) {
             self.next = end;
         }
         if data > 0 {
             self.sent = (self.sent + 1).min(AFTER);
+        }
+    }
+
+    /// smoltcp sends data, maybe again.
+    fn sends(&mut self, seq: u32, end: u32) {
+        if self.sent > 0 && after(self.next, seq) {
+            self.rtt.set_timed(None);
+        }
+        if self.sent == 0 || after(end, self.next) {
+            self.rtt.send(self.now, end);
         }
     }
 
@@ -412,10 +451,21 @@ impl Pingpong {
         }
     }
 
-    /// smoltcp took a packet in: so many bytes were waiting to be acknowledged and to be read, and are now.
-    pub(super) fn took(&mut self, packet: &[u8], before: (usize, usize), now: (usize, usize)) {
+    /// smoltcp took a packet in: so many bytes were waiting to be acknowledged and to be read, and are now. It `opened` the
+    /// connection.
+    pub(super) fn took(
+        &mut self,
+        packet: &[u8],
+        before: (usize, usize),
+        now: (usize, usize),
+        opened: bool,
+    ) {
         let header = packet.get(32).map_or(0, |byte| usize::from(byte >> 4) * 4);
         let flags = packet.get(33).copied().unwrap_or_default();
+        if opened || now.0 < before.0 {
+            let ack = word(packet, 28).wrapping_add(self.sent_past);
+            self.rtt.hear(self.now, ack);
+        }
         if let Some(since) = self.since {
             self.is_off |= now.0 <= before.0 && self.now.since(since) > PROMPT;
             self.since = self.since.filter(|_| now.0 > 0);
@@ -570,15 +620,16 @@ impl Pingpong {
         !self.is_on && self.is_current && self.sent == AFTER && self.told().is_some()
     }
 
-    /// Begins, at rest.
-    pub(super) fn enter(&mut self) {
+    /// Begins, at rest, if answers at once are usual; whether it does.
+    pub(super) fn enter(&mut self) -> bool {
         debug_assert!(self.heard.is_empty() && self.said.is_empty() && self.said_at.is_none());
-        self.is_on = true;
+        self.is_on = self.rtt.is_short();
+        self.is_on
     }
 
     /// Begins with a message of `len` bytes that takes along what is owed otherwise; whether it can.
     pub(super) fn answer(&mut self, len: usize) -> bool {
-        let may = self.sent == AFTER && self.fits(len);
+        let may = self.sent == AFTER && self.fits(len) && self.rtt.is_short();
         (self.is_on, self.is_owing) = (may, may);
         may
     }
@@ -687,6 +738,9 @@ impl Smol {
         if turn.is_off || turn.sent < AFTER || !turn.fits(len) || !is_at_rest(self.socket()) {
             return false;
         }
+        if !turn.rtt.is_short() {
+            return false;
+        }
         let is_owing = self.owes && !self.pingpong.is_current;
         self.pingpong.is_owing = is_owing;
         self.pingpong.is_on = is_owing || self.refresh(shared, path, now);
@@ -777,6 +831,7 @@ impl Smol {
             *put_at = pingpong.said.len();
             if let Some(at) = pingpong.said_at {
                 pingpong.since = Some(at);
+                pingpong.rtt.send(at, pingpong.next);
                 iface.poll_egress(instant(at), &mut void, set);
                 debug_assert_eq!(void.len, HEADERS + pingpong.said.len());
             }

@@ -8,8 +8,7 @@
 //! [ends](super::settle): smoltcp is then where it would have been. What leaves is byte by byte what it would have
 //! sent. Tests run the same traffic both ways.
 //!
-//! smoltcp's round-trip times are not kept: they are [short](PROMPT), so that its retransmission timeout is the shortest. If
-//! it grows on the same connection later, it may be some milliseconds off.
+//! smoltcp's round-trip times are [kept](super::rtt), and [short](PROMPT), so that its retransmission timeout is the shortest.
 //!
 //! Left out: connections with congestion control.
 

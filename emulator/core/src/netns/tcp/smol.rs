@@ -478,7 +478,9 @@ impl TcpEngine for Smol {
             self.stop_asking(shared, path, now, packet);
         }
         self.owes |= after.1 > before.1;
-        self.pingpong.took(packet, before, after);
+        let opens = matches!(state, State::SynSent | State::SynReceived);
+        let opened = opens && self.socket().state() == State::Established;
+        self.pingpong.took(packet, before, after, opened);
         if after.0 == before.0 && (before.0 > 0 || self.state().waits_for_fin()) {
             self.repeats = self.repeats.saturating_add(1);
         }

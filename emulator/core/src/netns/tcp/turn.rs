@@ -83,13 +83,18 @@ impl Smol {
         now: Time,
         heard: &Heard,
     ) -> bool {
-        if !self.queue.ends_with(now, heard) || self.pingpong.since().is_some() {
+        let is_usual = self.passes(now, heard.ack);
+        if !is_usual || !self.queue.ends_with(now, heard) || self.pingpong.since().is_some() {
             return false;
         }
         let is_current = self.pingpong.is_current();
         if is_current && !self.queue.tells_more && heard.window == self.queue.field {
             let passed = self.queue.end();
             self.pingpong.pass_sent(passed);
+            self.pingpong.rtt.pass(now, heard.ack);
+            if self.pingpong.rtt.keeps() {
+                self.measure((shared, path), now, (heard.ack, heard.window));
+            }
         } else if self.queue.is_empty() && (is_current || self.queue.tells()) {
             self.end_queue((shared, path), heard.window);
         } else {
@@ -120,11 +125,7 @@ impl Smol {
             self.feed_ack((shared, path), now, heard.ack, heard.window);
             self.pingpong.set_window(heard.window);
         }
-        let is_at_rest = self.is_at_rest();
-        if is_at_rest {
-            self.pingpong.enter();
-        }
-        is_at_rest
+        self.is_at_rest() && self.pingpong.enter()
     }
 
     /// Has smoltcp take over all that passes it by.

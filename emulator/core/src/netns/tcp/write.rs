@@ -143,6 +143,7 @@ impl Smol {
             self.catch_up(shared, path);
         }
         let may_stream = has_turn || !self.held.is_on() && self.pingpong.may_stream();
+        let may_stream = may_stream && self.pingpong.rtt.is_even();
         let field = self.pingpong.window_told().filter(|_| may_stream)?;
         let others = self.socket().send_queue();
         let timer = match others {
@@ -188,6 +189,12 @@ impl Smol {
         at.map_or(Timer::Idle, |at| Timer::Again(time(at)))
     }
 
+    /// smoltcp need not measure now what an acknowledgement of all up to `ack` ends.
+    pub(super) fn passes(&self, now: Time, ack: u32) -> bool {
+        let may_keep = self.queue.others == 0;
+        self.pingpong.rtt.passes(now, ack, may_keep)
+    }
+
     /// Takes a segment in if it is an acknowledgement that the queue waits for.
     pub(super) fn heed(
         &mut self,
@@ -196,11 +203,16 @@ impl Smol {
         heard: &Heard,
     ) -> bool {
         let (expected, since) = (self.pingpong.ends().1, self.pingpong.since());
-        if self.queue.is_owing || !self.queue.takes(now, heard, expected, since) {
+        let is_usual = self.passes(now, heard.ack);
+        if self.queue.is_owing || !is_usual || !self.queue.takes(now, heard, expected, since) {
             return false;
         }
         let (una, others) = (self.queue.una, self.queue.others as u32);
         let new = heard.ack.wrapping_sub(una);
+        if new < others && self.pingpong.rtt.ended(heard.ack).is_some() {
+            // smoltcp hears of less, and goes on to time.
+            return false;
+        }
         if others > 0 && new >= others {
             self.feed_ack((shared, path), now, una.wrapping_add(others), heard.window);
             (self.queue.field, self.queue.lags) = (heard.window, false);
@@ -214,6 +226,7 @@ impl Smol {
             (self.queue.field, self.queue.lags) = (u16::MAX, true);
         }
         self.queue.hear(now, heard);
+        self.pingpong.rtt.pass(now, heard.ack);
         self.pingpong.set_window(heard.window);
         true
     }
@@ -271,6 +284,7 @@ impl Smol {
             queue.timer = Timer::Again(ceiling(now) + MIN_RTO);
         }
         self.pingpong.sent_to(queue.next);
+        self.pingpong.rtt.send(now, queue.next);
         true
     }
 

@@ -122,3 +122,36 @@ fn short_answers_pass_smoltcp_by() {
         assert!(!played(ends, core::slice::from_ref(&turn), path, true).2);
     }
 }
+
+/// A segment from a write queue is acknowledged after a millisecond, which smoltcp measures when it takes over. Its retransmission
+/// timeout depends on that once an acknowledgement is very late.
+#[test]
+fn a_round_trip_time_that_passed_smoltcp_by_is_not_forgotten() {
+    let turn = |from, times, len, wait, lost, delay| Turn {
+        from,
+        times,
+        len,
+        wait,
+        lost,
+        delay,
+    };
+    let turns = [
+        turn(B, 1, 1, 0, (0, 0), 0),
+        turn(A, 1, 2651, 640, (0, 0), 0),
+        turn(B, 5, 1468, 0, (3, 1), 180),
+        turn(A, 1, 1, 996_760, (4, 1), 0),
+    ];
+    let options = TcpOptions {
+        recv_buffer: 2953,
+        ..TcpOptions::default()
+    };
+    let path = (&options, 1500, false);
+    let (past, through) = (
+        played(V4, &turns, path, false),
+        played(V4, &turns, path, true),
+    );
+    assert_eq!(past.0, through.0);
+    let again = |sent: &Sent| sent.from == B && sent.at >= Time::from_secs(2);
+    let again = past.0.into_iter().find(again).unwrap();
+    assert_eq!(again.at, Time::from_millis(2132));
+}
