@@ -1,6 +1,7 @@
 //! What does it cost to look? Bulk TCP with a capture of the whole lab, beside the same without.
 //!
-//! API: as "tcp"; `Lab::capture_start` once per bridge crossing, `Lab::capture_to` a sink that counts. Every frame 1514 B, full checksums. The anchor is the same without a capture.
+//! API: as "tcp"; `Lab::capture_start` once per bridge crossing, `Lab::capture_to` a sink that counts. Every frame
+//! 1514 B, full checksums. The anchor is the same without a capture.
 
 use crate::common::{Report, Row};
 use crate::tcp::{Ours, Stream, bits};

@@ -3,8 +3,8 @@
 //! API: `Net::raw_send_burst` on one container's eth0, `Lab::poll`, `Net::raw_recv_burst` on another's or
 //! `Net::raw_recv_each` on those of many others, or where a row says so `raw_send` and `raw_recv`, a call a frame.
 //! On: docker0's rules (the frames are UDP packets of one connection a pair and pass prerouting, forward and
-//! postrouting), counters, the stream of events (drained every burst). The receiver compares every byte and counts. Bursts of 64 frames, virtual
-//! time moving on by a microsecond each.
+//! postrouting), counters, the stream of events (drained every burst). The receiver compares every byte and counts.
+//! Bursts of 64 frames, virtual time moving on by a microsecond each.
 //!
 //! The anchor makes the same pooled copies (in *copy* mode one a veth pair, the first of the bytes that the
 //! sender holds; in *move* mode only that one) from a pool of the same kind, with the same comparison, and

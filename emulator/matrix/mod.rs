@@ -1,12 +1,12 @@
 //! Who reaches whom in a project, every way tried with real packets.
 //!
-//! Rows are the services and the three places `host`, `lan` and `internet`; columns are each (service,
-//! port), then the places. A cell is tried by name, by every address of the target, and by its published
-//! ports at every address of the host: the uplink's, the gateway of each bridge, loopback for the host
-//! itself. `lan` is asked once more with a route to the container's network through the host: nobody has
-//! such a route unasked, but everybody on the segment may add it. [`fill`] gives a [`Matrix`], which is plain data; the renderers, one to a file, only read it.
-//! [`facts`] says it without the addresses that the next start may change: what a lock file and a
-//! difference are made of.
+//! Rows are the services and the three places `host`, `lan` and `internet`; columns are each (service, port), then
+//! the places. A cell is tried by name, by every address of the target, and by its published ports at every address
+//! of the host: the uplink's, the gateway of each bridge, loopback for the host itself. `lan` is asked once more with
+//! a route to the container's network through the host: nobody has such a route unasked, but everybody on the segment
+//! may add it. [`fill`] gives a [`Matrix`], which is plain data; the renderers, one to a file, only read it.
+//! [`facts`] says it without the addresses that the next start may change: what a lock file and a difference are made
+//! of.
 
 pub mod csv;
 pub mod fact;

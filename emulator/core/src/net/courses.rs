@@ -14,8 +14,8 @@ use switch::{Frame, Pool, Time};
 use super::version::{Figure, Version};
 use crate::id::{IfId, LinkId};
 
-/// Courses of a bridge for each version of IP, half a MiB in the end (three quarters for IPv6): flows with the same places take turns. Memory is taken as flows go
-/// on.
+/// Courses of a bridge for each version of IP, half a MiB in the end (three quarters for IPv6): flows with the same
+/// places take turns. Memory is taken as flows go on.
 const COURSES: usize = 4096;
 /// So many at first: a power of two, a power of four less than [`COURSES`].
 const FIRST_COURSES: usize = 64;

@@ -49,8 +49,8 @@
 //! - **Interest follows room.** A descriptor is watched for reading only while the lab takes what is read
 //!   ([`Cx::rewatch`] costs nothing if nothing changes), so that both sides slow each other down.
 //! - **A lab socket has an owner** ([`Cx::own`]): only then its readiness is told. [`Cx::close`] closes it and forgets
-//!   the owner. As in the core, a call says [`WouldBlock`](emulator_core::netns::Errno::WouldBlock) and readiness is told later; it is told on every
-//!   change, so it may be told in vain.
+//!   the owner. As in the core, a call says [`WouldBlock`](emulator_core::netns::Errno::WouldBlock) and readiness is
+//!   told later; it is told on every change, so it may be told in vain.
 //! - **Whoever takes a watch gives it back** before its descriptor is closed.
 //!
 //! Time is the lab's ([`Cx::now`]), so that it stands still with the lab when the process does ([`crate::clock`]). It

@@ -1,10 +1,11 @@
 //! The express lane: bridged packets whose way through the hooks is known.
 //!
-//! Between two members of a bridge every packet passes three hooks. Once a connection is in the table
-//! little is decided there any more: no rule asks for anything but what many packets share, nothing is
-//! translated, and the connection only has its state and its timer moved on. So what the rules said of
-//! one packet is repeated, counters included, for all that are [the same to them](Like), and the connection is told of each. A flow that has had more packets of data than a short connection has
-//! gets a lane, which spares it looking up either, until a rule or the connection changes.
+//! Between two members of a bridge every packet passes three hooks. Once a connection is in the table little is
+//! decided there any more: no rule asks for anything but what many packets share, nothing is translated, and the
+//! connection only has its state and its timer moved on. So what the rules said of one packet is repeated, counters
+//! included, for all that are [the same to them](Like), and the connection is told of each. A flow that has had more
+//! packets of data than a short connection has gets a lane, which spares it looking up either, until a rule or the
+//! connection changes.
 //!
 //! Nothing changes but the cost: `the_lane_changes_nothing` runs the same packets both ways. TCP and UDP only, of IPv6
 //! (see `wide`) known connections and no lanes; fragments and everything else take the hooks one by one.

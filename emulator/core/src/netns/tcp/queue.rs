@@ -106,8 +106,8 @@ pub(super) struct Queue {
     /// What is sent here tells a larger window than smoltcp did last, and whether something was.
     pub(super) tells_more: bool,
     pub(super) has_spoken: bool,
-    /// Bytes acknowledged since this began, modulo 2³², whether any were, when the last were, and whether none were since smoltcp's buffer would have been
-    /// empty.
+    /// Bytes acknowledged since this began, modulo 2³², whether any were, when the last were, and whether none were
+    /// since smoltcp's buffer would have been empty.
     pub(super) acked: u32,
     pub(super) has_acked: bool,
     pub(super) acked_at: Time,

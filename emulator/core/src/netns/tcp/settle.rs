@@ -196,9 +196,9 @@ impl Smol {
         Vec::new()
     }
 
-    /// Has smoltcp be given `count` bytes that came before the number `una`, and send the last of them, or the last two: so its buffer
-    /// goes on where it would. The first that it sends is timed `until` then. It believes that the others are acknowledged without having sent them, so that a peer that has
-    /// this happen often makes nobody work for all of a long buffer.
+    /// Has smoltcp be given `count` bytes that came before the number `una`, and send the last of them, or the last two: so its
+    /// buffer goes on where it would. The first that it sends is timed `until` then. It believes that the others are acknowledged
+    /// without having sent them, so that a peer that has this happen often makes nobody work for all of a long buffer.
     fn send_before(
         &mut self,
         (shared, path): (&mut Shared, PathIx),
