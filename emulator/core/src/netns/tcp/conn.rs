@@ -18,7 +18,7 @@ use super::machine::Machine;
 use super::options::{MAX_BUFFER, MIN_BUFFER, TcpOptions};
 use super::paths::PathIx;
 use super::plain::Ends;
-use super::segment::{ACK, Bare, Segment, after};
+use super::segment::{ACK, Bare, FIN, Segment, after};
 use crate::app::Ready;
 use crate::netns::Errno;
 
@@ -465,10 +465,26 @@ impl Conn {
         self.marks.outstanding() || self.state().waits_for_fin()
     }
 
+    /// Nothing but our FIN has not been acknowledged of what was sent.
+    pub(super) fn only_fin_waits(&self, state: TcpState) -> bool {
+        state.waits_for_fin() && self.send_queue() == 0 && self.marks.outstanding()
+    }
+
+    /// What asks the other side where it is: no data, one before the first number that it has not acknowledged. An engine
+    /// without a timer sends no FIN again, so that this is one then.
+    pub(super) fn question(&self, overdue: Overdue) -> Bare {
+        let una = self.marks.acked;
+        match overdue == Overdue::Window && self.only_fin_waits(self.state()) {
+            true => self.bare(una, FIN),
+            false => self.bare(una.wrapping_sub(1), ACK),
+        }
+    }
+
     /// The engine has data and no timer. smoltcp 0.14 gets there when an old acknowledgement that
     /// closes the window overtakes a newer one: its retransmission timer runs out against the closed
     /// window and no probe is started. The probe that Linux sends (no data, one before the first
-    /// unacknowledged number) makes the other side say its window again.
+    /// unacknowledged number) makes the other side say its window again. Or a window that had closed in front of what
+    /// was under way opens, which stops its timer: the third answer to a probe has it send that again.
     #[inline]
     fn watch(&mut self, now: Time, next: Next, state: TcpState, queued: usize) {
         let waits = || self.marks.outstanding() || state.waits_for_fin();

@@ -477,9 +477,7 @@ fn is_behind_end(conn: &Conn, segment: &Segment) -> bool {
 /// A repeated acknowledgement while nothing but our FIN is outstanding. smoltcp 0.14 would try a fast
 /// retransmission of data that is not there, stop its timer, and never send the FIN again.
 fn echo(conn: &Conn, state: TcpState, segment: &Segment) -> bool {
-    state.waits_for_fin()
-        && conn.send_queue() == 0
-        && conn.marks.outstanding()
+    conn.only_fin_waits(state)
         && segment.flags & (ACK | SYN | FIN | RST) == ACK
         && segment.payload == 0
         && segment.ack == conn.marks.acked

@@ -100,7 +100,7 @@ impl Tcp {
                         conn.asked = conn.asked.saturating_add(1);
                         conn.ask_at = None;
                     }
-                    let probe = conn.bare(conn.marks.acked.wrapping_sub(1), ACK);
+                    let probe = conn.question(overdue);
                     let (stamp, counters) = (&mut self.stamp, &mut self.counters);
                     send_bare(&probe, cx.pool, cx.out, stamp, counters);
                     self.touch(cx.now, slot);

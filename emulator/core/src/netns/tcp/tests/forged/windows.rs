@@ -223,3 +223,48 @@ fn a_reset_behind_a_window_that_opened_byte_by_byte_has_its_number() {
     ];
     assert!(same(&kind, &steps) > 4);
 }
+
+/// Sent behind data that a window closed in front of, it is no longer in smoltcp's mind when that opens again.
+#[test]
+fn a_fin_that_was_lost_while_the_window_closed_is_sent_again() {
+    let ack = |point, field| Step::Ack(point, Field::Is(field));
+    let steps = [
+        Step::Ack(Point::Share(1000), Field::Same),
+        Step::Send {
+            len: 5_000,
+            times: 1,
+        },
+        Step::Flush,
+        Step::Shut,
+        Step::Flush,
+        ack(Point::Last(24), 0),
+        Step::Wait(5_000),
+        ack(Point::Last(1), 500),
+    ];
+    same(&KIND, &steps);
+    let (seen, _) = played(&KIND, &steps, false);
+    let fins = seen.log.iter().filter(|sent| sent.segment.has(FIN));
+    let fins: Vec<_> = fins.map(|sent| (sent.at, sent.segment.end())).collect();
+    let at = |millis| (Time::from_millis(millis), fins[0].1);
+    assert_eq!(fins, [0, 1_005, 3_005, 7_005, 15_005].map(at));
+}
+
+/// As are data, by the third answer to what asks for them.
+#[test]
+fn data_that_were_lost_while_the_window_closed_are_sent_again() {
+    let steps = [
+        Step::Ack(Point::Share(1000), Field::Same),
+        Step::Send {
+            len: 5_000,
+            times: 1,
+        },
+        Step::Flush,
+        Step::Ack(Point::Last(24), Field::Is(0)),
+        Step::Ack(Point::Share(0), Field::Is(500)),
+        Step::Again(3),
+    ];
+    same(&KIND, &steps);
+    let (seen, _) = played(&KIND, &steps, false);
+    let again = seen.log.iter().filter(|sent| sent.segment.payload == 24);
+    assert_eq!(again.map(|sent| sent.at).next(), Some(Time::ZERO));
+}
