@@ -394,8 +394,7 @@ impl Pingpong {
         let data = packet.len() - HEADERS;
         if flags & SYN != 0 {
             let end = word(head, 24).wrapping_add(1);
-            let is_first = self.since.is_none();
-            self.rtt.set_timed(is_first.then_some((self.now, end)));
+            self.rtt.open(self.now, end);
         }
         if self.since.is_none() && (data > 0 || flags & SYN != 0) {
             self.since = Some(self.now);

@@ -24,6 +24,8 @@ type Averages = (u32, u32);
 /// A connection's round-trip times. Numbers are those of the wire, but for the initial sequence number's shift.
 #[derive(Debug, Default)]
 pub(super) struct Rtt {
+    /// Our SYN has been sent.
+    is_open: bool,
     /// If anything has been measured.
     averages: Option<Averages>,
     /// Times that leave these as they are.
@@ -64,7 +66,13 @@ fn usual((smooth, variation): Averages) -> Range<u32> {
 impl Rtt {
     /// Nothing has been timed.
     pub(super) const fn is_new(&self) -> bool {
-        self.averages.is_none() && self.timed.is_none()
+        !self.is_open
+    }
+
+    /// Our SYN is sent, maybe again, after which the number is `end`.
+    pub(super) fn open(&mut self, now: Time, end: u32) {
+        self.timed = (!self.is_open).then_some((now, end));
+        self.is_open = true;
     }
 
     /// An acknowledgement at once changes nothing.
@@ -197,6 +205,19 @@ mod tests {
                 );
             }
         }
+    }
+
+    /// RFC 6298 §3 (Karn's algorithm).
+    #[test]
+    fn a_syn_that_is_sent_again_is_not_timed() {
+        let mut rtt = Rtt::default();
+        rtt.open(Time::ZERO, 1);
+        rtt.open(Time::from_secs(1), 1);
+        rtt.hear(Time::from_secs(1), 1);
+        assert_eq!((rtt.averages, rtt.timed()), (None, None));
+        rtt.send(Time::from_secs(1), 2);
+        rtt.hear(Time::from_millis(1010), 2);
+        assert_eq!(rtt.averages, Some((10, 5)));
     }
 
     #[test]
