@@ -110,3 +110,39 @@ fn an_acknowledgement_of_what_was_not_sent_is_not_believed() {
         }
     }
 }
+
+/// RFC 9293 §3.10.7.4: a segment that is not in the window is answered, and nothing in it is taken in.
+#[test]
+fn an_acknowledgement_in_a_segment_out_of_the_window_is_not_believed() {
+    for express in [false, true] {
+        for (flags, len, gap) in [(ACK, 0, -1), (ACK | FIN, 0, -1), (ACK | PSH, 5, -5)] {
+            let kind = Kind { express, ..KIND };
+            let steps = [
+                Step::Ack(Point::Share(1000), Field::Same),
+                Step::Send {
+                    len: 5_000,
+                    times: 1,
+                },
+                Step::Flush,
+                Step::Event {
+                    flags,
+                    len,
+                    point: Point::Share(1000),
+                    gap,
+                },
+                Step::Ack(Point::Last(1_000), Field::Same),
+            ];
+            same(&kind, &steps);
+            for (long, len) in [(false, 0), (false, 1), (true, 0), (true, 1)] {
+                let mut play = Play::new(&kind, long);
+                for step in &steps[..4] {
+                    play.step(*step, &mut Seen::default());
+                }
+                assert_eq!(play.rig.tcp(A).sockets()[0].send_queue, 5_000);
+                // Less than the one before, but new.
+                play.give(ACK, 0, play.sent().wrapping_sub(1_000), &[], len);
+                assert_eq!(play.rig.tcp(A).sockets()[0].send_queue, 1_000);
+            }
+        }
+    }
+}

@@ -33,7 +33,8 @@ pub(super) struct Play {
     express: bool,
     v6: bool,
     shift: u8,
-    /// The next number of the other side, what it has acknowledged, and the window field that it told last.
+    /// The next number of the other side, what ours believes that it has acknowledged, and the window field that it told
+    /// last.
     next: u32,
     una: u32,
     field: u16,
@@ -107,7 +108,7 @@ impl Play {
     }
 
     /// What follows the last byte that was sent.
-    fn sent(&self) -> u32 {
+    pub(super) fn sent(&self) -> u32 {
         let conn = self.rig.ends[A].tcp.slots.conn(self.id);
         conn.map_or(self.una, |conn| conn.marks.sent)
     }
@@ -120,8 +121,8 @@ impl Play {
         };
     }
 
-    /// The acknowledgement there, which is noted.
-    fn point(&mut self, point: Point) -> u32 {
+    /// The acknowledgement there.
+    fn point(&self, point: Point) -> u32 {
         let flight = self.sent().wrapping_sub(self.una) as i32;
         let flight = u32::try_from(flight).unwrap_or(0);
         let by = match point {
@@ -136,15 +137,17 @@ impl Play {
         if late && is_new {
             return self.una;
         }
-        let ack = self.una.wrapping_add(by);
-        if is_new && by <= flight {
-            self.una = ack;
-        }
-        ack
+        self.una.wrapping_add(by)
     }
 
     /// The other side's segment.
-    fn give(&mut self, flags: u8, seq: i32, ack: u32, options: &[u8], len: usize) {
+    pub(super) fn give(&mut self, flags: u8, seq: i32, ack: u32, options: &[u8], len: usize) {
+        self.make(flags, seq, ack, options, len);
+        let conn = self.rig.ends[A].tcp.slots.conn(self.id);
+        self.una = conn.map_or(self.una, |conn| conn.marks.acked);
+    }
+
+    fn make(&mut self, flags: u8, seq: i32, ack: u32, options: &[u8], len: usize) {
         let segment = 20 + options.len() + len;
         let mut bytes = if self.v6 {
             header_v6(segment)
