@@ -38,7 +38,11 @@ pub(super) struct Rtt {
 }
 
 /// As smoltcp measures: in milliseconds that have passed, by a clock of microseconds.
-const fn span(from: Time, to: Time) -> u32 {
+#[inline]
+fn span(from: Time, to: Time) -> u32 {
+    if from == to {
+        return 0;
+    }
     let (from, to) = (
         from.as_nanos().div_ceil(1_000),
         to.as_nanos().div_ceil(1_000),

@@ -83,8 +83,10 @@ impl Smol {
         now: Time,
         heard: &Heard,
     ) -> bool {
-        let is_usual = self.passes(now, heard.ack);
-        if !is_usual || !self.queue.ends_with(now, heard) || self.pingpong.since().is_some() {
+        if !self.queue.ends_with(now, heard) || self.pingpong.since().is_some() {
+            return false;
+        }
+        if !self.passes(now, heard.ack) {
             return false;
         }
         let is_current = self.pingpong.is_current();

@@ -190,6 +190,7 @@ impl Smol {
     }
 
     /// smoltcp need not measure now what an acknowledgement of all up to `ack` ends.
+    #[inline]
     pub(super) fn passes(&self, now: Time, ack: u32) -> bool {
         let may_keep = self.queue.others == 0;
         self.pingpong.rtt.passes(now, ack, may_keep)
@@ -203,8 +204,10 @@ impl Smol {
         heard: &Heard,
     ) -> bool {
         let (expected, since) = (self.pingpong.ends().1, self.pingpong.since());
-        let is_usual = self.passes(now, heard.ack);
-        if self.queue.is_owing || !is_usual || !self.queue.takes(now, heard, expected, since) {
+        if self.queue.is_owing || !self.queue.takes(now, heard, expected, since) {
+            return false;
+        }
+        if !self.passes(now, heard.ack) {
             return false;
         }
         let (una, others) = (self.queue.una, self.queue.others as u32);
