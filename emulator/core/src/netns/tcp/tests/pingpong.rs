@@ -79,12 +79,7 @@ fn played(
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig {
-        cases: 300,
-        // Hunts with free seeds still find differences, one in ten thousand cases or less often.
-        rng_seed: proptest::test_runner::RngSeed::Fixed(1),
-        ..ProptestConfig::default()
-    })]
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
 
     #[test]
     fn what_is_sent_is_the_same(
