@@ -1,7 +1,6 @@
 //! Streams whose other side says anything, written into frames beside the same through smoltcp's buffer.
 //!
-//! The other side is no end of ours: each of its segments is made up here. What acknowledges something new comes at once
-//! or never, since smoltcp's retransmission timeout would depend on all that it has measured before.
+//! The other side is no end of ours: each of its segments is made up here.
 
 mod acks;
 mod play;

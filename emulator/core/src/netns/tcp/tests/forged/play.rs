@@ -2,9 +2,6 @@
 
 use super::*;
 
-/// For so long acknowledgements of something new may come.
-const LIVELY: Duration = Duration::from_millis(60);
-
 /// The header of a packet of IPv4 to our end with a segment of so many bytes, and that of one of IPv6.
 fn header_v4(segment: usize) -> Vec<u8> {
     let [high, low] = ((20 + segment) as u16).to_be_bytes();
@@ -39,7 +36,6 @@ pub(super) struct Play {
     una: u32,
     field: u16,
     mute: bool,
-    alive_until: Time,
 }
 
 /// What the end was seen to do.
@@ -86,7 +82,6 @@ impl Play {
             una,
             field: u16::MAX,
             mute: false,
-            alive_until: Time::ZERO,
         };
         let [high, low] = kind.mss.to_be_bytes();
         let mut offer = vec![2, 4, high, low, 4, 2, 1, 1];
@@ -103,7 +98,6 @@ impl Play {
             play.give(ACK, 0, play.una, &[], 0);
             play.rig.flush();
         }
-        play.alive_until = play.rig.now + LIVELY;
         play
     }
 
@@ -132,9 +126,8 @@ impl Play {
             Point::Future(by) => flight + by,
             Point::Old(by) => by.wrapping_neg(),
         };
-        let late = self.mute || self.rig.now > self.alive_until;
         let is_new = (by as i32) > 0;
-        if late && is_new {
+        if self.mute && is_new {
             return self.una;
         }
         self.una.wrapping_add(by)
