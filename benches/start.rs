@@ -94,7 +94,7 @@ const SIZES: [(usize, usize, Option<f64>); 4] = [
     (1_000, 1_000, None),
     (10_000, A_NETWORK, Some(0.120)),
 ];
-/// Takes its time: measured twice, and not in a smoke run.
+/// Takes its time: measured three times, and not in a smoke run.
 const LARGE: (usize, usize, Option<f64>) = (100_000, A_NETWORK, Some(1.5));
 
 fn many(
@@ -146,6 +146,6 @@ pub(crate) fn run(report: &mut Report) {
     }
     many(report, (1_000, A_NETWORK, None), "nginx", rounds.count);
     if rounds.count > 1 {
-        many(report, LARGE, "busybox", 2);
+        many(report, LARGE, "busybox", 3);
     }
 }
