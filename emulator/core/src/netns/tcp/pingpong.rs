@@ -5,31 +5,30 @@
 //! only move its numbers along, so that the engine does this itself: what was heard and what was said last are kept
 //! here, and forgotten when they are read and acknowledged, with the bytes counted that smoltcp has not seen. Its
 //! sequence numbers are behind the true ones by these. Whatever is not so plain first has smoltcp
-//! [catch up](Smol::catch_up): it is given what was heard and said, at the times at which that was, and is
+//! [catch up](super::smol::Smol::catch_up): it is given what was heard and said, at the times at which that was, and is
 //! then where it would have been. A message longer than a segment [follows](super::turn) without that.
 //!
 //! What leaves is byte by byte what smoltcp would have sent, its header being the last one that it wrote.
 //! Tests run the same traffic both ways. Begins when a connection has sent more data than a short one does.
 
-use core::ops::Range;
+mod catch_up;
+mod heads;
+
 use core::time::Duration;
 
-use smoltcp::phy::{Device, DeviceCapabilities, RxToken, TxToken};
-use smoltcp::socket::tcp::{Socket, State};
-use smoltcp::time::Instant;
 use switch::Time;
 
-use super::clock::{ceiling, instant};
+pub(super) use self::catch_up::{is_alone, is_at_rest};
+pub(super) use self::heads::option;
+use self::heads::{put, word};
+use super::clock::ceiling;
 use super::conn::ACK_DELAY;
-use super::device::capabilities;
 use super::emit::Emitter;
 use super::engine::Next;
 use super::express::MIN_RTO;
 use super::held::Heard;
-use super::paths::{PathIx, Shared};
 use super::rtt::Rtt;
-use super::segment::{ACK, FIN, PSH, RST, SYN, after};
-use super::smol::Smol;
+use super::segment::{ACK, PSH};
 
 /// The longest message: that of a full segment on Ethernet.
 const LIMIT: usize = 1460;
@@ -129,17 +128,6 @@ impl Default for Pingpong {
             said: Vec::new(),
             said_at: None,
         }
-    }
-}
-
-fn word(bytes: &[u8], at: usize) -> u32 {
-    let word = bytes.get(at..).and_then(<[u8]>::first_chunk);
-    word.map_or(0, |word| u32::from_be_bytes(*word))
-}
-
-fn put(bytes: &mut [u8], at: usize, value: u32) {
-    if let Some(word) = bytes.get_mut(at..).and_then(<[u8]>::first_chunk_mut) {
-        *word = value.to_be_bytes();
     }
 }
 
@@ -287,61 +275,9 @@ impl Pingpong {
         self.sent_past = self.sent_past.wrapping_add(count);
     }
 
-    /// The headers of a segment of so much data, maybe the last there is.
-    pub(super) fn saying(&self, hops: u8, count: usize, is_last: bool) -> [u8; HEADERS] {
-        let mut head = self.bare(self.expected, hops);
-        head[2..4].copy_from_slice(&((HEADERS + count) as u16).to_be_bytes());
-        head[33] = if is_last { ACK | PSH } else { ACK };
-        head
-    }
-
-    /// A segment from the other side that acknowledges all before `ack` and tells this window.
-    pub(super) fn acknowledging(&self, ack: u32, field: u16) -> [u8; HEADERS] {
-        let mut packet = self.answering(HEADERS);
-        put(&mut packet, 24, self.expected);
-        put(&mut packet, 28, ack);
-        packet[33] = ACK;
-        packet[34..36].copy_from_slice(&field.to_be_bytes());
-        packet
-    }
-
     /// So many bytes more that came are past smoltcp.
     pub(super) const fn pass(&mut self, count: u32) {
         self.come_past = self.come_past.wrapping_add(count);
-    }
-
-    /// The headers of a segment without data that acknowledges all before `ack`.
-    pub(super) fn bare(&self, ack: u32, hops: u8) -> [u8; HEADERS] {
-        let mut head = self.head;
-        head[8] = hops;
-        head[2..4].copy_from_slice(&(HEADERS as u16).to_be_bytes());
-        head[24..28].copy_from_slice(&self.next.to_be_bytes());
-        head[28..32].copy_from_slice(&ack.to_be_bytes());
-        head[33] = ACK;
-        head
-    }
-
-    /// A segment that brings `data` from the number `seq` on and nothing else that is new.
-    pub(super) fn incoming(&self, seq: u32, data: &[u8]) -> Vec<u8> {
-        let mut packet = Vec::with_capacity(HEADERS + data.len());
-        packet.extend_from_slice(&self.answering(HEADERS + data.len()));
-        put(&mut packet, 24, seq);
-        put(&mut packet, 28, self.next);
-        packet.extend_from_slice(data);
-        packet
-    }
-
-    /// The headers of a packet of `len` bytes from the other side, but for its numbers.
-    fn answering(&self, len: usize) -> [u8; HEADERS] {
-        let mut head = self.head;
-        head[2..4].copy_from_slice(&(len as u16).to_be_bytes());
-        head[12..16].copy_from_slice(&self.head[16..20]);
-        head[16..20].copy_from_slice(&self.head[12..16]);
-        head[20..22].copy_from_slice(&self.head[22..24]);
-        head[22..24].copy_from_slice(&self.head[20..22]);
-        head[33] = ACK | PSH;
-        head[34..36].copy_from_slice(&self.window.unwrap_or(0).to_be_bytes());
-        head
     }
 
     /// Off for good.
@@ -373,135 +309,6 @@ impl Pingpong {
     /// The time to live of what is sent.
     pub(super) const fn set_hop_limit(&mut self, hops: u8) {
         self.head[8] = hops;
-    }
-
-    /// Moves a packet that smoltcp wrote to the true numbers, and notes what it says; `field` is the window field that
-    /// smoltcp had in it.
-    pub(super) fn wrote(&mut self, packet: &mut [u8], field: u16) {
-        // A probe of one byte leaves no trace in smoltcp.
-        let is_plain =
-            |head: &&[u8; HEADERS]| head[32] == 0x50 && head[33] & (FIN | SYN | RST | ACK) == ACK;
-        let head = packet.first_chunk().filter(is_plain);
-        let head = head.filter(|_| packet.len() != HEADERS + 1);
-        self.told = head.map(|head| (word(head, 28), field));
-        if (self.sent_past | self.come_past) != 0 {
-            self.lift(packet);
-        }
-        let Some(head) = packet.first_chunk::<HEADERS>() else {
-            return;
-        };
-        let flags = head[33];
-        let data = packet.len() - HEADERS;
-        if flags & SYN != 0 {
-            let end = word(head, 24).wrapping_add(1);
-            self.rtt.open(self.now, end);
-        }
-        if self.since.is_none() && (data > 0 || flags & SYN != 0) {
-            self.since = Some(self.now);
-        }
-        self.is_current = head[32] == 0x50 && flags & (FIN | SYN | RST | ACK) == ACK;
-        if !self.is_current {
-            return;
-        }
-        self.head = *head;
-        self.expected = word(head, 28);
-        let seq = word(head, 24);
-        let end = seq.wrapping_add(data as u32);
-        // smoltcp does not time what asks for a closed window.
-        if data > 1 || data == 1 && self.field() > 0 {
-            self.sends(seq, end);
-        }
-        if self.sent == 0 || after(end, self.next) {
-            self.next = end;
-        }
-        if data > 0 {
-            self.sent = (self.sent + 1).min(AFTER);
-        }
-    }
-
-    /// smoltcp sends data, maybe again.
-    fn sends(&mut self, seq: u32, end: u32) {
-        if self.sent > 0 && after(self.next, seq) {
-            self.rtt.set_timed(None);
-        }
-        if self.sent == 0 || after(end, self.next) {
-            self.rtt.send(self.now, end);
-        }
-    }
-
-    fn lift(&self, packet: &mut [u8]) {
-        let (seq, ack) = (word(packet, 24), word(packet, 28));
-        put(packet, 24, seq.wrapping_add(self.sent_past));
-        put(packet, 28, ack.wrapping_add(self.come_past));
-        if let Some(edges) = option(packet, KIND_SACK) {
-            for at in edges.step_by(4) {
-                let edge = word(packet, at);
-                put(packet, at, edge.wrapping_add(self.come_past));
-            }
-        }
-    }
-
-    /// Moves a packet that came to smoltcp's numbers.
-    pub(super) fn lower(&mut self, packet: &mut [u8]) {
-        if (self.sent_past | self.come_past) != 0 {
-            let (seq, ack) = (word(packet, 24), word(packet, 28));
-            put(packet, 24, seq.wrapping_sub(self.come_past));
-            put(packet, 28, ack.wrapping_sub(self.sent_past));
-        }
-    }
-
-    /// smoltcp took a packet in: so many bytes were waiting to be acknowledged and to be read, and are now. It `opened` the
-    /// connection.
-    pub(super) fn took(
-        &mut self,
-        packet: &[u8],
-        before: (usize, usize),
-        now: (usize, usize),
-        opened: bool,
-    ) {
-        let header = packet.get(32).map_or(0, |byte| usize::from(byte >> 4) * 4);
-        let flags = packet.get(33).copied().unwrap_or_default();
-        if opened || now.0 < before.0 {
-            let ack = word(packet, 28).wrapping_add(self.sent_past);
-            self.rtt.hear(self.now, ack);
-        }
-        if let Some(since) = self.since {
-            self.is_off |= now.0 <= before.0 && self.now.since(since) > PROMPT;
-            self.since = self.since.filter(|_| now.0 > 0);
-        }
-        if flags & SYN != 0 {
-            return;
-        }
-        let len = (word(packet, 0) & 0xffff) as usize;
-        let data = len.saturating_sub(20 + header);
-        let grown = now.1.wrapping_sub(before.1);
-        self.is_off |= grown != data;
-        // A probe of a closed window begins with the first byte that is missing, and what comes again before it.
-        let seq = word(packet, 24);
-        let is_late = self.told.is_some_and(|(ack, _)| !after(seq, ack));
-        self.has_gap |= grown != data && !is_late;
-        if is_late && data > 0 && grown == 0 {
-            // Refused whatever its window is.
-            return;
-        }
-        self.is_current &= data == 0 && now.1 == 0;
-        let is_sure = now.0 < before.0 || grown > 0;
-        self.field = (word(packet, 32) & 0xffff) as u16;
-        self.widest = self.widest.max(self.field);
-        self.window = is_sure.then_some(self.field);
-    }
-
-    /// smoltcp took this SYN, which opens the connection. It looks at no other ones.
-    pub(super) fn meet(&mut self, packet: &[u8]) {
-        let said = option(packet, KIND_MSS).and_then(|at| packet.get(at)?.first_chunk());
-        match said.map(|mss| u16::from_be_bytes(*mss)) {
-            None | Some(0) => {}
-            Some(mss) => self.mss = mss.max(MIN_MSS),
-        }
-        let shift = option(packet, KIND_SCALE).and_then(|at| packet.get(at)?.first().copied());
-        self.peer_shift = shift.unwrap_or(0).min(MAX_SHIFT);
-        self.syn_window = (word(packet, 32) & 0xffff) as u16;
-        self.field = self.syn_window >> self.peer_shift;
     }
 
     /// So many bytes fit into one segment that the peer has room for.
@@ -701,216 +508,5 @@ impl Pingpong {
         put(packet, 28, ack.wrapping_sub(self.sent_past));
         packet[HEADERS..len].copy_from_slice(&self.heard);
         len
-    }
-}
-
-/// Where the data of a TCP option stands in an IPv4 packet without options of its own.
-pub(super) fn option(packet: &[u8], wanted: u8) -> Option<Range<usize>> {
-    let header = usize::from(packet.get(32)? >> 4) * 4;
-    let end = packet.len().min(20 + header);
-    let mut at = HEADERS;
-    while at + 1 < end {
-        let kind = packet[at];
-        let len = usize::from(packet[at + 1]);
-        match kind {
-            0 => return None,
-            1 => at += 1,
-            _ if len < 2 || at + len > end => return None,
-            _ if kind == wanted => return Some(at + 2..at + len),
-            _ => at += len,
-        }
-    }
-    None
-}
-
-impl Smol {
-    /// Begins with a message of `len` bytes, if smoltcp is at rest. An acknowledgement that it owes goes with the
-    /// message, when that leaves: it writes one that stays here.
-    pub(super) fn begin(
-        &mut self,
-        shared: &mut Shared,
-        path: PathIx,
-        now: Time,
-        len: usize,
-    ) -> bool {
-        let turn = &self.pingpong;
-        if turn.is_off || turn.sent < AFTER || !turn.fits(len) || !is_at_rest(self.socket()) {
-            return false;
-        }
-        if !turn.rtt.is_short() {
-            return false;
-        }
-        let is_owing = self.owes && !self.pingpong.is_current;
-        self.pingpong.is_owing = is_owing;
-        self.pingpong.is_on = is_owing || self.refresh(shared, path, now);
-        self.pingpong.is_on
-    }
-
-    /// Sends what is to be said, and with it what is owed; whether it can.
-    pub(super) fn speak(
-        &mut self,
-        shared: &mut Shared,
-        path: PathIx,
-        now: Time,
-        out: &mut Emitter<'_>,
-    ) -> bool {
-        let mtu = shared.mtu(path);
-        if self.pingpong.is_owing {
-            if HEADERS + self.pingpong.said.len() > mtu || !self.owe_nothing(shared, path, now) {
-                return false;
-            }
-            self.pingpong.is_owing = false;
-        }
-        self.pingpong.speak(now, mtu, out)
-    }
-
-    /// What is owed goes with the next segment; whether the headers of that are known.
-    pub(super) fn owe_nothing(&mut self, shared: &mut Shared, path: PathIx, now: Time) -> bool {
-        if self.held.is_on() {
-            self.forget_held();
-            return true;
-        }
-        self.refresh(shared, path, now)
-    }
-
-    /// Has smoltcp, at rest, write an acknowledgement that it owes, to go with data; whether the headers of that are known.
-    fn refresh(&mut self, shared: &mut Shared, path: PathIx, now: Time) -> bool {
-        if !self.pingpong.is_current {
-            let mut void = Void::default();
-            self.call();
-            let at = instant(now + ACK_DELAY);
-            let _sent = shared.iface(path).poll_egress(at, &mut void, &mut self.set);
-            if void.len > 0 {
-                let packet = &mut void.bytes[..void.len];
-                let field = self.window().tell(packet);
-                self.pingpong.wrote(packet, field);
-                self.owes = false;
-            }
-        }
-        self.pingpong.is_current && self.pingpong.head[33] & (FIN | SYN | RST) == 0
-    }
-
-    /// Ends: smoltcp learns of what it has not seen and what is not over.
-    #[cold]
-    #[inline(never)]
-    pub(super) fn catch_up(&mut self, shared: &mut Shared, path: PathIx) {
-        self.call();
-        self.pingpong.is_on = false;
-        if self.held.is_on() {
-            self.hand_over(shared, path, &[]);
-        }
-        let Self {
-            set,
-            pingpong,
-            owes,
-            put_at,
-            ..
-        } = self;
-        pingpong.told = None;
-        *owes |= !pingpong.heard.is_empty();
-        let iface = shared.iface(path);
-        let mut packet = [0; HEADERS + LIMIT];
-        let mut void = Void::default();
-        if !pingpong.heard.is_empty() {
-            let len = pingpong.packet_heard(&mut packet);
-            void.packet = Some(&packet[..len]);
-            iface.poll_ingress_single(instant(pingpong.heard_at), &mut void, set);
-            let socket = set.get_mut::<Socket<'static>>(self.handle);
-            let mut left = pingpong.read;
-            while left > 0 && socket.can_recv() {
-                let taken = socket.recv(|bytes| (left.min(bytes.len()), left.min(bytes.len())));
-                left -= taken.unwrap_or(left);
-            }
-            pingpong.is_current &= pingpong.is_answered;
-        }
-        if !pingpong.said.is_empty() {
-            let socket = set.get_mut::<Socket<'static>>(self.handle);
-            let taken = socket.send_slice(&pingpong.said);
-            debug_assert_eq!(taken, Ok(pingpong.said.len()));
-            *put_at = pingpong.said.len();
-            if let Some(at) = pingpong.said_at {
-                pingpong.since = Some(at);
-                pingpong.rtt.send(at, pingpong.next);
-                iface.poll_egress(instant(at), &mut void, set);
-                debug_assert_eq!(void.len, HEADERS + pingpong.said.len());
-            }
-        }
-        pingpong.is_owing = false;
-        pingpong.heard.clear();
-        pingpong.read = 0;
-        pingpong.said.clear();
-        pingpong.said_at = None;
-    }
-}
-
-/// It has nothing to send, to give or to acknowledge.
-pub(super) fn is_at_rest(socket: &Socket<'static>) -> bool {
-    is_alone(socket) && socket.send_queue() == 0
-}
-
-/// The same, but for what it has to send.
-pub(super) fn is_alone(socket: &Socket<'static>) -> bool {
-    socket.state() == State::Established && socket.recv_queue() == 0 && socket.ack_delay().is_some()
-}
-
-/// A device that gives one packet and keeps what is sent.
-struct Void<'a> {
-    packet: Option<&'a [u8]>,
-    bytes: [u8; HEADERS + LIMIT],
-    len: usize,
-}
-
-impl Default for Void<'_> {
-    fn default() -> Self {
-        Self {
-            packet: None,
-            bytes: [0; HEADERS + LIMIT],
-            len: 0,
-        }
-    }
-}
-
-struct Given<'a>(&'a [u8]);
-struct Kept<'a>(&'a mut [u8; HEADERS + LIMIT], &'a mut usize);
-
-impl RxToken for Given<'_> {
-    fn consume<R, F: FnOnce(&[u8]) -> R>(self, f: F) -> R {
-        f(self.0)
-    }
-}
-
-impl TxToken for Kept<'_> {
-    fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
-        match self.0.get_mut(..len) {
-            Some(bytes) => {
-                *self.1 = len;
-                f(bytes)
-            }
-            None => f(&mut vec![0; len]),
-        }
-    }
-}
-
-impl Device for Void<'_> {
-    type RxToken<'t>
-        = Given<'t>
-    where
-        Self: 't;
-    type TxToken<'t>
-        = Kept<'t>
-    where
-        Self: 't;
-
-    fn receive(&mut self, _: Instant) -> Option<(Given<'_>, Kept<'_>)> {
-        let packet = self.packet.take()?;
-        Some((Given(packet), Kept(&mut self.bytes, &mut self.len)))
-    }
-
-    fn transmit(&mut self, _: Instant) -> Option<Kept<'_>> {
-        Some(Kept(&mut self.bytes, &mut self.len))
-    }
-
-    fn capabilities(&self) -> DeviceCapabilities {
-        capabilities(usize::from(u16::MAX), 0)
     }
 }
