@@ -76,8 +76,10 @@ fn fixed<'a>(view: &View<'a>, network: &'a Network) -> Vec<Fixed<'a>> {
     all
 }
 
+/// A subnet that is stated: `0.0.0.0/24` asks for one of that size out of the pools.
 fn net(text: &At<String>) -> Option<IpNet> {
-    text.parse().ok()
+    let net: IpNet = text.parse().ok()?;
+    (!net.addr().is_unspecified()).then_some(net)
 }
 
 /// The entry of `ipam.config` whose subnet has the address.

@@ -103,6 +103,8 @@ fn an_address_on_a_network_whose_subnet_nobody_knows() {
         lines(&look(&text))
     };
     assert_eq!(on(""), ["2 address-refused warning"]);
+    let any = "ipam: {config: [{subnet: 0.0.0.0/24}]}";
+    assert_eq!(on(any), ["2 address-refused warning"]);
     assert_eq!(on("external: true"), Vec::<String>::new());
     assert_eq!(on("driver: overlay"), Vec::<String>::new());
 }
